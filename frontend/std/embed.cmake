@@ -1,0 +1,10 @@
+# Writes OUTPUT: a C++ file that holds each of FILES as a string literal, by file name.
+set(body "// Made by frontend/std/embed.cmake from frontend/std/*.nn.\n#include \"frontend/std/embedded.h\"\n\nnamespace nnc {\n\n")
+string(APPEND body "std::span<const EmbeddedFile> embedded_library() {\n  static constexpr EmbeddedFile files[] = {\n")
+foreach(file IN LISTS FILES)
+  get_filename_component(name ${file} NAME)
+  file(READ ${file} text)
+  string(APPEND body "      {\"${name}\", R\"nn-source(${text})nn-source\"},\n")
+endforeach()
+string(APPEND body "  };\n  return files;\n}\n\n}  // namespace nnc\n")
+file(WRITE ${OUTPUT} "${body}")

@@ -1,0 +1,127 @@
+// The computation graph as a value: nodes in topological order (an operand's id is smaller than its user's), typed,
+// hash-consed by the Builder so that equal expressions are one node. Passes take a graph and return a new one.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "ir/type.h"
+
+namespace nnc {
+
+enum class Op : std::uint8_t {
+#define NNC_OP(name) name,
+#include "ir/ops.def"
+#undef NNC_OP
+};
+
+using NodeId = std::uint32_t;
+
+/// In which order a reduction adds. Part of the meaning: evaluator and native code obey it to the bit.
+/// `unset` only before assign_order. docs/architecture.md ("Order of additions") defines both orders.
+enum class Order : std::uint8_t { unset, serial, lanes };
+
+// Attributes, one struct for each kind of op that has any. What a result type already says is not repeated here
+// (a cast's element type, a reshape's or broadcast's shape, an iota's length stand in Node::type).
+
+struct NoAttributes {
+  bool operator==(const NoAttributes&) const = default;
+};
+/// param, state, carry, input: the path or column; scalar: one of step, epoch, steps_per_epoch, total_steps.
+struct Named {
+  std::string name;
+  bool operator==(const Named&) const = default;
+};
+/// constant: the elements in row-major order, one for rank 0. i32 and booleans are exact in a double. Compared by bits.
+struct Constant {
+  std::vector<double> values;
+  bool operator==(const Constant& other) const;
+};
+/// size: the extent as a number of the node's float type (a static one is a constant instead).
+struct Size {
+  Extent extent;
+  bool operator==(const Size&) const = default;
+};
+/// iota: element = its index along `axis`.
+struct Iota {
+  int axis = 0;
+  bool operator==(const Iota&) const = default;
+};
+/// random: uniform in [0, 1) from Philox; `stream` is the hash of the written call's path. Streams make calls distinct.
+struct Random {
+  std::uint64_t stream = 0;
+  bool operator==(const Random&) const = default;
+};
+/// sum, reduce_max: `axes` (ascending) are removed. argmax: exactly one axis.
+struct Reduce {
+  std::vector<int> axes;
+  Order order = Order::unset;
+  bool operator==(const Reduce&) const = default;
+};
+/// broadcast: operand axis i is result axis axes[i] (ascending); all other result axes repeat the value.
+struct Broadcast {
+  std::vector<int> axes;
+  bool operator==(const Broadcast&) const = default;
+};
+/// transpose: result axis i is operand axis permutation[i].
+struct Transpose {
+  std::vector<int> permutation;
+  bool operator==(const Transpose&) const = default;
+};
+/// dot: sums over a's axes `a` paired in order with b's axes `b`; result axes are a's free axes, then b's free axes.
+/// X·W is {1},{0}; dZ·Wᵀ is {1},{1}; Xᵀ·dZ is {0},{0}.
+struct Dot {
+  std::vector<int> a, b;
+  Order order = Order::unset;
+  bool operator==(const Dot&) const = default;
+};
+
+using Attributes =
+    std::variant<NoAttributes, Named, Constant, Size, Iota, Random, Reduce, Broadcast, Transpose, Dot>;
+
+/// Where a node was written: for messages and for names in printed graphs. Never part of equality.
+struct Origin {
+  std::string name;  ///< what the user calls it ("logits"), or empty
+  std::uint32_t file = 0, line = 0, column = 0;  ///< line 0: nowhere
+};
+
+struct Node {
+  Op op{};
+  std::vector<NodeId> operands;
+  Attributes attributes;
+  Type type;
+  bool derived = false;  ///< made by differentiate, not written by a user; only these are rearranged by simplify
+  Origin origin;
+};
+
+/// What a graph computes. `result` is handed out by name; `update` replaces the param, state or carry of that name.
+enum class OutputKind : std::uint8_t { result, update };
+struct Output {
+  OutputKind kind = OutputKind::result;
+  std::string name;
+  NodeId node = 0;
+  bool operator==(const Output&) const = default;
+};
+
+/// A promise about data that facts rely on and loaders check: low <= element < high for all elements of an input.
+struct Obligation {
+  std::string input;
+  std::int64_t low = 0, high = 0;
+  Origin origin;
+};
+
+struct Graph {
+  std::string name;
+  std::vector<Node> nodes;
+  std::vector<Output> outputs;
+  std::vector<Obligation> obligations;
+
+  const Node& operator[](NodeId id) const { return nodes[id]; }
+};
+
+/// Structural equality of nodes, outputs and obligations (origins apart from their names are ignored).
+bool same_graph(const Graph& a, const Graph& b);
+
+}  // namespace nnc

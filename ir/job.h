@@ -1,0 +1,100 @@
+// What is to be done with the compiled graphs: which files to read, how to split them, how long to train. Plain numbers
+// and names that a `data` and a `train` block state; the frontend fills it, the runtime obeys it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ir/type.h"
+
+namespace nnc {
+
+/// Where something was written, for messages of the runtime.
+struct Place {
+  std::string file;
+  std::uint32_t line = 0, column = 0;
+};
+
+/// One file or inline table that rows come from.
+struct Source {
+  enum class Kind : std::uint8_t { csv, idx, table, generated };
+  Kind kind{};
+  std::string path;                                            ///< csv, as resolved against the folder of the .nn file
+  std::vector<std::pair<std::string, std::string>> columns;    ///< idx: column name, path
+  std::vector<std::pair<std::string, std::vector<double>>> inline_columns;  ///< table: name, one value a row
+  std::int64_t samples = 0;                                    ///< generated: number of rows
+  Place place;
+};
+
+/// The rows of a named split (train, valid, test): a part of one source.
+struct Split {
+  std::string name;
+  int source = 0;
+  /// whole: all rows. share: consecutive rows of the source's permutation by `seed` (Fisher-Yates on Philox): `first` and
+  /// `count` are fractions where below or equal 1 and `fractional`, else rows. every: row i goes to the second part where i % every == every - 1.
+  enum class Kind : std::uint8_t { whole, share, every_first, every_second } kind = Kind::whole;
+  double first = 0, count = 0;
+  bool fractional = false;
+  std::uint64_t seed = 0;
+  std::int64_t every = 0;
+  std::string stratify_by;  ///< empty: not stratified
+  Place place;
+};
+
+/// An input of the feed graph, read from a source: a column, several columns side by side, or class indices.
+struct RawColumn {
+  std::string input;                ///< name of the graph's input node
+  std::vector<std::string> columns; ///< names in the file, or one idx column
+  std::vector<std::string> except;  ///< where set, `columns` is empty: all columns of the file but these
+  std::string range_from, range_to; ///< cols("p0", to = "p63")
+  bool classes = false;             ///< strings or numbers become i32 indices of the sorted distinct values, fitted
+  Type type;                        ///< f32 or f64 or i32, [batch, ...]: elements of one row are dense
+  Place place;
+};
+
+/// A column that training sees: a result of the feed graph.
+struct Column {
+  std::string name;
+  Type type;
+  std::string classes_of;  ///< RawColumn::input whose class names label it, or empty
+};
+
+struct DataJob {
+  std::string name;
+  std::vector<Source> sources;
+  std::vector<Split> splits;
+  std::vector<std::string> fit;  ///< splits that preprocessing is fitted on; train unless told
+  std::vector<RawColumn> raw;
+  std::vector<Column> columns;
+};
+
+/// Stop or keep rules: early_stop = lowest(valid.loss, patience = 3), best = highest(valid.acc), stop = train.loss < c.
+struct Watch {
+  std::string metric;  ///< "valid.loss", "train.loss", "valid.acc"
+  bool highest = false;
+  std::int64_t patience = 0;
+};
+struct StopBelow {
+  std::string metric;
+  double bound = 0;
+  bool above = false;
+};
+
+struct TrainJob {
+  std::string name;   ///< the train block's name: its `as` name or its model's
+  std::string model, data;
+  std::int64_t batch_size = 32;  ///< 0: full
+  std::int64_t epochs = 0;
+  bool shuffle = true;
+  std::uint64_t seed = 0;
+  std::int64_t check_every = 1;
+  std::vector<std::string> metrics;  ///< names, in order; results of the evaluate graph beside "loss"
+  std::vector<std::string> outputs;  ///< results of the predict graph
+  std::optional<Watch> early_stop, best;
+  std::optional<StopBelow> stop;
+  Place place;
+};
+
+}  // namespace nnc

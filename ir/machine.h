@@ -1,0 +1,34 @@
+// The machine as a value. Schedules are chosen from these fields and from nothing else: there is no branch on an
+// instruction set anywhere, so any machine can compile the schedule of any other for its own instructions.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace nnc {
+
+struct Machine {
+  std::string name;           ///< "avx512", "avx2", "four-lanes": for printing
+  int vector_bytes = 32;      ///< width of a vector register
+  int vector_registers = 16;  ///< architectural vector registers
+  int tile_rows = 6;          ///< MR: rows of a register tile of a contraction
+  int tile_vectors = 2;       ///< NR: vectors of a register tile; a panel is this many vectors wide
+  std::int64_t l1_bytes = 32 << 10, l2_bytes = 512 << 10;
+
+  /// Lanes of a vector of elements of `bytes` bytes.
+  int lanes(std::size_t bytes) const { return vector_bytes / static_cast<int>(bytes); }
+  int panel(std::size_t bytes) const { return tile_vectors * lanes(bytes); }
+};
+
+/// The machines that schedules are made for: 16 lanes and 32 registers; 8 lanes and 16; a made-up one of 4 lanes.
+Machine machine_avx512();
+Machine machine_avx2();
+Machine machine_four_lanes();
+
+/// What LLVM generates instructions for: a CPU name it knows ("znver3") with a feature string.
+struct Target {
+  std::string cpu;
+  std::string features;
+};
+
+}  // namespace nnc

@@ -1,0 +1,169 @@
+// A lowered program: the kernels of one entry point for one number of rows, the buffers they read and write, where each
+// lies, and how each is to be run on a machine. A value: printed by `--stage fused`, verified, and compiled by codegen.
+//
+// A kernel is a nest: an outer domain whose points are independent (threads share it out), and stages that run one after
+// the other at each outer point. A map is one stage, a softmax row is three; an epilogue is the stages after `core`.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "ir/graph.h"
+#include "ir/machine.h"
+#include "ir/scalar/program.h"
+
+namespace nnc {
+
+using BufferId = std::uint32_t;
+
+/// The memory a buffer lies in; each is a pointer of nnc_call (runtime/abi.h).
+enum class Region : std::uint8_t {
+  params,    ///< parameters, in the layout the training step wants; offset in bytes
+  state,     ///< model and optimizer state; offset in bytes
+  grads,     ///< gradients between the entries grads and update; offset in bytes
+  carry,     ///< totals that a fold over a whole split takes from block to block; offset in bytes
+  arena,     ///< intermediate values; offset in bytes; undefined at entry
+  feed,      ///< rows of a data column, through nnc_feed; offset = index of the feed; row r is at order[r]
+  output,    ///< results for the caller, dense row-major; offset = index of the output
+  scalars,   ///< run-time numbers (f64); offset = index in nnc_call::scalars
+  constant,  ///< data inside the module; see Buffer::values
+};
+
+/// Where element (i0, i1, ...) of a buffer lies, in elements from its start.
+///   row_major: sum of i_d * strides[d] (strides may be padded).
+///   panels (rank 2, [K, N]): ((n / panel) * K + k) * panel + n % panel; N is padded to whole panels.
+///   transposed panels of W are an ordinary panel buffer of type [N, K] with a kernel that fills it.
+struct Layout {
+  enum class Kind : std::uint8_t { row_major, panels };
+  Kind kind = Kind::row_major;
+  std::vector<std::int64_t> strides;
+  std::int64_t panel = 0;
+  bool operator==(const Layout&) const = default;
+};
+
+struct Buffer {
+  std::string name;
+  DType dtype{};
+  std::vector<std::int64_t> dims;
+  Layout layout;
+  Region region{};
+  std::uint64_t offset = 0;
+  std::uint64_t bytes = 0;      ///< with padding; the padding of a params or state buffer holds zeros
+  std::vector<double> values;   ///< constants only
+  bool padded_rows = false;     ///< whole vectors of the last axis may be read and written past its end (arena padding)
+};
+
+/// index of a buffer axis = offset + sum of coefficient[j] * loop[j]; the loops are Kernel::outer, then Stage::inner.
+struct AffineRow {
+  std::int64_t offset = 0;
+  std::vector<std::int64_t> coefficients;
+  bool operator==(const AffineRow&) const = default;
+};
+struct Access {
+  BufferId buffer = 0;
+  std::vector<AffineRow> map;  ///< one row for each axis of the buffer
+  bool operator==(const Access&) const = default;
+};
+
+// What an input of a stage's body is.
+struct FoldResult { std::uint16_t stage = 0, fold = 0; bool operator==(const FoldResult&) const = default; };
+struct LoopIndex { std::uint16_t loop = 0; bool operator==(const LoopIndex&) const = default; };  ///< i64 value of a loop's index
+struct CoreValue { bool operator==(const CoreValue&) const = default; };  ///< the contraction's element at (m, n)
+/// A number of the call, i64: nnc_call::seed, step or row_offset.
+struct CallValue { enum class Which : std::uint8_t { seed, step, row_offset } which{}; bool operator==(const CallValue&) const = default; };
+using BodyInput = std::variant<Access, FoldResult, LoopIndex, CoreValue, CallValue>;
+
+struct Body {
+  ScalarProgram program;
+  std::vector<BodyInput> inputs;  ///< program.inputs[i] is described by inputs[i]
+};
+
+enum class FoldOp : std::uint8_t {
+  sum,      ///< value
+  product,  ///< fma(value, factor, accumulator): a small dot
+  maximum,  ///< value; exact in any order
+  argmax    ///< value; i32 index of the first greatest along the one inner loop (a NaN is the greatest)
+};
+
+/// A reduction of the body's values over all inner loops of its stage. With `carry` the f64 total (or the maximum) starts
+/// from, and is the new value for, that buffer; otherwise from +0 (-inf). See docs/architecture.md, "Order of additions".
+struct Fold {
+  FoldOp op{};
+  Order order = Order::serial;
+  DType dtype{};           ///< of the accumulated values; the total of chunks is f64
+  DType result{};          ///< of FoldResult; f64 where a carry is kept
+  ScalarId value = 0;      ///< index into Body::program.results
+  ScalarId factor = 0;     ///< product only
+  std::optional<Access> carry;
+};
+
+struct Store {
+  Access to;
+  ScalarId value = 0;  ///< index into Body::program.results
+};
+
+/// Loops over `inner` (row-major), evaluates the body at each point, feeds the folds, writes the stores.
+struct Stage {
+  std::vector<std::int64_t> inner;
+  Body body;
+  std::vector<Fold> folds;
+  std::vector<Store> stores;
+};
+
+/// The value at (m, n) is sum over k of a(m, k) * b(k, n): one accumulator, fma, k ascending from +0 (Order::serial).
+/// The kernel's outer domain is {m, n}; a's map is over loops (m, k), b's over (k, n).
+struct Contract {
+  Access a, b;
+  std::int64_t m = 0, n = 0, k = 0;
+};
+
+/// How a kernel runs; never what it computes. Chosen by the pass `schedule` from Machine.
+struct Schedule {
+  /// Which loop is vectorised: the last outer one (every stage's inner loops are then scalar loops, folds keep a vector of
+  /// accumulators), or each stage's last inner one (folds are lanes), or none.
+  enum class Vector : std::uint8_t { outer, inner, none };
+  Vector vector = Vector::none;
+  int lanes = 1;          ///< elements of a vector in this kernel
+  int tile_rows = 0;      ///< contraction: MR; M is split evenly into tiles of at most this many rows
+  int tile_vectors = 0;   ///< contraction: NR
+  bool panels_outside = true;  ///< contraction: loop over column panels outside, row tiles inside
+  std::int64_t parallel = 1;   ///< pieces into which threads share the outer domain; 1: one thread runs it
+  bool operator==(const Schedule&) const = default;
+};
+
+struct Kernel {
+  std::string name;
+  std::vector<std::int64_t> outer;
+  std::optional<Contract> core;
+  std::vector<Stage> stages;
+  Schedule schedule;
+  std::vector<NodeId> origin;  ///< the graph nodes it computes
+  std::uint32_t line = 0;
+};
+
+/// A named place of a region that files and callers know: parameters, state, feeds, outputs.
+struct Slot {
+  std::string name;
+  BufferId buffer = 0;
+};
+
+struct Program {
+  std::string entry;  ///< "step", "grads", "update", "evaluate", ...
+  std::int64_t rows = 0;
+  std::vector<Buffer> buffers;
+  std::vector<Kernel> kernels;  ///< in order; a barrier stands between two
+  std::vector<Slot> params, state, grads, carry, feeds, outputs;
+  std::vector<Obligation> obligations;
+  std::uint64_t params_bytes = 0, state_bytes = 0, grads_bytes = 0, carry_bytes = 0, arena_bytes = 0;
+};
+
+/// The text of `--stage fused`: every buffer with its layout and place, every kernel with its loops and bodies.
+std::string print(const Program& program);
+/// What is wrong with a program, or empty: accesses in range, results before uses, buffers inside regions and disjoint
+/// while both live, stages' inputs typed, folds' order set.
+std::string verify(const Program& program);
+
+}  // namespace nnc

@@ -1,0 +1,67 @@
+// The passes: each a function from value to value. Defining passes make the meaning (the graph `opt`); preserving passes
+// must not change one bit of it and take the machine into account. passes/pipeline.h has their order.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "ir/graph.h"
+#include "ir/machine.h"
+#include "ir/program/program.h"
+
+namespace nnc {
+
+/// One application of a law: what stood there and what stands there now, as printed expressions.
+struct LawUse {
+  std::string law;
+  std::string before, after;
+};
+using LawLog = std::vector<LawUse>;
+
+struct SimplifyOptions {
+  std::vector<std::string> disabled_laws;  ///< by name; for tests and study
+  LawLog* log = nullptr;
+};
+
+// Defining passes: graph to graph, without machine or batch.
+Graph stabilise(const Graph& graph, const SimplifyOptions& options = {});
+Graph differentiate(const Graph& graph);  ///< removes every grad node, innermost first; what it makes is `derived`
+Graph simplify(const Graph& graph, const SimplifyOptions& options = {});
+Graph expand(const Graph& graph);         ///< logistic, softplus, powers to what the machine computes
+Graph assign_order(const Graph& graph);   ///< sets Reduce::order and Dot::order
+
+/// Splits a graph over a whole split into graphs over blocks of rows: pass i computes every fold over the batch whose
+/// operands are known by then, each with a `carry`; the last graph has no batched value and finishes the results.
+struct Blockwise {
+  std::vector<Graph> passes;  ///< outputs: update NAME of carries
+  Graph finish;               ///< carries -> the outputs of the original graph; `size` of the batch is scalar "rows"
+};
+Blockwise blockwise(const Graph& graph);
+
+/// Graphs for the entries `grads` (result loss; result grad/PATH) and `update` (inputs grad/PATH -> updates).
+struct Separated {
+  Graph grads, update;
+};
+Separated separate(const Graph& step);
+
+// Preserving passes.
+/// Where parameters and state lie; chosen by the training step, obeyed by every other program over them.
+struct VariableLayouts {
+  std::vector<std::pair<std::string, Layout>> layouts;
+  const Layout* find(const std::string& path) const;
+};
+struct LowerOptions {
+  Machine machine;
+  std::int64_t rows = 1;
+  int threads = 1;                      ///< the most that a schedule may ask for
+  bool fuse = true, layout = true;      ///< optional passes
+  const VariableLayouts* obey = nullptr;///< layouts to obey; null: this program chooses
+  /// Every parameter and state of the job in order (path, type), so that offsets agree between programs.
+  std::vector<std::pair<std::string, Type>> params, state;
+};
+Graph specialise(const Graph& graph, std::int64_t rows);  ///< every extent a number; dots two-dimensional
+Program lower(const Graph& opt, const std::string& entry, const LowerOptions& options);
+VariableLayouts layouts_of(const Program& program);
+
+}  // namespace nnc
