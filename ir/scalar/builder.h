@@ -1,0 +1,71 @@
+// Builds scalar programs. Expressions read as arithmetic; equal instructions are merged, nothing else is simplified.
+#pragma once
+
+#include <span>
+
+#include "ir/scalar/program.h"
+
+namespace nnc {
+
+class ScalarBuilder;
+
+/// A value of a program under construction.
+struct Scalar {
+  ScalarBuilder* builder = nullptr;
+  ScalarId id = 0;
+  ScalarType type() const;
+};
+
+class ScalarBuilder {
+ public:
+  Scalar input(ScalarType type);                         ///< a new input
+  Scalar constant(double value, ScalarType type);        ///< floats: rounded to the type; integers: exact
+  Scalar bits(std::uint64_t bits, ScalarType type);      ///< a constant by its bit pattern
+  Scalar make(ScalarOp op, ScalarType type, std::span<const Scalar> operands, std::uint64_t bits = 0);
+  /// The instructions of `program` with its inputs replaced; the values of its results.
+  std::vector<Scalar> inline_program(const ScalarProgram& program, std::span<const Scalar> inputs);
+  ScalarProgram finish(std::span<const Scalar> results) &&;
+  const ScalarProgram& program() const { return program_; }
+
+ private:
+  friend struct Scalar;
+  ScalarProgram program_;
+};
+
+Scalar operator+(Scalar a, Scalar b);  // floats; integers by the named functions below
+Scalar operator-(Scalar a, Scalar b);
+Scalar operator*(Scalar a, Scalar b);
+Scalar operator/(Scalar a, Scalar b);
+Scalar operator-(Scalar a);
+Scalar fma(Scalar a, Scalar b, Scalar c);
+Scalar sqrt(Scalar a);
+Scalar abs(Scalar a);
+Scalar minimum(Scalar a, Scalar b);
+Scalar maximum(Scalar a, Scalar b);
+Scalar equal(Scalar a, Scalar b);
+Scalar less(Scalar a, Scalar b);
+Scalar less_equal(Scalar a, Scalar b);
+Scalar select(Scalar condition, Scalar yes, Scalar no);
+Scalar bitcast(Scalar a, ScalarType type);
+Scalar convert(Scalar a, ScalarType type);
+
+/// The elementary functions, each for f32 and f64 by the type of x, each a short comment away from its source and bound.
+namespace scalar {
+Scalar exp(Scalar x);
+Scalar log(Scalar x);
+Scalar tanh(Scalar x);
+Scalar sin(Scalar x);
+Scalar cos(Scalar x);
+Scalar logistic(Scalar x);
+Scalar softplus(Scalar x);
+Scalar pow(Scalar x, Scalar y);
+/// Philox4x32-10 at counter (row, column / 4), word column % 4, key from (seed, stream, step): uniform in [0, 1).
+Scalar uniform(Scalar row, Scalar column, Scalar seed, Scalar step, std::uint64_t stream, ScalarType type);
+}  // namespace scalar
+
+/// Interprets a program: `inputs[i]` points at `count` elements of program.inputs[i]; results likewise. Elements are
+/// stored in their natural size (booleans: one byte).
+void interpret(const ScalarProgram& program, std::span<const void* const> inputs, std::span<void* const> results,
+               std::int64_t count);
+
+}  // namespace nnc
