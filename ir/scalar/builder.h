@@ -2,6 +2,8 @@
 #pragma once
 
 #include <span>
+#include <unordered_map>
+#include <vector>
 
 #include "ir/scalar/program.h"
 
@@ -29,7 +31,9 @@ class ScalarBuilder {
 
  private:
   friend struct Scalar;
+  Scalar append(const ScalarInstruction& instruction);
   ScalarProgram program_;
+  std::unordered_multimap<std::size_t, ScalarId> by_hash_;
 };
 
 Scalar operator+(Scalar a, Scalar b);  // floats; integers by the named functions below
@@ -46,8 +50,20 @@ Scalar equal(Scalar a, Scalar b);
 Scalar less(Scalar a, Scalar b);
 Scalar less_equal(Scalar a, Scalar b);
 Scalar select(Scalar condition, Scalar yes, Scalar no);
-Scalar bitcast(Scalar a, ScalarType type);
-Scalar convert(Scalar a, ScalarType type);
+Scalar logical_and(Scalar a, Scalar b);
+Scalar logical_or(Scalar a, Scalar b);
+Scalar logical_not(Scalar a);
+Scalar int_add(Scalar a, Scalar b);
+Scalar int_sub(Scalar a, Scalar b);
+Scalar int_mul(Scalar a, Scalar b);
+Scalar int_and(Scalar a, Scalar b);
+Scalar int_or(Scalar a, Scalar b);
+Scalar int_xor(Scalar a, Scalar b);
+Scalar shift_left(Scalar a, int count);
+Scalar shift_right(Scalar a, int count);
+Scalar shift_right_signed(Scalar a, int count);
+Scalar bitcast(Scalar a, ScalarType type);  ///< a itself where it has the type already
+Scalar convert(Scalar a, ScalarType type);  ///< a itself where it has the type already; never to boolean
 
 /// The elementary functions, each for f32 and f64 by the type of x, each a short comment away from its source and bound.
 namespace scalar {

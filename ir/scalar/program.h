@@ -13,6 +13,8 @@ namespace nnc {
 
 enum class ScalarType : std::uint8_t { f32, f64, i32, i64, boolean };
 ScalarType scalar_type(DType dtype);
+/// Size of one element in memory in bytes (a boolean takes one).
+std::size_t size_of(ScalarType type);
 
 enum class ScalarOp : std::uint8_t {
   input,     // bits = index of the input
@@ -24,13 +26,16 @@ enum class ScalarOp : std::uint8_t {
   equal, less, less_equal,
   select,  // a ? b : c, any type for b and c
   logical_and, logical_or, logical_not,  // booleans
-  // integers, wrapping; a shift count is a constant below the width
+  // integers, wrapping; the second operand of a shift is a constant instruction of the same type, below the width
   int_add, int_sub, int_mul, int_and, int_or, int_xor, shift_left, shift_right, shift_right_signed,
   // conversions to `type`
   bitcast,   // f32 <-> i32, f64 <-> i64
   convert,   // float -> float rounds; integer/boolean -> float rounds; float -> integer truncates and must be in
              // range (clamp before; NaN must be selected away); i32 -> i64 sign-extends; i64 -> i32 wraps; boolean -> integer 0/1
 };
+
+/// Number of operands that an opcode takes.
+int operand_count(ScalarOp op);
 
 /// Index of an instruction in ScalarProgram::code; an operand is always an earlier one.
 using ScalarId = std::uint16_t;

@@ -1,0 +1,349 @@
+// The interpreter: blocks of elements, one loop an instruction, so that the cost of dispatch is spread over a block.
+// Results are those of IEEE 754 in every build: the loops below are plain C++, compiled without contraction, a second
+// time for processors with fused multiply-add, where std::fma is one instruction instead of a call.
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "ir/scalar/builder.h"
+
+namespace nnc {
+
+namespace {
+
+constexpr int block = 128;  // elements; a value's block of f64 is 1 KiB, so programs of some 30 values stay in L1
+constexpr int step = 16;    // loops run over whole multiples: what they compute past the end is never stored
+
+#define NNC_INLINE [[gnu::always_inline]] inline
+
+template <class R, class A, class F>
+NNC_INLINE void map(R* r, const A* a, int count, F f) {
+  for (int i = 0; i < count; i += step)
+    for (int j = 0; j < step; ++j) r[i + j] = f(a[i + j]);
+}
+
+template <class R, class A, class F>
+NNC_INLINE void map(R* r, const A* a, const A* b, int count, F f) {
+  for (int i = 0; i < count; i += step)
+    for (int j = 0; j < step; ++j) r[i + j] = f(a[i + j], b[i + j]);
+}
+
+template <class T>
+NNC_INLINE void map_fma(T* r, const T* a, const T* b, const T* c, int count) {
+  for (int i = 0; i < count; i += step)
+    for (int j = 0; j < step; ++j) r[i + j] = std::fma(a[i + j], b[i + j], c[i + j]);
+}
+
+template <class T>
+NNC_INLINE void map_select(T* r, const std::uint8_t* a, const T* b, const T* c, int count) {
+  for (int i = 0; i < count; i += step)
+    for (int j = 0; j < step; ++j) r[i + j] = a[i + j] != 0 ? b[i + j] : c[i + j];
+}
+
+// IEEE 754-2019: a NaN operand gives a NaN (the sum is one), and -0 is below +0.
+template <class T>
+NNC_INLINE T ieee_maximum(T a, T b) {
+  if (a > b) return a;
+  if (b > a) return b;
+  if (a == b) return std::signbit(a) ? b : a;
+  return a + b;
+}
+template <class T>
+NNC_INLINE T ieee_minimum(T a, T b) {
+  if (a < b) return a;
+  if (b < a) return b;
+  if (a == b) return std::signbit(a) ? a : b;
+  return a + b;
+}
+
+// Outside the range, where programs may not convert, this gives what x86 gives; it is only reached by lanes past the
+// end.
+template <class I, class F>
+NNC_INLINE I truncated(F x) {
+  constexpr F limit = sizeof(I) == 4 ? static_cast<F>(0x1p31) : static_cast<F>(0x1p63);
+  return x >= -limit && x < limit ? static_cast<I>(x) : std::numeric_limits<I>::min();
+}
+
+/// The values of one block: one buffer an instruction, all of the same size so that any type fits.
+class Values {
+ public:
+  explicit Values(std::size_t instructions) : storage_(instructions * block * sizeof(std::uint64_t) / sizeof(Line)) {}
+  std::byte* at(std::size_t id) {
+    return reinterpret_cast<std::byte*>(storage_.data()) + id * block * sizeof(std::uint64_t);
+  }
+  template <class T>
+  T* as(std::size_t id) {
+    return reinterpret_cast<T*>(at(id));
+  }
+
+ private:
+  struct alignas(64) Line {
+    std::byte bytes[64];
+  };
+  std::vector<Line> storage_;
+};
+
+template <class T>
+NNC_INLINE void run_float(const ScalarInstruction& x, ScalarId id, Values& v, int n) {
+  T* r = v.as<T>(id);
+  const T* a = v.as<T>(x.operands[0]);
+  const T* b = v.as<T>(x.operands[1]);
+  switch (x.op) {
+    case ScalarOp::add:
+      return map(r, a, b, n, [](T p, T q) { return p + q; });
+    case ScalarOp::sub:
+      return map(r, a, b, n, [](T p, T q) { return p - q; });
+    case ScalarOp::mul:
+      return map(r, a, b, n, [](T p, T q) { return p * q; });
+    case ScalarOp::div:
+      return map(r, a, b, n, [](T p, T q) { return p / q; });
+    case ScalarOp::fma:
+      return map_fma(r, a, b, v.as<T>(x.operands[2]), n);
+    case ScalarOp::sqrt:
+      return map(r, a, n, [](T p) { return std::sqrt(p); });
+    case ScalarOp::neg:
+      return map(r, a, n, [](T p) { return -p; });
+    case ScalarOp::abs:
+      return map(r, a, n, [](T p) { return std::fabs(p); });
+    case ScalarOp::minimum:
+      return map(r, a, b, n, [](T p, T q) { return ieee_minimum(p, q); });
+    case ScalarOp::maximum:
+      return map(r, a, b, n, [](T p, T q) { return ieee_maximum(p, q); });
+    default:
+      assert(false);  // the caller passes float opcodes only
+  }
+}
+
+/// Wrapping arithmetic on the unsigned type U of the integer's width.
+template <class U>
+NNC_INLINE void run_integer(const ScalarInstruction& x, ScalarId id, Values& v, int n) {
+  using S = std::make_signed_t<U>;
+  U* r = v.as<U>(id);
+  const U* a = v.as<U>(x.operands[0]);
+  const U* b = v.as<U>(x.operands[1]);
+  constexpr U mask = sizeof(U) * 8 - 1;
+  const int shift = static_cast<int>(b[0] & mask);  // a constant: the same in all lanes
+  switch (x.op) {
+    case ScalarOp::int_add:
+      return map(r, a, b, n, [](U p, U q) { return p + q; });
+    case ScalarOp::int_sub:
+      return map(r, a, b, n, [](U p, U q) { return p - q; });
+    case ScalarOp::int_mul:
+      return map(r, a, b, n, [](U p, U q) { return p * q; });
+    case ScalarOp::int_and:
+      return map(r, a, b, n, [](U p, U q) { return p & q; });
+    case ScalarOp::int_or:
+      return map(r, a, b, n, [](U p, U q) { return p | q; });
+    case ScalarOp::int_xor:
+      return map(r, a, b, n, [](U p, U q) { return p ^ q; });
+    case ScalarOp::shift_left:
+      return map(r, a, n, [shift](U p) { return p << shift; });
+    case ScalarOp::shift_right:
+      return map(r, a, n, [shift](U p) { return p >> shift; });
+    case ScalarOp::shift_right_signed:
+      return map(r, a, n, [shift](U p) { return static_cast<U>(static_cast<S>(p) >> shift); });
+    default:
+      assert(false);  // the caller passes integer opcodes only
+  }
+}
+
+template <class T>
+NNC_INLINE void run_compare(const ScalarInstruction& x, ScalarId id, Values& v, int n) {
+  auto* r = v.as<std::uint8_t>(id);
+  const T* a = v.as<T>(x.operands[0]);
+  const T* b = v.as<T>(x.operands[1]);
+  switch (x.op) {
+    case ScalarOp::equal:
+      return map(r, a, b, n, [](T p, T q) { return static_cast<std::uint8_t>(p == q); });
+    case ScalarOp::less:
+      return map(r, a, b, n, [](T p, T q) { return static_cast<std::uint8_t>(p < q); });
+    case ScalarOp::less_equal:
+      return map(r, a, b, n, [](T p, T q) { return static_cast<std::uint8_t>(p <= q); });
+    default:
+      assert(false);  // the caller passes comparisons only
+  }
+}
+
+template <class A>
+NNC_INLINE void run_convert_from(const ScalarInstruction& x, ScalarId id, Values& v, int n) {
+  const A* a = v.as<A>(x.operands[0]);
+  constexpr bool from_float = std::is_floating_point_v<A>;
+  switch (x.type) {
+    case ScalarType::f32:
+      return map(v.as<float>(id), a, n, [](A p) { return static_cast<float>(p); });
+    case ScalarType::f64:
+      return map(v.as<double>(id), a, n, [](A p) { return static_cast<double>(p); });
+    case ScalarType::i32:
+      if constexpr (from_float)
+        return map(v.as<std::int32_t>(id), a, n, [](A p) { return truncated<std::int32_t>(p); });
+      else
+        return map(v.as<std::uint32_t>(id), a, n, [](A p) { return static_cast<std::uint32_t>(p); });
+    case ScalarType::i64:
+      if constexpr (from_float)
+        return map(v.as<std::int64_t>(id), a, n, [](A p) { return truncated<std::int64_t>(p); });
+      else
+        return map(v.as<std::int64_t>(id), a, n, [](A p) { return static_cast<std::int64_t>(p); });
+    case ScalarType::boolean:
+      assert(false);
+  }
+}
+
+NNC_INLINE void run_convert(const ScalarInstruction& x, ScalarType from, ScalarId id, Values& v, int n) {
+  switch (from) {
+    case ScalarType::f32:
+      return run_convert_from<float>(x, id, v, n);
+    case ScalarType::f64:
+      return run_convert_from<double>(x, id, v, n);
+    case ScalarType::i32:
+      return run_convert_from<std::int32_t>(x, id, v, n);
+    case ScalarType::i64:
+      return run_convert_from<std::int64_t>(x, id, v, n);
+    case ScalarType::boolean:
+      return run_convert_from<std::uint8_t>(x, id, v, n);
+  }
+}
+
+NNC_INLINE void run_instruction(const ScalarProgram& program, ScalarId id, Values& v, int n) {
+  const ScalarInstruction& x = program.code[id];
+  const auto type_of_first = [&] { return program.code[x.operands[0]].type; };
+  switch (x.op) {
+    case ScalarOp::input:
+    case ScalarOp::constant:
+      return;  // filled by the caller
+    case ScalarOp::add:
+    case ScalarOp::sub:
+    case ScalarOp::mul:
+    case ScalarOp::div:
+    case ScalarOp::fma:
+    case ScalarOp::sqrt:
+    case ScalarOp::neg:
+    case ScalarOp::abs:
+    case ScalarOp::minimum:
+    case ScalarOp::maximum:
+      return x.type == ScalarType::f32 ? run_float<float>(x, id, v, n) : run_float<double>(x, id, v, n);
+    case ScalarOp::equal:
+    case ScalarOp::less:
+    case ScalarOp::less_equal:
+      switch (type_of_first()) {
+        case ScalarType::f32:
+          return run_compare<float>(x, id, v, n);
+        case ScalarType::f64:
+          return run_compare<double>(x, id, v, n);
+        case ScalarType::i32:
+          return run_compare<std::int32_t>(x, id, v, n);
+        case ScalarType::i64:
+          return run_compare<std::int64_t>(x, id, v, n);
+        case ScalarType::boolean:
+          return run_compare<std::uint8_t>(x, id, v, n);
+      }
+      return;
+    case ScalarOp::select: {
+      const auto* condition = v.as<std::uint8_t>(x.operands[0]);
+      const ScalarId b = x.operands[1], c = x.operands[2];
+      switch (size_of(x.type)) {
+        case 1:
+          return map_select(v.as<std::uint8_t>(id), condition, v.as<std::uint8_t>(b), v.as<std::uint8_t>(c), n);
+        case 4:
+          return map_select(v.as<std::uint32_t>(id), condition, v.as<std::uint32_t>(b), v.as<std::uint32_t>(c), n);
+        default:
+          return map_select(v.as<std::uint64_t>(id), condition, v.as<std::uint64_t>(b), v.as<std::uint64_t>(c), n);
+      }
+    }
+    case ScalarOp::logical_and:
+    case ScalarOp::logical_or:
+    case ScalarOp::logical_not: {
+      auto* r = v.as<std::uint8_t>(id);
+      const auto* a = v.as<std::uint8_t>(x.operands[0]);
+      const auto* b = v.as<std::uint8_t>(x.operands[1]);
+      using U8 = std::uint8_t;
+      if (x.op == ScalarOp::logical_and) return map(r, a, b, n, [](U8 p, U8 q) { return static_cast<U8>(p & q); });
+      if (x.op == ScalarOp::logical_or) return map(r, a, b, n, [](U8 p, U8 q) { return static_cast<U8>(p | q); });
+      return map(r, a, n, [](U8 p) { return static_cast<U8>(p ^ 1); });
+    }
+    case ScalarOp::int_add:
+    case ScalarOp::int_sub:
+    case ScalarOp::int_mul:
+    case ScalarOp::int_and:
+    case ScalarOp::int_or:
+    case ScalarOp::int_xor:
+    case ScalarOp::shift_left:
+    case ScalarOp::shift_right:
+    case ScalarOp::shift_right_signed:
+      return x.type == ScalarType::i32 ? run_integer<std::uint32_t>(x, id, v, n)
+                                       : run_integer<std::uint64_t>(x, id, v, n);
+    case ScalarOp::bitcast:
+      std::memcpy(v.at(id), v.at(x.operands[0]), static_cast<std::size_t>(n) * size_of(x.type));
+      return;
+    case ScalarOp::convert:
+      return run_convert(x, type_of_first(), id, v, n);
+  }
+}
+
+NNC_INLINE void run_block(const ScalarProgram& program, Values& v, int n) {
+  for (std::size_t id = 0; id < program.code.size(); ++id) run_instruction(program, static_cast<ScalarId>(id), v, n);
+}
+
+void run_block_portable(const ScalarProgram& program, Values& v, int n) { run_block(program, v, n); }
+
+#if defined(__x86_64__)
+[[gnu::target("avx2,fma")]] void run_block_fma(const ScalarProgram& program, Values& v, int n) {
+  run_block(program, v, n);
+}
+bool has_fma() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+#else
+void run_block_fma(const ScalarProgram& program, Values& v, int n) { run_block(program, v, n); }
+bool has_fma() { return false; }
+#endif
+
+void fill_constant(const ScalarInstruction& x, std::byte* to) {
+  const std::size_t size = size_of(x.type);
+  for (int i = 0; i < block; ++i) std::memcpy(to + i * size, &x.bits, size);  // little-endian, as all our targets
+}
+
+}  // namespace
+
+std::size_t size_of(ScalarType type) {
+  switch (type) {
+    case ScalarType::f32:
+    case ScalarType::i32:
+      return 4;
+    case ScalarType::f64:
+    case ScalarType::i64:
+      return 8;
+    case ScalarType::boolean:
+      return 1;
+  }
+  assert(false);
+  return 0;
+}
+
+void interpret(const ScalarProgram& program, std::span<const void* const> inputs, std::span<void* const> results,
+               std::int64_t count) {
+  static_assert(std::endian::native == std::endian::little);
+  assert(inputs.size() == program.inputs.size() && results.size() == program.results.size());
+  const auto run = has_fma() ? run_block_fma : run_block_portable;
+
+  Values values(program.code.size());
+  for (std::size_t id = 0; id < program.code.size(); ++id)
+    if (program.code[id].op == ScalarOp::constant) fill_constant(program.code[id], values.at(id));
+
+  for (std::int64_t begin = 0; begin < count; begin += block) {
+    const auto n = static_cast<std::size_t>(std::min<std::int64_t>(block, count - begin));
+    for (std::size_t id = 0; id < program.code.size(); ++id) {
+      const ScalarInstruction& x = program.code[id];
+      if (x.op != ScalarOp::input) continue;
+      const std::size_t size = size_of(x.type);
+      std::memcpy(values.at(id), static_cast<const std::byte*>(inputs[x.bits]) + begin * size, n * size);
+    }
+    run(program, values, static_cast<int>((n + step - 1) / step * step));
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      const std::size_t size = size_of(program.code[program.results[i]].type);
+      std::memcpy(static_cast<std::byte*>(results[i]) + begin * size, values.at(program.results[i]), n * size);
+    }
+  }
+}
+
+}  // namespace nnc
