@@ -1,0 +1,71 @@
+// Runs the nnc binary as a user does, in a scratch folder of its own, and keeps what it printed.
+#pragma once
+
+#include <sys/wait.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <sstream>
+#include <string>
+
+namespace nnc::test {
+
+inline std::string read_file(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::stringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+/// A folder that is removed at the end of the test.
+class Scratch {
+ public:
+  Scratch() {
+    std::string name = (std::filesystem::temp_directory_path() / "nnc-test-XXXXXX").string();
+    path_ = mkdtemp(name.data());
+  }
+  ~Scratch() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+struct CommandResult {
+  int status = -1;
+  std::string out, err;
+};
+
+/// `nnc ARGUMENTS` (as a shell reads them), run in `folder`.
+inline CommandResult run_nnc(const std::string& arguments, const std::filesystem::path& folder,
+                             const std::string& environment = "") {
+  static int number = 0;
+  const std::string stem = (folder / ("command" + std::to_string(number++))).string();
+  const std::string line = "cd '" + folder.string() + "' && " + environment + " '" NNC_BINARY "' " + arguments + " >'" +
+                           stem + ".out' 2>'" + stem + ".err' </dev/null";
+  const int raw = std::system(line.c_str());
+  CommandResult result;
+  result.status = WIFEXITED(raw) ? WEXITSTATUS(raw) : 128 + WTERMSIG(raw);
+  result.out = read_file(stem + ".out");
+  result.err = read_file(stem + ".err");
+  return result;
+}
+
+/// The folder of real data sets, or empty: NNC_SHARED, else ../shared beside the checkout. Says so where a test has to do without.
+inline std::filesystem::path shared_data(const std::string& test_name) {
+  const char* named = std::getenv("NNC_SHARED");
+  std::filesystem::path folder = named ? named : NNC_SOURCE_DIR "/../shared";
+  folder /= "data";
+  if (std::filesystem::is_directory(folder)) return folder;
+  std::cout << "SKIPPED: " << test_name << ": no data sets at " << folder.string() << " (NNC_SHARED names the folder)\n";
+  return {};
+}
+
+}  // namespace nnc::test
