@@ -1,0 +1,359 @@
+// The elaborator of expressions: walks syntax and builds graph nodes. What an expression comes to is a Term: a number
+// known now, a scalar or array known at run time, a value that still waits for its shape, a list, or something that can
+// be applied. Functions, layers, models and optimizers are inlined where they are applied, so every shape is a number
+// (or a multiple of the batch) by the time an operation is built, and every axis carries the story of its length.
+//
+// Errors are reported once, where the user wrote the cause; what depends on a failed term fails silently.
+#pragma once
+
+#include <any>
+#include <deque>
+#include <functional>
+#include <initializer_list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "frontend/ast.h"
+#include "frontend/diagnostics.h"
+#include "frontend/elaborate.h"
+#include "ir/builder.h"
+
+namespace nnc {
+
+class Elaborator;
+class Scope;
+struct Module;
+
+// ---- terms -------------------------------------------------------------------------------------------------------
+
+/// One step of the story of a number: "Dense(width)" at 6:15, which came from "const width = 256" at 1:1, ...
+struct Provenance {
+  std::string variable;  ///< the dimension variable that was bound there ("D"), or empty
+  std::string text;      ///< what was written: "Dense(width)", "const width = 256"
+  Span span;
+  const Provenance* from = nullptr;
+};
+
+/// One axis of an array as the language sees it. A `stretch` axis (from `_` or keep = true) has extent 1 and repeats to
+/// any length; the graph node does not have it at all.
+struct Axis {
+  Extent extent;
+  bool stretch = false;
+  const Provenance* from = nullptr;
+};
+
+/// A tensor type with every dimension known.
+struct ArrayType {
+  DType dtype = DType::f32;
+  std::vector<Axis> axes;
+};
+
+/// Something went wrong and was reported.
+struct Failed {};
+/// A number known at compile time (`int`, `float`).
+struct Number {
+  double value = 0;
+  const Provenance* from = nullptr;
+};
+/// A `bool` known at compile time.
+struct Flag {
+  bool value = false;
+};
+struct Text {
+  std::string value;
+};
+/// A `float` known at run time: rank 0, f64 (or boolean, from a comparison), no tensor yet.
+struct Scalar {
+  Value node;
+};
+/// A dimension variable as a value (`C`, `batch`): a number, or a run-time scalar where it is batched.
+struct Length {
+  Axis axis;
+};
+/// A tensor. The node's axes are those of `axes` that do not stretch, in order.
+struct Array {
+  Value node;
+  std::vector<Axis> axes;
+};
+
+struct Term;
+
+/// A value without a shape (`zeros`, `uniform(0, 1)`, `col("x")`): made when its place is known.
+struct Shapeless {
+  std::string what;  ///< as written, for messages
+  /// An Array of exactly this type, in the elaborator's current graph; or Failed.
+  std::function<Term(Elaborator&, const ArrayType&)> make;
+};
+struct List {
+  std::vector<Term> elements;
+  Span span;
+};
+/// Several results of one call.
+struct Several {
+  std::vector<Term> values;
+};
+
+/// A declaration and the module whose names its body sees.
+struct Declared {
+  const ast::Declaration* declaration = nullptr;
+  const Module* module = nullptr;
+};
+/// Functions, layers, models, optimizers by name: an overload set of one kind.
+struct Callee {
+  std::string name;
+  const std::vector<Declared>* overloads = nullptr;
+};
+/// A layer (or a model used inside a model) with its settings.
+struct Instance {
+  Declared layer;
+  std::string path;  ///< "Block2.Dense1"; "" for the model of a train block
+  std::vector<Term> settings;
+  std::string shown;  ///< "Dense(width)"
+  Span span;
+};
+struct OptimizerInstance {
+  Declared optimizer;
+  std::vector<Term> settings;
+  Span span;
+};
+
+/// The arguments of a call before they are evaluated: primitives and host functions look at the syntax where they must.
+struct CallArgument {
+  const ast::Name* name = nullptr;
+  const ast::Expr* expr = nullptr;  ///< null where the value came through a pipe
+  std::shared_ptr<Term> value;      ///< the piped value
+  Span span;
+};
+struct CallSite {
+  Elaborator& elaborator;
+  Scope& scope;
+  std::string name;
+  Span span;  ///< of the whole call
+  Span callee_span;
+  std::vector<CallArgument> arguments;
+
+  Term evaluate(std::size_t index);  ///< positional or named, by position in `arguments`
+};
+/// A function that C++ provides: a primitive, or a word that only data or train blocks know (`cols`, `split`).
+struct HostFunction {
+  std::string name;
+  std::function<Term(CallSite&)> call;
+};
+/// A value that only the code that made it understands (rows of a file, a split).
+struct Host {
+  std::string what;  ///< "rows of a file", for messages
+  std::any value;
+};
+
+struct Term {
+  std::variant<Failed, Number, Flag, Text, Scalar, Length, Array, Shapeless, List, Several, Callee,
+               std::shared_ptr<const Instance>, std::shared_ptr<const OptimizerInstance>,
+               std::shared_ptr<const HostFunction>, Host>
+      value;
+
+  Term() = default;
+  template <class T>
+  Term(T v) : value(std::move(v)) {}  // NOLINT: every alternative is a term
+
+  bool failed() const { return std::holds_alternative<Failed>(value); }
+  template <class T>
+  const T* as() const {
+    return std::get_if<T>(&value);
+  }
+};
+
+// ---- names -------------------------------------------------------------------------------------------------------
+
+/// The declarations of a file (and its imports), and the library behind them.
+struct Module {
+  std::uint32_t file = 0;
+  bool library = false;
+  std::unordered_map<std::string, std::vector<Declared>> names;
+  const Module* behind = nullptr;  ///< the library's module; null for the library itself
+
+  const std::vector<Declared>* find(const std::string& name) const;
+};
+
+/// The names of a body, innermost block first, then the module, then the primitives.
+class Scope {
+ public:
+  explicit Scope(const Module& module) : module_(&module) {}
+  explicit Scope(Scope& outer) : module_(outer.module_), outer_(&outer) {}
+
+  const Module& module() const { return *module_; }
+  /// Binds a name here; false if this body has it already (the caller reports).
+  bool define(const std::string& name, Term term);
+  /// Gives a name that is bound here or outside a new value (`update`).
+  void assign(const std::string& name, Term term);
+  Term* find(const std::string& name);
+  /// Axes that `...` stands for, and the element type of `float`, as the signature around bound them.
+  const std::vector<Axis>* ellipsis() const;
+  std::optional<DType> floating() const;
+  void bind_ellipsis(std::vector<Axis> axes) { ellipsis_ = std::move(axes); }
+  void bind_floating(DType dtype) { floating_ = dtype; }
+  void names(std::vector<std::string>& into) const;  ///< all that are bound, for the nearest name
+
+ private:
+  const Module* module_;
+  Scope* outer_ = nullptr;
+  std::unordered_map<std::string, Term> bound_;
+  std::optional<std::vector<Axis>> ellipsis_;
+  std::optional<DType> floating_;
+};
+
+// ---- the elaborator ----------------------------------------------------------------------------------------------
+
+/// Which graph is being built, and how.
+struct GraphContext {
+  Builder* builder = nullptr;
+  bool training = false;
+  /// Expressions of a data block are about one row: the batch is a leading axis that the text does not see.
+  bool rows = false;
+  /// Run-time scalars (step, epoch, steps_per_epoch, total_steps) exist.
+  bool scalars = false;
+  /// First part of the names of random streams: "step", "data/curve/x", "init/Dense1.W".
+  std::string stream;
+  int streams = 0;                                     ///< random calls so far under `stream`
+  std::map<std::string, Value> states;                 ///< the current value of every state that was read or updated
+  std::map<std::string, ast::Variable::Kind> touched;  ///< parameters and states that this graph reads
+  std::vector<std::string> updated;                    ///< paths of updated states, in order of first update
+};
+
+class Elaborator {
+ public:
+  Elaborator(Diagnostics& diagnostics, const ElaborateOptions& options);
+
+  Diagnostics& diagnostics;
+  const ElaborateOptions& options;
+
+  // -- graphs. The usual order: init and the step graph first, then evaluate and predict over the same variables.
+  /// The graph that later calls build into, until the next call. Returns the one before (swap back with set_graph).
+  GraphContext* set_graph(GraphContext* graph);
+  GraphContext& graph() { return *graph_; }
+  Builder& builder() { return *graph_->builder; }
+  /// Writes `update` outputs for the states that the current graph updated.
+  void finish_updates();
+  /// From here on no graph may introduce parameters or states.
+  void freeze_variables() { frozen_ = true; }
+  /// Parameters and states so far, and the graph that initialises them.
+  std::vector<Variable>& variables() { return variables_; }
+  Builder& init() { return init_; }
+  /// A new variable; `initial` is evaluated in the init graph. False and a message where it clashes with an earlier
+  /// one.
+  bool declare_variable(const std::string& path, const ArrayType& type, bool is_state, Span span,
+                        const std::function<Term()>& initial);
+
+  // -- the train block: how models are called. A model's path is "" unless several are trained together.
+  void set_models(std::map<std::string, std::string> path_of_model) { model_paths_ = std::move(path_of_model); }
+
+  // -- evaluation
+  Term evaluate(const ast::Expr& expr, Scope& scope);
+  /// let: evaluates, names nodes and instances, binds; reports a name bound twice. Several names take several results.
+  void let(const ast::Let& statement, Scope& scope);
+  /// A declared type in a scope; nullopt where it fails. Prepends the batch in graphs over rows.
+  std::optional<ArrayType> resolve(const ast::TypeExpr& type, Scope& scope);
+  /// The term as an array of this type: numbers and shapeless values fill it, lists become constants, arrays must have
+  /// it. `what` names the place for messages: "column x", "W". Reports and gives nullopt where it does not fit.
+  std::optional<Array> place(const Term& term, const ArrayType& type, Span span, const std::string& what);
+  /// A compile-time value, or nullopt with a message ("`epochs` must be known at compile time").
+  std::optional<double> number(const Term& term, Span span, const std::string& what);
+  std::optional<std::int64_t> whole(const Term& term, Span span, const std::string& what);
+  std::optional<bool> flag(const Term& term, Span span, const std::string& what);
+  std::optional<std::string> text(const Term& term, Span span, const std::string& what);
+  /// Any run-time array or scalar as an array (a number becomes rank 0 of `dtype`).
+  std::optional<Array> array(const Term& term, Span span, const std::string& what, DType dtype);
+
+  /// Elementwise op with the language's broadcasting. `spans` are the operands' places, `shown` the op as written.
+  Term elementwise(Op op, std::span<const Term> operands, std::span<const Span> spans, Span span,
+                   const std::string& shown);
+  Term call(const Term& callee, CallSite& site);
+  /// Applies a function, instance or model to terms that are at hand.
+  Term apply(const Term& callee, std::vector<Term> arguments, Span span, Scope& scope);
+  /// For every parameter that the loss reaches: gradient, optimizer, update. Warns about the others.
+  void optimise(const Term& optimizer, const Array& loss, Span span);
+
+  // -- helpers for those who build nodes themselves
+  /// Node with all axes, those that stretch as 1.
+  Value whole_node(const Array& array);
+  Array wrap(Value node);  ///< all axes plain and without provenance
+  Array wrap(Value node, std::vector<Axis> axes);
+  Type type_of(const ArrayType& type) const;  ///< as the graph has it, stretched axes as 1
+  DType default_float() const { return options.double_precision ? DType::f64 : DType::f32; }
+  /// The node of a run-time scalar or a number as rank 0 of this element type.
+  Value rank0(const Term& term, DType dtype);
+  Value random(const ArrayType& type);  ///< the next stream of the current graph, uniform in [0, 1)
+
+  // -- messages
+  /// Reports; a place inside the library moves to the user's call, and the library's place becomes a note. Equal
+  /// messages at one place are reported once.
+  Failed report(Diagnostic diagnostic);
+  Failed error(Code code, Span span, std::string message, std::string label = "", std::string help = "");
+  Failed not_built(Span span, const std::string& what);
+  Failed unknown_name(Span span, const std::string& what, const std::string& name,
+                      const std::vector<std::string>& known);
+  std::string source(Span span) const;           ///< the text of a place, on one line, shortened
+  std::string place_text(Span span) const;       ///< "6:15", with the file's name where it is not the user's
+  std::string describe(const Term& term) const;  ///< "f32[batch, 256]", "the number 3", "a list"
+  std::string describe(const ArrayType& type) const;
+  std::string describe(const std::vector<Axis>& axes) const;
+  std::string story(const Axis& axis) const;  ///< "D = 256 <- Residual() 6:41 <- const width = 256 1:1"
+  const Provenance* because(std::string variable, std::string text, Span span, const Provenance* from);
+  bool in_library(Span span) const;
+
+  // -- used by the parts of the elaborator
+  struct Frame;
+  friend struct FrameGuard;
+  Term lookup(const std::string& name, Span span, Scope& scope);
+  Term constant(const Declared& declared);
+  Term materialise(const Term& term, const ArrayType& type);
+  std::optional<Axis> dimension(const ast::Expr& expr, Scope& scope);
+  Term list_to_array(const List& list, DType dtype, Span span);
+  std::string nearest(const std::string& name, const std::vector<std::string>& known) const;
+  Origin origin(Span span);
+  std::vector<Frame>& frames() { return frames_; }
+
+  struct Frame {
+    Span call;          ///< where it was applied
+    std::string shown;  ///< "Residual()"
+    const ast::Declaration* declaration = nullptr;
+    std::string path;                     ///< prefix of the instances and parameters made here
+    bool makes_instances = false;         ///< layers may be instantiated here
+    std::map<std::string, int> counters;  ///< instances so far, by kind
+    std::string state_suffix;             ///< "/Dense1.W" in an optimizer
+    bool updates = false;                 ///< `update` counts (training, optimizers)
+    std::map<std::string, std::pair<std::string, ArrayType>> states;  ///< names of this body's states
+  };
+
+ private:
+  friend class BodyElaborator;
+  GraphContext* graph_ = nullptr;
+  Builder init_{"init"};
+  std::vector<Variable> variables_;
+  std::vector<ArrayType> variable_types_;
+  std::unordered_map<std::string, std::size_t> variable_index_;
+  bool frozen_ = false;
+  std::map<std::string, std::string> model_paths_;
+  std::vector<Frame> frames_;
+  std::deque<Provenance> provenance_;
+  std::set<std::string> reported_;
+  std::unordered_map<const ast::Declaration*, Term> constants_;
+  std::set<const ast::Declaration*> constants_open_;
+  std::string instance_name_;  ///< the name that a `let` gives to the instance on its right side
+  int depth_ = 0;
+  mutable std::unordered_map<std::uint32_t, std::vector<std::uint32_t>> line_starts_;
+};
+
+// ---- train and data blocks (elaborate_train.cpp, elaborate_data.cpp)
+// -------------------------------------------------
+
+/// One train block of the user's file; empty after an error.
+std::optional<Elaborated> elaborate_train(Elaborator& elaborator, const Module& module, const ast::Declaration& train);
+
+}  // namespace nnc
