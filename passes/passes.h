@@ -57,8 +57,9 @@ struct LowerOptions {
   int threads = 1;                      ///< the most that a schedule may ask for
   bool fuse = true, layout = true;      ///< optional passes
   const VariableLayouts* obey = nullptr;///< layouts to obey; null: this program chooses
-  /// Every parameter and state of the job in order (path, type), so that offsets agree between programs.
-  std::vector<std::pair<std::string, Type>> params, state;
+  /// Every parameter, state and carry of the job in order (path, type), so that offsets agree between programs. Those that
+  /// a graph has and these lists lack are appended in the order of the graph.
+  std::vector<std::pair<std::string, Type>> params, state, carry;
 };
 Graph specialise(const Graph& graph, std::int64_t rows);  ///< every extent a number; dots two-dimensional
 Program lower(const Graph& opt, const std::string& entry, const LowerOptions& options);

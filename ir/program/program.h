@@ -106,6 +106,10 @@ struct Store {
 };
 
 /// Loops over `inner` (row-major), evaluates the body at each point, feeds the folds, writes the stores.
+/// In a stage with folds `inner` holds the reduced axes of extent other than 1 in order, or {1} if there is none: so with
+/// one loop a chunk is 4096 elements, with more it is 256 indices of the first loop, and a lane is the last loop's index.
+/// All inputs of a point are read before its stores are written. What a stage stores, only later stages of the same outer
+/// point may read in the same kernel; a buffer that is read and written at once (an update in place) has one map for both.
 struct Stage {
   std::vector<std::int64_t> inner;
   Body body;
@@ -115,6 +119,9 @@ struct Stage {
 
 /// The value at (m, n) is sum over k of a(m, k) * b(k, n): one accumulator, fma, k ascending from +0 (Order::serial).
 /// The kernel's outer domain is {m, n}; a's map is over loops (m, k), b's over (k, n).
+/// What lowering promises: both buffers have rank 2; a is row-major, indexed [m, k] or [k, m] (Xᵀ·dZ); b is indexed
+/// [k, n], row-major with unit stride along n or in panels; neither lies in a feed. Exactly one stage follows, with no
+/// inner loops and no folds.
 struct Contract {
   Access a, b;
   std::int64_t m = 0, n = 0, k = 0;
@@ -123,7 +130,8 @@ struct Contract {
 /// How a kernel runs; never what it computes. Chosen by the pass `schedule` from Machine.
 struct Schedule {
   /// Which loop is vectorised: the last outer one (every stage's inner loops are then scalar loops, folds keep a vector of
-  /// accumulators), or each stage's last inner one (folds are lanes), or none.
+  /// accumulators; no fold has Order::lanes), or each stage's last inner one (folds are lanes; stages without inner loops
+  /// are scalar), or none. With `core`: outer. Accesses need not be contiguous along the vectorised loop.
   enum class Vector : std::uint8_t { outer, inner, none };
   Vector vector = Vector::none;
   int lanes = 1;          ///< elements of a vector in this kernel
