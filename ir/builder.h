@@ -1,5 +1,6 @@
 // Builds graphs. Equal nodes (op, operands, attributes, type) are one node, always; only `random` nodes of different
-// streams differ by their stream. A derived node that equals a written one is the written one.
+// streams differ by their stream. A derived node that equals a written one is the written one. Leaves are never derived:
+// a number is the same number whoever wrote it.
 #pragma once
 
 #include <optional>
@@ -22,7 +23,7 @@ struct Value {
   Builder* builder = nullptr;
   NodeId id = 0;
 
-  const Type& type() const;
+  const Type& type() const;  ///< valid until the builder makes its next node: copy it where nodes are made
 };
 
 using ValueOrError = std::variant<Value, ShapeError>;
@@ -37,9 +38,9 @@ class Builder {
   /// The same where an error would be a bug of the compiler: aborts with the op and the types.
   Value make(Op op, std::span<const Value> operands, Attributes attributes = NoAttributes{}, const Type& wanted = {});
 
-  Value constant(double value, DType dtype);                         ///< rank 0
+  Value constant(double value, DType dtype);                         ///< rank 0; rounded to the type; one NaN for all
   Value constant(std::vector<double> values, const Type& type);
-  Value leaf(Op op, std::string name, const Type& type);             ///< param, state, carry, input, scalar
+  Value leaf(Op op, std::string name, const Type& type);             ///< param, state, carry, input, scalar; called by its name
   Value size(Extent extent, DType dtype);                            ///< a constant where the extent is static
   Value broadcast(Value x, std::vector<int> axes, const Shape& shape);
   Value spread(Value x, const Shape& shape);                         ///< rank 0, or leading axes missing
@@ -57,11 +58,13 @@ class Builder {
   void set_derived(bool derived) { derived_ = derived; }
   bool derived() const { return derived_; }
   void set_origin(Origin origin) { origin_ = std::move(origin); }
-  void name_node(NodeId id, std::string name);                       ///< keeps an earlier name
+  const Origin& origin() const { return origin_; }
+  void name_node(NodeId id, std::string name);                       ///< keeps an earlier name; numbers have none
 
   const Graph& graph() const { return graph_; }
   const Node& operator[](NodeId id) const { return graph_.nodes[id]; }
-  Graph finish() &&;                                                 ///< the graph, without nodes that no output needs
+  /// The graph, without nodes that no output needs and without obligations of inputs that are gone with them.
+  Graph finish() &&;
 
  private:
   Graph graph_;

@@ -92,7 +92,8 @@ struct Node {
   std::vector<NodeId> operands;
   Attributes attributes;
   Type type;
-  bool derived = false;  ///< made by differentiate, not written by a user; only these are rearranged by simplify
+  /// Made by differentiate, not written by a user; only these are rearranged by simplify. Never set on a leaf.
+  bool derived = false;
   Origin origin;
 };
 
@@ -121,7 +122,13 @@ struct Graph {
   const Node& operator[](NodeId id) const { return nodes[id]; }
 };
 
-/// Structural equality of nodes, outputs and obligations (origins apart from their names are ignored).
+/// A hash of what makes a node equal to another one: op, operands, attributes and type. Equal attributes hash equally.
+std::size_t hash_of(Op op, const std::vector<NodeId>& operands, const Attributes& attributes, const Type& type);
+/// constant and size: numbers, which have no name of their own and are printed in place.
+bool is_number(const Node& node);
+
+/// Structural equality of nodes, outputs and obligations, whatever the nodes' numbers are. Of origins only names count,
+/// and of these not the names of numbers (constant, size), which are shared by all that write the same number.
 bool same_graph(const Graph& a, const Graph& b);
 
 }  // namespace nnc

@@ -75,6 +75,11 @@ namespace ops {
 #undef NNC_OP
 }  // namespace ops
 
+/// The type of op(operands): checks the number of operands, then asks the op's rule.
+TypeOrError infer_type(Op op, const ShapeQuery& query);
+/// A shape error in plain words, with the operands' types: "dot: operand 1 axis 0 is 10, operand 0 axis 1 is 12".
+std::string describe(Op op, const ShapeError& error, std::span<const Type> operands);
+
 /// The registry: definition of an op, all ops in the order of ops.def, and an op by its name.
 const OpDef& definition(Op op);
 std::span<const Op> all_ops();
