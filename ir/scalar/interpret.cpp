@@ -20,25 +20,25 @@ constexpr int step = 16;    // loops run over whole multiples: what they compute
 #define NNC_INLINE [[gnu::always_inline]] inline
 
 template <class R, class A, class F>
-NNC_INLINE void map(R* r, const A* a, int count, F f) {
+NNC_INLINE void map(R* __restrict r, const A* a, int count, F f) {
   for (int i = 0; i < count; i += step)
     for (int j = 0; j < step; ++j) r[i + j] = f(a[i + j]);
 }
 
 template <class R, class A, class F>
-NNC_INLINE void map(R* r, const A* a, const A* b, int count, F f) {
+NNC_INLINE void map(R* __restrict r, const A* a, const A* b, int count, F f) {
   for (int i = 0; i < count; i += step)
     for (int j = 0; j < step; ++j) r[i + j] = f(a[i + j], b[i + j]);
 }
 
 template <class T>
-NNC_INLINE void map_fma(T* r, const T* a, const T* b, const T* c, int count) {
+NNC_INLINE void map_fma(T* __restrict r, const T* a, const T* b, const T* c, int count) {
   for (int i = 0; i < count; i += step)
     for (int j = 0; j < step; ++j) r[i + j] = std::fma(a[i + j], b[i + j], c[i + j]);
 }
 
 template <class T>
-NNC_INLINE void map_select(T* r, const std::uint8_t* a, const T* b, const T* c, int count) {
+NNC_INLINE void map_select(T* __restrict r, const std::uint8_t* a, const T* b, const T* c, int count) {
   for (int i = 0; i < count; i += step)
     for (int j = 0; j < step; ++j) r[i + j] = a[i + j] != 0 ? b[i + j] : c[i + j];
 }
