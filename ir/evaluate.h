@@ -33,8 +33,9 @@ struct Environment {
   std::uint64_t seed = 0, step = 0, row_offset = 0;
 };
 
-/// Values of all outputs by name, updates as "update NAME". Graphs with grad nodes or unset orders are not accepted
-/// (an order that is unset is taken as assign_order would set it when `assume_order`).
+/// Values of all outputs by name, updates as "update NAME". Throws std::invalid_argument where a leaf is not given or has
+/// another type, and for graphs with grad nodes or unset orders (with `assume_order` an unset order is the one that
+/// assign_order would set).
 std::map<std::string, Tensor> evaluate(const Graph& graph, const Environment& environment, bool assume_order = false);
 
 }  // namespace nnc

@@ -1,0 +1,467 @@
+// Row-major index spaces are walked by tables of offsets: one for the elements of the result, one for the elements that
+// are reduced. Views, sums and contractions are then the same few loops.
+#include "ir/evaluate.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+
+#include "ir/op.h"
+#include "ir/order.h"
+#include "ir/scalar/builder.h"
+
+namespace nnc {
+
+namespace {
+
+using Dims = std::vector<std::int64_t>;
+using Offsets = std::vector<std::int64_t>;
+
+std::int64_t product(std::span<const std::int64_t> dims) {
+  std::int64_t count = 1;
+  for (std::int64_t extent : dims) count *= extent;
+  return count;
+}
+
+Dims row_major_strides(std::span<const std::int64_t> dims) {
+  Dims strides(dims.size());
+  std::int64_t stride = 1;
+  for (std::size_t axis = dims.size(); axis-- > 0; stride *= dims[axis]) strides[axis] = stride;
+  return strides;
+}
+
+/// Offset of every index of the space `dims`, in row-major order.
+Offsets offsets_over(std::span<const std::int64_t> dims, std::span<const std::int64_t> strides) {
+  Offsets offsets{0};
+  for (std::size_t axis = 0; axis < dims.size(); ++axis) {
+    Offsets longer;
+    longer.reserve(offsets.size() * static_cast<std::size_t>(dims[axis]));
+    for (std::int64_t base : offsets)
+      for (std::int64_t i = 0; i < dims[axis]; ++i) longer.push_back(base + i * strides[axis]);
+    offsets = std::move(longer);
+  }
+  return offsets;
+}
+
+std::vector<std::int64_t> pick(std::span<const std::int64_t> numbers, std::span<const int> axes) {
+  std::vector<std::int64_t> picked;
+  for (int axis : axes) picked.push_back(numbers[axis]);
+  return picked;
+}
+
+std::vector<int> axes_outside(std::span<const int> axes, std::size_t rank) {
+  std::vector<int> rest;
+  for (int axis = 0; axis < static_cast<int>(rank); ++axis)
+    if (std::ranges::find(axes, axis) == axes.end()) rest.push_back(axis);
+  return rest;
+}
+
+template <class T>
+const T* elements(const Tensor& tensor) {
+  return reinterpret_cast<const T*>(tensor.data.data());
+}
+template <class T>
+T* elements(Tensor& tensor) {
+  return reinterpret_cast<T*>(tensor.data.data());
+}
+
+/// IEEE 754-2019 maximum: NaN wins, -0 < +0.
+template <class T>
+T greater_of(T a, T b) {
+  if constexpr (std::is_floating_point_v<T>) {
+    if (std::isnan(a)) return a;
+    if (std::isnan(b)) return b;
+    if (a == b) return std::signbit(a) ? b : a;
+  }
+  return a < b ? b : a;
+}
+
+template <class T>
+T plus(T a, T b) {
+  if constexpr (std::is_integral_v<T>)
+    return std::bit_cast<T>(std::bit_cast<std::uint32_t>(a) + std::bit_cast<std::uint32_t>(b));
+  else
+    return a + b;
+}
+
+/// The reduced index space of a sum or a contraction: which accumulator each index goes to, and where chunks end.
+struct Walk {
+  std::int64_t count = 0, chunk = 0;
+  int lanes = 1;
+  std::vector<int> lane;
+
+  Walk(std::span<const std::int64_t> extents, Order order, DType dtype)
+      : count(product(extents)), chunk(order_chunk(extents)), lane(static_cast<std::size_t>(count), 0) {
+    const int axis = order_lane_axis(extents);
+    if (order != Order::lanes) return;
+    lanes = order_lanes(dtype);
+    if (axis < 0) return;
+    const std::int64_t inside = product(extents.subspan(axis + 1)), extent = extents[axis];
+    for (std::int64_t k = 0; k < count; ++k) lane[k] = static_cast<int>(k / inside % extent % lanes);
+  }
+
+  /// total + the chunks' totals, where step(accumulator, k) takes element k in.
+  template <class T, class Step>
+  double fold(double total, Step&& step) const {
+    for (std::int64_t begin = 0; begin < count; begin += chunk) {
+      T accumulators[16] = {};
+      for (std::int64_t k = begin; k < std::min(count, begin + chunk); ++k)
+        accumulators[lane[k]] = step(accumulators[lane[k]], k);
+      for (int half = lanes / 2; half >= 1; half /= 2)
+        for (int i = 0; i < half; ++i) accumulators[i] = plus(accumulators[i], accumulators[i + half]);
+      total += static_cast<double>(accumulators[0]);
+    }
+    return total;
+  }
+};
+
+/// Calls f with a value of the C++ type of a number's element type.
+template <class F>
+void with_type(DType dtype, F&& f) {
+  switch (dtype) {
+    case DType::f32:
+      return f(float{});
+    case DType::f64:
+      return f(double{});
+    case DType::i32:
+      return f(std::int32_t{});
+    case DType::boolean:
+      throw std::invalid_argument("arithmetic on booleans");
+  }
+}
+
+class Evaluation {
+ public:
+  Evaluation(const Graph& graph, const Environment& environment, bool assume_order)
+      : graph_(graph), environment_(environment), assume_order_(assume_order) {}
+
+  std::map<std::string, Tensor> run() {
+    values_.reserve(graph_.nodes.size());
+    for (NodeId id = 0; id < graph_.nodes.size(); ++id) values_.push_back(value(id));
+    std::map<std::string, Tensor> results;
+    for (const Output& output : graph_.outputs)
+      results[(output.kind == OutputKind::update ? "update " : "") + output.name] = values_[output.node];
+    return results;
+  }
+
+ private:
+  Tensor value(NodeId id) const {
+    const Node& node = graph_[id];
+    const OpDef& def = definition(node.op);
+    switch (def.cls) {
+      case OpClass::leaf:
+        return leaf(node);
+      case OpClass::generate:
+        return generated(node);
+      case OpClass::elementwise:
+        return elementwise(node);
+      case OpClass::reduce:
+        return node.op == Op::argmax ? argmax(node) : node.op == Op::sum ? sum(id) : reduce_max(node);
+      case OpClass::view:
+        return view(node);
+      case OpClass::contract:
+        return contract(id);
+      case OpClass::control:
+        if (!def.scalar) throw std::invalid_argument(fmt::format("{} is to be removed before evaluation", def.name));
+        return elementwise(node);
+    }
+    throw std::logic_error("an op without a class");
+  }
+
+  std::int64_t length(const Extent& extent) const {
+    return extent.batched ? extent.count * environment_.batch : extent.count;
+  }
+  Dims lengths(const Shape& shape) const {
+    Dims dims;
+    for (const Extent& extent : shape) dims.push_back(length(extent));
+    return dims;
+  }
+  Tensor empty(const Type& type) const { return Tensor::zeros(type.dtype, lengths(type.shape)); }
+  const Tensor& operand(const Node& node, std::size_t index) const { return values_[node.operands[index]]; }
+
+  Order order(NodeId id) const {
+    const Order set = order_of(graph_[id]);
+    if (set != Order::unset) return set;
+    if (!assume_order_) throw std::invalid_argument("a sum or dot without an order");
+    return natural_order(graph_, id);
+  }
+
+  const Tensor& given(const std::map<std::string, Tensor>& from, const Node& node) const {
+    const std::string& name = std::get<Named>(node.attributes).name;
+    const auto found = from.find(name);
+    if (found == from.end())
+      throw std::invalid_argument(fmt::format("{} \"{}\" is not given", definition(node.op).name, name));
+    if (found->second.dtype != node.type.dtype || found->second.dims != lengths(node.type.shape))
+      throw std::invalid_argument(fmt::format("{} \"{}\" is not {}, batch = {}", definition(node.op).name, name,
+                                              to_string(node.type), environment_.batch));
+    return found->second;
+  }
+
+  Tensor leaf(const Node& node) const {
+    if (node.op == Op::param) return given(environment_.params, node);
+    if (node.op == Op::state) return given(environment_.state, node);
+    if (node.op == Op::carry) return given(environment_.carry, node);
+    if (node.op == Op::input) return given(environment_.inputs, node);
+    Tensor result = empty(node.type);
+    if (const auto* size = std::get_if<Size>(&node.attributes)) {
+      result.set(0, static_cast<double>(length(size->extent)));
+    } else if (const auto* constant = std::get_if<Constant>(&node.attributes)) {
+      for (std::int64_t i = 0; i < result.count(); ++i) result.set(i, constant->values[i]);
+    } else {
+      const std::string& name = std::get<Named>(node.attributes).name;
+      const auto found = environment_.scalars.find(name);
+      if (found == environment_.scalars.end())
+        throw std::invalid_argument(fmt::format("scalar \"{}\" is not given", name));
+      result.set(0, found->second);
+    }
+    return result;
+  }
+
+  static constexpr std::int64_t block = 1024;  // elements that a scalar program is interpreted over at once
+
+  Tensor elementwise(const Node& node) const {
+    std::vector<DType> dtypes;
+    for (NodeId id : node.operands) dtypes.push_back(values_[id].dtype);
+    const ScalarProgram program = definition(node.op).scalar(dtypes, node.type.dtype, node.attributes);
+    Tensor result = empty(node.type);
+    const std::int64_t count = result.count();
+    // An operand of rank 0 meets every element: a block of copies stands in for it.
+    std::vector<Tensor> copies(node.operands.size());
+    for (std::size_t i = 0; i < copies.size(); ++i)
+      if (operand(node, i).dims.empty() && !result.dims.empty()) copies[i] = repeated(operand(node, i), block);
+    std::vector<const void*> inputs(node.operands.size());
+    for (std::int64_t begin = 0; begin < count; begin += block) {
+      for (std::size_t i = 0; i < inputs.size(); ++i)
+        inputs[i] =
+            copies[i].data.empty() ? operand(node, i).data.data() + begin * size_of(dtypes[i]) : copies[i].data.data();
+      void* const output = result.data.data() + begin * size_of(result.dtype);
+      interpret(program, inputs, {&output, 1}, std::min(block, count - begin));
+    }
+    return result;
+  }
+
+  static Tensor repeated(const Tensor& number, std::int64_t count) {
+    Tensor result = Tensor::zeros(number.dtype, {count});
+    const std::size_t bytes = size_of(number.dtype);
+    for (std::int64_t i = 0; i < count; ++i) std::memcpy(result.data.data() + i * bytes, number.data.data(), bytes);
+    return result;
+  }
+
+  Tensor generated(const Node& node) const {
+    const ScalarProgram program = definition(node.op).scalar({}, node.type.dtype, node.attributes);
+    Tensor result = empty(node.type);
+    const Dims& dims = result.dims;
+    const std::int64_t count = result.count();
+    const auto first_row = [&](std::size_t axis) -> std::int64_t {
+      const bool batched = axis < dims.size() && node.type.shape[axis].batched;
+      return batched ? static_cast<std::int64_t>(environment_.row_offset) : 0;
+    };
+    const auto* iota = std::get_if<Iota>(&node.attributes);
+    const std::int64_t columns = dims.empty() ? 1 : product(std::span(dims).subspan(1));
+    std::array<std::vector<std::int64_t>, 5> inputs;
+    for (std::int64_t i = 0; i < count; ++i) {
+      inputs[0].push_back(i / columns + first_row(0));
+      inputs[1].push_back(i % columns);
+      inputs[2].push_back(
+          iota ? i / product(std::span(dims).subspan(iota->axis + 1)) % dims[iota->axis] + first_row(iota->axis) : 0);
+      inputs[3].push_back(static_cast<std::int64_t>(environment_.seed));
+      inputs[4].push_back(static_cast<std::int64_t>(environment_.step));
+    }
+    const void* pointers[5];
+    for (int i = 0; i < 5; ++i) pointers[i] = inputs[i].data();
+    void* const output = result.data.data();
+    interpret(program, pointers, {&output, 1}, count);
+    return result;
+  }
+
+  Tensor view(const Node& node) const {
+    const Tensor& x = operand(node, 0);
+    Tensor result = empty(node.type);
+    const Dims own = row_major_strides(x.dims);
+    Dims strides(result.dims.size(), 0);  // of x along the axes of the result
+    if (const auto* broadcast = std::get_if<Broadcast>(&node.attributes)) {
+      for (std::size_t axis = 0; axis < own.size(); ++axis) strides[broadcast->axes[axis]] = own[axis];
+    } else if (const auto* transpose = std::get_if<Transpose>(&node.attributes)) {
+      strides = pick(own, transpose->permutation);
+    } else {
+      result.data = x.data;  // a reshape keeps the row-major order
+      return result;
+    }
+    const std::size_t bytes = size_of(x.dtype);
+    std::byte* to = result.data.data();
+    for (std::int64_t offset : offsets_over(result.dims, strides)) {
+      std::memcpy(to, x.data.data() + offset * bytes, bytes);
+      to += bytes;
+    }
+    return result;
+  }
+
+  /// An operand split into kept and reduced axes: offsets of both, and the reduced extents.
+  struct Parts {
+    Offsets kept, reduced;
+    Dims extents;
+    Parts(const Tensor& x, std::span<const int> axes) {
+      const Dims strides = row_major_strides(x.dims);
+      const std::vector<int> rest = axes_outside(axes, x.dims.size());
+      kept = offsets_over(pick(x.dims, rest), pick(strides, rest));
+      extents = pick(x.dims, axes);
+      reduced = offsets_over(extents, pick(strides, axes));
+    }
+  };
+
+  Tensor sum(NodeId id) const {
+    const Node& node = graph_[id];
+    const Tensor& x = operand(node, 0);
+    const Parts parts(x, std::get<Reduce>(node.attributes).axes);
+    const Walk walk(parts.extents, order(id), x.dtype);
+    const Tensor* carry = node.operands.size() > 1 ? &operand(node, 1) : nullptr;
+    Tensor result = empty(node.type);
+    with_type(x.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      const T* from = elements<T>(x);
+      for (std::size_t i = 0; i < parts.kept.size(); ++i) {
+        const auto add = [&](T accumulator, std::int64_t k) {
+          return plus(accumulator, from[parts.kept[i] + parts.reduced[k]]);
+        };
+        if (std::is_integral_v<T> && !carry) {  // wraps, so any order gives the same
+          T total{};
+          for (std::int64_t k = 0; k < walk.count; ++k) total = add(total, k);
+          elements<T>(result)[i] = total;
+        } else {
+          result.set(i, walk.fold<T>(carry ? carry->at(i) : 0.0, add));
+        }
+      }
+    });
+    return result;
+  }
+
+  Tensor reduce_max(const Node& node) const {
+    const Tensor& x = operand(node, 0);
+    const Parts parts(x, std::get<Reduce>(node.attributes).axes);
+    const Tensor* carry = node.operands.size() > 1 ? &operand(node, 1) : nullptr;
+    Tensor result = empty(node.type);
+    with_type(x.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      using Limits = std::numeric_limits<T>;
+      for (std::size_t i = 0; i < parts.kept.size(); ++i) {
+        T greatest = carry ? elements<T>(*carry)[i] : Limits::has_infinity ? -Limits::infinity() : Limits::lowest();
+        for (std::int64_t offset : parts.reduced)
+          greatest = greater_of(greatest, elements<T>(x)[parts.kept[i] + offset]);
+        elements<T>(result)[i] = greatest;
+      }
+    });
+    return result;
+  }
+
+  Tensor argmax(const Node& node) const {
+    const Tensor& x = operand(node, 0);
+    const Parts parts(x, std::get<Reduce>(node.attributes).axes);
+    Tensor result = empty(node.type);
+    for (std::size_t i = 0; i < parts.kept.size(); ++i) {
+      std::int32_t best = 0;
+      const auto element = [&](std::int64_t k) { return x.at(parts.kept[i] + parts.reduced[k]); };
+      for (std::int32_t k = 1; k < static_cast<std::int32_t>(parts.reduced.size()); ++k) {
+        if (std::isnan(element(best))) break;
+        if (std::isnan(element(k)) || element(k) > element(best)) best = k;
+      }
+      elements<std::int32_t>(result)[i] = best;
+    }
+    return result;
+  }
+
+  Tensor contract(NodeId id) const {
+    const Node& node = graph_[id];
+    const auto& dot = std::get<Dot>(node.attributes);
+    const Tensor &a = operand(node, 0), &b = operand(node, 1);
+    const Parts rows(a, dot.a), columns(b, dot.b);
+    const Order order = this->order(id);
+    const Walk walk(rows.extents, order, a.dtype);
+    Tensor result = empty(node.type);
+    with_type(a.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      std::int64_t at = 0;
+      for (std::int64_t row : rows.kept)
+        for (std::int64_t column : columns.kept) {
+          const auto multiply_add = [&](T accumulator, std::int64_t k) -> T {
+            return static_cast<T>(std::fma(elements<T>(a)[row + rows.reduced[k]],
+                                           elements<T>(b)[column + columns.reduced[k]], accumulator));
+          };
+          T total{};
+          if (order == Order::serial)
+            for (std::int64_t k = 0; k < walk.count; ++k) total = multiply_add(total, k);
+          else
+            total = static_cast<T>(walk.fold<T>(0.0, multiply_add));
+          elements<T>(result)[at++] = total;
+        }
+    });
+    return result;
+  }
+
+  const Graph& graph_;
+  const Environment& environment_;
+  bool assume_order_;
+  std::vector<Tensor> values_;
+};
+
+}  // namespace
+
+Tensor Tensor::zeros(DType dtype, std::vector<std::int64_t> dims) {
+  Tensor tensor{.dtype = dtype, .dims = std::move(dims), .data = {}};
+  tensor.data.resize(static_cast<std::size_t>(tensor.count()) * size_of(dtype));
+  return tensor;
+}
+
+std::int64_t Tensor::count() const { return product(dims); }
+
+double Tensor::at(std::int64_t index) const {
+  switch (dtype) {
+    case DType::f32:
+      return elements<float>(*this)[index];
+    case DType::f64:
+      return elements<double>(*this)[index];
+    case DType::i32:
+      return elements<std::int32_t>(*this)[index];
+    case DType::boolean:
+      return static_cast<double>(data[index]);
+  }
+  return 0;
+}
+
+void Tensor::set(std::int64_t index, double value) {
+  switch (dtype) {
+    case DType::f32:
+      elements<float>(*this)[index] = static_cast<float>(value);
+      return;
+    case DType::f64:
+      elements<double>(*this)[index] = value;
+      return;
+    case DType::i32:
+      elements<std::int32_t>(*this)[index] = static_cast<std::int32_t>(value);
+      return;
+    case DType::boolean:
+      data[index] = std::byte{value != 0};
+      return;
+  }
+}
+
+bool same_bits(const Tensor& a, const Tensor& b) {
+  if (a.dtype != b.dtype || a.dims != b.dims) return false;
+  if (a.data == b.data) return true;
+  const std::size_t bytes = size_of(a.dtype);
+  for (std::int64_t i = 0; i < a.count(); ++i) {
+    const bool equal = std::memcmp(a.data.data() + i * bytes, b.data.data() + i * bytes, bytes) == 0;
+    if (!equal && !(std::isnan(a.at(i)) && std::isnan(b.at(i)))) return false;
+  }
+  return true;
+}
+
+std::map<std::string, Tensor> evaluate(const Graph& graph, const Environment& environment, bool assume_order) {
+  return Evaluation(graph, environment, assume_order).run();
+}
+
+}  // namespace nnc
