@@ -1,5 +1,5 @@
-// The passes: each a function from value to value. Defining passes make the meaning (the graph `opt`); preserving passes
-// must not change one bit of it and take the machine into account. passes/pipeline.h has their order.
+// The passes: each a function from value to value. Defining passes make the meaning (the graph `opt`); preserving
+// passes must not change one bit of it and take the machine into account. passes/pipeline.h has their order.
 #pragma once
 
 #include <functional>
@@ -25,11 +25,12 @@ struct SimplifyOptions {
 };
 
 // Defining passes: graph to graph, without machine or batch.
+Graph fold_constants(const Graph& graph);  ///< rank-0 elementwise ops over constants become constants
 Graph stabilise(const Graph& graph, const SimplifyOptions& options = {});
 Graph differentiate(const Graph& graph);  ///< removes every grad node, innermost first; what it makes is `derived`
 Graph simplify(const Graph& graph, const SimplifyOptions& options = {});
-Graph expand(const Graph& graph);         ///< logistic, softplus, powers to what the machine computes
-Graph assign_order(const Graph& graph);   ///< sets Reduce::order and Dot::order
+Graph expand(const Graph& graph);        ///< logistic, softplus, powers to what the machine computes
+Graph assign_order(const Graph& graph);  ///< sets Reduce::order and Dot::order
 
 /// Splits a graph over a whole split into graphs over blocks of rows: pass i computes every fold over the batch whose
 /// operands are known by then, each with a `carry`; the last graph has no batched value and finishes the results.
@@ -54,11 +55,11 @@ struct VariableLayouts {
 struct LowerOptions {
   Machine machine;
   std::int64_t rows = 1;
-  int threads = 1;                      ///< the most that a schedule may ask for
-  bool fuse = true, layout = true;      ///< optional passes
-  const VariableLayouts* obey = nullptr;///< layouts to obey; null: this program chooses
-  /// Every parameter, state and carry of the job in order (path, type), so that offsets agree between programs. Those that
-  /// a graph has and these lists lack are appended in the order of the graph.
+  int threads = 1;                        ///< the most that a schedule may ask for
+  bool fuse = true, layout = true;        ///< optional passes
+  const VariableLayouts* obey = nullptr;  ///< layouts to obey; null: this program chooses
+  /// Every parameter, state and carry of the job in order (path, type), so that offsets agree between programs. Those
+  /// that a graph has and these lists lack are appended in the order of the graph.
   std::vector<std::pair<std::string, Type>> params, state, carry;
 };
 Graph specialise(const Graph& graph, std::int64_t rows);  ///< every extent a number; dots two-dimensional
