@@ -1,0 +1,90 @@
+#include "runtime/checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace nnc {
+
+namespace {
+
+constexpr std::string_view state_prefix = "state/";
+
+Problem wrong(const std::string& path, std::string message, std::string expected = "", std::string found = "") {
+  return {.kind = Problem::Kind::data,
+          .message = std::move(message),
+          .place = {path, 0, 0},
+          .expected = std::move(expected),
+          .found = std::move(found),
+          .notes = {}};
+}
+
+std::string shape_text(DType dtype, std::span<const std::int64_t> dims) {
+  return fmt::format("{}[{}]", name_of(dtype), fmt::join(dims, ", "));
+}
+
+std::optional<Problem> load_slot(const nnc_slot& slot, const std::string& name, const Array& array,
+                                 const std::string& path, std::byte* region) {
+  if (!std::equal(array.dims.begin(), array.dims.end(), slot.dims, slot.dims + slot.rank))
+    return wrong(path, fmt::format("`{}` has another shape than the program says", name),
+                 shape_text(dtype_of(slot), {slot.dims, slot.rank}), shape_text(array.dtype, array.dims));
+  pack(slot, array, region);
+  return std::nullopt;
+}
+
+}  // namespace
+
+TensorFile checkpoint_of(const Weights& weights, const CheckpointRecord& record) {
+  TensorFile file;
+  for (const nnc_slot& slot : params_of(*weights.layout))
+    file.tensors.push_back({slot.name, unpack(slot, weights.params.data())});
+  for (const nnc_slot& slot : state_of(*weights.layout))
+    file.tensors.push_back({fmt::format("{}{}", state_prefix, slot.name), unpack(slot, weights.state.data())});
+  file.metadata = {{"format", "nnc.checkpoint.1"},
+                   {"epoch", fmt::format("{}", record.at.epoch)},
+                   {"step", fmt::format("{}", record.at.step)},
+                   {"cursor", fmt::format("{}", record.at.batch)},
+                   {"seed", fmt::format("{}", record.seed)},
+                   {"random", "philox4x32-10"},
+                   {"source_sha256", record.source_hash}};
+  return file;
+}
+
+std::optional<Problem> restore(const TensorFile& file, const std::string& path, Weights& weights) {
+  auto load = [&](const nnc_slot& slot, std::string name, std::byte* region) -> std::optional<Problem> {
+    const Array* array = file.find(name);
+    if (array == nullptr) return wrong(path, fmt::format("the file has no `{}`, which the program needs", name));
+    return load_slot(slot, name, *array, path, region);
+  };
+  for (const nnc_slot& slot : params_of(*weights.layout))
+    if (auto problem = load(slot, slot.name, weights.params.data())) return problem;
+  for (const nnc_slot& slot : state_of(*weights.layout))
+    if (auto problem = load(slot, std::string(state_prefix) + slot.name, weights.state.data())) return problem;
+  return std::nullopt;
+}
+
+std::optional<Problem> initialise(const TensorFile& file, const std::string& path, Weights& weights,
+                                  std::vector<std::string>& notes) {
+  auto params = params_of(*weights.layout);
+  std::size_t matched = 0;
+  for (const nnc_slot& slot : params) {
+    const Array* array = file.find(slot.name);
+    if (array == nullptr) {
+      notes.push_back(fmt::format("`{}` is not in {}: it keeps its initializer", slot.name, path));
+      continue;
+    }
+    if (auto problem = load_slot(slot, slot.name, *array, path, weights.params.data())) return problem;
+    ++matched;
+  }
+  for (const NamedArray& tensor : file.tensors)
+    if (!tensor.name.starts_with(state_prefix) && find_slot(params, tensor.name) == nullptr)
+      notes.push_back(fmt::format("`{}` of {} is no parameter of the program", tensor.name, path));
+  if (matched > 0) return std::nullopt;
+  std::vector<std::string> names, paths;
+  for (const NamedArray& tensor : file.tensors) names.push_back(tensor.name);
+  for (const nnc_slot& slot : params) paths.push_back(slot.name);
+  return wrong(path, "no tensor of the file has the name of a parameter", fmt::format("{}", fmt::join(paths, ", ")),
+               fmt::format("{}", fmt::join(names, ", ")));
+}
+
+}  // namespace nnc

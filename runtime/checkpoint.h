@@ -1,0 +1,33 @@
+// Weights with the record of where training stood, as a safetensors file: parameters under their paths, optimizer and
+// fitted state under "state/PATH", the cursor and the key of the random numbers as metadata. Logical order throughout,
+// so that a file says nothing of the machine that wrote it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/safetensors.h"
+#include "runtime/train.h"
+#include "runtime/weights.h"
+
+namespace nnc {
+
+/// What a file of weights says beside them; defaults where a foreign file says nothing.
+struct CheckpointRecord {
+  Cursor at;
+  std::uint64_t seed = 0;
+  std::string source_hash;  ///< of the program's text
+};
+
+TensorFile checkpoint_of(const Weights& weights, const CheckpointRecord& record);
+
+/// Every parameter and state from a checkpoint of the same model; a missing or a differently shaped one is a problem.
+std::optional<Problem> restore(const TensorFile& file, const std::string& path, Weights& weights);
+
+/// Parameters by path from any safetensors file, element types converted; everything else keeps its value. `notes` gets
+/// what only one side has. Another shape, or no match at all, is a problem.
+std::optional<Problem> initialise(const TensorFile& file, const std::string& path, Weights& weights,
+                                  std::vector<std::string>& notes);
+
+}  // namespace nnc

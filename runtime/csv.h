@@ -1,0 +1,51 @@
+// Comma-separated values as RFC 4180 has them: a header of names, one row a line, quotes around fields that hold
+// commas, quotes ("" inside) or line breaks. A byte order mark and CRLF are accepted; spaces around unquoted fields do
+// not count. Numbers are read with a decimal point whatever the locale says. Whatever is not a plain row is an error
+// with its place: nothing is skipped but empty lines at the end of the file.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/array.h"
+#include "runtime/result.h"
+
+namespace nnc {
+
+class CsvTable {
+ public:
+  static Result<CsvTable> read(const std::string& path);
+  /// `path` is for messages.
+  static Result<CsvTable> parse(std::vector<char> text, const std::string& path);
+
+  const std::vector<std::string>& names() const { return names_; }
+  std::int64_t rows() const { return static_cast<std::int64_t>(row_starts_.size()); }
+  std::string_view cell(std::int64_t row, std::size_t column) const {
+    return cells_[static_cast<std::size_t>(row) * names_.size() + column];
+  }
+  /// Line and column (in characters, from 1) where a cell stands.
+  Place place(std::int64_t row, std::size_t column) const;
+
+  /// Converts a column to `dtype` (f32, f64 or i32) and writes it every `stride` bytes from `to`. An empty cell, text,
+  /// NaN, infinity, a number out of range, and a fraction for i32 are problems with their place.
+  std::optional<Problem> read_numbers(std::size_t column, DType dtype, std::byte* to, std::size_t stride) const;
+
+ private:
+  friend class CsvReader;
+  std::vector<char> text_;  ///< cells point into it; escaped quotes are undone in place
+  std::string path_;
+  std::vector<std::string> names_;
+  std::vector<std::string_view> cells_;
+  struct RowStart {
+    std::size_t offset = 0;
+    std::uint32_t line = 0;
+  };
+  std::vector<RowStart> row_starts_;
+};
+
+/// Reads one number of the given type as CSV cells are read, or says why not ("`abc` is not a number").
+std::optional<std::string> parse_number(std::string_view text, DType dtype, std::byte* to);
+
+}  // namespace nnc

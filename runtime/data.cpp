@@ -1,0 +1,482 @@
+#include "runtime/data.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <set>
+#include <span>
+
+#include "runtime/csv.h"
+#include "runtime/split.h"
+#include "runtime/table.h"
+
+namespace nnc {
+
+namespace {
+
+/// Generated columns are the same whatever the seed of a training run is.
+constexpr std::uint64_t data_seed = 0;
+
+Problem wrong(const Place& place, std::string message, std::string expected = "", std::string found = "") {
+  return {.kind = Problem::Kind::data,
+          .message = std::move(message),
+          .place = place,
+          .expected = std::move(expected),
+          .found = std::move(found),
+          .notes = {}};
+}
+
+std::optional<double> number_in(const std::string& text) {
+  double value = 0;
+  if (parse_number(text, DType::f64, reinterpret_cast<std::byte*>(&value))) return std::nullopt;
+  return value;
+}
+
+/// Sorted distinct values with their indices. Where all are numbers they are sorted, and compared, as numbers: "1" and
+/// "1.0" are one class, called as it was first written.
+class Classes {
+ public:
+  static Classes learn(const std::vector<std::string>& texts) {
+    std::set<std::string> distinct(texts.begin(), texts.end());
+    std::map<double, std::string> by_number;
+    for (const std::string& text : texts) {
+      if (!distinct.contains(text)) continue;
+      auto value = number_in(text);
+      if (!value) return Classes({distinct.begin(), distinct.end()});
+      by_number.try_emplace(*value, text);
+    }
+    std::vector<std::string> names;
+    for (const auto& [value, text] : by_number) names.push_back(text);
+    return Classes(names);
+  }
+
+  explicit Classes(std::vector<std::string> names) : names_(std::move(names)) {
+    numeric_ = true;
+    for (std::size_t i = 0; i < names_.size(); ++i) {
+      by_text_[names_[i]] = static_cast<std::int32_t>(i);
+      auto value = number_in(names_[i]);
+      numeric_ = numeric_ && value.has_value();
+      if (value) by_number_[*value] = static_cast<std::int32_t>(i);
+    }
+  }
+
+  const std::vector<std::string>& names() const { return names_; }
+  std::optional<std::int32_t> index(const std::string& text) const {
+    auto exact = by_text_.find(text);
+    if (exact != by_text_.end()) return exact->second;
+    auto value = numeric_ ? number_in(text) : std::nullopt;
+    auto equal = value ? by_number_.find(*value) : by_number_.end();
+    if (equal != by_number_.end()) return equal->second;
+    return std::nullopt;
+  }
+
+ private:
+  std::vector<std::string> names_;
+  std::map<std::string, std::int32_t> by_text_;
+  std::map<double, std::int32_t> by_number_;
+  bool numeric_ = false;
+};
+
+std::string listed(const std::vector<std::string>& names) {
+  constexpr std::size_t most = 12;
+  std::span<const std::string> first(names.data(), std::min(names.size(), most));
+  return fmt::format("{}{}", fmt::join(first, ", "), names.size() > most ? ", ..." : "");
+}
+
+/// Elements in one row of a batched type.
+std::int64_t row_elements(const Type& type) { return element_count(type.shape).count; }
+
+}  // namespace
+
+/// How the rows of one source feed one raw input.
+struct Stored {
+  ColumnIds columns;
+  std::optional<Array> classes;  ///< i32 indices of all rows; else the table has the numbers
+};
+
+struct RawData::State {
+  struct SplitRows {
+    int source = 0;
+    std::vector<std::uint32_t> rows;
+  };
+
+  DataJob job;
+  std::vector<std::unique_ptr<Table>> tables;  ///< null where a source is not needed
+  std::vector<std::string> names;
+  std::map<std::string, SplitRows> splits;
+  ClassNames classes;
+  std::vector<std::map<std::string, Stored>> stored;  ///< by source, by input
+
+  const RawColumn* input(const std::string& name) const {
+    for (const RawColumn& raw : job.raw)
+      if (raw.input == name) return &raw;
+    return nullptr;
+  }
+  Place place(int source, const std::string& name, std::int64_t row) const {
+    const Stored& where = stored[static_cast<std::size_t>(source)].at(name);
+    return tables[static_cast<std::size_t>(source)]->place(where.columns.at(0), row);
+  }
+  void copy(int source, const RawColumn& raw, std::int64_t row, std::byte* to) const {
+    const Stored& where = stored[static_cast<std::size_t>(source)].at(raw.input);
+    if (where.classes)
+      std::memcpy(to, where.classes->row(row), where.classes->row_bytes());
+    else
+      tables[static_cast<std::size_t>(source)]->copy(where.columns, raw.type.dtype, row, to);
+  }
+};
+
+namespace {
+
+struct RawRow {
+  int source = 0;
+  std::uint32_t row = 0;
+};
+
+}  // namespace
+
+/// Gathers raw rows into dense blocks: entries see the rows in the split's order, whatever the table's own order is.
+class RawFeeder : public RowFeeder {
+ public:
+  using Copy = std::function<void(const RawColumn& raw, RawRow row, std::byte* to)>;
+
+  RawFeeder(const DataJob& job, std::vector<RawRow> rows, Copy copy)
+      : job_(job), rows_(std::move(rows)), copy_(std::move(copy)) {}
+
+  std::int64_t rows() const override { return static_cast<std::int64_t>(rows_.size()); }
+  void block(const nnc_entry& entry, std::int64_t first, std::int64_t count, std::span<nnc_feed> feeds) override {
+    for (const nnc_slot& slot : feeds_of(entry)) {
+      auto raw = std::find_if(job_.raw.begin(), job_.raw.end(),
+                              [&](const RawColumn& column) { return column.input == slot.name; });
+      std::size_t bytes = static_cast<std::size_t>(row_elements(raw->type)) * size_of(raw->type.dtype);
+      Bytes& scratch = scratch_[raw->input];
+      if (scratch.size() < bytes * static_cast<std::size_t>(count))
+        scratch = Bytes(bytes * static_cast<std::size_t>(count));
+      for (std::int64_t i = 0; i < count; ++i)
+        copy_(*raw, rows_[static_cast<std::size_t>(first + i)], scratch.data() + static_cast<std::size_t>(i) * bytes);
+      feeds[slot.offset] = {scratch.data(), static_cast<std::int64_t>(bytes), identity_order(count)};
+    }
+  }
+
+ private:
+  const DataJob& job_;
+  std::vector<RawRow> rows_;
+  Copy copy_;
+  std::map<std::string, Bytes> scratch_;
+};
+
+/// Opens what is needed, step by step; each step ends at the first problem.
+class DataReader {
+ public:
+  DataReader(RawData::State& state, const OpenOptions& options) : state_(state), options_(options) {}
+
+  std::optional<Problem> read() {
+    choose_splits();
+    for (auto step :
+         {&DataReader::open_tables, &DataReader::cut_splits, &DataReader::read_numbers, &DataReader::read_classes})
+      if (auto problem = (this->*step)()) return problem;
+    return std::nullopt;
+  }
+
+ private:
+  bool wanted(const RawColumn& raw) const {
+    return options_.inputs.empty() ||
+           std::find(options_.inputs.begin(), options_.inputs.end(), raw.input) != options_.inputs.end();
+  }
+  bool fitted_on(const std::string& split) const {
+    return std::find(state_.job.fit.begin(), state_.job.fit.end(), split) != state_.job.fit.end();
+  }
+
+  /// Those asked for, and those that classes are learnt from.
+  void choose_splits() {
+    bool learn = options_.classes == nullptr && std::any_of(state_.job.raw.begin(), state_.job.raw.end(),
+                                                            [](const RawColumn& raw) { return raw.classes; });
+    const auto& asked = options_.splits;
+    for (const Split& split : state_.job.splits)
+      if (asked.empty() || std::find(asked.begin(), asked.end(), split.name) != asked.end() ||
+          (learn && fitted_on(split.name)))
+        state_.names.push_back(split.name);
+  }
+
+  const Split& split(const std::string& name) const {
+    return *std::find_if(state_.job.splits.begin(), state_.job.splits.end(),
+                         [&](const Split& s) { return s.name == name; });
+  }
+
+  std::optional<Problem> open_tables() {
+    state_.tables.resize(state_.job.sources.size());
+    state_.stored.resize(state_.job.sources.size());
+    for (const std::string& name : state_.names) {
+      std::size_t source = static_cast<std::size_t>(split(name).source);
+      if (state_.tables[source]) continue;
+      auto table = Table::open(state_.job.sources[source]);
+      if (!table) return table.problem();
+      state_.tables[source] = std::move(*table);
+      if (state_.tables[source]->rows() == 0) return wrong(state_.job.sources[source].place, "a source has no rows");
+    }
+    return std::nullopt;
+  }
+
+  std::optional<Problem> cut_splits() {
+    for (const std::string& name : state_.names) {
+      const Split& cut = split(name);
+      const Table& table = *state_.tables[static_cast<std::size_t>(cut.source)];
+      std::size_t by = 0;
+      if (!cut.stratify_by.empty()) {
+        auto column = table.resolve(cut.stratify_by, cut.place);
+        if (!column) return column.problem();
+        by = *column;
+      }
+      auto rows = split_rows(cut, table.rows(), [&](std::uint32_t row) { return table.text(by, row); });
+      if (!rows) return rows.problem();
+      state_.splits[name] = {cut.source, std::move(*rows)};
+    }
+    return std::nullopt;
+  }
+
+  std::optional<Problem> read_numbers() {
+    for (std::size_t source = 0; source < state_.tables.size(); ++source) {
+      if (!state_.tables[source]) continue;
+      for (const RawColumn& raw : state_.job.raw) {
+        if (!wanted(raw)) continue;
+        auto columns = state_.tables[source]->resolve(raw);
+        if (!columns) return columns.problem();
+        std::int64_t want = row_elements(raw.type), have = state_.tables[source]->width(*columns);
+        if (!raw.classes && want != have)
+          return wrong(raw.place, fmt::format("the columns of `{}` do not have the declared width", raw.input),
+                       fmt::format("{} for {}", want == 1 ? "1 value a row" : fmt::format("{} values a row", want),
+                                   to_string(raw.type)),
+                       fmt::format("{} in {}", have, source_name(source)));
+        if (!raw.classes)
+          if (auto problem = state_.tables[source]->prepare(*columns, raw.type.dtype)) return problem;
+        state_.stored[source][raw.input] = {std::move(*columns), std::nullopt};
+      }
+    }
+    return std::nullopt;
+  }
+
+  std::string source_name(std::size_t source) const {
+    const Source& from = state_.job.sources[source];
+    if (from.kind == Source::Kind::csv) return fmt::format("`{}`", from.path);
+    return from.kind == Source::Kind::idx && !from.columns.empty() ? fmt::format("`{}`", from.columns[0].second)
+                                                                   : "the table";
+  }
+
+  std::optional<Problem> read_classes() {
+    for (const RawColumn& raw : state_.job.raw) {
+      if (!raw.classes || !wanted(raw)) continue;
+      Classes classes =
+          options_.classes ? Classes(options_.classes->at(raw.input)) : Classes::learn(texts_to_learn(raw));
+      state_.classes[raw.input] = classes.names();
+      for (std::size_t source = 0; source < state_.tables.size(); ++source)
+        if (state_.tables[source])
+          if (auto problem = index_classes(raw, source, classes)) return problem;
+    }
+    return std::nullopt;
+  }
+
+  std::vector<std::string> texts_to_learn(const RawColumn& raw) const {
+    std::vector<std::string> texts;
+    for (const std::string& name : state_.names) {
+      if (!fitted_on(name)) continue;
+      const auto& rows = state_.splits.at(name);
+      std::size_t column = state_.stored[static_cast<std::size_t>(rows.source)].at(raw.input).columns.at(0);
+      for (std::uint32_t row : rows.rows) {
+        std::string text = state_.tables[static_cast<std::size_t>(rows.source)]->text(column, row);
+        if (!text.empty()) texts.push_back(std::move(text));
+      }
+    }
+    return texts;
+  }
+
+  /// Only rows that some split uses are looked up: a class that no split has is nobody's error.
+  std::optional<Problem> index_classes(const RawColumn& raw, std::size_t source, const Classes& classes) {
+    Stored& stored = state_.stored[source].at(raw.input);
+    const Table& table = *state_.tables[source];
+    Array indices(DType::i32, {table.rows()});
+    for (const std::string& name : state_.names) {
+      const auto& rows = state_.splits.at(name);
+      if (static_cast<std::size_t>(rows.source) != source) continue;
+      std::optional<Problem> first;  // in file order, whatever the split's order is
+      std::uint32_t first_row = UINT32_MAX;
+      for (std::uint32_t row : rows.rows) {
+        std::string text = table.text(stored.columns.at(0), row);
+        auto index = classes.index(text);
+        if (index) indices.set(row, *index);
+        if (index || row > first_row) continue;
+        first_row = row;
+        first = wrong(table.place(stored.columns[0], row),
+                      text.empty() ? "a value is missing"
+                                   : fmt::format("`{}` is not a known class of column `{}`", text, raw.columns.at(0)),
+                      fmt::format("one of {}", listed(classes.names())),
+                      text.empty() ? "nothing" : fmt::format("`{}`", text));
+        first->notes = {fmt::format("note: classes are those of {}; this row is in `{}`", fitted_names(), name)};
+      }
+      if (first) return first;
+    }
+    stored.classes = std::move(indices);
+    return std::nullopt;
+  }
+
+  std::string fitted_names() const {
+    return options_.classes ? "the run" : fmt::format("`{}`", fmt::join(state_.job.fit, "`, `"));
+  }
+
+  RawData::State& state_;
+  const OpenOptions& options_;
+};
+
+RawData::RawData(std::unique_ptr<State> state) : state_(std::move(state)) {}
+RawData::~RawData() = default;
+RawData::RawData(RawData&&) noexcept = default;
+RawData& RawData::operator=(RawData&&) noexcept = default;
+
+const std::vector<std::string>& RawData::splits() const { return state_->names; }
+const ClassNames& RawData::classes() const { return state_->classes; }
+
+std::int64_t RawData::rows(const std::string& split) const {
+  auto found = state_->splits.find(split);
+  return found == state_->splits.end() ? -1 : static_cast<std::int64_t>(found->second.rows.size());
+}
+
+Result<RawData> RawData::open(const DataJob& job, const OpenOptions& options) {
+  auto state = std::make_unique<State>();
+  state->job = job;
+  if (auto problem = DataReader(*state, options).read()) return *problem;
+  return RawData(std::move(state));
+}
+
+std::optional<Problem> RawData::check(const std::vector<RangeCheck>& checks) const {
+  for (const RangeCheck& range : checks) {
+    const RawColumn* raw = state_->input(range.name);
+    if (raw == nullptr) continue;
+    auto names = state_->classes.find(raw->input);
+    if (names != state_->classes.end() && static_cast<std::int64_t>(names->second.size()) != range.high - range.low) {
+      Problem problem = wrong(
+          raw->place,
+          fmt::format("column `{}` has another number of classes than the program", fmt::join(raw->columns, ", ")),
+          fmt::format("{} classes", range.high - range.low),
+          fmt::format("{}: {}", names->second.size(), listed(names->second)));
+      return problem;
+    }
+    Array row(raw->type.dtype, {row_elements(raw->type)});
+    for (const auto& [name, split] : state_->splits) {
+      if (!state_->stored[static_cast<std::size_t>(split.source)].contains(raw->input)) continue;
+      for (std::uint32_t index : split.rows) {
+        state_->copy(split.source, *raw, index, row.bytes.data());
+        for (std::int64_t i = 0; i < row.count(); ++i)
+          if (row.at(i) < static_cast<double>(range.low) || row.at(i) >= static_cast<double>(range.high))
+            return wrong(state_->place(split.source, raw->input, index), "a value is out of range",
+                         fmt::format("a whole number from {} to {}", range.low, range.high - 1),
+                         fmt::format("{}", row.at(i)));
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<Problem> RawData::fit(Runner& runner, const Programs& programs, Weights& weights) const {
+  std::vector<RawRow> rows;
+  for (const std::string& name : state_->job.fit) {
+    auto split = state_->splits.find(name);
+    if (split == state_->splits.end()) continue;
+    const Source& source = state_->job.sources[static_cast<std::size_t>(split->second.source)];
+    bool whole = static_cast<std::int64_t>(split->second.rows.size()) == source.samples;
+    if (source.kind == Source::Kind::generated &&
+        !(whole && std::is_sorted(split->second.rows.begin(), split->second.rows.end())))
+      return wrong(source.place, "generated columns can be standardised over all their samples only, not over a part");
+    for (std::uint32_t row : split->second.rows) rows.push_back({split->second.source, row});
+  }
+  RawFeeder feeder(state_->job, std::move(rows), [this](const RawColumn& raw, RawRow row, std::byte* to) {
+    state_->copy(row.source, raw, row.row, to);
+  });
+  fold_rows(runner, programs, EntryKind::fit, weights, feeder, data_seed);
+  return std::nullopt;
+}
+
+namespace {
+
+/// Rows of all columns in another order.
+void reorder(std::vector<NamedArray>& columns, const std::vector<std::uint32_t>& rows) {
+  for (NamedArray& column : columns) {
+    std::vector<std::int64_t> dims = column.array.dims;
+    dims[0] = static_cast<std::int64_t>(rows.size());
+    Array picked(column.array.dtype, dims);
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      std::memcpy(picked.row(static_cast<std::int64_t>(i)), column.array.row(rows[i]), picked.row_bytes());
+    column.array = std::move(picked);
+  }
+}
+
+struct OutOfRange {
+  std::int64_t row;
+  double value;
+};
+
+/// The element out of range whose source row is the smallest: what a reader of the file meets first.
+std::optional<OutOfRange> find_out_of_range(const Array& column, const RangeCheck& range,
+                                            const std::vector<std::uint32_t>& rows) {
+  std::optional<OutOfRange> first;
+  std::int64_t width = column.rows() == 0 ? 1 : column.count() / column.rows();
+  for (std::int64_t i = 0; i < column.count(); ++i) {
+    double value = column.at(i);
+    if (value >= static_cast<double>(range.low) && value < static_cast<double>(range.high)) continue;
+    std::int64_t row = i / width;
+    if (!first || rows[static_cast<std::size_t>(row)] < rows[static_cast<std::size_t>(first->row)])
+      first = OutOfRange{row, value};
+  }
+  return first;
+}
+
+}  // namespace
+
+Result<SplitColumns> RawData::feed(const std::string& split, EntryKind kind, Runner& runner, const Programs& programs,
+                                   Weights& weights, const std::vector<RangeCheck>& checks,
+                                   const std::map<std::string, std::vector<std::string>>& inputs_of) const {
+  const State::SplitRows& chosen = state_->splits.at(split);
+  const Source& source = state_->job.sources[static_cast<std::size_t>(chosen.source)];
+  // A generated row is a function of its number in the source, so all are made and the split's are picked.
+  bool generated = source.kind == Source::Kind::generated;
+  std::vector<RawRow> rows;
+  if (generated)
+    for (std::int64_t row = 0; row < source.samples; ++row)
+      rows.push_back({chosen.source, static_cast<std::uint32_t>(row)});
+  else
+    for (std::uint32_t row : chosen.rows) rows.push_back({chosen.source, row});
+  RawFeeder feeder(state_->job, std::move(rows), [this](const RawColumn& raw, RawRow row, std::byte* to) {
+    state_->copy(row.source, raw, row.row, to);
+  });
+  SplitColumns columns{split, static_cast<std::int64_t>(chosen.rows.size()),
+                       map_rows(runner, programs, kind, weights, feeder, data_seed)};
+  if (generated) reorder(columns.columns, chosen.rows);
+  for (const RangeCheck& range : checks) {
+    const Array* column = columns.find(range.name);
+    if (column == nullptr) continue;
+    auto bad = find_out_of_range(*column, range, chosen.rows);
+    if (!bad) continue;
+    auto inputs = inputs_of.find(range.name);
+    std::uint32_t row = chosen.rows[static_cast<std::size_t>(bad->row)];
+    bool traced = inputs != inputs_of.end() && inputs->second.size() == 1;
+    Place place = traced ? state_->place(chosen.source, inputs->second[0], row) : source.place;
+    return wrong(place, fmt::format("a value of column `{}` is out of range", range.name),
+                 fmt::format("a whole number from {} to {}", range.low, range.high - 1),
+                 fmt::format("{} in row {} of split `{}`", bad->value, row, split));
+  }
+  return columns;
+}
+
+const Array* SplitColumns::find(const std::string& column) const {
+  for (const NamedArray& named : columns)
+    if (named.name == column) return &named.array;
+  return nullptr;
+}
+
+void ColumnFeeder::block(const nnc_entry& entry, std::int64_t first, std::int64_t count, std::span<nnc_feed> feeds) {
+  for (const nnc_slot& slot : feeds_of(entry)) {
+    const Array* column = split_.find(slot.name);
+    feeds[slot.offset] = {column->row(first), static_cast<std::int64_t>(column->row_bytes()), identity_order(count)};
+  }
+}
+
+}  // namespace nnc

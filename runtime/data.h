@@ -1,0 +1,84 @@
+// From files to the columns that training sees, in three steps: `RawData::open` reads the sources, cuts the splits and
+// learns the classes; the compiled `fit` learns what is standardised; the compiled `feed` turns raw rows into columns.
+// Labels and ids are checked here, where their file, line and column are still known.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ir/job.h"
+#include "runtime/programs.h"
+#include "runtime/result.h"
+
+namespace nnc {
+
+/// Class names of each input that has classes, by the input's name.
+using ClassNames = std::map<std::string, std::vector<std::string>>;
+
+struct OpenOptions {
+  std::vector<std::string>
+      splits;  ///< those to read; empty: all. Those that are fitted on are read where classes must be learnt
+  std::vector<std::string> inputs;      ///< raw inputs that are needed; empty: all
+  const ClassNames* classes = nullptr;  ///< as a run remembers them; null: learnt from the splits that are fitted on
+};
+
+/// low <= every element < high of a column or of a raw input, which compiled programs rely on.
+struct RangeCheck {
+  std::string name;
+  std::int64_t low = 0, high = 0;
+};
+
+/// Columns of one split, by name; row i of each belongs together.
+struct SplitColumns {
+  std::string name;
+  std::int64_t rows = 0;
+  std::vector<NamedArray> columns;
+  const Array* find(const std::string& column) const;
+};
+
+class RawData {
+ public:
+  static Result<RawData> open(const DataJob& job, const OpenOptions& options);
+  ~RawData();
+  RawData(RawData&&) noexcept;
+  RawData& operator=(RawData&&) noexcept;
+
+  const std::vector<std::string>& splits() const;
+  /// Number of rows of a split that was opened, else -1.
+  std::int64_t rows(const std::string& split) const;
+  const ClassNames& classes() const;
+
+  /// Raw inputs against their ranges; a class index out of range lists the classes.
+  std::optional<Problem> check(const std::vector<RangeCheck>& checks) const;
+
+  /// Learns the fitted state over the rows of the splits that are fitted on, in their order.
+  std::optional<Problem> fit(Runner& runner, const Programs& programs, Weights& weights) const;
+
+  /// The columns of a split by `kind` (feed or predict_feed), checked against `checks`. `inputs_of` names the raw
+  /// inputs that a column comes from, for the place of a value out of range.
+  Result<SplitColumns> feed(const std::string& split, EntryKind kind, Runner& runner, const Programs& programs,
+                            Weights& weights, const std::vector<RangeCheck>& checks,
+                            const std::map<std::string, std::vector<std::string>>& inputs_of) const;
+
+ private:
+  friend class DataReader;
+  struct State;
+  explicit RawData(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+/// Feeds entries from columns in memory.
+class ColumnFeeder : public RowFeeder {
+ public:
+  explicit ColumnFeeder(const SplitColumns& split) : split_(split) {}
+  std::int64_t rows() const override { return split_.rows; }
+  void block(const nnc_entry& entry, std::int64_t first, std::int64_t count, std::span<nnc_feed> feeds) override;
+
+ private:
+  const SplitColumns& split_;
+};
+
+}  // namespace nnc

@@ -1,0 +1,67 @@
+#include "runtime/run_directory.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "runtime/file.h"
+
+namespace nnc {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+Problem io_problem(std::string message, std::vector<std::string> notes = {}) {
+  return {.kind = Problem::Kind::io,
+          .message = std::move(message),
+          .place = {},
+          .expected = {},
+          .found = {},
+          .notes = std::move(notes)};
+}
+
+constexpr int most_runs = 1'000'000;
+
+Result<std::string> new_folder(const std::string& name, const std::optional<std::string>& out) {
+  std::error_code error;
+  if (out) {
+    if (is_run(*out))
+      return io_problem(fmt::format("`{}` already holds a run", *out), {"help: name another folder with --out"});
+    fs::create_directories(*out, error);
+    if (!fs::is_directory(*out))
+      return io_problem(fmt::format("cannot make the folder `{}`: {}", *out, error.message()));
+    return *out;
+  }
+  fs::create_directories("runs", error);
+  for (int number = 1; number < most_runs; ++number) {
+    std::string path = fmt::format("runs/{}-{}", name, number);
+    if (fs::create_directory(path, error)) return path;  // atomic: two runs that start at once get two folders
+    if (error) return io_problem(fmt::format("cannot make the folder `{}`: {}", path, error.message()));
+  }
+  return io_problem("there are too many runs in `runs`");
+}
+
+}  // namespace
+
+bool is_run(const std::string& path) { return fs::exists(fs::path(path) / "run.json"); }
+
+Result<RunDirectory> RunDirectory::create(const std::string& name, const std::optional<std::string>& out) {
+  auto path = new_folder(name, out);
+  if (!path) return path.problem();
+  RunDirectory run;
+  run.path_ = *path;
+  std::error_code error;
+  fs::create_directories(run.file("model"), error);
+  run.metrics_.open(run.file("metrics.jsonl"), std::ios::trunc);
+  if (error || !run.metrics_) return io_problem(fmt::format("cannot write into `{}`", *path));
+  return run;
+}
+
+std::optional<Problem> RunDirectory::write(const std::string& name, const std::string& content) const {
+  return write_file_atomically(file(name), content);
+}
+
+void RunDirectory::add_metrics(const std::string& line) { metrics_ << line << '\n'; }
+
+}  // namespace nnc

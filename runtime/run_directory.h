@@ -1,0 +1,34 @@
+// The folder of a training run: model/ (the source), last.safetensors, best.safetensors where the program sets `best`,
+// metrics.jsonl, run.json. It has all it takes to evaluate and predict from anywhere.
+#pragma once
+
+#include <fstream>
+#include <optional>
+#include <string>
+
+#include "runtime/result.h"
+
+namespace nnc {
+
+class RunDirectory {
+ public:
+  /// runs/NAME-N below the working directory with the first N that is free, or `out` where given: that one is made if
+  /// it is not there, and refused if it holds a run.
+  static Result<RunDirectory> create(const std::string& name, const std::optional<std::string>& out);
+
+  const std::string& path() const { return path_; }
+  std::string file(const std::string& name) const { return path_ + "/" + name; }
+  std::optional<Problem> write(const std::string& name, const std::string& content) const;
+  /// A line at the end of metrics.jsonl; on the disk after `flush_metrics`.
+  void add_metrics(const std::string& line);
+  void flush_metrics() { metrics_.flush(); }
+
+ private:
+  std::string path_;
+  std::ofstream metrics_;
+};
+
+/// True where a folder holds a run.
+bool is_run(const std::string& path);
+
+}  // namespace nnc

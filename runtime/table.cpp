@@ -1,0 +1,275 @@
+#include "runtime/table.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <map>
+#include <span>
+
+#include "runtime/csv.h"
+#include "runtime/idx.h"
+#include "runtime/names.h"
+
+namespace nnc {
+
+namespace {
+
+Problem wrong(const Place& place, std::string message, std::string expected = "", std::string found = "") {
+  return {.kind = Problem::Kind::data,
+          .message = std::move(message),
+          .place = place,
+          .expected = std::move(expected),
+          .found = std::move(found),
+          .notes = {}};
+}
+
+/// Why a number cannot become an element of a type, or nothing.
+std::optional<std::string> misfit(double value, DType dtype) {
+  if (!std::isfinite(value)) return fmt::format("{} is not a finite number", value);
+  if (dtype == DType::f32 && !std::isfinite(static_cast<float>(value)))
+    return fmt::format("{} is out of the range of f32", value);
+  if (dtype != DType::i32) return std::nullopt;
+  if (value != std::floor(value)) return fmt::format("{} is not a whole number", value);
+  if (value < std::numeric_limits<std::int32_t>::min() || value > std::numeric_limits<std::int32_t>::max())
+    return fmt::format("{} is out of the range of i32", value);
+  return std::nullopt;
+}
+
+template <class T>
+void store(std::byte* to, double value) {
+  T narrow = static_cast<T>(value);
+  std::memcpy(to, &narrow, sizeof narrow);
+}
+
+void store(DType dtype, std::byte* to, double value) {
+  switch (dtype) {
+    case DType::f32:
+      return store<float>(to, value);
+    case DType::f64:
+      return store<double>(to, value);
+    case DType::i32:
+      return store<std::int32_t>(to, value);
+    case DType::boolean:
+      return store<std::uint8_t>(to, value);
+  }
+}
+
+/// Columns of numbers that were read whole, by columns and element type.
+class PreparedColumns {
+ public:
+  Array* add(const ColumnIds& columns, DType dtype, std::int64_t rows) {
+    auto [at, fresh] = arrays_.try_emplace({columns, dtype});
+    if (!fresh) return nullptr;
+    at->second = Array(dtype, {rows, static_cast<std::int64_t>(columns.size())});
+    return &at->second;
+  }
+  void copy(const ColumnIds& columns, DType dtype, std::int64_t row, std::byte* to) const {
+    const Array& array = arrays_.at({columns, dtype});
+    std::memcpy(to, array.row(row), array.row_bytes());
+  }
+
+ private:
+  std::map<std::pair<ColumnIds, DType>, Array> arrays_;
+};
+
+class CsvSource : public Table {
+ public:
+  CsvSource(CsvTable table, const std::string& path) : table_(std::move(table)) {
+    described_ = fmt::format("`{}`", path);
+  }
+
+  std::int64_t rows() const override { return table_.rows(); }
+  std::vector<std::string> names() const override { return table_.names(); }
+  Place place(std::size_t column, std::int64_t row) const override { return table_.place(row, column); }
+  std::string text(std::size_t column, std::int64_t row) const override {
+    return std::string(table_.cell(row, column));
+  }
+  std::int64_t width(const ColumnIds& columns) const override { return static_cast<std::int64_t>(columns.size()); }
+  std::optional<Problem> prepare(const ColumnIds& columns, DType dtype) override {
+    Array* array = prepared_.add(columns, dtype, rows());
+    if (array == nullptr) return std::nullopt;
+    for (std::size_t i = 0; i < columns.size(); ++i)
+      if (auto problem =
+              table_.read_numbers(columns[i], dtype, array->bytes.data() + i * size_of(dtype), array->row_bytes()))
+        return problem;
+    return std::nullopt;
+  }
+  void copy(const ColumnIds& columns, DType dtype, std::int64_t row, std::byte* to) const override {
+    prepared_.copy(columns, dtype, row, to);
+  }
+
+ private:
+  CsvTable table_;
+  PreparedColumns prepared_;
+};
+
+/// Images stay bytes in memory and become numbers a block at a time.
+class IdxSource : public Table {
+ public:
+  static Result<std::unique_ptr<Table>> open(const Source& source) {
+    auto table = std::make_unique<IdxSource>();
+    for (const auto& [name, path] : source.columns) {
+      auto array = read_idx(path);
+      if (!array) return array.problem();
+      if (!table->arrays_.empty() && array->rows() != table->arrays_[0].rows())
+        return wrong({path, 0, 0}, "the files have different numbers of rows",
+                     fmt::format("{} rows, as in `{}`", table->arrays_[0].rows(), table->paths_[0]),
+                     fmt::format("{} rows", array->rows()));
+      table->names_.push_back(name);
+      table->paths_.push_back(path);
+      table->arrays_.push_back(std::move(*array));
+    }
+    table->described_ = "the idx files";
+    return std::unique_ptr<Table>(std::move(table));
+  }
+
+  std::int64_t rows() const override { return arrays_.empty() ? 0 : arrays_[0].rows(); }
+  std::vector<std::string> names() const override { return names_; }
+  Place place(std::size_t column, std::int64_t) const override { return {paths_[column], 0, 0}; }
+  std::string text(std::size_t column, std::int64_t row) const override {
+    return fmt::format("{}", arrays_[column].at(row * arrays_[column].row_elements()));
+  }
+  std::int64_t width(const ColumnIds& columns) const override {
+    std::int64_t width = 0;
+    for (std::size_t column : columns) width += arrays_[column].row_elements();
+    return width;
+  }
+  std::optional<Problem> prepare(const ColumnIds& columns, DType dtype) override {
+    for (std::size_t column : columns) {
+      const IdxArray& array = arrays_[column];
+      bool may_misfit = array.element == IdxArray::Element::f32 || array.element == IdxArray::Element::f64;
+      std::int64_t count = may_misfit ? array.rows() * array.row_elements() : 0;
+      for (std::int64_t i = 0; i < count; ++i)
+        if (auto fault = misfit(array.at(i), dtype))
+          return wrong({paths_[column], 0, 0}, *fault, fmt::format("elements of type {}", name_of(dtype)),
+                       fmt::format("this in row {}", i / array.row_elements()));
+    }
+    return std::nullopt;
+  }
+  void copy(const ColumnIds& columns, DType dtype, std::int64_t row, std::byte* to) const override {
+    for (std::size_t column : columns) {
+      const IdxArray& array = arrays_[column];
+      std::int64_t count = array.row_elements(), first = row * count;
+      if (array.element == IdxArray::Element::u8 && dtype == DType::f32) {
+        const unsigned char* from = array.bytes.data() + first;
+        for (std::int64_t i = 0; i < count; ++i, to += sizeof(float)) store<float>(to, from[i]);
+        continue;
+      }
+      for (std::int64_t i = 0; i < count; ++i, to += size_of(dtype)) store(dtype, to, array.at(first + i));
+    }
+  }
+
+ private:
+  std::vector<std::string> names_, paths_;
+  std::vector<IdxArray> arrays_;
+};
+
+/// A table that stands in the program, or rows that have no raw columns at all and are generated.
+class InlineSource : public Table {
+ public:
+  explicit InlineSource(const Source& source) : source_(source) { described_ = "the table"; }
+
+  std::int64_t rows() const override {
+    if (source_.kind == Source::Kind::generated) return source_.samples;
+    return source_.inline_columns.empty() ? 0 : static_cast<std::int64_t>(source_.inline_columns[0].second.size());
+  }
+  std::vector<std::string> names() const override {
+    std::vector<std::string> names;
+    for (const auto& column : source_.inline_columns) names.push_back(column.first);
+    return names;
+  }
+  Place place(std::size_t, std::int64_t) const override { return source_.place; }
+  std::string text(std::size_t column, std::int64_t row) const override {
+    return fmt::format("{}", value(column, row));
+  }
+  std::int64_t width(const ColumnIds& columns) const override { return static_cast<std::int64_t>(columns.size()); }
+  std::optional<Problem> prepare(const ColumnIds& columns, DType dtype) override {
+    for (std::size_t column : columns)
+      for (std::int64_t row = 0; row < rows(); ++row)
+        if (auto fault = misfit(value(column, row), dtype))
+          return wrong(source_.place, *fault, fmt::format("numbers of type {}", name_of(dtype)),
+                       fmt::format("this in row {} of `{}`", row, source_.inline_columns[column].first));
+    return std::nullopt;
+  }
+  void copy(const ColumnIds& columns, DType dtype, std::int64_t row, std::byte* to) const override {
+    for (std::size_t column : columns) {
+      store(dtype, to, value(column, row));
+      to += size_of(dtype);
+    }
+  }
+
+ private:
+  double value(std::size_t column, std::int64_t row) const {
+    return source_.inline_columns[column].second[static_cast<std::size_t>(row)];
+  }
+  Source source_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Table>> Table::open(const Source& source) {
+  switch (source.kind) {
+    case Source::Kind::csv: {
+      auto table = CsvTable::read(source.path);
+      if (!table) return table.problem();
+      return std::unique_ptr<Table>(std::make_unique<CsvSource>(std::move(*table), source.path));
+    }
+    case Source::Kind::idx:
+      return IdxSource::open(source);
+    case Source::Kind::table:
+    case Source::Kind::generated:
+      return std::unique_ptr<Table>(std::make_unique<InlineSource>(source));
+  }
+  return wrong(source.place, "a source of an unknown kind");
+}
+
+Result<std::size_t> Table::resolve(const std::string& name, const Place& asked) const {
+  std::vector<std::string> all = names();
+  auto found = std::find(all.begin(), all.end(), name);
+  if (found == all.end()) {
+    Problem problem = wrong(asked, fmt::format("{} has no column `{}`", described_, name));
+    constexpr std::size_t most = 12;
+    std::span<const std::string> listed(all.data(), std::min(all.size(), most));
+    problem.found = fmt::format("columns {}{}", fmt::join(listed, ", "), all.size() > most ? ", ..." : "");
+    std::string near = closest_name(name, all);
+    if (!near.empty()) problem.notes.push_back(fmt::format("help: did you mean `{}`?", near));
+    return problem;
+  }
+  if (std::find(found + 1, all.end(), name) != all.end())
+    return wrong(asked, fmt::format("{} has two columns `{}`", described_, name));
+  return static_cast<std::size_t>(found - all.begin());
+}
+
+Result<ColumnIds> Table::resolve(const RawColumn& raw) const {
+  ColumnIds columns;
+  if (!raw.range_from.empty()) {
+    auto from = resolve(raw.range_from, raw.place), to = resolve(raw.range_to, raw.place);
+    if (!from) return from.problem();
+    if (!to) return to.problem();
+    if (*from > *to)
+      return wrong(raw.place,
+                   fmt::format("column `{}` stands behind `{}` in {}", raw.range_from, raw.range_to, described_));
+    for (std::size_t i = *from; i <= *to; ++i) columns.push_back(i);
+    return columns;
+  }
+  if (!raw.except.empty()) {
+    for (std::size_t i = 0; i < names().size(); ++i) columns.push_back(i);
+    for (const std::string& name : raw.except) {
+      auto left_out = resolve(name, raw.place);
+      if (!left_out) return left_out.problem();
+      std::erase(columns, *left_out);
+    }
+    return columns;
+  }
+  for (const std::string& name : raw.columns) {
+    auto column = resolve(name, raw.place);
+    if (!column) return column.problem();
+    columns.push_back(*column);
+  }
+  return columns;
+}
+
+}  // namespace nnc

@@ -1,0 +1,70 @@
+// The training loop: epochs of shuffled batches, the smaller last batch included; evaluation, the rules that stop, and
+// what is kept. It decides; files and terminals are the observer's.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ir/job.h"
+#include "runtime/data.h"
+#include "runtime/programs.h"
+
+namespace nnc {
+
+/// Where training stands: all that a continuation needs beside the weights and the seed.
+struct Cursor {
+  std::int64_t epoch = 0;  ///< begun, counted from 1; 0 before the first
+  std::int64_t step = 0;   ///< done in all
+  std::int64_t batch = 0;  ///< done in this epoch
+};
+
+struct EpochReport {
+  Cursor at;
+  std::int64_t epochs = 0;
+  std::vector<NamedArray> figures;  ///< "train.loss" (f64), and where it was evaluated "valid.loss", "valid.acc", ...
+  double seconds = 0;               ///< of the steps, without evaluation
+  std::int64_t rows = 0;            ///< seen in these steps
+};
+
+class TrainObserver {
+ public:
+  virtual ~TrainObserver() = default;
+  virtual void on_step(const Cursor& at, double loss) = 0;
+  virtual void on_epoch(const EpochReport& report) = 0;
+  /// Keeps weights: as the last ones, or as the best ones by the job's rule.
+  virtual std::optional<Problem> save(const Weights& weights, const Cursor& at, bool best) = 0;
+  /// True once someone asked to stop; looked at after each step.
+  virtual bool interrupted() = 0;
+};
+
+struct TrainSettings {
+  TrainJob job;                           ///< with the command's epochs and seed
+  std::optional<std::int64_t> max_steps;  ///< stop after so many; schedules still see the whole plan
+  double seconds_between_saves = 2;       ///< least time between two writes of the same file
+};
+
+struct TrainOutcome {
+  enum class End : std::uint8_t { epochs_done, stop_rule, early_stop, max_steps, interrupted, diverged };
+  End end{};
+  Cursor at;        ///< diverged: of the weights that were kept, before the step that failed
+  double loss = 0;  ///< diverged: what the loss became
+  std::int64_t best_epoch = 0;
+  std::optional<Problem> problem;  ///< a file that could not be written
+};
+
+/// Trains `weights` on `train`; evaluates on `valid`, or on `train` where that is null and there are metrics.
+TrainOutcome train(const TrainSettings& settings, Runner& runner, const Programs& programs, Weights& weights,
+                   const SplitColumns& train, const SplitColumns* valid, TrainObserver& observer);
+
+/// Batches of an epoch: the last one may be smaller.
+struct Batches {
+  std::int64_t size, count, tail;  ///< tail: rows of the last batch
+  Batches(std::int64_t batch_size, std::int64_t rows)
+      : size(batch_size == 0 || batch_size > rows ? rows : batch_size),
+        count((rows + size - 1) / size),
+        tail(rows - (count - 1) * size) {}
+};
+
+}  // namespace nnc
