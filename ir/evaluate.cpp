@@ -257,11 +257,13 @@ class Evaluation {
     Tensor result = empty(node.type);
     const Dims& dims = result.dims;
     const std::int64_t count = result.count();
+    const auto* iota = std::get_if<Iota>(&node.attributes);
+    const auto* random = std::get_if<Random>(&node.attributes);
+    const bool specialised = (iota && iota->from_row_offset) || (random && random->from_row_offset);
     const auto first_row = [&](std::size_t axis) -> std::int64_t {
-      const bool batched = axis < dims.size() && node.type.shape[axis].batched;
+      const bool batched = specialised || (axis < dims.size() && node.type.shape[axis].batched);
       return batched ? static_cast<std::int64_t>(environment_.row_offset) : 0;
     };
-    const auto* iota = std::get_if<Iota>(&node.attributes);
     const std::int64_t columns = dims.empty() ? 1 : product(std::span(dims).subspan(1));
     std::array<std::vector<std::int64_t>, 5> inputs;
     for (std::int64_t i = 0; i < count; ++i) {

@@ -47,11 +47,13 @@ struct Size {
 /// iota: element = its index along `axis`.
 struct Iota {
   int axis = 0;
+  bool from_row_offset = false;  ///< set by `specialise` where the axis was batched: counts from the start of the data
   bool operator==(const Iota&) const = default;
 };
 /// random: uniform in [0, 1) from Philox; `stream` is the hash of the written call's path. Streams make calls distinct.
 struct Random {
   std::uint64_t stream = 0;
+  bool from_row_offset = false;  ///< set by `specialise` where the first axis was batched
   bool operator==(const Random&) const = default;
 };
 /// sum, reduce_max: `axes` (ascending) are removed. argmax: exactly one axis.
