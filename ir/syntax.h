@@ -1,0 +1,24 @@
+// What printer and parser of graph text agree on; the grammar stands in ir/parse.cpp.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "ir/op.h"
+
+namespace nnc::syntax {
+
+/// How tightly an operator binds its operands; within one level they group to the left, comparisons not at all.
+enum class Binding { comparison = 1, sum, product, sign, atom };
+
+constexpr Binding binding_of(std::string_view infix, int arity) {
+  if (arity == 1) return Binding::sign;
+  if (infix == "+" || infix == "-") return Binding::sum;
+  if (infix == "*" || infix == "/") return Binding::product;
+  return Binding::comparison;
+}
+
+/// Operands of an elementwise op from this one on have one element type, so that a number among them needs no suffix.
+constexpr std::size_t first_of_one_type(std::size_t operands) { return operands == 3 ? 1 : 0; }
+
+}  // namespace nnc::syntax
