@@ -300,6 +300,7 @@ namespace nnc {
 struct Ast {
   std::uint32_t file = 0;
   std::vector<ast::Declaration> declarations;
+  std::vector<std::string> lost;  ///< names whose declarations did not parse: using them is no second error
 };
 
 }  // namespace nnc

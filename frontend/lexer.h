@@ -1,0 +1,90 @@
+// Text to tokens. Line ends are not tokens: a token knows whether a line ends before it, and the parser, who knows
+// where it stands, decides whether that matters. Brackets are matched here, so that an unclosed one is reported where
+// it opens and costs only its own statement.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "frontend/diagnostics.h"
+
+namespace nnc {
+
+enum class TokenKind : std::uint8_t {
+  end_of_file,
+  name,
+  number,
+  string,
+  // reserved words
+  kw_let,
+  kw_return,
+  kw_if,
+  kw_else,
+  kw_param,
+  kw_state,
+  kw_carry,
+  kw_update,
+  kw_and,
+  kw_or,
+  kw_not,
+  kw_true,
+  kw_false,
+  kw_for,
+  kw_in,
+  // brackets
+  left_paren,
+  right_paren,
+  left_bracket,
+  right_bracket,
+  left_brace,
+  right_brace,
+  // marks
+  comma,
+  colon,
+  semicolon,
+  dot,
+  ellipsis,
+  underscore,
+  assign,
+  arrow,
+  pipe,
+  equal,
+  not_equal,
+  less,
+  less_equal,
+  greater,
+  greater_equal,
+  plus,
+  minus,
+  star,
+  slash,
+  double_slash,
+  at,
+  caret
+};
+
+/// "`(`", "a name", "the end of the file": what messages call a kind of token.
+std::string describe(TokenKind kind);
+
+struct Token {
+  TokenKind kind{};
+  bool line_before = false;  ///< the first token of its line
+  Span span{};
+  std::uint32_t partner = 0;  ///< brackets: index of the other one; 0 (or itself) where it is unmatched
+};
+
+struct Tokens {
+  std::vector<Token> tokens;                ///< the last is end_of_file
+  std::map<std::size_t, std::string> docs;  ///< `##` lines before the token of that index
+};
+
+/// The tokens of a file. What is no token is reported and left out, or read as what was meant.
+Tokens tokenize(std::uint32_t file, Diagnostics& diagnostics);
+
+/// The words that may begin a declaration; whether a token at the left margin does is decided with the token after it.
+bool is_declaration_word(std::string_view word);
+
+}  // namespace nnc
