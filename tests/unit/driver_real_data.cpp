@@ -75,8 +75,8 @@ HouseResult train_house(const fs::path& data, const std::string& y, int epochs) 
   REQUIRE(predicted.status == 0);
   const json price = json_lines(predicted.out).at(0).at("price");
   const fs::path weights = scratch.path() / "run/last.safetensors";
-  return {json_lines(evaluated.out).at(0).at("loss"), price.is_array() ? price.at(0) : price, tensor(weights, "Dense1.W"),
-          tensor(weights, "Dense1.b")};
+  return {json_lines(evaluated.out).at(0).at("loss"), price.is_array() ? price.at(0) : price,
+          tensor(weights, "Dense1.W"), tensor(weights, "Dense1.b")};
 }
 
 }  // namespace
@@ -114,13 +114,15 @@ TEST_CASE("iris from CSV: the fitted means are the published ones, and a softmax
   const fs::path data = nnc::test::shared_data("iris");
   if (data.empty()) return;
   const Scratch scratch;
-  write_file(scratch.path() / "iris.nn",
-             "data iris {\n  train = csv(\"" + (data / "tabular/iris.csv").string() +
-                 "\")\n  x: f32[4] = standardize(cols(\"sepal_length\", \"sepal_width\", \"petal_length\", \"petal_width\"))\n"
-                 "  y: i32[] = col(\"y\")\n}\n"
-                 "model Iris(x: f32[batch, 4]) -> f32[batch, 3] { return x |> Dense(3) }\n"
-                 "train Iris on iris {\n  let z = Iris(x)\n  loss = softmax_cross_entropy(z, y)\n  metric acc = accuracy(z, y)\n"
-                 "  optimizer = sgd(lr = 0.5)\n  batch_size = 10\n  epochs = 200\n}\n");
+  write_file(
+      scratch.path() / "iris.nn",
+      "data iris {\n  train = csv(\"" + (data / "tabular/iris.csv").string() +
+          "\")\n  x: f32[4] = standardize(cols(\"sepal_length\", \"sepal_width\", \"petal_length\", \"petal_width\"))\n"
+          "  y: i32[] = col(\"y\")\n}\n"
+          "model Iris(x: f32[batch, 4]) -> f32[batch, 3] { return x |> Dense(3) }\n"
+          "train Iris on iris {\n  let z = Iris(x)\n  loss = softmax_cross_entropy(z, y)\n  metric acc = accuracy(z, "
+          "y)\n"
+          "  optimizer = sgd(lr = 0.5)\n  batch_size = 10\n  epochs = 200\n}\n");
   auto trained = run_nnc("train iris.nn --out run", scratch.path());
   INFO(trained.err);
   REQUIRE(trained.status == 0);
@@ -132,7 +134,8 @@ TEST_CASE("iris from CSV: the fitted means are the published ones, and a softmax
   CHECK(json_lines(evaluated.out).at(0).at("acc").get<double>() >= 0.96);
 }
 
-TEST_CASE("MNIST: five epochs of a 784-256-128-10 network reach 97.5%, and eval and predict say the same", "[real-data]") {
+TEST_CASE("MNIST: five epochs of a 784-256-128-10 network reach 97.5%, and eval and predict say the same",
+          "[real-data]") {
   const fs::path data = nnc::test::shared_data("MNIST");
   if (data.empty()) return;
   const Scratch scratch;

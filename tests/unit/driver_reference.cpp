@@ -59,8 +59,8 @@ struct Run {
 Run train(const std::string& net, const std::string& batch_rows, const std::string& dtype) {
   const nnc::test::Scratch scratch;
   const std::string file = (reference_folder / net).string();
-  const auto result = run_nnc("train '" + file + ".nn' --init '" + file + ".safetensors' --set batch_rows=" + batch_rows +
-                                  " --dtype " + dtype + " --out run",
+  const auto result = run_nnc("train '" + file + ".nn' --init '" + file +
+                                  ".safetensors' --set batch_rows=" + batch_rows + " --dtype " + dtype + " --out run",
                               scratch.path());
   INFO(result.err);
   REQUIRE(result.status == 0);
