@@ -1,6 +1,7 @@
 // Builds scalar programs. Expressions read as arithmetic; equal instructions are merged, nothing else is simplified.
 #pragma once
 
+#include <array>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -20,9 +21,9 @@ struct Scalar {
 
 class ScalarBuilder {
  public:
-  Scalar input(ScalarType type);                         ///< a new input
-  Scalar constant(double value, ScalarType type);        ///< floats: rounded to the type; integers: exact
-  Scalar bits(std::uint64_t bits, ScalarType type);      ///< a constant by its bit pattern
+  Scalar input(ScalarType type);                     ///< a new input
+  Scalar constant(double value, ScalarType type);    ///< floats: rounded to the type; integers: exact
+  Scalar bits(std::uint64_t bits, ScalarType type);  ///< a constant by its bit pattern
   Scalar make(ScalarOp op, ScalarType type, std::span<const Scalar> operands, std::uint64_t bits = 0);
   /// The instructions of `program` with its inputs replaced; the values of its results.
   std::vector<Scalar> inline_program(const ScalarProgram& program, std::span<const Scalar> inputs);
@@ -65,7 +66,8 @@ Scalar shift_right_signed(Scalar a, int count);
 Scalar bitcast(Scalar a, ScalarType type);  ///< a itself where it has the type already
 Scalar convert(Scalar a, ScalarType type);  ///< a itself where it has the type already; never to boolean
 
-/// The elementary functions, each for f32 and f64 by the type of x, each a short comment away from its source and bound.
+/// The elementary functions, each for f32 and f64 by the type of x, each a short comment away from its source and
+/// bound.
 namespace scalar {
 Scalar exp(Scalar x);
 Scalar log(Scalar x);
@@ -75,6 +77,8 @@ Scalar cos(Scalar x);
 Scalar logistic(Scalar x);
 Scalar softplus(Scalar x);
 Scalar pow(Scalar x, Scalar y);
+/// Philox4x32-10: words in the low halves of i64.
+std::array<Scalar, 4> philox(std::array<Scalar, 4> counter, std::array<Scalar, 2> key);
 /// Philox4x32-10 at counter (row, column / 4), word column % 4, key from (seed, stream, step): uniform in [0, 1).
 Scalar uniform(Scalar row, Scalar column, Scalar seed, Scalar step, std::uint64_t stream, ScalarType type);
 }  // namespace scalar

@@ -1,0 +1,88 @@
+// exp and what is made of it: tanh, logistic, softplus. The bounds stated are measured: for f32 over all inputs
+// (tests/soak/ulp.cpp), for f64 on samples.
+#include "ir/scalar/pieces.h"
+
+namespace nnc::scalar {
+
+namespace {
+
+constexpr double log2_e = 0x1.71547652b82fep+0;
+
+/// log(2) as the nearest number of the type and the rest.
+struct Log2 {
+  double high, low;
+};
+Log2 log_2(ScalarType type) {
+  if (type == ScalarType::f32) return {0x1.62e43p-1, -0x1.05c610ca86c39p-29};
+  return {0x1.62e42fefa39efp-1, 0x1.abc9e3b39803fp-56};
+}
+
+}  // namespace
+
+Scalar exp_remainder(Scalar r) {
+  if (r.type() == ScalarType::f32)
+    return polynomial(r, {0x1.fffff8p-2, 0x1.55548ep-3, 0x1.555b96p-5, 0x1.123bdp-7, 0x1.685352p-10});
+  return polynomial(r, {0x1.000000000000bp-1, 0x1.555555555550fp-3, 0x1.55555555502a0p-5, 0x1.1111111122b4ap-7,
+                        0x1.6c16c1852c01cp-10, 0x1.a01a014498ae6p-13, 0x1.a01997c656a0fp-16, 0x1.71deec62e8918p-19,
+                        0x1.28af42a60c9fap-22, 0x1.add773f1864b3p-26});
+}
+
+// x = n log(2) + r, and e^x = 2^n e^r. The high part of r is exact: n times the nearest number to log(2) differs from x by
+// few bits. Its low part joins the small terms, so that only the last two additions round by much. The limits lie just
+// beyond those where the result is 0 or infinite, which it becomes by itself.
+Scalar exp(Scalar x) {
+  const bool f32 = x.type() == ScalarType::f32;
+  const Log2 log2 = log_2(x.type());
+  const Scalar limited = at_least(at_most(x, f32 ? 89.0 : 710.0), f32 ? -104.0 : -746.0);
+  const auto [n, n_bits] = round_product(limited, log2_e);
+  const Scalar r = fma(n, number(x, -log2.high), limited), r_low = n * number(x, -log2.low);
+  const Scalar small = fma(r * r, exp_remainder(r), r_low);
+  return scale((small + r) + number(x, 1), n_bits);
+}
+
+// For small |x| an odd polynomial; beyond, 1 - 2 / (e^2|x| + 1), where the denominator 2^n e^r + 1 is one fma because
+// 2^n + 1 and 2^n r are exact. The result is at most 1 because what is taken from 1 is positive.
+Scalar tanh(Scalar x) {
+  const bool f32 = x.type() == ScalarType::f32;
+  const Scalar a = abs(x), one = number(x, 1);
+
+  const Scalar limited = at_most(a, f32 ? 10.0 : 20.0);
+  const Scalar twice = limited + limited;
+  const auto [n, n_bits] = round_product(twice, log2_e);
+  const Scalar r = fma(n, number(x, -log_2(x.type()).high), twice);
+  const Scalar power = power_of_two(n_bits, x.type());
+  const Scalar denominator = fma(power * r, fma(r, exp_remainder(r), one), power + one);
+  const Scalar large = one - number(x, 2) / denominator;
+
+  const Scalar square = a * a;
+  const Scalar p =
+      f32 ? polynomial(square, {-0x1.55551ap-2, 0x1.110204p-3, -0x1.b794aep-5, 0x1.4df90ep-6, -0x1.63a58ep-8})
+          : polynomial(square,
+                       {-0x1.5555555555548p-2, 0x1.1111111110112p-3, -0x1.ba1ba1b943442p-5, 0x1.664f485499567p-6,
+                        -0x1.226e2f91adbcep-7, 0x1.d6d2e20edec11p-9, -0x1.7d96808dfa0efp-10, 0x1.34dd8f9b07bbcp-11,
+                        -0x1.ef2a9e58f5162p-13, 0x1.79af7f0c722a8p-14, -0x1.e1fca9b17964fp-16, 0x1.6c38fdd9682abp-18});
+  const Scalar small = fma(a * square, p, a);
+
+  return with_sign_of(select(less(a, number(x, 0.66)), small, large), x);
+}
+
+// 1 / (1 + e^-x), from e^-|x| so that nothing overflows and small results keep their digits.
+Scalar logistic(Scalar x) {
+  const Scalar one = number(x, 1);
+  const Scalar e = exp(-abs(x));
+  return select(less(x, number(x, 0)), e, one) / (one + e);
+}
+
+// log(1 + e^x) = max(x, 0) + log(1 + e^-|x|). With e = e^-|x| in [0, 1], 1 + e is either within the range of the
+// logarithm's polynomial, or half of it is: (1 + e) / 2 = 1 + (e - 1) / 2.
+Scalar softplus(Scalar x) {
+  const Scalar zero = number(x, 0), half = number(x, 0.5);
+  const Scalar e = exp(-abs(x));
+  const Scalar halved = less(number(x, 0.41421356), e);
+  const Scalar f = select(halved, fma(e, half, -half), e);
+  const Scalar log_1f = f + log_remainder(f);
+  const Scalar log_1e = select(halved, log_1f + number(x, log_2(x.type()).high), log_1f);
+  return select(less(zero, x), x, zero) + log_1e;
+}
+
+}  // namespace nnc::scalar
