@@ -8,7 +8,14 @@ namespace nnc {
 
 namespace {
 
-constexpr std::string_view state_prefix = "state/";
+constexpr std::string_view optimizer_prefix = "state/";
+
+/// Optimizer state belongs to a parameter ("adam.m/Dense1.W") and stands apart in files; fitted and model state
+/// ("data.x.mean") has its plain path, like a parameter.
+std::string name_in_file(const nnc_slot& state) {
+  std::string path = state.name;
+  return path.find('/') == std::string::npos ? path : std::string(optimizer_prefix) + path;
+}
 
 Problem wrong(const std::string& path, std::string message, std::string expected = "", std::string found = "") {
   return {.kind = Problem::Kind::data,
@@ -23,7 +30,7 @@ std::string shape_text(DType dtype, std::span<const std::int64_t> dims) {
   return fmt::format("{}[{}]", name_of(dtype), fmt::join(dims, ", "));
 }
 
-std::optional<Problem> load_slot(const nnc_slot& slot, const std::string& name, const Array& array,
+std::optional<Problem> load_slot(const nnc_slot& slot, const std::string& name, const DenseArray& array,
                                  const std::string& path, std::byte* region) {
   if (!std::equal(array.dims.begin(), array.dims.end(), slot.dims, slot.dims + slot.rank))
     return wrong(path, fmt::format("`{}` has another shape than the program says", name),
@@ -39,7 +46,7 @@ TensorFile checkpoint_of(const Weights& weights, const CheckpointRecord& record)
   for (const nnc_slot& slot : params_of(*weights.layout))
     file.tensors.push_back({slot.name, unpack(slot, weights.params.data())});
   for (const nnc_slot& slot : state_of(*weights.layout))
-    file.tensors.push_back({fmt::format("{}{}", state_prefix, slot.name), unpack(slot, weights.state.data())});
+    file.tensors.push_back({name_in_file(slot), unpack(slot, weights.state.data())});
   file.metadata = {{"format", "nnc.checkpoint.1"},
                    {"epoch", fmt::format("{}", record.at.epoch)},
                    {"step", fmt::format("{}", record.at.step)},
@@ -52,14 +59,14 @@ TensorFile checkpoint_of(const Weights& weights, const CheckpointRecord& record)
 
 std::optional<Problem> restore(const TensorFile& file, const std::string& path, Weights& weights) {
   auto load = [&](const nnc_slot& slot, std::string name, std::byte* region) -> std::optional<Problem> {
-    const Array* array = file.find(name);
+    const DenseArray* array = file.find(name);
     if (array == nullptr) return wrong(path, fmt::format("the file has no `{}`, which the program needs", name));
     return load_slot(slot, name, *array, path, region);
   };
   for (const nnc_slot& slot : params_of(*weights.layout))
     if (auto problem = load(slot, slot.name, weights.params.data())) return problem;
   for (const nnc_slot& slot : state_of(*weights.layout))
-    if (auto problem = load(slot, std::string(state_prefix) + slot.name, weights.state.data())) return problem;
+    if (auto problem = load(slot, name_in_file(slot), weights.state.data())) return problem;
   return std::nullopt;
 }
 
@@ -68,7 +75,7 @@ std::optional<Problem> initialise(const TensorFile& file, const std::string& pat
   auto params = params_of(*weights.layout);
   std::size_t matched = 0;
   for (const nnc_slot& slot : params) {
-    const Array* array = file.find(slot.name);
+    const DenseArray* array = file.find(slot.name);
     if (array == nullptr) {
       notes.push_back(fmt::format("`{}` is not in {}: it keeps its initializer", slot.name, path));
       continue;
@@ -77,7 +84,7 @@ std::optional<Problem> initialise(const TensorFile& file, const std::string& pat
     ++matched;
   }
   for (const NamedArray& tensor : file.tensors)
-    if (!tensor.name.starts_with(state_prefix) && find_slot(params, tensor.name) == nullptr)
+    if (!tensor.name.starts_with(optimizer_prefix) && find_slot(params, tensor.name) == nullptr)
       notes.push_back(fmt::format("`{}` of {} is no parameter of the program", tensor.name, path));
   if (matched > 0) return std::nullopt;
   std::vector<std::string> names, paths;

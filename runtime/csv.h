@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "runtime/array.h"
+#include "runtime/dense_array.h"
 #include "runtime/result.h"
 
 namespace nnc {

@@ -93,7 +93,7 @@ std::int64_t row_elements(const Type& type) { return element_count(type.shape).c
 /// How the rows of one source feed one raw input.
 struct Stored {
   ColumnIds columns;
-  std::optional<Array> classes;  ///< i32 indices of all rows; else the table has the numbers
+  std::optional<DenseArray> classes;  ///< i32 indices of all rows; else the table has the numbers
 };
 
 struct RawData::State {
@@ -294,7 +294,7 @@ class DataReader {
   std::optional<Problem> index_classes(const RawColumn& raw, std::size_t source, const Classes& classes) {
     Stored& stored = state_.stored[source].at(raw.input);
     const Table& table = *state_.tables[source];
-    Array indices(DType::i32, {table.rows()});
+    DenseArray indices(DType::i32, {table.rows()});
     for (const std::string& name : state_.names) {
       const auto& rows = state_.splits.at(name);
       if (static_cast<std::size_t>(rows.source) != source) continue;
@@ -360,7 +360,7 @@ std::optional<Problem> RawData::check(const std::vector<RangeCheck>& checks) con
           fmt::format("{}: {}", names->second.size(), listed(names->second)));
       return problem;
     }
-    Array row(raw->type.dtype, {row_elements(raw->type)});
+    DenseArray row(raw->type.dtype, {row_elements(raw->type)});
     for (const auto& [name, split] : state_->splits) {
       if (!state_->stored[static_cast<std::size_t>(split.source)].contains(raw->input)) continue;
       for (std::uint32_t index : split.rows) {
@@ -402,7 +402,7 @@ void reorder(std::vector<NamedArray>& columns, const std::vector<std::uint32_t>&
   for (NamedArray& column : columns) {
     std::vector<std::int64_t> dims = column.array.dims;
     dims[0] = static_cast<std::int64_t>(rows.size());
-    Array picked(column.array.dtype, dims);
+    DenseArray picked(column.array.dtype, dims);
     for (std::size_t i = 0; i < rows.size(); ++i)
       std::memcpy(picked.row(static_cast<std::int64_t>(i)), column.array.row(rows[i]), picked.row_bytes());
     column.array = std::move(picked);
@@ -415,7 +415,7 @@ struct OutOfRange {
 };
 
 /// The element out of range whose source row is the smallest: what a reader of the file meets first.
-std::optional<OutOfRange> find_out_of_range(const Array& column, const RangeCheck& range,
+std::optional<OutOfRange> find_out_of_range(const DenseArray& column, const RangeCheck& range,
                                             const std::vector<std::uint32_t>& rows) {
   std::optional<OutOfRange> first;
   std::int64_t width = column.rows() == 0 ? 1 : column.count() / column.rows();
@@ -451,7 +451,7 @@ Result<SplitColumns> RawData::feed(const std::string& split, EntryKind kind, Run
                        map_rows(runner, programs, kind, weights, feeder, data_seed)};
   if (generated) reorder(columns.columns, chosen.rows);
   for (const RangeCheck& range : checks) {
-    const Array* column = columns.find(range.name);
+    const DenseArray* column = columns.find(range.name);
     if (column == nullptr) continue;
     auto bad = find_out_of_range(*column, range, chosen.rows);
     if (!bad) continue;
@@ -466,7 +466,7 @@ Result<SplitColumns> RawData::feed(const std::string& split, EntryKind kind, Run
   return columns;
 }
 
-const Array* SplitColumns::find(const std::string& column) const {
+const DenseArray* SplitColumns::find(const std::string& column) const {
   for (const NamedArray& named : columns)
     if (named.name == column) return &named.array;
   return nullptr;
@@ -474,7 +474,7 @@ const Array* SplitColumns::find(const std::string& column) const {
 
 void ColumnFeeder::block(const nnc_entry& entry, std::int64_t first, std::int64_t count, std::span<nnc_feed> feeds) {
   for (const nnc_slot& slot : feeds_of(entry)) {
-    const Array* column = split_.find(slot.name);
+    const DenseArray* column = split_.find(slot.name);
     feeds[slot.offset] = {column->row(first), static_cast<std::int64_t>(column->row_bytes()), identity_order(count)};
   }
 }

@@ -36,7 +36,7 @@ struct SplitColumns {
   std::string name;
   std::int64_t rows = 0;
   std::vector<NamedArray> columns;
-  const Array* find(const std::string& column) const;
+  const DenseArray* find(const std::string& column) const;
 };
 
 class RawData {

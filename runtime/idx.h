@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/array.h"
+#include "runtime/dense_array.h"
 #include "runtime/result.h"
 
 namespace nnc {

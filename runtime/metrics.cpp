@@ -10,7 +10,7 @@ namespace nnc {
 
 namespace {
 
-std::string nested(const Array& array, std::size_t axis, std::int64_t& at) {
+std::string nested(const DenseArray& array, std::size_t axis, std::int64_t& at) {
   if (axis == array.dims.size()) return number_text(array.at(at++), array.dtype);
   std::string text = "[";
   for (std::int64_t i = 0; i < array.dims[axis]; ++i) text += (i > 0 ? ", " : "") + nested(array, axis + 1, at);
@@ -28,12 +28,12 @@ std::string number_text(double value, DType dtype) {
   return std::string(text.begin(), end.ptr);
 }
 
-std::string json_text(const Array& array) {
+std::string json_text(const DenseArray& array) {
   std::int64_t at = 0;
   return nested(array, 0, at);
 }
 
-std::string json_row_text(const Array& array, std::int64_t row) {
+std::string json_row_text(const DenseArray& array, std::int64_t row) {
   std::int64_t at = row * (array.count() / array.dims[0]);
   return nested(array, 1, at);
 }

@@ -12,9 +12,9 @@ namespace nnc {
 /// The shortest decimal that reads back as the same f32 (or f64); "null" where it is not finite.
 std::string number_text(double value, DType dtype);
 /// An array as a number or as nested lists.
-std::string json_text(const Array& array);
+std::string json_text(const DenseArray& array);
 /// One row of an array whose first axis is rows.
-std::string json_row_text(const Array& array, std::int64_t row);
+std::string json_row_text(const DenseArray& array, std::int64_t row);
 /// `"name": value` pairs after one another, each with a comma before it.
 std::string json_members(std::span<const NamedArray> figures);
 

@@ -51,8 +51,8 @@ class Carries {
     for (const nnc_slot& slot : carry_of(*entry_)) values_.insert_or_assign(slot.name, unpack(slot, region_.data()));
   }
 
-  Array start_of(const nnc_slot& slot) const {
-    Array start(dtype_of(slot), {slot.dims, slot.dims + slot.rank});
+  DenseArray start_of(const nnc_slot& slot) const {
+    DenseArray start(dtype_of(slot), {slot.dims, slot.dims + slot.rank});
     auto value = programs_.carry_start.find(slot.name);
     if (value != programs_.carry_start.end())
       for (std::int64_t i = 0; i < start.count(); ++i) start.set(i, value->second);
@@ -62,7 +62,7 @@ class Carries {
   const Programs& programs_;
   const nnc_entry* entry_ = nullptr;
   Bytes region_;
-  std::map<std::string, Array> values_;
+  std::map<std::string, DenseArray> values_;
 };
 
 nnc_call call_over(Weights& weights, Scalars& scalars, std::uint64_t seed) {
@@ -100,7 +100,7 @@ std::vector<NamedArray> fold_rows(Runner& runner, const Programs& programs, Entr
   Entry finish = programs.entry(finish_of(kind), 0, 1);
   std::vector<NamedArray> results;
   for (const nnc_slot& slot : outputs_of(*finish.code))
-    results.push_back({slot.name, Array(dtype_of(slot), {slot.dims, slot.dims + slot.rank})});
+    results.push_back({slot.name, DenseArray(dtype_of(slot), {slot.dims, slot.dims + slot.rank})});
   outputs.resize(results.size());
   for (std::size_t i = 0; i < results.size(); ++i)
     outputs[outputs_of(*finish.code)[i].offset] = results[i].array.bytes.data();
@@ -127,7 +127,7 @@ std::vector<NamedArray> map_rows(Runner& runner, const Programs& programs, Entry
       for (const nnc_slot& slot : outputs_of(*entry.code)) {
         std::vector<std::int64_t> dims(slot.dims, slot.dims + slot.rank);
         dims[0] = rows.rows();
-        results.push_back({slot.name, Array(dtype_of(slot), dims)});
+        results.push_back({slot.name, DenseArray(dtype_of(slot), dims)});
       }
     }
     feeds.resize(entry.code->feed_count);

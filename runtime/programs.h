@@ -8,7 +8,7 @@
 #include <string>
 
 #include "runtime/abi.h"
-#include "runtime/array.h"
+#include "runtime/dense_array.h"
 #include "runtime/team.h"
 #include "runtime/weights.h"
 
@@ -76,7 +76,7 @@ inline constexpr std::int64_t block_rows = 4096;
 
 struct NamedArray {
   std::string name;
-  Array array;
+  DenseArray array;
 };
 
 /// Runs all passes of a fold over the feeder's rows (kind: fit or evaluate) and its finish; returns the finish's

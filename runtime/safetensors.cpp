@@ -170,7 +170,7 @@ class HeaderReader {
 
   void load() {
     for (Range& range : ranges_) {
-      Array array(range.dtype, range.dims);
+      DenseArray array(range.dtype, range.dims);
       std::memcpy(array.bytes.data(), data_.data() + range.begin, range.end - range.begin);
       file_.tensors.push_back({range.name, std::move(array)});
     }
@@ -184,7 +184,7 @@ class HeaderReader {
 
 }  // namespace
 
-const Array* TensorFile::find(std::string_view name) const {
+const DenseArray* TensorFile::find(std::string_view name) const {
   for (const NamedArray& tensor : tensors)
     if (tensor.name == name) return &tensor.array;
   return nullptr;

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "runtime/array.h"
+#include "runtime/dense_array.h"
 #include "runtime/programs.h"
 #include "runtime/result.h"
 
@@ -19,7 +19,7 @@ struct TensorFile {
   std::vector<NamedArray> tensors;              ///< in the order in which they lie in the file
   std::map<std::string, std::string> metadata;  ///< without the checksum, which is made and checked here
 
-  const Array* find(std::string_view name) const;
+  const DenseArray* find(std::string_view name) const;
 };
 
 /// Written to a temporary file, flushed and renamed. Element types f32, f64, i32 and boolean.

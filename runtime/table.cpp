@@ -60,19 +60,19 @@ void store(DType dtype, std::byte* to, double value) {
 /// Columns of numbers that were read whole, by columns and element type.
 class PreparedColumns {
  public:
-  Array* add(const ColumnIds& columns, DType dtype, std::int64_t rows) {
+  DenseArray* add(const ColumnIds& columns, DType dtype, std::int64_t rows) {
     auto [at, fresh] = arrays_.try_emplace({columns, dtype});
     if (!fresh) return nullptr;
-    at->second = Array(dtype, {rows, static_cast<std::int64_t>(columns.size())});
+    at->second = DenseArray(dtype, {rows, static_cast<std::int64_t>(columns.size())});
     return &at->second;
   }
   void copy(const ColumnIds& columns, DType dtype, std::int64_t row, std::byte* to) const {
-    const Array& array = arrays_.at({columns, dtype});
+    const DenseArray& array = arrays_.at({columns, dtype});
     std::memcpy(to, array.row(row), array.row_bytes());
   }
 
  private:
-  std::map<std::pair<ColumnIds, DType>, Array> arrays_;
+  std::map<std::pair<ColumnIds, DType>, DenseArray> arrays_;
 };
 
 class CsvSource : public Table {
@@ -89,7 +89,7 @@ class CsvSource : public Table {
   }
   std::int64_t width(const ColumnIds& columns) const override { return static_cast<std::int64_t>(columns.size()); }
   std::optional<Problem> prepare(const ColumnIds& columns, DType dtype) override {
-    Array* array = prepared_.add(columns, dtype, rows());
+    DenseArray* array = prepared_.add(columns, dtype, rows());
     if (array == nullptr) return std::nullopt;
     for (std::size_t i = 0; i < columns.size(); ++i)
       if (auto problem =

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "ir/job.h"
-#include "runtime/array.h"
+#include "runtime/dense_array.h"
 #include "runtime/result.h"
 
 namespace nnc {

@@ -19,7 +19,7 @@ class StepCall {
  public:
   StepCall(const Entry& entry, Weights& weights, const SplitColumns& columns, std::uint64_t seed) : entry_(entry) {
     for (const nnc_slot& slot : outputs_of(*entry.code)) {
-      outputs_.push_back({slot.name, Array(dtype_of(slot), {slot.dims, slot.dims + slot.rank})});
+      outputs_.push_back({slot.name, DenseArray(dtype_of(slot), {slot.dims, slot.dims + slot.rank})});
       if (outputs_.back().name == "loss") loss_ = outputs_.size() - 1;
     }
     pointers_.resize(outputs_.size());
@@ -27,7 +27,7 @@ class StepCall {
       pointers_[outputs_of(*entry.code)[i].offset] = outputs_[i].array.bytes.data();
     feeds_.resize(entry.code->feed_count);
     for (const nnc_slot& slot : feeds_of(*entry.code)) {
-      const Array* column = columns.find(slot.name);
+      const DenseArray* column = columns.find(slot.name);
       feeds_[slot.offset] = {column->bytes.data(), static_cast<std::int64_t>(column->row_bytes()), nullptr};
     }
     call_.params = weights.params.data();
@@ -175,7 +175,7 @@ class Trainer {
 
   /// Evaluates where it is time, applies the rules and keeps what they say.
   std::optional<End> judge(EpochReport& report, double loss, std::optional<End> end) {
-    report.figures.push_back({"train.loss", Array(DType::f64, {})});
+    report.figures.push_back({"train.loss", DenseArray(DType::f64, {})});
     report.figures.back().array.set(0, loss);
     bool last = end.has_value() || at_.epoch == job_.epochs || holds(job_.stop, report.figures);
     if (last || at_.epoch % job_.check_every == 0) evaluate(report.figures);

@@ -58,8 +58,8 @@ void for_each_element(const nnc_slot& slot, Visit&& visit) {
 
 }  // namespace
 
-Array unpack(const nnc_slot& slot, const std::byte* region) {
-  Array logical(dtype_of(slot), {slot.dims, slot.dims + slot.rank});
+DenseArray unpack(const nnc_slot& slot, const std::byte* region) {
+  DenseArray logical(dtype_of(slot), {slot.dims, slot.dims + slot.rank});
   std::size_t size = size_of(logical.dtype);
   const std::byte* from = region + slot.offset;
   for_each_element(slot, [&](std::int64_t to, std::int64_t at) {
@@ -69,11 +69,11 @@ Array unpack(const nnc_slot& slot, const std::byte* region) {
   return logical;
 }
 
-void pack(const nnc_slot& slot, const Array& logical, std::byte* region) {
+void pack(const nnc_slot& slot, const DenseArray& logical, std::byte* region) {
   std::byte* to = region + slot.offset;
   std::memset(to, 0, slot.bytes);
   std::size_t size = size_of(dtype_of(slot));
-  Array element(dtype_of(slot), {});
+  DenseArray element(dtype_of(slot), {});
   for_each_element(slot, [&](std::int64_t from, std::int64_t at) {
     const std::byte* source = logical.bytes.data() + static_cast<std::size_t>(from) * size;
     if (logical.dtype != element.dtype) {

@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "runtime/abi.h"
-#include "runtime/array.h"
+#include "runtime/dense_array.h"
 
 namespace nnc {
 
@@ -22,9 +22,9 @@ std::span<const nnc_obligation> obligations_of(const nnc_entry& entry);
 const nnc_slot* find_slot(std::span<const nnc_slot> slots, std::string_view name);
 
 /// The logical array of a slot of a region.
-Array unpack(const nnc_slot& slot, const std::byte* region);
+DenseArray unpack(const nnc_slot& slot, const std::byte* region);
 /// Writes a logical array of the slot's dims (element types convert); the slot's padding becomes zeros.
-void pack(const nnc_slot& slot, const Array& logical, std::byte* region);
+void pack(const nnc_slot& slot, const DenseArray& logical, std::byte* region);
 
 /// Both regions. Every program of one model has the same slots for them.
 struct Weights {

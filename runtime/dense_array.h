@@ -37,13 +37,13 @@ class Bytes {
 };
 
 /// A dense row-major array; booleans take one byte. The first axis of a column is its rows.
-struct Array {
+struct DenseArray {
   DType dtype = DType::f32;
   std::vector<std::int64_t> dims;
   Bytes bytes;
 
-  Array() = default;
-  Array(DType element, std::vector<std::int64_t> extents);
+  DenseArray() = default;
+  DenseArray(DType element, std::vector<std::int64_t> extents);
 
   std::int64_t count() const;
   std::int64_t rows() const { return dims.empty() ? 1 : dims[0]; }

@@ -1,4 +1,4 @@
-#include "runtime/array.h"
+#include "runtime/dense_array.h"
 
 #include <cstdlib>
 #include <cstring>
@@ -51,7 +51,7 @@ std::int64_t checked_product(std::span<const std::int64_t> extents) {
   return product;
 }
 
-Array::Array(DType element, std::vector<std::int64_t> extents) : dtype(element), dims(std::move(extents)) {
+DenseArray::DenseArray(DType element, std::vector<std::int64_t> extents) : dtype(element), dims(std::move(extents)) {
   std::int64_t elements = checked_product(dims);
   std::int64_t size = 0;
   if (elements < 0 || __builtin_mul_overflow(elements, static_cast<std::int64_t>(size_of(dtype)), &size))
@@ -59,14 +59,14 @@ Array::Array(DType element, std::vector<std::int64_t> extents) : dtype(element),
   bytes = Bytes(static_cast<std::size_t>(size));
 }
 
-std::int64_t Array::count() const { return checked_product(dims); }
+std::int64_t DenseArray::count() const { return checked_product(dims); }
 
-std::size_t Array::row_bytes() const {
+std::size_t DenseArray::row_bytes() const {
   std::int64_t elements = dims.empty() ? 1 : checked_product(std::span(dims).subspan(1));
   return static_cast<std::size_t>(elements) * size_of(dtype);
 }
 
-double Array::at(std::int64_t index) const {
+double DenseArray::at(std::int64_t index) const {
   const std::byte* from = bytes.data() + static_cast<std::size_t>(index) * size_of(dtype);
   switch (dtype) {
     case DType::f32:
@@ -81,7 +81,7 @@ double Array::at(std::int64_t index) const {
   return 0;
 }
 
-void Array::set(std::int64_t index, double value) {
+void DenseArray::set(std::int64_t index, double value) {
   std::byte* to = bytes.data() + static_cast<std::size_t>(index) * size_of(dtype);
   switch (dtype) {
     case DType::f32:
