@@ -1,0 +1,116 @@
+// How folds run: over which loops, and where their operands lie. One place, so that fusing, bodies and levels agree.
+#include <algorithm>
+
+#include "ir/op.h"
+#include "passes/lowering.h"
+
+namespace nnc {
+namespace {
+
+/// Axes of an operand: which are kept (in order) and which reduced (in the order of the reduction).
+struct Axes {
+  std::vector<int> kept, reduced;
+};
+
+Axes axes_of(int rank, const std::vector<int>& reduced) {
+  Axes axes{{}, reduced};
+  for (int axis = 0; axis < rank; ++axis)
+    if (std::find(reduced.begin(), reduced.end(), axis) == reduced.end()) axes.kept.push_back(axis);
+  return axes;
+}
+
+/// The map of an operand whose kept axes are the loops from `first_outer`, with the reduced ones of extent 1 at index
+/// 0.
+IndexMap operand_map(const Dims& dims, const Axes& axes, std::size_t first_outer, std::size_t outer,
+                     std::size_t loops) {
+  IndexMap map(dims.size(), AffineRow{0, Dims(loops, 0)});
+  for (std::size_t i = 0; i < axes.kept.size(); ++i) map[axes.kept[i]].coefficients[first_outer + i] = 1;
+  std::size_t loop = outer;
+  for (int axis : axes.reduced)
+    if (dims[axis] != 1) map[axis].coefficients[loop++] = 1;
+  return map;
+}
+
+std::vector<int> reduced_axes(const Node& node) {
+  if (const auto* reduce = std::get_if<Reduce>(&node.attributes)) return reduce->axes;
+  return std::get<Dot>(node.attributes).a;
+}
+
+}  // namespace
+
+bool is_core(const Node& node) {
+  const auto* dot = std::get_if<Dot>(&node.attributes);
+  return dot && dot->order == Order::serial;
+}
+
+bool is_fold(const Node& node) {
+  const auto* dot = std::get_if<Dot>(&node.attributes);
+  return definition(node.op).cls == OpClass::reduce || (dot && dot->order != Order::serial);
+}
+
+Dims fold_loops(const Graph& graph, NodeId fold) {
+  const Node& node = graph[fold];
+  const Dims dims = dims_of(graph[node.operands[0]].type);
+  Dims loops;
+  for (int axis : reduced_axes(node))
+    if (dims[axis] != 1) loops.push_back(dims[axis]);
+  if (loops.empty()) loops.push_back(1);
+  return loops;
+}
+
+std::vector<IndexMap> fold_operand_maps(const Graph& graph, NodeId fold) {
+  const Node& node = graph[fold];
+  const std::size_t outer = node.type.shape.size();
+  const std::size_t loops = outer + fold_loops(graph, fold).size();
+  const Dims first = dims_of(graph[node.operands[0]].type);
+  const Axes axes = axes_of(static_cast<int>(first.size()), reduced_axes(node));
+  std::vector<IndexMap> maps{operand_map(first, axes, 0, outer, loops)};
+  if (const auto* dot = std::get_if<Dot>(&node.attributes)) {
+    const Dims second = dims_of(graph[node.operands[1]].type);
+    maps.push_back(
+        operand_map(second, axes_of(static_cast<int>(second.size()), dot->b), axes.kept.size(), outer, loops));
+  } else if (node.operands.size() > 1) {
+    maps.push_back(identity_map(outer, loops));  // the carry
+  }
+  return maps;
+}
+
+NodeId under_reshapes(const Graph& graph, NodeId node) {
+  while (graph[node].op == Op::reshape || graph[node].op == Op::stop_gradient) node = graph[node].operands[0];
+  return node;
+}
+
+int cost_of(const Graph& graph, NodeId node) {
+  const OpDef& op = definition(graph[node].op);
+  if (!op.scalar) return 0;
+  std::vector<DType> operands;
+  for (NodeId operand : graph[node].operands) operands.push_back(graph[operand].type.dtype);
+  int cost = 0;
+  for (const ScalarInstruction& instruction :
+       op.scalar(operands, graph[node].type.dtype, graph[node].attributes).code) {
+    const bool free = instruction.op == ScalarOp::input || instruction.op == ScalarOp::constant;
+    const bool slow = instruction.op == ScalarOp::div || instruction.op == ScalarOp::sqrt;
+    cost += free ? 0 : slow ? 4 : 1;
+  }
+  return cost;
+}
+
+Levels::Levels(const Graph& graph, const std::vector<int>& home, int cluster)
+    : graph_(graph), level_(graph.nodes.size(), 0) {
+  for (NodeId id = 0; id < graph.nodes.size(); ++id) {
+    if (home[id] != cluster && home[id] != -1) continue;  // comes from memory
+    for (NodeId operand : graph[id].operands) {
+      const bool fold = home[operand] == cluster && is_fold(graph[operand]);
+      level_[id] = std::max(level_[id], level_[operand] + (fold ? 1 : 0));
+    }
+  }
+}
+
+StageKey Levels::stage(NodeId node, const Dims& outer) const {
+  if (is_fold(graph_[node])) return {level_[node], fold_loops(graph_, node)};
+  const Dims dims = dims_of(graph_[node].type);
+  return {level_[node],
+          Dims(dims.begin() + static_cast<std::ptrdiff_t>(std::min(outer.size(), dims.size())), dims.end())};
+}
+
+}  // namespace nnc

@@ -1,0 +1,509 @@
+// Decides which nodes one kernel computes together. Anchors are contractions and folds. In topological order an
+// elementwise node joins the latest cluster that it reads from, where their domains agree (an epilogue, or a further
+// stage of a row); otherwise, where that repeats little work, it floats: it has no home and is computed inside whatever
+// needs it. What is left starts a cluster. Views never have a home unless a contraction or a reshape needs them in
+// memory.
+//
+// Never a cycle: a cluster is joined only if nothing the node reads depends on that cluster. An update is stored in
+// place only if everyone who reads the old value can run before; otherwise it is copied at the end.
+#include <algorithm>
+#include <set>
+
+#include "ir/op.h"
+#include "passes/lowering.h"
+
+namespace nnc {
+namespace {
+
+constexpr int cheap = 4;              // operations that may be repeated rather than stored
+constexpr int single_use = 100;       // operations that may move into their only reader
+constexpr std::int64_t small = 1024;  // elements that one thread may as well do alone
+
+/// A leaf that lies in memory under its own dims; a row of a feed may lie anywhere, a number is no memory.
+bool is_buffer_leaf(const Node& node) {
+  if (node.op == Op::input) return std::get<Named>(node.attributes).name.starts_with("grad/");
+  return node.op == Op::param || node.op == Op::state || node.op == Op::carry ||
+         (node.op == Op::constant && !node.type.shape.empty());
+}
+
+/// A leaf whose layout other programs may have chosen: not to be read under other dims.
+bool may_have_panels(const Node& node) {
+  return (node.op == Op::param || node.op == Op::state) && node.type.shape.size() == 2;
+}
+
+class Fuser {
+ public:
+  Fuser(const Graph& graph, bool enabled)
+      : graph_(graph),
+        enabled_(enabled),
+        home_(graph.nodes.size(), -1),
+        stored_(graph.nodes.size()),
+        dense_(graph.nodes.size()),
+        solid_(graph.nodes.size()),
+        anchored_(graph.nodes.size()),
+        users_(graph.nodes.size()) {}
+
+  Clusters run() {
+    find_users();
+    mark_memory_operands();
+    mark_outputs();
+    for (NodeId id = 0; id < graph_.nodes.size(); ++id) place(id);
+    if (enabled_) mark_stored(), recompute_rather_than_reload();
+    place_outputs();
+    mark_stored();
+    return ordered();
+  }
+
+ private:
+  // --- what must be in memory -----------------------------------------------------------------------------------
+
+  void find_users() {
+    for (NodeId id = 0; id < graph_.nodes.size(); ++id)
+      for (NodeId operand : graph_[id].operands) users_[operand].push_back(id);
+  }
+
+  void needs_memory(NodeId node, const Dims& dims) {
+    const NodeId base = under_reshapes(graph_, node);
+    const bool other_dims = dims_of(graph_[base].type) != dims;
+    if (other_dims) dense_[base] = true;
+    if (!is_buffer_leaf(graph_[base]) || (other_dims && may_have_panels(graph_[base]))) solid_[base] = true;
+  }
+
+  void mark_memory_operands() {
+    for (NodeId id = 0; id < graph_.nodes.size(); ++id) {
+      const Node& node = graph_[id];
+      const Dims dims = dims_of(node.type);
+      if (is_core(node))
+        for (NodeId operand : node.operands) needs_memory(operand, dims_of(graph_[operand].type));
+      if (node.op == Op::reshape && !through_view(graph_, id, identity_map(dims.size(), dims.size()), dims))
+        needs_memory(node.operands[0], dims);
+    }
+  }
+
+  /// An output has a home, so that its value is ready when the store's turn comes. An update by a leaf or a view is
+  /// copied first: others may be about to change what it reads.
+  void mark_outputs() {
+    for (const Output& output : graph_.outputs) {
+      const NodeId value = under_reshapes(graph_, output.node);
+      const Node& node = graph_[value];
+      const bool computed = !is_view(node) && definition(node.op).cls != OpClass::leaf;
+      if (computed)
+        anchored_[value] = true;
+      else if (output.kind == OutputKind::update)
+        solid_[value] = true;
+    }
+  }
+
+  // --- what an expression reads ---------------------------------------------------------------------------------
+
+  /// Whether readers take the node's value from the cluster that computes it (of a leaf: that copies it).
+  bool has_home(NodeId node) const { return home_[node] >= 0; }
+
+  /// Whether finding `source` in an expression of `cluster` means that the leaf's own memory is read.
+  bool reads_leaf(NodeId source, NodeId leaf, int cluster) const {
+    return source == leaf && (home_[leaf] < 0 || home_[leaf] == cluster);
+  }
+
+  /// Calls found(node) for everything that an expression reads: nodes with a home, and leaves.
+  template <class Found>
+  void visit(NodeId node, std::set<NodeId>& seen, const Found& found) const {
+    if (!seen.insert(node).second) return;
+    if (has_home(node) || graph_[node].operands.empty()) return found(node);
+    for (NodeId operand : graph_[node].operands) visit(operand, seen, found);
+  }
+  template <class Found>
+  void for_sources(NodeId node, const Found& found) const {
+    std::set<NodeId> seen;
+    if (graph_[node].operands.empty()) found(node);
+    for (NodeId operand : graph_[node].operands) visit(operand, seen, found);
+  }
+
+  std::set<int> clusters_read(NodeId node) const {
+    std::set<int> clusters;
+    for_sources(node, [&](NodeId source) {
+      if (source != node && has_home(source)) clusters.insert(home_[source]);
+    });
+    return clusters;
+  }
+
+  /// The same with maps: found(node, map). A reshape that is not affine is read from memory: map is null.
+  template <class Found>
+  void visit_maps(NodeId node, const IndexMap& map, const Dims& loops, const Found& found) const {
+    if (has_home(node) || graph_[node].operands.empty()) return found(node, &map);
+    if (is_view(graph_[node])) {
+      const auto inner = through_view(graph_, node, map, loops);
+      if (!inner) return found(under_reshapes(graph_, node), nullptr);
+      return visit_maps(graph_[node].operands[0], *inner, loops, found);
+    }
+    for (NodeId operand : graph_[node].operands)
+      visit_maps(operand, graph_[operand].type.shape.empty() ? IndexMap{} : map, loops, found);
+  }
+  template <class Found>
+  void for_mapped_sources(NodeId node, const Found& found) const {
+    const Dims dims = dims_of(graph_[node].type);
+    if (is_fold(graph_[node])) {
+      Dims loops = dims;
+      for (std::int64_t loop : fold_loops(graph_, node)) loops.push_back(loop);
+      const std::vector<IndexMap> maps = fold_operand_maps(graph_, node);
+      for (std::size_t i = 0; i < maps.size(); ++i) {
+        const Found& each = found;
+        visit_maps(graph_[node].operands[i], maps[i], loops,
+                   [&](NodeId source, const IndexMap* map) { each(source, map, loops); });
+      }
+      return;
+    }
+    const IndexMap identity = identity_map(dims.size(), dims.size());
+    const auto each = [&](NodeId source, const IndexMap* map) { found(source, map, dims); };
+    if (is_view(graph_[node])) {
+      const auto inner = through_view(graph_, node, identity, dims);
+      if (!inner) return each(under_reshapes(graph_, node), nullptr);
+      return visit_maps(graph_[node].operands[0], *inner, dims, each);
+    }
+    for (NodeId operand : graph_[node].operands)
+      visit_maps(operand, graph_[operand].type.shape.empty() ? IndexMap{} : identity, dims, each);
+  }
+
+  // --- clusters -------------------------------------------------------------------------------------------------
+
+  /// Cluster `from` has to run before `to`.
+  void add_edge(int from, int to) {
+    if (from == to || ancestors_[to][from]) return;
+    const auto absorb = [&](int cluster) {
+      for (std::size_t i = 0; i < ancestors_[from].size(); ++i)
+        if (ancestors_[from][i]) ancestors_[cluster][i] = true;
+      ancestors_[cluster][from] = true;
+    };
+    absorb(to);
+    for (std::size_t later = 0; later < clusters_.size(); ++later)
+      if (ancestors_[later][to]) absorb(static_cast<int>(later));
+  }
+
+  int new_cluster(Dims outer) {
+    clusters_.push_back(Cluster{std::move(outer), {}, {}, {}});
+    folds_.push_back(0);
+    for (std::vector<bool>& row : ancestors_) row.push_back(false);
+    ancestors_.emplace_back(clusters_.size(), false);
+    return static_cast<int>(clusters_.size()) - 1;
+  }
+
+  void join(NodeId node, int cluster) {
+    for (int read : clusters_read(node)) add_edge(read, cluster);
+    clusters_[cluster].members.push_back(node);
+    folds_[cluster] += is_fold(graph_[node]) ? 1 : 0;
+    home_[node] = cluster;
+  }
+
+  void start(NodeId node) {
+    const int cluster = new_cluster(dims_of(graph_[node].type));
+    if (is_core(graph_[node])) clusters_[cluster].core = node;
+    join(node, cluster);
+  }
+
+  bool domain_fits(NodeId node, int cluster) const {
+    const Cluster& into = clusters_[cluster];
+    const Dims dims = dims_of(graph_[node].type);
+    if (is_fold(graph_[node])) return !into.core && dims == into.outer;
+    if (dims == into.outer) return true;
+    if (into.core || folds_[cluster] == 0 || dims.size() < into.outer.size()) return false;
+    if (into.outer.empty() && count_of(dims) > small) return false;
+    return std::equal(into.outer.begin(), into.outer.end(), dims.begin());
+  }
+
+  /// Whether all that the node reads of the cluster belongs to its own outer point.
+  bool aligned(NodeId node, int cluster) const {
+    bool all = true;
+    const std::size_t outer = clusters_[cluster].outer.size();
+    for_mapped_sources(node, [&](NodeId source, const IndexMap* map, const Dims& loops) {
+      if (home_[source] != cluster || !has_home(source)) return;
+      if (!map || map->size() < outer) {
+        all = false;
+        return;
+      }
+      const IndexMap leading(map->begin(), map->begin() + static_cast<std::ptrdiff_t>(outer));
+      all = all && same_map(leading, identity_map(outer, loops.size()), loops);
+    });
+    return all;
+  }
+
+  bool fits(NodeId node, int cluster, const std::set<int>& reads) const {
+    for (int read : reads)
+      if (read != cluster && ancestors_[read][cluster]) return false;
+    return domain_fits(node, cluster) && aligned(node, cluster);
+  }
+
+  /// Folds over the same rows of the same values, side by side.
+  std::set<int> siblings(NodeId fold) const {
+    std::set<NodeId> read;
+    for_sources(fold, [&](NodeId source) { read.insert(source); });
+    std::set<int> found;
+    for (std::size_t cluster = 0; cluster < clusters_.size(); ++cluster)
+      for (NodeId member : clusters_[cluster].members) {
+        if (!is_fold(graph_[member]) || fold_loops(graph_, member) != fold_loops(graph_, fold)) continue;
+        for_sources(member, [&](NodeId source) {
+          if (read.contains(source) && !graph_[source].type.shape.empty()) found.insert(static_cast<int>(cluster));
+        });
+      }
+    return found;
+  }
+
+  bool try_join(NodeId node) {
+    const std::set<int> reads = clusters_read(node);
+    std::set<int> candidates = reads;
+    if (is_fold(graph_[node])) candidates.merge(siblings(node));
+    for (auto candidate = candidates.rbegin(); candidate != candidates.rend(); ++candidate)
+      if (fits(node, *candidate, reads)) return join(node, *candidate), true;
+    return false;
+  }
+
+  // --- one node after the other ---------------------------------------------------------------------------------
+
+  /// Who reads a node, through views, and whether one of them reads elements repeatedly.
+  struct Readers {
+    std::set<NodeId> nodes;
+    bool repeated = false;
+  };
+  void find_readers(NodeId node, std::int64_t count, Readers& readers) const {
+    for (NodeId user : users_[node]) {
+      const std::int64_t wider = count_of(dims_of(graph_[user].type));
+      if (is_view(graph_[user]) && !solid_[user]) {
+        find_readers(user, std::max(count, wider), readers);
+        continue;
+      }
+      readers.nodes.insert(user);
+      const std::int64_t own = count_of(dims_of(graph_[node].type));
+      const std::int64_t domain = is_fold(graph_[user]) ? wider * count_of(fold_loops(graph_, user)) : wider;
+      readers.repeated |= std::max(count, domain) > own || count > own;
+    }
+  }
+
+  /// Operations of the expression that a node without a home would be.
+  int expression_cost(NodeId node) const {
+    int cost = cost_of(graph_, node);
+    for (NodeId operand : graph_[node].operands) {
+      NodeId source = operand;
+      while (is_view(graph_[source]) && !has_home(source)) source = graph_[source].operands[0];
+      if (!has_home(source) && !graph_[source].operands.empty()) cost += expression_cost(source);
+      if (definition(graph_[source].op).cls == OpClass::generate && !has_home(source)) cost += cost_of(graph_, source);
+    }
+    return cost;
+  }
+
+  bool may_float(NodeId node) const {
+    if (anchored_[node] || solid_[node] || graph_[node].type.shape.empty()) return false;
+    Readers readers;
+    find_readers(node, count_of(dims_of(graph_[node].type)), readers);
+    const int cost = expression_cost(node);
+    return readers.nodes.size() <= 1 && !readers.repeated ? cost <= single_use : cost <= cheap;
+  }
+
+  /// Cheap and read by one fold alone: part of the fold, so that the value is never stored.
+  bool belongs_to_fold(NodeId node) const {
+    Readers readers;
+    find_readers(node, count_of(dims_of(graph_[node].type)), readers);
+    return readers.nodes.size() == 1 && is_fold(graph_[*readers.nodes.begin()]) && may_float(node) &&
+           expression_cost(node) <= 2 * cheap;
+  }
+
+  /// Numbers that depend on no data share one cluster.
+  bool joins_scalars(NodeId node) {
+    if (!graph_[node].type.shape.empty() || is_fold(graph_[node])) return false;
+    for (int read : clusters_read(node))
+      if (read != scalars_) return false;
+    if (scalars_ < 0) scalars_ = new_cluster({});
+    join(node, scalars_);
+    return true;
+  }
+
+  void place(NodeId node) {
+    const OpClass cls = definition(graph_[node].op).cls;
+    if (cls == OpClass::leaf || is_view(graph_[node])) {
+      if (solid_[node]) start(node);
+      return;
+    }
+    if (is_core(graph_[node]) || !enabled_) return start(node);
+    if (cls == OpClass::generate) return may_float(node) ? void() : start(node);
+    if (is_fold(graph_[node])) return try_join(node) ? void() : start(node);
+    if (belongs_to_fold(node) || try_join(node) || joins_scalars(node) || may_float(node)) return;
+    start(node);
+  }
+
+  // --- stores ---------------------------------------------------------------------------------------------------
+
+  void mark_stored() {
+    std::fill(stored_.begin(), stored_.end(), false);
+    for (NodeId id = 0; id < graph_.nodes.size(); ++id) stored_[id] = solid_[id];
+    const auto read_by = [&](NodeId source, int cluster) {
+      if (has_home(source) && home_[source] != cluster) stored_[source] = true;
+    };
+    for (std::size_t cluster = 0; cluster < clusters_.size(); ++cluster) {
+      const int reader = static_cast<int>(cluster);
+      for (NodeId member : clusters_[cluster].members)
+        for_sources(member, [&](NodeId source) { read_by(source, reader); });
+      for (std::size_t output : clusters_[cluster].outputs) {
+        std::set<NodeId> seen;
+        visit(graph_.outputs[output].node, seen, [&](NodeId source) { read_by(source, reader); });
+      }
+    }
+  }
+
+  bool has_update(NodeId leaf) const {
+    const auto* named = std::get_if<Named>(&graph_[leaf].attributes);
+    return named && std::any_of(graph_.outputs.begin(), graph_.outputs.end(), [&](const Output& output) {
+             return output.kind == OutputKind::update && output.name == named->name;
+           });
+  }
+
+  /// A stored value that is cheap and made of values in memory anyway is computed again by its readers.
+  void recompute_rather_than_reload() {
+    for (NodeId node = 0; node < graph_.nodes.size(); ++node) {
+      if (!stored_[node] || !has_home(node) || definition(graph_[node].op).cls != OpClass::elementwise) continue;
+      if (solid_[node] || anchored_[node] || graph_[node].type.shape.empty()) continue;
+      const int cluster = home_[node];
+      home_[node] = -1;  // as if it floated
+      bool in_memory = expression_cost(node) <= cheap;
+      std::int64_t bytes = 0;
+      for_sources(node, [&](NodeId source) {
+        in_memory = in_memory && (has_home(source) ? bool(stored_[source]) : !has_update(source));
+        bytes += count_of(dims_of(graph_[source].type)) * static_cast<std::int64_t>(size_of(graph_[source].type.dtype));
+      });
+      const std::int64_t own =
+          count_of(dims_of(graph_[node].type)) * static_cast<std::int64_t>(size_of(graph_[node].type.dtype));
+      if (in_memory && bytes <= 2 * own + 4096) {
+        std::erase(clusters_[cluster].members, node);
+        stored_[node] = false;
+      } else {
+        home_[node] = cluster;
+      }
+    }
+  }
+
+  NodeId leaf_of(const Output& output) const {
+    for (NodeId id = 0; id < graph_.nodes.size(); ++id) {
+      const auto* named = std::get_if<Named>(&graph_[id].attributes);
+      if (named && named->name == output.name && graph_[id].op != Op::input && graph_[id].op != Op::scalar) return id;
+    }
+    return static_cast<NodeId>(graph_.nodes.size());  // never read
+  }
+
+  bool reads(std::size_t cluster, NodeId leaf) const {
+    bool found = false;
+    const auto check = [&](NodeId source) { found = found || reads_leaf(source, leaf, static_cast<int>(cluster)); };
+    for (NodeId member : clusters_[cluster].members) for_sources(member, check);
+    for (std::size_t output : clusters_[cluster].outputs) {
+      std::set<NodeId> seen;
+      visit(graph_.outputs[output].node, seen, check);
+    }
+    return found;
+  }
+
+  /// Whether every read of `leaf` inside the cluster is of the element that `value` replaces, and not after its store.
+  bool reads_before_store(int cluster, NodeId leaf, NodeId value) const {
+    const Levels levels(graph_, home_, cluster);
+    const StageKey store = levels.stage(value, clusters_[cluster].outer);
+    std::set<NodeId> tainted;  // members whose value would be computed again from the leaf
+    bool fine = true;
+    for (NodeId member : clusters_[cluster].members) {
+      bool touches = false;
+      for_mapped_sources(member, [&](NodeId source, const IndexMap* map, const Dims& loops) {
+        const bool direct = reads_leaf(source, leaf, cluster);
+        touches = touches || direct || tainted.contains(source);
+        if (direct) fine = fine && map && same_map(*map, identity_map(map->size(), loops.size()), loops);
+      });
+      if (!touches) continue;
+      fine = fine && !is_core(graph_[member]) && levels.stage(member, clusters_[cluster].outer) <= store;
+      if (!is_fold(graph_[member])) tainted.insert(member);
+    }
+    return fine;
+  }
+
+  /// Everyone who reads `leaf` runs before `cluster`; false if one of them needs what `cluster` makes.
+  bool order_after_readers(NodeId leaf, int cluster) {
+    std::vector<int> readers;
+    for (std::size_t other = 0; other < clusters_.size(); ++other)
+      if (static_cast<int>(other) != cluster && reads(other, leaf)) readers.push_back(static_cast<int>(other));
+    for (int reader : readers)
+      if (ancestors_[reader][cluster]) return false;
+    for (int reader : readers) add_edge(reader, cluster);
+    return true;
+  }
+
+  /// Results first: what they read of leaves must be read before an update.
+  void place_outputs() {
+    for (std::size_t i = 0; i < graph_.outputs.size(); ++i)
+      if (graph_.outputs[i].kind == OutputKind::result) place_result(i);
+    for (std::size_t i = 0; i < graph_.outputs.size(); ++i)
+      if (graph_.outputs[i].kind == OutputKind::update) place_update(i);
+  }
+
+  void place_update(std::size_t index) {
+    const Output& output = graph_.outputs[index];
+    const NodeId value = under_reshapes(graph_, output.node), leaf = leaf_of(output);
+    const bool direct = definition(graph_[value].op).cls != OpClass::leaf;
+    if (direct && reads_before_store(home_[value], leaf, value) && order_after_readers(leaf, home_[value])) {
+      clusters_[home_[value]].outputs.push_back(index);
+      return;
+    }
+    // The value waits in the arena until the last reader of the old one is done.
+    solid_[value] = true;
+    const int copy = new_cluster(dims_of(graph_[value].type));
+    clusters_[copy].outputs.push_back(index);
+    add_edge(home_[value], copy);
+    order_after_readers(leaf, copy);
+  }
+
+  void place_result(std::size_t index) {
+    const NodeId value = under_reshapes(graph_, graph_.outputs[index].node);
+    if (has_home(value)) return clusters_[home_[value]].outputs.push_back(index);
+    const int cluster = new_cluster(dims_of(graph_[value].type));
+    clusters_[cluster].outputs.push_back(index);
+    std::set<NodeId> seen;
+    visit(value, seen, [&](NodeId source) {
+      if (has_home(source)) add_edge(home_[source], cluster);
+    });
+  }
+
+  // --- the order ------------------------------------------------------------------------------------------------
+
+  Clusters ordered() {
+    std::vector<int> place(clusters_.size(), -1);
+    Clusters result;
+    std::vector<bool> done(clusters_.size());
+    for (std::size_t step = 0; step < clusters_.size(); ++step)
+      for (std::size_t cluster = 0; cluster < clusters_.size(); ++cluster) {
+        if (done[cluster]) continue;
+        bool ready = true;
+        for (std::size_t earlier = 0; earlier < clusters_.size(); ++earlier)
+          ready = ready && (!ancestors_[cluster][earlier] || done[earlier]);
+        if (!ready) continue;
+        done[cluster] = true;
+        place[cluster] = static_cast<int>(result.clusters.size());
+        std::sort(clusters_[cluster].members.begin(), clusters_[cluster].members.end());
+        result.clusters.push_back(clusters_[cluster]);
+        break;
+      }
+    for (int& home : home_)
+      if (home >= 0) home = place[home];
+    result.home = home_;
+    result.stored = stored_;
+    result.dense = dense_;
+    return result;
+  }
+
+  const Graph& graph_;
+  bool enabled_;
+  std::vector<int> home_;
+  std::vector<bool> stored_, dense_;
+  std::vector<bool> solid_;     // needed in memory
+  std::vector<bool> anchored_;  // computed in one place
+  std::vector<std::vector<NodeId>> users_;
+  std::vector<Cluster> clusters_;
+  std::vector<int> folds_;  // of each cluster: number of folds
+  std::vector<std::vector<bool>> ancestors_;
+  int scalars_ = -1;
+};
+
+}  // namespace
+
+Clusters fuse(const Graph& graph, bool enabled) { return Fuser(graph, enabled).run(); }
+
+}  // namespace nnc

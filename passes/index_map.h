@@ -1,0 +1,39 @@
+// Index maps: where a loop nest's point lies in a tensor, one affine row for each axis. Views (transpose, broadcast,
+// reshape) are never computed: a map goes through them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "ir/graph.h"
+#include "ir/program/program.h"
+
+namespace nnc {
+
+using Dims = std::vector<std::int64_t>;
+using IndexMap = std::vector<AffineRow>;
+
+/// The extents of a specialised type.
+Dims dims_of(const Type& type);
+std::int64_t count_of(const Dims& dims);
+/// Dense row-major strides in elements.
+Dims dense_strides(const Dims& dims);
+
+/// Axis i is loop first + i, for `axes` axes in a nest of `loops` loops.
+IndexMap identity_map(std::size_t axes, std::size_t loops, std::size_t first = 0);
+/// Axis i is loop `loop_of_axis[i]`.
+IndexMap loop_map(const std::vector<std::size_t>& loop_of_axis, std::size_t loops);
+
+/// Whether two maps give the same indices at every point of a nest (a loop of one step has index 0, whatever its
+/// factor).
+bool same_map(const IndexMap& a, const IndexMap& b, const Dims& loops);
+
+/// The map into the operand of a view whose result is indexed by `map`; nullopt for a reshape that no affine map
+/// expresses.
+std::optional<IndexMap> through_view(const Graph& graph, NodeId view, const IndexMap& map, const Dims& loops);
+
+/// Whether `node` is one of the ops that maps go through: view ops, and a gradient's stop.
+bool is_view(const Node& node);
+
+}  // namespace nnc

@@ -1,0 +1,564 @@
+// From clusters to kernels. An expression is emitted wherever it is needed, under the map of the place that needs it: a
+// node with a buffer is a load, a view changes the map, everything else becomes instructions of the stage's body.
+// Inside a cluster a value that a later stage needs is computed again if that is cheap, and otherwise stored and
+// loaded.
+#include <algorithm>
+#include <cassert>
+#include <map>
+
+#include "ir/op.h"
+#include "ir/scalar/builder.h"
+#include "passes/lowering.h"
+
+namespace nnc {
+namespace {
+
+constexpr int cheap_across_stages = 6;  // operations that a later stage repeats rather than loads
+
+/// The buffers of a program, made when first asked for.
+class Buffers {
+ public:
+  Buffers(const Graph& graph, const Clusters& clusters, const std::string& entry, const LowerOptions& options,
+          Draft& draft)
+      : graph_(graph), clusters_(clusters), entry_(entry), draft_(draft) {
+    declare(options.params, Region::params, program().params);
+    declare(options.state, Region::state, program().state);
+    declare(options.carry, Region::carry, program().carry);
+    if (entry == "grads" || entry == "update")
+      for (const auto& [path, type] : options.params) variable("grad/" + path, type, Region::grads, program().grads);
+    for (NodeId id = 0; id < graph.nodes.size(); ++id) declare_leaf(id);
+  }
+
+  /// Where readers find a node's value in memory: its leaf's buffer, or its place in the arena.
+  BufferId of(NodeId node) {
+    if (clusters_.stored[node] || !leaves_.contains(node)) return arena(node);
+    return leaves_.at(node);
+  }
+  BufferId leaf(NodeId node) const { return leaves_.at(node); }
+  bool is_leaf(NodeId node) const { return leaves_.contains(node); }
+
+  BufferId arena(NodeId node) {
+    if (const auto found = arena_.find(node); found != arena_.end()) return found->second;
+    const std::string name = graph_[node].origin.name.empty() ? "" : graph_[node].origin.name + ".";
+    const BufferId id =
+        add(name + std::to_string(node), graph_[node].type.dtype, dims_of(graph_[node].type), Region::arena);
+    draft_.dense[id] = clusters_.dense[node];
+    return arena_[node] = id;
+  }
+
+  /// Where an output goes; a result is written under `dims`.
+  BufferId output(const Output& output, const Dims& dims) {
+    const Type& type = graph_[output.node].type;
+    if (output.kind == OutputKind::update) return under(named_.at(output.name), dims);
+    if (entry_ == "grads" && output.name.starts_with("grad/")) {
+      if (!named_.contains(output.name)) variable(output.name, type, Region::grads, program().grads);
+      return under(named_.at(output.name), dims);
+    }
+    const BufferId id = add(output.name, type.dtype, dims_of(type), Region::output);
+    program().buffers[id].offset = program().outputs.size();
+    program().outputs.push_back({output.name, id});
+    return under(id, dims);
+  }
+
+  /// The same memory under other dims of the same count.
+  BufferId under(BufferId id, const Dims& dims) {
+    if (program().buffers[id].dims == dims) return id;
+    id = draft_.base[id];
+    if (program().buffers[id].dims == dims) return id;
+    const auto key = std::pair(id, dims);
+    if (const auto found = aliases_.find(key); found != aliases_.end()) return found->second;
+    Buffer alias = program().buffers[id];
+    alias.dims = dims;
+    alias.layout.strides = dense_strides(dims);
+    draft_.dense[id] = true;
+    program().buffers.push_back(std::move(alias));
+    draft_.base.push_back(id);
+    draft_.dense.push_back(true);
+    return aliases_[key] = static_cast<BufferId>(program().buffers.size() - 1);
+  }
+
+  /// Memory for a value that no node stands for.
+  BufferId scratch(std::string name, DType dtype, Dims dims) {
+    return add(std::move(name), dtype, std::move(dims), Region::arena);
+  }
+
+ private:
+  Program& program() { return draft_.program; }
+
+  BufferId add(std::string name, DType dtype, Dims dims, Region region) {
+    Buffer buffer;
+    buffer.name = std::move(name);
+    buffer.dtype = dtype;
+    buffer.dims = dims;
+    buffer.region = region;
+    buffer.layout.strides = dense_strides(dims);
+    program().buffers.push_back(std::move(buffer));
+    const auto id = static_cast<BufferId>(program().buffers.size() - 1);
+    draft_.base.push_back(id);
+    draft_.dense.push_back(false);
+    return id;
+  }
+
+  void variable(const std::string& name, const Type& type, Region region, std::vector<Slot>& slots) {
+    named_[name] = add(name, type.dtype, dims_of(type), region);
+    slots.push_back({name, named_[name]});
+  }
+  void declare(const std::vector<std::pair<std::string, Type>>& variables, Region region, std::vector<Slot>& slots) {
+    for (const auto& [path, type] : variables) variable(path, type, region, slots);
+  }
+
+  void declare_leaf(NodeId id) {
+    const Node& node = graph_[id];
+    if (node.op == Op::constant && !node.type.shape.empty()) {
+      leaves_[id] = add("constant." + std::to_string(id), node.type.dtype, dims_of(node.type), Region::constant);
+      program().buffers[leaves_[id]].values = std::get<Constant>(node.attributes).values;
+      draft_.dense[leaves_[id]] = true;
+    }
+    const auto* named = std::get_if<Named>(&node.attributes);
+    if (!named) return;
+    if (node.op == Op::scalar) {
+      leaves_[id] = add(named->name, DType::f64, {}, Region::scalars);
+      program().buffers[leaves_[id]].offset = scalar_index(named->name);
+    } else if (node.op == Op::input && !named->name.starts_with("grad/")) {
+      leaves_[id] = add(named->name, node.type.dtype, dims_of(node.type), Region::feed);
+      program().buffers[leaves_[id]].offset = program().feeds.size();
+      program().feeds.push_back({named->name, leaves_[id]});
+    } else {
+      if (!named_.contains(named->name)) declare_late(node, *named);
+      leaves_[id] = named_.at(named->name);
+    }
+    if (clusters_.dense[id] && node.op != Op::scalar) draft_.dense[leaves_[id]] = true;
+  }
+
+  void declare_late(const Node& node, const Named& named) {
+    if (node.op == Op::param)
+      variable(named.name, node.type, Region::params, program().params);
+    else if (node.op == Op::state)
+      variable(named.name, node.type, Region::state, program().state);
+    else if (node.op == Op::carry)
+      variable(named.name, node.type, Region::carry, program().carry);
+    else
+      variable(named.name, node.type, Region::grads, program().grads);
+  }
+
+  /// The order of nnc_call::scalars.
+  static std::uint64_t scalar_index(const std::string& name) {
+    static const char* const order[] = {"step", "epoch", "steps_per_epoch", "total_steps", "rows"};
+    for (std::uint64_t i = 0; i < 5; ++i)
+      if (name == order[i]) return i;
+    assert(false && "a run-time number that nnc_call does not have");
+    return 0;
+  }
+
+  const Graph& graph_;
+  const Clusters& clusters_;
+  const std::string& entry_;
+  Draft& draft_;
+  std::map<NodeId, BufferId> leaves_, arena_;
+  std::map<std::string, BufferId> named_;
+  std::map<std::pair<BufferId, Dims>, BufferId> aliases_;
+};
+
+/// The place of a fold's result among a kernel's stages.
+using FoldPlaces = std::map<NodeId, FoldResult>;
+
+/// Everything that the emission of one cluster's bodies shares.
+struct Context {
+  const Graph& graph;
+  const Clusters& clusters;
+  int cluster;
+  const Levels& levels;
+  Buffers& buffers;
+  Program& program;
+  const std::vector<bool>& crossing;  ///< members that later stages load
+  const FoldPlaces& folds;
+};
+
+/// Writes the body of one stage.
+class BodyWriter {
+ public:
+  BodyWriter(const Context& context, const StageKey& key, Dims loops)
+      : context_(context), key_(key), loops_(std::move(loops)) {}
+
+  /// Index of a node's value in Body::program.results, at index map `map`. `inside`: computed here, although it may
+  /// have a buffer.
+  ScalarId result(NodeId node, const IndexMap& map, bool inside) {
+    const Scalar value = inside ? computed(node, map) : emit(node, map);
+    for (std::size_t i = 0; i < results_.size(); ++i)
+      if (results_[i].id == value.id) return static_cast<ScalarId>(i);
+    results_.push_back(value);
+    return static_cast<ScalarId>(results_.size() - 1);
+  }
+
+  Body finish() && { return {std::move(builder_).finish(results_), std::move(inputs_)}; }
+
+ private:
+  const Node& node_at(NodeId node) const { return context_.graph[node]; }
+  bool member(NodeId node) const { return context_.clusters.home[node] == context_.cluster; }
+
+  Scalar input(BodyInput which, ScalarType type) {
+    for (std::size_t i = 0; i < inputs_.size(); ++i)
+      if (inputs_[i] == which) return input_values_[i];
+    inputs_.push_back(std::move(which));
+    input_values_.push_back(builder_.input(type));
+    return input_values_.back();
+  }
+
+  Scalar load(BufferId buffer, const IndexMap& map) {
+    return input(Access{buffer, map}, scalar_type(context_.program.buffers[buffer].dtype));
+  }
+
+  /// The value for a reader: from memory, from a fold or the core, or computed on the spot.
+  Scalar emit(NodeId node, const IndexMap& map) {
+    const Node& at = node_at(node);
+    if (at.op == Op::constant && at.type.shape.empty())
+      return builder_.constant(std::get<Constant>(at.attributes).values[0], scalar_type(at.type.dtype));
+    if (context_.buffers.is_leaf(node)) {
+      const bool copied = at.op == Op::input && context_.clusters.stored[node] && !member(node);
+      return load(copied ? context_.buffers.arena(node) : context_.buffers.leaf(node), map);
+    }
+    if (context_.clusters.home[node] >= 0 && !member(node)) return load(context_.buffers.arena(node), map);
+    if (member(node)) {
+      if (is_core(at)) return input(CoreValue{}, scalar_type(at.type.dtype));
+      if (is_fold(at)) return input(context_.folds.at(node), scalar_type(at.type.dtype));
+      const Dims& outer = context_.clusters.clusters[context_.cluster].outer;
+      if (context_.crossing[node] && context_.levels.stage(node, outer) != key_)
+        return load(context_.buffers.arena(node), map);
+    }
+    return computed(node, map);
+  }
+
+  Scalar computed(NodeId node, const IndexMap& map) {
+    for (const Emitted& earlier : emitted_)
+      if (earlier.node == node && earlier.map == map) return earlier.value;
+    const Scalar value = compute(node, map);
+    emitted_.push_back({node, map, value});
+    return value;
+  }
+
+  Scalar compute(NodeId node, const IndexMap& map) {
+    const Node& at = node_at(node);
+    if (is_view(at)) return through(node, map);
+    if (at.operands.empty() && definition(at.op).cls == OpClass::leaf) return emit(node, map);
+    if (is_core(at) || is_fold(at)) return emit(node, map);
+    std::vector<DType> dtypes;
+    std::vector<Scalar> operands;
+    if (definition(at.op).cls == OpClass::generate) {
+      operands = indices(at, map);
+    } else {
+      for (NodeId operand : at.operands) {
+        const Type& type = node_at(operand).type;
+        dtypes.push_back(type.dtype);
+        operands.push_back(emit(operand, type.shape.empty() ? IndexMap{} : map));
+      }
+    }
+    const ScalarProgram program = definition(at.op).scalar(dtypes, at.type.dtype, at.attributes);
+    return builder_.inline_program(program, operands)[0];
+  }
+
+  Scalar through(NodeId node, const IndexMap& map) {
+    if (const auto inner = through_view(context_.graph, node, map, loops_))
+      return emit(node_at(node).operands[0], *inner);
+    // Elements in the same order under other dims: read the memory under these.
+    const NodeId base = under_reshapes(context_.graph, node);
+    const BufferId buffer = context_.buffers.under(context_.buffers.of(base), dims_of(node_at(node).type));
+    return load(buffer, map);
+  }
+
+  // --- indices --------------------------------------------------------------------------------------------------
+
+  Scalar whole(std::int64_t value) { return builder_.bits(static_cast<std::uint64_t>(value), ScalarType::i64); }
+  Scalar integer(ScalarOp op, Scalar a, Scalar b) {
+    const Scalar operands[] = {a, b};
+    return builder_.make(op, ScalarType::i64, operands);
+  }
+
+  Scalar affine(const AffineRow& row) {
+    std::optional<Scalar> sum;
+    const auto add = [&](Scalar term) { sum = sum ? integer(ScalarOp::int_add, *sum, term) : term; };
+    for (std::size_t loop = 0; loop < row.coefficients.size(); ++loop) {
+      if (row.coefficients[loop] == 0) continue;
+      const Scalar index = input(LoopIndex{static_cast<std::uint16_t>(loop)}, ScalarType::i64);
+      add(row.coefficients[loop] == 1 ? index : integer(ScalarOp::int_mul, index, whole(row.coefficients[loop])));
+    }
+    if (row.offset != 0 || !sum) add(whole(row.offset));
+    return *sum;
+  }
+
+  Scalar number(CallValue::Which which) { return input(CallValue{which}, ScalarType::i64); }
+
+  /// The inputs of a generate op's program (ir/scalar/program.h).
+  std::vector<Scalar> indices(const Node& node, const IndexMap& map) {
+    const Dims dims = dims_of(node.type), strides = dense_strides(dims);
+    const auto* iota = std::get_if<Iota>(&node.attributes);
+    const auto* random = std::get_if<Random>(&node.attributes);
+    const Scalar zero = whole(0);
+    const auto from_start = [&](const AffineRow& row) {
+      return integer(ScalarOp::int_add, affine(row), number(CallValue::Which::row_offset));
+    };
+    if (iota) {
+      const AffineRow& row = map[iota->axis];
+      return {zero, zero, iota->from_row_offset ? from_start(row) : affine(row), zero, zero};
+    }
+    AffineRow column{0, Dims(loops_.size(), 0)};
+    for (std::size_t axis = 1; axis < dims.size(); ++axis) {
+      column.offset += map[axis].offset * strides[axis];
+      for (std::size_t loop = 0; loop < loops_.size(); ++loop)
+        column.coefficients[loop] += map[axis].coefficients[loop] * strides[axis];
+    }
+    const Scalar row = dims.empty() ? zero : random && random->from_row_offset ? from_start(map[0]) : affine(map[0]);
+    return {row, affine(column), zero, number(CallValue::Which::seed), number(CallValue::Which::step)};
+  }
+
+  struct Emitted {
+    NodeId node;
+    IndexMap map;
+    Scalar value;
+  };
+
+  const Context& context_;
+  StageKey key_;
+  Dims loops_;
+  ScalarBuilder builder_;
+  std::vector<BodyInput> inputs_;
+  std::vector<Scalar> input_values_;
+  std::vector<Scalar> results_;
+  std::vector<Emitted> emitted_;
+};
+
+/// One kernel out of one cluster.
+class KernelMaker {
+ public:
+  KernelMaker(const Graph& graph, const Clusters& clusters, int cluster, Buffers& buffers, Program& program)
+      : graph_(graph),
+        clusters_(clusters),
+        cluster_(clusters.clusters[cluster]),
+        index_(cluster),
+        buffers_(buffers),
+        program_(program),
+        levels_(graph, clusters.home, cluster),
+        crossing_(graph.nodes.size()) {}
+
+  Kernel make() {
+    find_crossing();
+    collect_items();
+    Kernel kernel;
+    kernel.outer = cluster_.outer;
+    kernel.origin = cluster_.members;
+    if (cluster_.core) kernel.core = contraction(*cluster_.core);
+    for (const auto& [key, items] : stages_) write_stage(kernel, key, items);
+    name(kernel);
+    return kernel;
+  }
+
+ private:
+  /// What a stage has to do: fold a node, or store a node's value.
+  struct Item {
+    NodeId node = 0;
+    std::vector<BufferId> stores;  ///< none: a fold
+  };
+
+  StageKey stage_of(NodeId node) const { return levels_.stage(node, cluster_.outer); }
+
+  /// Calls found(member) for the members that an expression reads without a fold between.
+  template <class Found>
+  void for_members(NodeId node, const Found& found) const {
+    for (NodeId operand : graph_[node].operands) {
+      if (clusters_.home[operand] == index_)
+        found(operand);
+      else if (clusters_.home[operand] < 0)
+        for_members(operand, found);
+    }
+  }
+
+  int cost_with_floats(NodeId node) const {
+    int cost = cost_of(graph_, node);
+    for (NodeId operand : graph_[node].operands) {
+      const bool here = clusters_.home[operand] < 0 ||
+                        (clusters_.home[operand] == index_ && !crossing_[operand] && !is_fold(graph_[operand]));
+      if (here && !graph_[operand].operands.empty()) cost += cost_with_floats(operand);
+      if (here && definition(graph_[operand].op).cls == OpClass::generate) cost += cost_of(graph_, operand);
+    }
+    return cost;
+  }
+
+  /// Marks members that are stored in their own stage because a later one needs them and they take long to compute.
+  void find_crossing() {
+    for (NodeId member : cluster_.members) {
+      if (is_fold(graph_[member]) || is_core(graph_[member])) continue;
+      if (cost_with_floats(member) <= cheap_across_stages) continue;
+      crossing_[member] = true;  // for now: so that costs stop here; kept where a later stage reads it
+    }
+    std::vector<bool> needed(graph_.nodes.size());
+    for (NodeId member : cluster_.members)
+      for (const StageKey& key : evaluated_in(member)) mark_needed(member, key, needed);
+    for (NodeId member : cluster_.members) crossing_[member] = crossing_[member] && needed[member];
+  }
+
+  /// The stages in which a member's expression is written out.
+  std::vector<StageKey> evaluated_in(NodeId member) const { return {stage_of(member)}; }
+
+  void mark_needed(NodeId node, const StageKey& key, std::vector<bool>& needed) const {
+    for_members(node, [&](NodeId read) {
+      if (is_fold(graph_[read]) || is_core(graph_[read])) return;
+      if (crossing_[read]) {
+        if (stage_of(read) != key) needed[read] = true;
+        return;
+      }
+      if (stage_of(read) != key) mark_needed(read, key, needed);  // computed again there
+    });
+  }
+
+  void collect_items() {
+    for (NodeId member : cluster_.members) {
+      if (is_fold(graph_[member])) stages_[stage_of(member)].push_back({member, {}});
+      std::vector<BufferId> stores;
+      if (clusters_.stored[member] || crossing_[member]) stores.push_back(buffers_.arena(member));
+      add_outputs(member, stores);
+      if (stores.empty()) continue;
+      StageKey key = stage_of(member);
+      if (is_fold(graph_[member])) key = {key.level + 1, {}};
+      stages_[key].push_back({member, stores});
+    }
+    // Outputs whose value has no home: a leaf, or a view of something.
+    for (std::size_t output : cluster_.outputs) {
+      const NodeId value = under_reshapes(graph_, graph_.outputs[output].node);
+      if (clusters_.home[value] == index_) continue;
+      stages_[{0, {}}].push_back({value, {buffers_.output(graph_.outputs[output], dims_of(graph_[value].type))}});
+    }
+  }
+
+  void add_outputs(NodeId member, std::vector<BufferId>& stores) {
+    for (std::size_t output : cluster_.outputs) {
+      const Output& to = graph_.outputs[output];
+      if (under_reshapes(graph_, to.node) != member || kept_by_fold(to)) continue;
+      stores.push_back(buffers_.output(to, dims_of(graph_[member].type)));
+    }
+  }
+
+  /// Whether a fold keeps this carry itself: it starts from the buffer and leaves the new total there.
+  bool kept_by_fold(const Output& output) const {
+    const Node& node = graph_[output.node];
+    if (output.kind != OutputKind::update || !std::holds_alternative<Reduce>(node.attributes)) return false;
+    if (node.operands.size() < 2) return false;
+    const Node& carry = graph_[node.operands[1]];
+    return carry.op == Op::carry && std::get<Named>(carry.attributes).name == output.name;
+  }
+
+  bool keeps_carry(NodeId fold) const {
+    return std::any_of(graph_.outputs.begin(), graph_.outputs.end(),
+                       [&](const Output& output) { return output.node == fold && kept_by_fold(output); });
+  }
+
+  Contract contraction(NodeId core) {
+    const Node& node = graph_[core];
+    const auto& dot = std::get<Dot>(node.attributes);
+    const auto operand = [&](NodeId id) {
+      return buffers_.under(buffers_.of(under_reshapes(graph_, id)), dims_of(graph_[id].type));
+    };
+    const Dims a = dims_of(graph_[node.operands[0]].type);
+    Contract contract;
+    contract.m = cluster_.outer[0];
+    contract.n = cluster_.outer[1];
+    contract.k = a[dot.a[0]];
+    contract.a = {operand(node.operands[0]), dot.a[0] == 1 ? loop_map({0, 1}, 2) : loop_map({1, 0}, 2)};
+    contract.b = {operand(node.operands[1]), loop_map({0, 1}, 2)};
+    return contract;
+  }
+
+  void write_stage(Kernel& kernel, const StageKey& key, const std::vector<Item>& items) {
+    const auto place = static_cast<std::uint16_t>(kernel.stages.size());
+    Stage stage;
+    stage.inner = key.inner;
+    Dims loops = cluster_.outer;
+    loops.insert(loops.end(), key.inner.begin(), key.inner.end());
+    const Context context{graph_, clusters_, index_, levels_, buffers_, program_, crossing_, folds_};
+    BodyWriter body(context, key, loops);
+    FoldPlaces made;
+    for (const Item& item : items) {
+      if (item.stores.empty()) {
+        made[item.node] = FoldResult{place, static_cast<std::uint16_t>(stage.folds.size())};
+        stage.folds.push_back(fold(item.node, body));
+        continue;
+      }
+      const IndexMap map = identity_map(graph_[item.node].type.shape.size(), loops.size());
+      const bool inside = clusters_.home[item.node] == index_;
+      const ScalarId value = body.result(item.node, map, inside);
+      for (BufferId to : item.stores) stage.stores.push_back({Access{to, map}, value});
+    }
+    stage.body = std::move(body).finish();
+    kernel.stages.push_back(std::move(stage));
+    folds_.merge(made);
+  }
+
+  Fold fold(NodeId id, BodyWriter& body) {
+    const Node& node = graph_[id];
+    const std::vector<IndexMap> maps = fold_operand_maps(graph_, id);
+    Fold fold;
+    fold.dtype = graph_[node.operands[0]].type.dtype;
+    fold.result = node.type.dtype;
+    fold.value = body.result(node.operands[0], maps[0], false);
+    if (const auto* dot = std::get_if<Dot>(&node.attributes)) {
+      fold.op = FoldOp::product;
+      fold.order = dot->order;
+      fold.factor = body.result(node.operands[1], maps[1], false);
+      return fold;
+    }
+    fold.op = node.op == Op::sum ? FoldOp::sum : node.op == Op::argmax ? FoldOp::argmax : FoldOp::maximum;
+    fold.order = std::get<Reduce>(node.attributes).order;
+    if (node.operands.size() > 1) {
+      assert(keeps_carry(id) && "a carry that is not handed on");
+      IndexMap map = maps[1];
+      fold.carry = Access{buffers_.of(node.operands[1]), std::move(map)};
+    }
+    return fold;
+  }
+
+  void name(Kernel& kernel) const {
+    const auto title = [&](NodeId id) {
+      const Origin& origin = graph_[id].origin;
+      return origin.name.empty() ? std::string(definition(graph_[id].op).name) : origin.name;
+    };
+    NodeId lead = cluster_.core ? *cluster_.core : static_cast<NodeId>(graph_.nodes.size());
+    for (NodeId member : cluster_.members)
+      if (!cluster_.core && (lead == graph_.nodes.size() || is_fold(graph_[member]))) lead = member;
+    if (lead < graph_.nodes.size()) {
+      kernel.name = title(lead);
+      kernel.line = graph_[lead].origin.line;
+    }
+    for (std::size_t output : cluster_.outputs) {
+      if (graph_.outputs[output].kind == OutputKind::update)
+        kernel.name += (kernel.name.empty() ? "" : " + ") + graph_.outputs[output].name;
+      else if (kernel.name.empty())
+        kernel.name = graph_.outputs[output].name;
+    }
+  }
+
+  const Graph& graph_;
+  const Clusters& clusters_;
+  const Cluster& cluster_;
+  int index_;
+  Buffers& buffers_;
+  Program& program_;
+  Levels levels_;
+  std::vector<bool> crossing_;
+  std::map<StageKey, std::vector<Item>> stages_;
+  FoldPlaces folds_;
+};
+
+}  // namespace
+
+Draft make_kernels(const Graph& graph, const Clusters& clusters, const std::string& entry,
+                   const LowerOptions& options) {
+  Draft draft;
+  draft.program.entry = entry;
+  draft.program.rows = options.rows;
+  draft.program.obligations = graph.obligations;
+  Buffers buffers(graph, clusters, entry, options, draft);
+  for (std::size_t cluster = 0; cluster < clusters.clusters.size(); ++cluster)
+    draft.program.kernels.push_back(
+        KernelMaker(graph, clusters, static_cast<int>(cluster), buffers, draft.program).make());
+  return draft;
+}
+
+}  // namespace nnc

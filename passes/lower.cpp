@@ -1,0 +1,16 @@
+// From `opt` to a program: numbers for extents, clusters, kernels, layouts, schedules, places.
+#include "passes/lowering.h"
+
+namespace nnc {
+
+Program lower(const Graph& opt, const std::string& entry, const LowerOptions& options) {
+  const Graph graph = specialise(opt, options.rows);
+  const Clusters clusters = fuse(graph, options.fuse);
+  Draft draft = make_kernels(graph, clusters, entry, options);
+  choose_layouts(draft, options);
+  schedule(draft, options);
+  plan(draft);
+  return std::move(draft.program);
+}
+
+}  // namespace nnc

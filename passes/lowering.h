@@ -1,0 +1,82 @@
+// What passes between the steps of lowering: clusters (which nodes are computed together), then a draft of the program
+// whose buffers get layouts, schedules and places one after the other. Private to the folder's preserving passes.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ir/graph.h"
+#include "ir/program/program.h"
+#include "passes/index_map.h"
+#include "passes/passes.h"
+
+namespace nnc {
+
+/// Nodes that one kernel computes. The outer domain is `outer`; a member's leading axes run over it in order, and the
+/// axes that a member has beyond it are inner loops.
+struct Cluster {
+  Dims outer;
+  std::optional<NodeId> core;        ///< a serial contraction, whose result has the shape `outer`
+  std::vector<NodeId> members;       ///< computed here, ascending; with the core
+  std::vector<std::size_t> outputs;  ///< indices into Graph::outputs that are stored here
+};
+
+struct Clusters {
+  std::vector<Cluster> clusters;  ///< in an order in which they can run
+  std::vector<int> home;     ///< of each node: its cluster, or -1: leaves, and what is computed wherever it is needed
+  std::vector<bool> stored;  ///< of each node: has a buffer in the arena
+  std::vector<bool> dense;   ///< of each node: its buffer is read under other dims, so it has no padding
+};
+
+Clusters fuse(const Graph& graph, bool enabled);
+
+/// Position of an expression among the stages of its cluster: after how many folds in a row, and over which inner
+/// loops.
+struct StageKey {
+  int level = 0;
+  Dims inner;
+  auto operator<=>(const StageKey&) const = default;
+};
+
+/// Levels of the expressions of one cluster: a fold's result is at the level after its own stage.
+class Levels {
+ public:
+  Levels(const Graph& graph, const std::vector<int>& home, int cluster);
+  int of(NodeId node) const { return level_[node]; }
+  /// Where a node's value is computed: a fold in the stage that accumulates it.
+  StageKey stage(NodeId node, const Dims& outer) const;
+
+ private:
+  const Graph& graph_;
+  std::vector<int> level_;
+};
+
+bool is_fold(const Node& node);  ///< sum, reduce_max, argmax, and a contraction in lanes
+bool is_core(const Node& node);  ///< a serial contraction
+/// The inner loops of a fold: the reduced axes of extent other than 1 in order, or {1}.
+Dims fold_loops(const Graph& graph, NodeId fold);
+/// The maps of a fold's operands over loops (kept axes, then fold_loops).
+std::vector<IndexMap> fold_operand_maps(const Graph& graph, NodeId fold);
+/// The node under a chain of reshapes, whose elements lie in the same order.
+NodeId under_reshapes(const Graph& graph, NodeId node);
+/// Number of operations of a node on one element, with those that take long weighted.
+int cost_of(const Graph& graph, NodeId node);
+
+/// A program under construction. Buffers that share memory (reshapes of a dense one) have one base.
+struct Draft {
+  Program program;
+  std::vector<BufferId> base;  ///< of each buffer: the buffer whose memory it shares, or itself
+  std::vector<bool> dense;     ///< of each base: must stay dense row-major
+};
+
+/// Kernels with their bodies, and buffers that are dense and have no place yet.
+Draft make_kernels(const Graph& graph, const Clusters& clusters, const std::string& entry, const LowerOptions& options);
+void choose_layouts(Draft& draft, const LowerOptions& options);
+void schedule(Draft& draft, const LowerOptions& options);
+void plan(Draft& draft);
+
+/// Bytes that a buffer takes with its layout.
+std::uint64_t bytes_of(const Buffer& buffer);
+
+}  // namespace nnc

@@ -1,0 +1,98 @@
+// Gives every buffer its place. Parameters, state, carries and gradients lie one after the other in the order of their
+// slots, the same in every program of a job. Values of the arena share memory where they are not alive at the same
+// time: first fit, in the order in which they are made.
+#include <algorithm>
+
+#include "passes/lowering.h"
+
+namespace nnc {
+namespace {
+
+constexpr std::uint64_t line = 64;  // bytes
+
+std::uint64_t aligned(std::uint64_t bytes) { return (bytes + line - 1) / line * line; }
+
+/// Kernels during which a value of the arena is needed, both included.
+struct Lifetime {
+  BufferId buffer = 0;
+  std::size_t first = 0, last = 0;
+  bool used = false;
+};
+
+class Planner {
+ public:
+  explicit Planner(Draft& draft) : draft_(draft), program_(draft.program) {}
+
+  void run() {
+    program_.params_bytes = one_after_the_other(program_.params);
+    program_.state_bytes = one_after_the_other(program_.state);
+    program_.carry_bytes = one_after_the_other(program_.carry);
+    program_.grads_bytes = one_after_the_other(program_.grads);
+    place_arena();
+    for (BufferId id = 0; id < program_.buffers.size(); ++id)
+      program_.buffers[id].offset = program_.buffers[draft_.base[id]].offset;
+  }
+
+ private:
+  std::uint64_t one_after_the_other(const std::vector<Slot>& slots) {
+    std::uint64_t end = 0;
+    for (const Slot& slot : slots) {
+      program_.buffers[slot.buffer].offset = end;
+      end += aligned(program_.buffers[slot.buffer].bytes);
+    }
+    return end;
+  }
+
+  std::vector<Lifetime> lifetimes() const {
+    std::vector<Lifetime> lifetimes(program_.buffers.size());
+    for (std::size_t k = 0; k < program_.kernels.size(); ++k) {
+      const auto see = [&](const Access& access) {
+        Lifetime& lifetime = lifetimes[draft_.base[access.buffer]];
+        if (!lifetime.used) lifetime = {draft_.base[access.buffer], k, k, true};
+        lifetime.last = k;
+      };
+      const Kernel& kernel = program_.kernels[k];
+      if (kernel.core) see(kernel.core->a), see(kernel.core->b);
+      for (const Stage& stage : kernel.stages) {
+        for (const BodyInput& input : stage.body.inputs)
+          if (const auto* access = std::get_if<Access>(&input)) see(*access);
+        for (const Store& store : stage.stores) see(store.to);
+      }
+    }
+    std::erase_if(lifetimes, [&](const Lifetime& lifetime) {
+      return !lifetime.used || program_.buffers[lifetime.buffer].region != Region::arena;
+    });
+    std::stable_sort(lifetimes.begin(), lifetimes.end(),
+                     [](const Lifetime& a, const Lifetime& b) { return a.first < b.first; });
+    return lifetimes;
+  }
+
+  void place_arena() {
+    std::vector<Lifetime> placed;  // ascending by offset
+    for (const Lifetime& lifetime : lifetimes()) {
+      Buffer& buffer = program_.buffers[lifetime.buffer];
+      std::uint64_t at = 0;
+      for (const Lifetime& other : placed) {
+        const Buffer& there = program_.buffers[other.buffer];
+        if (other.last < lifetime.first || lifetime.last < other.first) continue;
+        if (at + aligned(buffer.bytes) <= there.offset) break;
+        at = std::max(at, there.offset + aligned(there.bytes));
+      }
+      buffer.offset = at;
+      program_.arena_bytes = std::max(program_.arena_bytes, at + aligned(buffer.bytes));
+      const auto after = std::upper_bound(
+          placed.begin(), placed.end(), at,
+          [&](std::uint64_t offset, const Lifetime& other) { return offset < program_.buffers[other.buffer].offset; });
+      placed.insert(after, lifetime);
+    }
+  }
+
+  Draft& draft_;
+  Program& program_;
+};
+
+}  // namespace
+
+void plan(Draft& draft) { Planner(draft).run(); }
+
+}  // namespace nnc

@@ -1,0 +1,144 @@
+// How each kernel runs, from the machine's numbers and the kernel's size alone. Loop order of a contraction: whichever
+// operand is read again and again should be the smaller traffic. Threads: a piece must be worth a barrier.
+#include <algorithm>
+
+#include "passes/lowering.h"
+
+namespace nnc {
+namespace {
+
+// A rough machine, only to tell small kernels from large ones.
+constexpr double operations_per_microsecond = 20'000;  // of elementwise code, and contractions well below their peak
+constexpr double bytes_per_microsecond = 10'000;
+constexpr double microseconds_per_piece = 10;
+constexpr std::int64_t fewest_for_vectors = 4;  // shorter loops are not worth a vector
+
+std::int64_t product(const Dims& dims, std::size_t count) {
+  std::int64_t result = 1;
+  for (std::size_t i = 0; i < count; ++i) result *= dims[i];
+  return result;
+}
+
+class Scheduler {
+ public:
+  Scheduler(const Program& program, const LowerOptions& options) : program_(program), options_(options) {}
+
+  Schedule of(const Kernel& kernel) const {
+    Schedule schedule;
+    schedule.lanes = options_.machine.lanes(element_bytes(kernel));
+    schedule.vector = kernel.core ? Schedule::Vector::outer : vector_loop(kernel);
+    if (schedule.vector == Schedule::Vector::none) schedule.lanes = 1;
+    if (kernel.core) tile(kernel, schedule);
+    schedule.parallel = pieces(kernel);
+    return schedule;
+  }
+
+ private:
+  const Buffer& buffer(const Access& access) const { return program_.buffers[access.buffer]; }
+
+  /// Size of the elements that vectors are counted in: the smallest float that the kernel works on.
+  std::size_t element_bytes(const Kernel& kernel) const {
+    if (kernel.core) return size_of(buffer(kernel.core->a).dtype);
+    std::size_t bytes = 8;
+    const auto see = [&](ScalarType type) {
+      if (type == ScalarType::f32 || type == ScalarType::i32) bytes = 4;
+    };
+    for (const Stage& stage : kernel.stages) {
+      for (const ScalarInstruction& instruction : stage.body.program.code) see(instruction.type);
+      for (const Fold& fold : stage.folds) see(scalar_type(fold.dtype));
+    }
+    return bytes;
+  }
+
+  /// Elements between neighbours along a loop; 0: the same element, -1: unknown or far.
+  std::int64_t step(const Access& access, std::size_t loop) const {
+    const Buffer& of = buffer(access);
+    std::int64_t step = 0;
+    for (std::size_t axis = 0; axis < access.map.size(); ++axis) {
+      const std::int64_t coefficient = access.map[axis].coefficients[loop];
+      if (coefficient == 0) continue;
+      if (of.layout.kind == Layout::Kind::panels) return axis == 1 && coefficient == 1 ? 1 : -1;
+      if (of.region == Region::feed && axis == 0) return -1;
+      step += coefficient * of.layout.strides[axis];
+    }
+    return step;
+  }
+
+  /// How many accesses are better off with one loop vectorised than with the other, weighed by how often they happen.
+  double contiguous(const Kernel& kernel, const Stage& stage, std::size_t loop) const {
+    double total = 0;
+    const auto see = [&](const Access& access) {
+      const std::int64_t by = step(access, loop);
+      total += by == 1 || by == 0 ? 1 : -1;
+    };
+    for (const BodyInput& input : stage.body.inputs)
+      if (const auto* access = std::get_if<Access>(&input)) see(*access);
+    for (const Store& store : stage.stores) see(store.to);
+    return total *
+           static_cast<double>(product(kernel.outer, kernel.outer.size()) * product(stage.inner, stage.inner.size()));
+  }
+
+  Schedule::Vector vector_loop(const Kernel& kernel) const {
+    bool lanes = false, serial = false, inner = false;
+    double along_outer = 0, along_inner = 0;
+    for (const Stage& stage : kernel.stages) {
+      for (const Fold& fold : stage.folds) {
+        const bool ordered = fold.op == FoldOp::sum || fold.op == FoldOp::product;
+        lanes = lanes || (ordered && fold.order == Order::lanes);
+        serial = serial || (ordered && fold.order != Order::lanes);
+      }
+      if (!kernel.outer.empty()) along_outer += contiguous(kernel, stage, kernel.outer.size() - 1);
+      if (stage.inner.empty()) continue;
+      inner = true;
+      along_inner += contiguous(kernel, stage, kernel.outer.size() + stage.inner.size() - 1);
+    }
+    const bool wide = !kernel.outer.empty() && kernel.outer.back() >= fewest_for_vectors;
+    if (lanes) return Schedule::Vector::inner;
+    if (!inner || serial) return wide ? Schedule::Vector::outer : Schedule::Vector::none;
+    if (wide && along_outer >= along_inner) return Schedule::Vector::outer;
+    return Schedule::Vector::inner;
+  }
+
+  void tile(const Kernel& kernel, Schedule& schedule) const {
+    const Machine& machine = options_.machine;
+    const std::int64_t vectors = (kernel.core->n + schedule.lanes - 1) / schedule.lanes;
+    schedule.tile_vectors = static_cast<int>(std::clamp<std::int64_t>(vectors, 1, machine.tile_vectors));
+    // The accumulators that a narrow tile leaves free go to more rows.
+    schedule.tile_rows = machine.tile_rows * machine.tile_vectors / schedule.tile_vectors;
+    const double m = static_cast<double>(kernel.core->m), n = static_cast<double>(kernel.core->n);
+    const double k = static_cast<double>(kernel.core->k);
+    const double panels = n / (schedule.lanes * schedule.tile_vectors), tiles = m / schedule.tile_rows;
+    schedule.panels_outside = panels * m * k + k * n <= tiles * k * n + m * k;
+  }
+
+  std::int64_t pieces(const Kernel& kernel) const {
+    double operations = 0, bytes = 0;
+    const auto points = static_cast<double>(product(kernel.outer, kernel.outer.size()));
+    if (kernel.core) operations += points * static_cast<double>(kernel.core->k) / 2;  // several at once, and fast
+    for (const Stage& stage : kernel.stages) {
+      const double times = points * static_cast<double>(product(stage.inner, stage.inner.size()));
+      operations += times * static_cast<double>(stage.body.program.code.size());
+      const auto see = [&](const Access& access) {
+        bytes += times * static_cast<double>(size_of(buffer(access).dtype));
+      };
+      for (const BodyInput& input : stage.body.inputs)
+        if (const auto* access = std::get_if<Access>(&input)) see(*access);
+      for (const Store& store : stage.stores) see(store.to);
+    }
+    const double time = operations / operations_per_microsecond + bytes / bytes_per_microsecond;
+    const auto worth = static_cast<std::int64_t>(time / microseconds_per_piece);
+    return std::clamp<std::int64_t>(worth, 1, kernel.outer.empty() ? 1 : std::max(1, options_.threads));
+  }
+
+  const Program& program_;
+  const LowerOptions& options_;
+};
+
+}  // namespace
+
+void schedule(Draft& draft, const LowerOptions& options) {
+  const Scheduler scheduler(draft.program, options);
+  for (Kernel& kernel : draft.program.kernels) kernel.schedule = scheduler.of(kernel);
+}
+
+}  // namespace nnc
