@@ -1,6 +1,6 @@
 // Builds graphs. Equal nodes (op, operands, attributes, type) are one node, always; only `random` nodes of different
-// streams differ by their stream. A derived node that equals a written one is the written one. Leaves are never derived:
-// a number is the same number whoever wrote it.
+// streams differ by their stream. A derived node that equals a written one is the written one. Leaves are never
+// derived: a number is the same number whoever wrote it.
 #pragma once
 
 #include <optional>
@@ -38,16 +38,16 @@ class Builder {
   /// The same where an error would be a bug of the compiler: aborts with the op and the types.
   Value make(Op op, std::span<const Value> operands, Attributes attributes = NoAttributes{}, const Type& wanted = {});
 
-  Value constant(double value, DType dtype);                         ///< rank 0; rounded to the type; one NaN for all
+  Value constant(double value, DType dtype);  ///< rank 0; rounded to the type; one NaN for all
   Value constant(std::vector<double> values, const Type& type);
-  Value leaf(Op op, std::string name, const Type& type);             ///< param, state, carry, input, scalar; called by its name
-  Value size(Extent extent, DType dtype);                            ///< a constant where the extent is static
+  Value leaf(Op op, std::string name, const Type& type);  ///< param, state, carry, input, scalar; called by its name
+  Value size(Extent extent, DType dtype);                 ///< a constant where the extent is static
   Value broadcast(Value x, std::vector<int> axes, const Shape& shape);
-  Value spread(Value x, const Shape& shape);                         ///< rank 0, or leading axes missing
+  Value spread(Value x, const Shape& shape);  ///< rank 0, or leading axes missing
   Value reshape(Value x, const Shape& shape);
   Value transpose(Value x, std::vector<int> permutation);
-  Value cast(Value x, DType dtype);                                  ///< x itself where it has the type already
-  Value sum(Value x, std::vector<int> axes);                         ///< x itself where axes is empty
+  Value cast(Value x, DType dtype);           ///< x itself where it has the type already
+  Value sum(Value x, std::vector<int> axes);  ///< x itself where axes is empty
   Value dot(Value a, Value b, std::vector<int> axes_a, std::vector<int> axes_b);
   Value select(Value condition, Value yes, Value no);
 
@@ -59,7 +59,7 @@ class Builder {
   bool derived() const { return derived_; }
   void set_origin(Origin origin) { origin_ = std::move(origin); }
   const Origin& origin() const { return origin_; }
-  void name_node(NodeId id, std::string name);                       ///< keeps an earlier name; numbers have none
+  void name_node(NodeId id, std::string name);  ///< keeps an earlier name; numbers have none
 
   const Graph& graph() const { return graph_; }
   const Node& operator[](NodeId id) const { return graph_.nodes[id]; }
@@ -94,7 +94,7 @@ Value apply(Op op, Value a, Value b);
 /// Copies nodes of one graph into a builder, with operands replaced: the walk that every rewriting pass shares.
 /// `rewrite` gets the old node's id and its already rewritten operands and returns the new value.
 template <class Rewrite>
-std::vector<Value> rebuild(const Graph& graph, Builder& builder, Rewrite&& rewrite) {
+std::vector<Value> rebuild(const Graph& graph, [[maybe_unused]] Builder& builder, Rewrite&& rewrite) {
   std::vector<Value> made;
   made.reserve(graph.nodes.size());
   for (NodeId id = 0; id < graph.nodes.size(); ++id) {

@@ -59,7 +59,7 @@ std::string describe(Op op, const ShapeError& error, std::span<const Type> opera
     switch (error.kind) {
       case ShapeError::Kind::operand_count:
         if (def.arity < 0) return fmt::format("it does not take {} operands", operands.size());
-        return fmt::format("it takes {} operands, not {}", def.arity, operands.size());
+        return fmt::format("it takes {} operand{}, not {}", def.arity, def.arity == 1 ? "" : "s", operands.size());
       case ShapeError::Kind::element_type:
         return fmt::format("it does not take the element type of operand {} ({})", error.a, type_of(operands, error.a));
       case ShapeError::Kind::types_differ:

@@ -1,0 +1,188 @@
+// The shape rule of every op: what it makes of operands that fit, and what it says about those that do not.
+#include <set>
+
+#include "ir/builder.h"
+#include "ir/text.h"
+#include "tests/unit/catch.h"
+
+namespace {
+
+using namespace nnc;
+
+const std::string leaves =
+    "%x = input \"x\" : f32[batch, 4]\n"
+    "%y = input \"y\" : f32[batch, 5]\n"
+    "%d = input \"d\" : f64[batch, 4]\n"
+    "%i = input \"i\" : i32[batch, 4]\n"
+    "%b = input \"b\" : bool[batch, 4]\n"
+    "%v = input \"v\" : f32[4]\n"
+    "%s = input \"s\" : f32\n"
+    "%c = carry \"c\" : f64[4]\n"
+    "%W = param \"W\" : f32[4, 7]\n";
+
+struct Right {
+  Op op;
+  std::string statement;
+};
+struct Wrong {
+  Op op;
+  std::string statement;
+  std::string message;
+};
+
+const std::vector<Right> right = {
+    {Op::param, "%r = param \"p\" : f64[3, 0]"},
+    {Op::state, "%r = state \"p\" : bool[3]"},
+    {Op::carry, "%r = carry \"p\" : f64"},
+    {Op::input, "%r = input \"p\" : i32[3*batch, 2]"},
+    {Op::scalar, "%r = scalar \"total_steps\" : f64"},
+    {Op::constant, "%r = constant [1, 2, 3, 4, 5, 6] : i32[2, 3]"},
+    {Op::size, "%r : f32[batch, 4] = %x / size(batch)"},
+    {Op::iota, "%r = iota 1 : i32[batch, 4]"},
+    {Op::random, "%r = random 0x1 : f64"},
+    {Op::neg, "%r : i32[batch, 4] = -%i"},
+    {Op::exp, "%r : f32[batch, 4] = exp(%x)"},
+    {Op::log, "%r : f64[batch, 4] = log(%d)"},
+    {Op::sqrt, "%r : f32 = sqrt(%s)"},
+    {Op::tanh, "%r : f32[4] = tanh(%v)"},
+    {Op::logistic, "%r : f32[4] = logistic(%v)"},
+    {Op::softplus, "%r : f32[4] = softplus(%v)"},
+    {Op::sin, "%r : f32[4] = sin(%v)"},
+    {Op::cos, "%r : f32[4] = cos(%v)"},
+    {Op::abs, "%r : i32[batch, 4] = abs(%i)"},
+    {Op::sign, "%r : i32[batch, 4] = sign(%i)"},
+    {Op::add, "%r : f32[batch, 4] = %x + %s"},
+    {Op::sub, "%r : f32[batch, 4] = %s - %x"},
+    {Op::mul, "%r : i32[batch, 4] = %i * 3"},
+    {Op::div, "%r : f32 = %s / %s"},
+    {Op::pow, "%r : f32[batch, 4] = pow(%x, 2)"},
+    {Op::max, "%r : i32[batch, 4] = max(%i, 2)"},
+    {Op::min, "%r : f32[batch, 4] = min(0, %x)"},
+    {Op::equal, "%r : bool[batch, 4] = %i == 3"},
+    {Op::less, "%r : bool[batch, 4] = %s < %x"},
+    {Op::less_equal, "%r : bool = %s <= 1"},
+    {Op::logical_and, "%r : bool[batch, 4] = logical_and(%b, true)"},
+    {Op::logical_or, "%r : bool[batch, 4] = logical_or(%b, %b)"},
+    {Op::logical_not, "%r : bool[batch, 4] = logical_not(%b)"},
+    {Op::select, "%r : bool[batch, 4] = select(%s < 1, false, %b)"},
+    {Op::cast, "%r : f32[batch, 4] = f32(%b)"},
+    {Op::sum, "%r : f64[4] = sum(%x, %c, 0)"},
+    {Op::reduce_max, "%r : i32 = reduce_max(%i, [0, 1])"},
+    {Op::argmax, "%r : i32[4] = argmax(%x, 0)"},
+    {Op::reshape, "%r : f32[2, 2*batch] = reshape(%x, [2, 2*batch])"},
+    {Op::broadcast, "%r : f32[4, 3, batch, 4] = broadcast(%x, [4, 3, batch, 4], [2, 3])"},
+    {Op::transpose, "%r : f32[4, batch] = transpose(%x, [1, 0])"},
+    {Op::dot, "%r : f32[batch, 7] = dot(%x, %W, 1, 0)"},
+    {Op::stop_gradient, "%r : i32[batch, 4] = stop_gradient(%i)"},
+    {Op::grad, "%r : f64[batch, 4] = grad(%s, %d)"},
+};
+
+const std::vector<Wrong> wrong = {
+    {Op::param, "%r = param \"p\" : f64[batch]", "param: the numbers of elements do not agree"},
+    {Op::state, "%r = state [1] : f64[1]", "state: its attributes do not fit it"},
+    {Op::carry, "%r = carry \"p\" : f64[batch, batch]", "carry: the numbers of elements do not agree"},
+    {Op::input, "%r = input \"p\" : f64[batch, batch]", "input: the numbers of elements do not agree"},
+    {Op::scalar, "%r = scalar \"steps\" : f64", "scalar: its attributes do not fit it"},
+    {Op::scalar, "%r = scalar \"step\" : f32", "scalar: it does not take the element type of operand 0 (nothing)"},
+    {Op::constant, "%r = constant [1, 2] : i32[batch]", "constant: the numbers of elements do not agree"},
+    {Op::size, "%r = size 3 : f32", "size: its attributes do not fit it"},
+    {Op::size, "%r = size batch : i32", "size: it does not take the element type of operand 0 (nothing)"},
+    {Op::iota, "%r = iota 2 : i32[batch, 4]", "iota: its axes do not fit its operands"},
+    {Op::iota, "%r = iota 0 : bool[4]", "iota: it does not take the element type of operand 0 (nothing)"},
+    {Op::random, "%r = random 1 : i32[4]", "random: it does not take the element type of operand 0 (nothing)"},
+    {Op::neg, "%r : bool[batch, 4] = -%b", "neg: it does not take the element type of operand 0 (bool[batch, 4])"},
+    {Op::exp, "%r : f32 = exp(%i)", "exp: it does not take the element type of operand 0 (i32[batch, 4])"},
+    {Op::log, "%r : f32 = log(%i)", "log: it does not take the element type of operand 0 (i32[batch, 4])"},
+    {Op::sqrt, "%r : f32 = sqrt(%i)", "sqrt: it does not take the element type of operand 0 (i32[batch, 4])"},
+    {Op::tanh, "%r : f32 = tanh(%x, %x)", "tanh: it takes 1 operand, not 2"},
+    {Op::logistic, "%r : f32 = logistic(%b)",
+     "logistic: it does not take the element type of operand 0 (bool[batch, 4])"},
+    {Op::softplus, "%r : f32 = softplus(%i)",
+     "softplus: it does not take the element type of operand 0 (i32[batch, 4])"},
+    {Op::sin, "%r : f32 = sin(%i)", "sin: it does not take the element type of operand 0 (i32[batch, 4])"},
+    {Op::cos, "%r : f32 = cos(%i)", "cos: it does not take the element type of operand 0 (i32[batch, 4])"},
+    {Op::abs, "%r : f32 = abs(%b)", "abs: it does not take the element type of operand 0 (bool[batch, 4])"},
+    {Op::sign, "%r : f32 = sign(%b)", "sign: it does not take the element type of operand 0 (bool[batch, 4])"},
+    {Op::add, "%r : f32 = %x + %y", "add: axis 1 of operand 0 is 4, axis 1 of operand 1 is 5"},
+    {Op::sub, "%r : f32 = %x - %v", "sub: operand 1 (f32[4]) has the wrong number of axes"},
+    {Op::mul, "%r : f32 = %x * %d",
+     "mul: the element types of operands 0 (f32[batch, 4]) and 1 (f64[batch, 4]) differ"},
+    {Op::div, "%r : f32 = %i / %i", "div: it does not take the element type of operand 0 (i32[batch, 4])"},
+    {Op::pow, "%r : f32 = pow(%i, 2)", "pow: it does not take the element type of operand 0 (i32[batch, 4])"},
+    {Op::max, "%r : f32 = max(%v, %x)", "max: operand 1 (f32[batch, 4]) has the wrong number of axes"},
+    {Op::min, "%r : f32 = min(%b, %b)", "min: it does not take the element type of operand 0 (bool[batch, 4])"},
+    {Op::equal, "%r : f32 = %b == %b", "equal: it does not take the element type of operand 0 (bool[batch, 4])"},
+    {Op::less, "%r : f32 = %x < %i",
+     "less: the element types of operands 0 (f32[batch, 4]) and 1 (i32[batch, 4]) differ"},
+    {Op::less_equal, "%r : f32 = %x <= %y", "less_equal: axis 1 of operand 0 is 4, axis 1 of operand 1 is 5"},
+    {Op::logical_and, "%r : f32 = logical_and(%x, %x)",
+     "logical_and: it does not take the element type of operand 0 (f32[batch, 4])"},
+    {Op::logical_or, "%r : f32 = logical_or(%b, %i)",
+     "logical_or: the element types of operands 0 (bool[batch, 4]) and 1 (i32[batch, 4]) differ"},
+    {Op::logical_not, "%r : f32 = logical_not(%i)",
+     "logical_not: it does not take the element type of operand 0 (i32[batch, 4])"},
+    {Op::select, "%r : f32 = select(%x, %x, %x)",
+     "select: it does not take the element type of operand 0 (f32[batch, 4])"},
+    {Op::select, "%r : f32 = select(%b, %x, %i)",
+     "select: the element types of operands 1 (f32[batch, 4]) and 2 (i32[batch, 4]) differ"},
+    {Op::select, "%r : f32 = select(%b, %v, 1)", "select: operand 1 (f32[4]) has the wrong number of axes"},
+    {Op::cast, "%r : f32 = bool(%x)", "cast: it does not take the element type of operand 0 (f32[batch, 4])"},
+    {Op::sum, "%r : f32 = sum(%x, [])", "sum: its axes do not fit its operands"},
+    {Op::sum, "%r : f32 = sum(%x, [1, 0])", "sum: its axes do not fit its operands"},
+    {Op::sum, "%r : f32 = sum(%b, 0)", "sum: it does not take the element type of operand 0 (bool[batch, 4])"},
+    {Op::sum, "%r : f32 = sum(%x, %v, 0)", "sum: it does not take the element type of operand 1 (f32[4])"},
+    {Op::sum, "%r : f32 = sum(%x, %c, %c, 0)", "sum: it does not take 3 operands"},
+    {Op::reduce_max, "%r : f32 = reduce_max(%x, %c, 0)",
+     "reduce_max: it does not take the element type of operand 1 (f64[4])"},
+    {Op::reduce_max, "%r : f32 = reduce_max(%x, %x, 0)",
+     "reduce_max: operand 1 (f32[batch, 4]) has the wrong number of axes"},
+    {Op::argmax, "%r : f32 = argmax(%x, [0, 1])", "argmax: its axes do not fit its operands"},
+    {Op::reshape, "%r : f32 = reshape(%x, [8])", "reshape: the numbers of elements do not agree"},
+    {Op::reshape, "%r : f32 = reshape(%x, [2*batch, 2*batch])", "reshape: the numbers of elements do not agree"},
+    {Op::broadcast, "%r : f32 = broadcast(%v, [5], 0)", "broadcast: the numbers of elements do not agree"},
+    {Op::broadcast, "%r : f32 = broadcast(%x, [4, batch], [1, 0])", "broadcast: its axes do not fit its operands"},
+    {Op::broadcast, "%r : f32 = broadcast(%x, [4, batch], 0)",
+     "broadcast: operand 0 (f32[batch, 4]) has the wrong number of axes"},
+    {Op::transpose, "%r : f32 = transpose(%x, [0, 0])", "transpose: its axes do not fit its operands"},
+    {Op::transpose, "%r : f32 = transpose(%x, [0])", "transpose: its axes do not fit its operands"},
+    {Op::dot, "%r : f32 = dot(%x, %W, 0, 0)", "dot: axis 0 of operand 0 is batch, axis 0 of operand 1 is 4"},
+    {Op::dot, "%r : f32 = dot(%x, %y, 1, 1)", "dot: axis 1 of operand 0 is 4, axis 1 of operand 1 is 5"},
+    {Op::dot, "%r : f32 = dot(%x, %x, 1, 1)", "dot: operand 1 (f32[batch, 4]) has the wrong number of axes"},
+    {Op::dot, "%r : f32 = dot(%x, %d, 1, 1)",
+     "dot: the element types of operands 0 (f32[batch, 4]) and 1 (f64[batch, 4]) differ"},
+    {Op::dot, "%r : f32 = dot(%x, %x, [], [])", "dot: its axes do not fit its operands"},
+    {Op::dot, "%r : f32 = dot(%i, %i, 1, 1)", "dot: it does not take the element type of operand 0 (i32[batch, 4])"},
+    {Op::stop_gradient, "%r : f32 = stop_gradient(%x, %x)", "stop_gradient: it takes 1 operand, not 2"},
+    {Op::grad, "%r : f32 = grad(%x, %x)", "grad: operand 0 (f32[batch, 4]) has the wrong number of axes"},
+    {Op::grad, "%r : f32 = grad(%s, %i)", "grad: it does not take the element type of operand 1 (i32[batch, 4])"},
+};
+
+}  // namespace
+
+TEST_CASE("every op makes the type that its rule says") {
+  std::set<Op> seen;
+  for (const auto& [op, statement] : right) {
+    const auto result = parse_graph(leaves + statement + "\n");
+    INFO(statement);
+    if (const auto* error = std::get_if<TextError>(&result)) FAIL(error->message);
+    const Graph& graph = std::get<Graph>(result);
+    bool found = false;
+    for (const Node& node : graph.nodes) found |= node.op == op;
+    CHECK(found);
+    CHECK(verify(graph) == "");
+    seen.insert(op);
+  }
+  CHECK(seen.size() == all_ops().size());
+}
+
+TEST_CASE("every op refuses operands that do not fit, and says why") {
+  std::set<Op> seen;
+  for (const auto& [op, statement, message] : wrong) {
+    const auto result = parse_graph(leaves + statement + "\n");
+    INFO(statement);
+    REQUIRE(std::holds_alternative<TextError>(result));
+    CHECK(std::get<TextError>(result).message == message);
+    seen.insert(op);
+  }
+  CHECK(seen.size() == all_ops().size());
+}
