@@ -27,17 +27,21 @@ Scalar exp_remainder(Scalar r) {
                         0x1.28af42a60c9fap-22, 0x1.add773f1864b3p-26});
 }
 
-// x = n log(2) + r, and e^x = 2^n e^r. The high part of r is exact: n times the nearest number to log(2) differs from x by
-// few bits. Its low part joins the small terms, so that only the last two additions round by much. The limits lie just
-// beyond those where the result is 0 or infinite, which it becomes by itself.
+// x = n log(2) + r, and e^x = 2^n e^r. r has two parts, the first exact: n times the nearest number to log(2) differs
+// from x by few bits. e^r = 1 + r + ... is added with what 1 + r loses, so that only the last addition rounds by much:
+// this exp is within 0.55 ulp, which what is made of it (logistic, softmax) needs to stay within its own bounds. The
+// limits lie just beyond those where the result is 0 or infinite, which it becomes by itself.
 Scalar exp(Scalar x) {
   const bool f32 = x.type() == ScalarType::f32;
   const Log2 log2 = log_2(x.type());
+  const Scalar one = number(x, 1);
   const Scalar limited = at_least(at_most(x, f32 ? 89.0 : 710.0), f32 ? -104.0 : -746.0);
   const auto [n, n_bits] = round_product(limited, log2_e);
-  const Scalar r = fma(n, number(x, -log2.high), limited), r_low = n * number(x, -log2.low);
-  const Scalar small = fma(r * r, exp_remainder(r), r_low);
-  return scale((small + r) + number(x, 1), n_bits);
+  const Scalar high = fma(n, number(x, -log2.high), limited), low = n * number(x, -log2.low);
+  const Scalar r = high + low;
+  const Scalar small = fma(r * r, exp_remainder(r), low);
+  const Scalar sum = one + high, lost = (one - sum) + high;
+  return scale(sum + (lost + small), n_bits);
 }
 
 // For small |x| an odd polynomial; beyond, 1 - 2 / (e^2|x| + 1), where the denominator 2^n e^r + 1 is one fma because
@@ -55,33 +59,43 @@ Scalar tanh(Scalar x) {
   const Scalar large = one - number(x, 2) / denominator;
 
   const Scalar square = a * a;
-  const Scalar p =
-      f32 ? polynomial(square, {-0x1.55551ap-2, 0x1.110204p-3, -0x1.b794aep-5, 0x1.4df90ep-6, -0x1.63a58ep-8})
-          : polynomial(square,
-                       {-0x1.5555555555548p-2, 0x1.1111111110112p-3, -0x1.ba1ba1b943442p-5, 0x1.664f485499567p-6,
-                        -0x1.226e2f91adbcep-7, 0x1.d6d2e20edec11p-9, -0x1.7d96808dfa0efp-10, 0x1.34dd8f9b07bbcp-11,
-                        -0x1.ef2a9e58f5162p-13, 0x1.79af7f0c722a8p-14, -0x1.e1fca9b17964fp-16, 0x1.6c38fdd9682abp-18});
+  const Scalar p = f32 ? polynomial(square, {-0x1.55553cp-2, 0x1.110b0ap-3, -0x1.b92312p-5, 0x1.5ce5c4p-6,
+                                             -0x1.e4dc6p-8, 0x1.9de75p-10})
+                       : polynomial(square, {-0x1.5555555555548p-2, 0x1.1111111110112p-3, -0x1.ba1ba1b943442p-5,
+                                             0x1.664f485499567p-6, -0x1.226e2f91adbcep-7, 0x1.d6d2e20edec11p-9,
+                                             -0x1.7d96808dfa0efp-10, 0x1.34dd8f9b07bbcp-11, -0x1.ef2a9e58f5162p-13,
+                                             0x1.79af7f0c722a8p-14, -0x1.e1fca9b17964fp-16, 0x1.6c38fdd9682abp-18});
   const Scalar small = fma(a * square, p, a);
 
-  return with_sign_of(select(less(a, number(x, 0.66)), small, large), x);
+  return with_sign_of(select(less(a, number(x, f32 ? 0.8 : 0.66)), small, large), x);
 }
 
-// 1 / (1 + e^-x), from e^-|x| so that nothing overflows and small results keep their digits.
+// 1 / (1 + e^-x), from e^-|x| so that nothing overflows and small results keep their digits. What the denominator's
+// rounding lost is made good after the division; without that the bound would be 2.2 ulp, and the result not monotonic.
 Scalar logistic(Scalar x) {
   const Scalar one = number(x, 1);
   const Scalar e = exp(-abs(x));
-  return select(less(x, number(x, 0)), e, one) / (one + e);
+  const Scalar numerator = select(less(x, number(x, 0)), e, one);
+  const Scalar denominator = one + e, lost = e - (denominator - one);
+  const Scalar reciprocal = one / denominator;
+  const Scalar quotient = numerator * reciprocal;
+  const Scalar rest = fma(-quotient, lost, fma(-quotient, denominator, numerator));
+  return fma(rest, reciprocal, quotient);
 }
 
 // log(1 + e^x) = max(x, 0) + log(1 + e^-|x|). With e = e^-|x| in [0, 1], 1 + e is either within the range of the
-// logarithm's polynomial, or half of it is: (1 + e) / 2 = 1 + (e - 1) / 2.
+// logarithm's remainder, or half of it is: (1 + e) / 2 = 1 + (e - 1) / 2. In f64 that subtraction is always exact; the
+// remainder of f32 does not reach so far.
 Scalar softplus(Scalar x) {
+  const bool f32 = x.type() == ScalarType::f32;
+  const Log2 log2 = log_2(x.type());
   const Scalar zero = number(x, 0), half = number(x, 0.5);
   const Scalar e = exp(-abs(x));
-  const Scalar halved = less(number(x, 0.41421356), e);
+  const Scalar halved = less_equal(number(x, f32 ? 0.41421356 : 0.5), e);
   const Scalar f = select(halved, fma(e, half, -half), e);
-  const Scalar log_1f = f + log_remainder(f);
-  const Scalar log_1e = select(halved, log_1f + number(x, log_2(x.type()).high), log_1f);
+  const Scalar high = select(halved, number(x, log2.high), zero), low = select(halved, number(x, log2.low), zero);
+  const Scalar sum = high + f, lost = (high - sum) + f;
+  const Scalar log_1e = sum + (lost + (low + log_remainder(f)));
   return select(less(zero, x), x, zero) + log_1e;
 }
 

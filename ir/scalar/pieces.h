@@ -98,7 +98,8 @@ inline Scalar scale(Scalar x, Scalar n_bits) {
 
 /// (e^r - 1 - r) / r^2 for |r| <= log(2) / 2; relative to e^r within 2^-28 (f32), 2^-57 (f64).
 Scalar exp_remainder(Scalar r);
-/// log(1 + f) - f for f in [sqrt(1/2) - 1, sqrt(2) - 1]; relative to log(1 + f) within 2^-27 (f32), 2^-59 (f64).
+/// log(1 + f) - f for f in [sqrt(1/2) - 1, sqrt(2) - 1] (f64: to 1/2); relative to log(1 + f) within 2^-27 (f32), 2^-62
+/// (f64).
 Scalar log_remainder(Scalar f);
 
 /// x = m * 2^n with m in [sqrt(1/2), sqrt(2)), for x > 0 and finite; subnormal x too.
