@@ -1,6 +1,6 @@
-// Weights with the record of where training stood, as a safetensors file: parameters and fitted state under their paths,
-// optimizer state under "state/PATH", the cursor and the key of the random numbers as metadata. Logical order throughout,
-// so that a file says nothing of the machine that wrote it.
+// Weights with the record of where training stood, as a safetensors file: parameters and fitted state under their
+// paths, optimizer state under "state/PATH", the cursor and the key of the random numbers as metadata. Logical order
+// throughout, so that a file says nothing of the machine that wrote it.
 #pragma once
 
 #include <optional>

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -54,6 +55,79 @@ void store(std::byte* to, T value) {
   std::memcpy(to, &value, sizeof value);
 }
 
+/// A field as it stands in the text: `inner` is without the quotes around it, but with the doubled ones inside.
+struct Field {
+  std::string_view inner;
+  bool quoted = false;
+};
+
+/// Why a field cannot be read, and where.
+struct FieldFault {
+  std::size_t offset = 0;
+  const char* message = nullptr;  ///< null: no fault
+  const char* expected = nullptr;
+};
+
+bool at_line_end(std::string_view text, std::size_t at) {
+  return text[at] == '\n' || (text[at] == '\r' && at + 1 < text.size() && text[at + 1] == '\n');
+}
+
+FieldFault read_quoted(std::string_view text, std::size_t& at, Field& field) {
+  std::size_t open = at++;
+  while (at < text.size() && (text[at] != '"' || (at + 1 < text.size() && text[at + 1] == '"')))
+    at += text[at] == '"' ? 2 : 1;
+  if (at >= text.size()) return {open, "a quoted field does not end", "a closing quote"};
+  field = {text.substr(open + 1, at - open - 1), true};
+  ++at;
+  while (at < text.size() && is_blank(text[at])) ++at;
+  if (at < text.size() && text[at] != ',' && !at_line_end(text, at))
+    return {at, "text behind a closing quote", "a comma or the end of the line"};
+  return {};
+}
+
+/// Reads the field at `at` and leaves `at` on the comma, the line end or the end of the text behind it.
+FieldFault read_field(std::string_view text, std::size_t& at, Field& field) {
+  std::size_t first = at;
+  while (first < text.size() && is_blank(text[first])) ++first;
+  if (first < text.size() && text[first] == '"') {
+    at = first;
+    return read_quoted(text, at, field);
+  }
+  std::size_t begin = at;
+  for (; at < text.size() && text[at] != ',' && !at_line_end(text, at); ++at)
+    if (text[at] == '"')
+      return {at, "a quote inside an unquoted field", "quotes around the whole field, doubled inside"};
+  field = {trimmed(text.substr(begin, at - begin)), false};
+  return {};
+}
+
+/// Field number `column` of the row that begins at `at`, in a text that was checked.
+Field field_of(std::string_view text, std::size_t at, std::size_t column) {
+  Field field;
+  for (std::size_t i = 0;; ++i, ++at) {
+    read_field(text, at, field);
+    if (i == column) return field;
+  }
+}
+
+std::string unquoted(const Field& field) {
+  std::string plain(field.inner);
+  if (!field.quoted) return plain;
+  for (std::size_t at = 0; (at = plain.find("\"\"", at)) != std::string::npos; ++at) plain.erase(at, 1);
+  return plain;
+}
+
+Place place_of(std::string_view text, std::size_t offset, const std::string& path) {
+  Place place{path, 1, 1};
+  for (std::size_t i = 0; i < offset; ++i) {
+    if (text[i] == '\n')
+      ++place.line, place.column = 1;
+    else if ((static_cast<unsigned char>(text[i]) & 0xc0) != 0x80)
+      ++place.column;
+  }
+  return place;
+}
+
 std::string counted(std::size_t count, const char* noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
@@ -70,8 +144,8 @@ std::optional<std::string> parse_number(std::string_view text, DType dtype, std:
   auto [stop, fault] = std::from_chars(digits.data(), end, wide);
   if (fault == std::errc::result_out_of_range && stop == end)
     return fmt::format("{} is out of the range of f64", shown(text));
-  if (fault != std::errc() || stop != end || digits.front() == '+')
-    return fmt::format("{} is not a number", shown(text));
+  bool two_signs = digits.size() < text.size() && digits.starts_with('-');
+  if (fault != std::errc() || stop != end || two_signs) return fmt::format("{} is not a number", shown(text));
   switch (dtype) {
     case DType::f64:
       store(to, wide);
@@ -97,138 +171,68 @@ std::optional<std::string> parse_number(std::string_view text, DType dtype, std:
   return "a boolean cannot be read from a file";
 }
 
-/// One pass over the text. A line number is kept for each row, so that places cost nothing until they are asked for.
+/// One pass over the text that checks every row.
 class CsvReader {
  public:
-  explicit CsvReader(CsvTable& table) : table_(table), text_(table.text_) {}
+  explicit CsvReader(CsvTable& table) : table_(table), text_(table.text_.data(), table.text_.size()) {}
 
   std::optional<Problem> read() {
-    if (text_.size() >= 3 && std::memcmp(text_.data(), "\xef\xbb\xbf", 3) == 0) at_ = 3;
-    if (const void* nul = std::memchr(text_.data(), 0, text_.size())) {
-      std::size_t offset = static_cast<std::size_t>(static_cast<const char*>(nul) - text_.data());
-      return problem_at(offset, "the file holds a NUL byte", "a text file", "a byte of value 0");
-    }
-    if (only_line_ends(at_))
-      return problem_at(at_, "the file is empty", "a header line with the names of the columns", "");
-    if (auto problem = read_header()) return problem;
-    while (at_ < text_.size() && !only_line_ends(at_))
-      if (auto problem = read_row()) return problem;
+    if (text_.starts_with("\xef\xbb\xbf")) at_ = 3;
+    if (std::size_t nul = text_.find('\0'); nul != text_.npos)
+      return problem(nul, "the file holds a NUL byte", "a text file", "a byte of value 0");
+    if (only_line_ends()) return problem(at_, "the file is empty", "a header line with the names of the columns", "");
+    if (auto wrong = read_row([this](const Field& field) { table_.names_.push_back(unquoted(field)); })) return wrong;
+    table_.rows_.reserve(static_cast<std::size_t>(std::count(text_.begin(), text_.end(), '\n')));
+    while (at_ < text_.size() && !only_line_ends())
+      if (auto wrong = read_data_row()) return wrong;
     return std::nullopt;
   }
 
  private:
-  std::optional<Problem> read_header() {
-    std::vector<std::string_view> fields;
-    if (auto problem = read_fields(fields)) return problem;
-    for (std::string_view field : fields) table_.names_.emplace_back(field);
-    return std::nullopt;
-  }
-
-  std::optional<Problem> read_row() {
-    std::size_t start = at_;
-    std::size_t before = table_.cells_.size();
-    table_.row_starts_.push_back({start, line_});
-    if (auto problem = read_fields(table_.cells_)) return problem;
-    std::size_t got = table_.cells_.size() - before, want = table_.names_.size();
+  std::optional<Problem> read_data_row() {
+    std::size_t start = at_, got = 0, want = table_.names_.size();
+    bool empty = false;
+    auto wrong = read_row([&](const Field& field) { ++got, empty = field.inner.empty() && !field.quoted; });
+    if (wrong) return wrong;
+    table_.rows_.push_back(start);
     if (got == want) return std::nullopt;
-    bool empty = got == 1 && table_.cells_.back().empty();
-    return problem_at(start, "the row has another number of fields than the header",
-                      fmt::format("{}, as in line 1", counted(want, "field")),
-                      empty ? "an empty line" : counted(got, "field"));
+    return problem(start, "the row has another number of fields than the header",
+                   fmt::format("{}, as in line 1", counted(want, "field")),
+                   got == 1 && empty ? "an empty line" : counted(got, "field"));
   }
 
-  std::optional<Problem> read_fields(std::vector<std::string_view>& fields) {
-    for (;;) {
-      std::string_view field;
-      if (auto problem = read_field(field)) return problem;
-      fields.push_back(field);
-      if (at_ == text_.size()) return std::nullopt;
-      if (text_[at_] == ',') {
-        ++at_;
-        continue;
+  template <class Visit>
+  std::optional<Problem> read_row(Visit&& visit) {
+    for (;; ++at_) {
+      Field field;
+      FieldFault fault = read_field(text_, at_, field);
+      if (fault.message) {
+        bool ended = at_ >= text_.size();
+        return problem(fault.offset, fault.message, fault.expected,
+                       ended ? "the end of the file" : shown(text_.substr(fault.offset, 1)));
       }
-      skip_line_end();
+      visit(field);
+      if (at_ == text_.size()) return std::nullopt;
+      if (text_[at_] == ',') continue;
+      at_ += text_[at_] == '\r' ? 2 : 1;
       return std::nullopt;
     }
   }
 
-  /// Leaves `at_` on the comma, the line end or the end of the file behind the field.
-  std::optional<Problem> read_field(std::string_view& field) {
-    std::size_t first = at_;
-    while (first < text_.size() && is_blank(text_[first])) ++first;
-    if (first < text_.size() && text_[first] == '"') {
-      at_ = first;
-      return read_quoted(field);
-    }
-    std::size_t end = at_;
-    while (end < text_.size() && text_[end] != ',' && !at_line_end(end)) {
-      if (text_[end] == '"')
-        return problem_at(end, "a quote inside an unquoted field", "quotes around the whole field, doubled inside", "");
-      ++end;
-    }
-    field = trimmed(std::string_view(text_.data() + at_, end - at_));
-    at_ = end;
-    return std::nullopt;
-  }
+  bool only_line_ends() const { return text_.find_first_not_of("\r\n", at_) == text_.npos; }
 
-  std::optional<Problem> read_quoted(std::string_view& field) {
-    std::size_t open = at_++;
-    std::size_t write = at_, begin = at_;
-    while (at_ < text_.size()) {
-      char c = text_[at_];
-      if (c == '"') {
-        if (at_ + 1 >= text_.size() || text_[at_ + 1] != '"') break;
-        ++at_;
-      }
-      if (c == '\n') ++line_;
-      text_[write++] = text_[at_++];
-    }
-    if (at_ == text_.size())
-      return problem_at(open, "a quoted field does not end", "a closing quote", "the end of the file");
-    field = std::string_view(text_.data() + begin, write - begin);
-    std::memset(text_.data() + write, '"', at_ - write);  // keeps the number of line breaks for `place`
-    ++at_;
-    while (at_ < text_.size() && is_blank(text_[at_])) ++at_;
-    if (at_ < text_.size() && text_[at_] != ',' && !at_line_end(at_))
-      return problem_at(at_, "text behind a closing quote", "a comma or the end of the line",
-                        shown({text_.data() + at_, 1}));
-    return std::nullopt;
-  }
-
-  bool at_line_end(std::size_t at) const {
-    return text_[at] == '\n' || (text_[at] == '\r' && at + 1 < text_.size() && text_[at + 1] == '\n');
-  }
-  void skip_line_end() {
-    if (text_[at_] == '\r') ++at_;
-    ++at_;
-    ++line_;
-  }
-  bool only_line_ends(std::size_t from) const {
-    for (; from < text_.size(); ++from)
-      if (text_[from] != '\n' && text_[from] != '\r') return false;
-    return true;
-  }
-
-  Problem problem_at(std::size_t offset, std::string message, std::string expected, std::string found) const {
-    std::uint32_t line = 1, column = 1;
-    for (std::size_t i = 0; i < offset; ++i) {
-      if (text_[i] == '\n')
-        ++line, column = 1;
-      else if ((static_cast<unsigned char>(text_[i]) & 0xc0) != 0x80)
-        ++column;
-    }
+  Problem problem(std::size_t offset, std::string message, std::string expected, std::string found) const {
     return {.kind = Problem::Kind::data,
             .message = std::move(message),
-            .place = {table_.path_, line, column},
+            .place = place_of(text_, offset, table_.path_),
             .expected = std::move(expected),
             .found = std::move(found),
             .notes = {}};
   }
 
   CsvTable& table_;
-  std::vector<char>& text_;
+  std::string_view text_;
   std::size_t at_ = 0;
-  std::uint32_t line_ = 1;
 };
 
 Result<CsvTable> CsvTable::read(const std::string& path) {
@@ -245,31 +249,35 @@ Result<CsvTable> CsvTable::parse(std::vector<char> text, const std::string& path
   return table;
 }
 
-Place CsvTable::place(std::int64_t row, std::size_t column) const {
-  RowStart start = row_starts_[static_cast<std::size_t>(row)];
-  const char* cell_begin = cell(row, column).data();
-  Place place{path_, start.line, 1};
-  for (const char* c = text_.data() + start.offset; c < cell_begin; ++c) {
-    if (*c == '\n')
-      ++place.line, place.column = 1;
-    else if ((static_cast<unsigned char>(*c) & 0xc0) != 0x80)
-      ++place.column;
-  }
-  return place;
+std::string CsvTable::text(std::int64_t row, std::size_t column) const {
+  return unquoted(field_of({text_.data(), text_.size()}, rows_[static_cast<std::size_t>(row)], column));
 }
 
-std::optional<Problem> CsvTable::read_numbers(std::size_t column, DType dtype, std::byte* to,
-                                              std::size_t stride) const {
-  for (std::int64_t row = 0; row < rows(); ++row, to += stride) {
-    auto fault = parse_number(cell(row, column), dtype, to);
-    if (!fault) continue;
-    std::string_view text = cell(row, column);
-    return Problem{.kind = Problem::Kind::data,
-                   .message = *fault,
-                   .place = place(row, column),
-                   .expected = fmt::format("a number ({}) in column `{}`", name_of(dtype), names_[column]),
-                   .found = text.empty() ? "nothing" : shown(text),
-                   .notes = {}};
+Place CsvTable::place(std::int64_t row, std::size_t column) const {
+  std::string_view text(text_.data(), text_.size());
+  Field field = field_of(text, rows_[static_cast<std::size_t>(row)], column);
+  std::size_t offset = static_cast<std::size_t>(field.inner.data() - text.data()) - (field.quoted ? 1 : 0);
+  return place_of(text, offset, path_);
+}
+
+std::optional<Problem> CsvTable::read_numbers(std::span<const std::size_t> columns, DType dtype, std::byte* to) const {
+  std::string_view text(text_.data(), text_.size());
+  std::vector<Field> fields(names_.size());
+  for (std::int64_t row = 0; row < rows(); ++row) {
+    std::size_t at = rows_[static_cast<std::size_t>(row)];
+    for (Field& field : fields) read_field(text, at, field), ++at;
+    for (std::size_t column : columns) {
+      auto fault = parse_number(fields[column].inner, dtype, to);
+      to += size_of(dtype);
+      if (!fault) continue;
+      std::string cell = unquoted(fields[column]);
+      return Problem{.kind = Problem::Kind::data,
+                     .message = *fault,
+                     .place = place(row, column),
+                     .expected = fmt::format("a number ({}) in column `{}`", name_of(dtype), names_[column]),
+                     .found = cell.empty() ? "nothing" : shown(cell),
+                     .notes = {}};
+    }
   }
   return std::nullopt;
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +15,8 @@
 
 namespace nnc {
 
+/// The text of a file, checked to be a table, with the place where each row begins. Fields are found again when they
+/// are asked for, so that a table takes little more memory than its file.
 class CsvTable {
  public:
   static Result<CsvTable> read(const std::string& path);
@@ -21,28 +24,22 @@ class CsvTable {
   static Result<CsvTable> parse(std::vector<char> text, const std::string& path);
 
   const std::vector<std::string>& names() const { return names_; }
-  std::int64_t rows() const { return static_cast<std::int64_t>(row_starts_.size()); }
-  std::string_view cell(std::int64_t row, std::size_t column) const {
-    return cells_[static_cast<std::size_t>(row) * names_.size() + column];
-  }
+  std::int64_t rows() const { return static_cast<std::int64_t>(rows_.size()); }
+  /// A cell without the quotes around it.
+  std::string text(std::int64_t row, std::size_t column) const;
   /// Line and column (in characters, from 1) where a cell stands.
   Place place(std::int64_t row, std::size_t column) const;
 
-  /// Converts a column to `dtype` (f32, f64 or i32) and writes it every `stride` bytes from `to`. An empty cell, text,
-  /// NaN, infinity, a number out of range, and a fraction for i32 are problems with their place.
-  std::optional<Problem> read_numbers(std::size_t column, DType dtype, std::byte* to, std::size_t stride) const;
+  /// Converts columns to `dtype` (f32, f64 or i32): element (row, i) of `to` is columns[i]. An empty cell, text, NaN,
+  /// infinity, a number out of range, and a fraction for i32 are problems with their place.
+  std::optional<Problem> read_numbers(std::span<const std::size_t> columns, DType dtype, std::byte* to) const;
 
  private:
   friend class CsvReader;
-  std::vector<char> text_;  ///< cells point into it; escaped quotes are undone in place
+  std::vector<char> text_;
   std::string path_;
   std::vector<std::string> names_;
-  std::vector<std::string_view> cells_;
-  struct RowStart {
-    std::size_t offset = 0;
-    std::uint32_t line = 0;
-  };
-  std::vector<RowStart> row_starts_;
+  std::vector<std::uint64_t> rows_;  ///< offset of each row's first byte
 };
 
 /// Reads one number of the given type as CSV cells are read, or says why not ("`abc` is not a number").

@@ -129,9 +129,15 @@ struct RawData::State {
 
 namespace {
 
+/// Consecutive rows of a feeder: rows of one source in some order, or, where `rows` is empty, 0 .. count - 1.
+struct RowRange {
+  int source = 0;
+  std::span<const std::uint32_t> rows;
+  std::int64_t count = 0;
+};
 struct RawRow {
   int source = 0;
-  std::uint32_t row = 0;
+  std::int64_t row = 0;
 };
 
 }  // namespace
@@ -141,10 +147,12 @@ class RawFeeder : public RowFeeder {
  public:
   using Copy = std::function<void(const RawColumn& raw, RawRow row, std::byte* to)>;
 
-  RawFeeder(const DataJob& job, std::vector<RawRow> rows, Copy copy)
-      : job_(job), rows_(std::move(rows)), copy_(std::move(copy)) {}
+  RawFeeder(const DataJob& job, std::vector<RowRange> ranges, Copy copy)
+      : job_(job), ranges_(std::move(ranges)), copy_(std::move(copy)) {
+    for (const RowRange& range : ranges_) count_ += range.count;
+  }
 
-  std::int64_t rows() const override { return static_cast<std::int64_t>(rows_.size()); }
+  std::int64_t rows() const override { return count_; }
   void block(const nnc_entry& entry, std::int64_t first, std::int64_t count, std::span<nnc_feed> feeds) override {
     for (const nnc_slot& slot : feeds_of(entry)) {
       auto raw = std::find_if(job_.raw.begin(), job_.raw.end(),
@@ -154,14 +162,21 @@ class RawFeeder : public RowFeeder {
       if (scratch.size() < bytes * static_cast<std::size_t>(count))
         scratch = Bytes(bytes * static_cast<std::size_t>(count));
       for (std::int64_t i = 0; i < count; ++i)
-        copy_(*raw, rows_[static_cast<std::size_t>(first + i)], scratch.data() + static_cast<std::size_t>(i) * bytes);
+        copy_(*raw, row_at(first + i), scratch.data() + static_cast<std::size_t>(i) * bytes);
       feeds[slot.offset] = {scratch.data(), static_cast<std::int64_t>(bytes), identity_order(count)};
     }
   }
 
  private:
+  RawRow row_at(std::int64_t index) const {
+    auto range = ranges_.begin();
+    while (index >= range->count) index -= (range++)->count;
+    return {range->source, range->rows.empty() ? index : std::int64_t{range->rows[static_cast<std::size_t>(index)]}};
+  }
+
   const DataJob& job_;
-  std::vector<RawRow> rows_;
+  std::vector<RowRange> ranges_;
+  std::int64_t count_ = 0;
   Copy copy_;
   std::map<std::string, Bytes> scratch_;
 };
@@ -377,7 +392,7 @@ std::optional<Problem> RawData::check(const std::vector<RangeCheck>& checks) con
 }
 
 std::optional<Problem> RawData::fit(Runner& runner, const Programs& programs, Weights& weights) const {
-  std::vector<RawRow> rows;
+  std::vector<RowRange> rows;
   for (const std::string& name : state_->job.fit) {
     auto split = state_->splits.find(name);
     if (split == state_->splits.end()) continue;
@@ -386,7 +401,7 @@ std::optional<Problem> RawData::fit(Runner& runner, const Programs& programs, We
     if (source.kind == Source::Kind::generated &&
         !(whole && std::is_sorted(split->second.rows.begin(), split->second.rows.end())))
       return wrong(source.place, "generated columns can be standardised over all their samples only, not over a part");
-    for (std::uint32_t row : split->second.rows) rows.push_back({split->second.source, row});
+    rows.push_back({split->second.source, split->second.rows, static_cast<std::int64_t>(split->second.rows.size())});
   }
   RawFeeder feeder(state_->job, std::move(rows), [this](const RawColumn& raw, RawRow row, std::byte* to) {
     state_->copy(row.source, raw, row.row, to);
@@ -438,29 +453,25 @@ Result<SplitColumns> RawData::feed(const std::string& split, EntryKind kind, Run
   const Source& source = state_->job.sources[static_cast<std::size_t>(chosen.source)];
   // A generated row is a function of its number in the source, so all are made and the split's are picked.
   bool generated = source.kind == Source::Kind::generated;
-  std::vector<RawRow> rows;
-  if (generated)
-    for (std::int64_t row = 0; row < source.samples; ++row)
-      rows.push_back({chosen.source, static_cast<std::uint32_t>(row)});
-  else
-    for (std::uint32_t row : chosen.rows) rows.push_back({chosen.source, row});
-  RawFeeder feeder(state_->job, std::move(rows), [this](const RawColumn& raw, RawRow row, std::byte* to) {
+  std::int64_t count = static_cast<std::int64_t>(chosen.rows.size());
+  RowRange range =
+      generated ? RowRange{chosen.source, {}, source.samples} : RowRange{chosen.source, chosen.rows, count};
+  RawFeeder feeder(state_->job, {range}, [this](const RawColumn& raw, RawRow row, std::byte* to) {
     state_->copy(row.source, raw, row.row, to);
   });
-  SplitColumns columns{split, static_cast<std::int64_t>(chosen.rows.size()),
-                       map_rows(runner, programs, kind, weights, feeder, data_seed)};
+  SplitColumns columns{split, count, map_rows(runner, programs, kind, weights, feeder, data_seed)};
   if (generated) reorder(columns.columns, chosen.rows);
-  for (const RangeCheck& range : checks) {
-    const DenseArray* column = columns.find(range.name);
+  for (const RangeCheck& wanted : checks) {
+    const DenseArray* column = columns.find(wanted.name);
     if (column == nullptr) continue;
-    auto bad = find_out_of_range(*column, range, chosen.rows);
+    auto bad = find_out_of_range(*column, wanted, chosen.rows);
     if (!bad) continue;
-    auto inputs = inputs_of.find(range.name);
+    auto inputs = inputs_of.find(wanted.name);
     std::uint32_t row = chosen.rows[static_cast<std::size_t>(bad->row)];
     bool traced = inputs != inputs_of.end() && inputs->second.size() == 1;
     Place place = traced ? state_->place(chosen.source, inputs->second[0], row) : source.place;
-    return wrong(place, fmt::format("a value of column `{}` is out of range", range.name),
-                 fmt::format("a whole number from {} to {}", range.low, range.high - 1),
+    return wrong(place, fmt::format("a value of column `{}` is out of range", wanted.name),
+                 fmt::format("a whole number from {} to {}", wanted.low, wanted.high - 1),
                  fmt::format("{} in row {} of split `{}`", bad->value, row, split));
   }
   return columns;

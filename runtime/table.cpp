@@ -84,17 +84,12 @@ class CsvSource : public Table {
   std::int64_t rows() const override { return table_.rows(); }
   std::vector<std::string> names() const override { return table_.names(); }
   Place place(std::size_t column, std::int64_t row) const override { return table_.place(row, column); }
-  std::string text(std::size_t column, std::int64_t row) const override {
-    return std::string(table_.cell(row, column));
-  }
+  std::string text(std::size_t column, std::int64_t row) const override { return table_.text(row, column); }
   std::int64_t width(const ColumnIds& columns) const override { return static_cast<std::int64_t>(columns.size()); }
   std::optional<Problem> prepare(const ColumnIds& columns, DType dtype) override {
     DenseArray* array = prepared_.add(columns, dtype, rows());
     if (array == nullptr) return std::nullopt;
-    for (std::size_t i = 0; i < columns.size(); ++i)
-      if (auto problem =
-              table_.read_numbers(columns[i], dtype, array->bytes.data() + i * size_of(dtype), array->row_bytes()))
-        return problem;
+    if (auto problem = table_.read_numbers(columns, dtype, array->bytes.data())) return problem;
     return std::nullopt;
   }
   void copy(const ColumnIds& columns, DType dtype, std::int64_t row, std::byte* to) const override {

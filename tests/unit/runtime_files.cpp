@@ -1,0 +1,201 @@
+// IDX and safetensors files, whole and damaged; SHA-256.
+#include <fmt/format.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "runtime/file.h"
+#include "runtime/idx.h"
+#include "runtime/safetensors.h"
+#include "tests/unit/catch.h"
+
+using namespace nnc;
+
+namespace {
+
+struct Folder {
+  std::string path = fmt::format("{}/nnc-test-{}", std::filesystem::temp_directory_path().string(), ::getpid());
+  Folder() { std::filesystem::create_directories(path); }
+  ~Folder() { std::filesystem::remove_all(path); }
+  std::string write(const std::string& name, const std::string& content) const {
+    std::ofstream(path + "/" + name, std::ios::binary) << content;
+    return path + "/" + name;
+  }
+};
+
+std::string bytes(std::initializer_list<int> values) {
+  std::string text;
+  for (int value : values) text += static_cast<char>(value);
+  return text;
+}
+
+std::string packed(const std::string& plain, const std::string& path) {
+  gzFile file = gzopen(path.c_str(), "wb");
+  gzwrite(file, plain.data(), static_cast<unsigned>(plain.size()));
+  gzclose(file);
+  auto content = read_file(path);
+  return {content->begin(), content->end()};
+}
+
+const std::string small_idx = bytes({0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3, 1, 2, 3, 4, 5, 255});
+
+}  // namespace
+
+TEST_CASE("an idx file, plain and packed") {
+  Folder folder;
+  std::string packed_path = folder.path + "/a.idx.gz";
+  packed(small_idx, packed_path);
+  for (const std::string& path : {folder.write("a.idx", small_idx), packed_path}) {
+    auto array = read_idx(path);
+    REQUIRE(array);
+    CHECK(array->dims == std::vector<std::int64_t>{2, 3});
+    CHECK(array->at(5) == 255);
+  }
+}
+
+TEST_CASE("idx elements wider than a byte are big-endian in the file") {
+  Folder folder;
+  auto array = read_idx(folder.write("a.idx", bytes({0, 0, 11, 1, 0, 0, 0, 2, 0x01, 0x02, 0xff, 0xfe})));
+  REQUIRE(array);
+  CHECK(array->at(0) == 258);
+  CHECK(array->at(1) == -2);
+}
+
+TEST_CASE("an idx file that is not what its header says is refused") {
+  Folder folder;
+  auto message = [&](const std::string& content) {
+    auto array = read_idx(folder.write("a.idx", content));
+    REQUIRE_FALSE(array);
+    return array.problem().message;
+  };
+  CHECK(message(small_idx.substr(0, 17)) == "the file is smaller than its header says");
+  CHECK(message(small_idx + "x") == "the file is larger than its header says");
+  CHECK(message(small_idx.substr(0, 9)) == "the file ends inside its header");
+  CHECK(message("") == "this is not an IDX file");
+  CHECK(message("a,b\n1,2\n") == "this is not an IDX file");
+  CHECK(message(bytes({0, 0, 8, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255}))
+            .find("larger than any memory") != std::string::npos);
+  CHECK(message(bytes({0, 0, 8, 1, 0xff, 0xff, 0xff, 0xff, 1})) == "the file is smaller than its header says");
+  std::string gz = packed(small_idx, folder.path + "/b.gz");
+  CHECK(message(gz.substr(0, gz.size() - 12)) == "the packed file is damaged or cut off");
+  CHECK(read_idx(folder.path + "/none").problem().kind == Problem::Kind::io);
+  CHECK(read_idx(folder.path).problem().kind == Problem::Kind::io);
+}
+
+namespace {
+
+TensorFile sample() {
+  TensorFile file;
+  DenseArray weights(DType::f32, {2, 3}), step(DType::f64, {}), empty(DType::i32, {0, 4}), mask(DType::boolean, {3});
+  for (int i = 0; i < 6; ++i) weights.set(i, i * 0.5);
+  step.set(0, 1.0 / 3);
+  mask.set(1, 1);
+  file.tensors = {{"Dense1.W", weights}, {"state/t", step}, {"empty", empty}, {"mask", mask}};
+  file.metadata = {{"epoch", "3"}};
+  return file;
+}
+
+std::string written(const Folder& folder) {
+  REQUIRE_FALSE(write_safetensors(folder.path + "/w.safetensors", sample()));
+  auto content = read_file(folder.path + "/w.safetensors");
+  return {content->begin(), content->end()};
+}
+
+/// A file from a header written by hand and so many zero bytes.
+std::string by_hand(const std::string& header, std::size_t data) {
+  std::uint64_t length = header.size();
+  std::string text(8, '\0');
+  std::memcpy(text.data(), &length, 8);
+  return text + header + std::string(data, '\0');
+}
+
+std::string refusal(const std::string& content) {
+  auto file = parse_safetensors(content, "w");
+  REQUIRE_FALSE(file);
+  return file.problem().message;
+}
+
+}  // namespace
+
+TEST_CASE("safetensors come back as they were") {
+  Folder folder;
+  auto file = parse_safetensors(written(folder), "w");
+  REQUIRE(file);
+  CHECK(file->metadata == std::map<std::string, std::string>{{"epoch", "3"}});
+  TensorFile want = sample();
+  REQUIRE(file->tensors.size() == want.tensors.size());
+  for (const NamedArray& tensor : want.tensors) {
+    const DenseArray* got = file->find(tensor.name);
+    REQUIRE(got);
+    CHECK(got->dtype == tensor.array.dtype);
+    CHECK(got->dims == tensor.array.dims);
+    CHECK(std::memcmp(got->bytes.data(), tensor.array.bytes.data(), got->bytes.size()) == 0);
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path)) CHECK(entry.path().extension() != ".tmp");
+}
+
+TEST_CASE("a safetensors file cut anywhere, or with any bit of its elements flipped, is refused") {
+  Folder folder;
+  std::string whole = written(folder);
+  for (std::size_t length = 0; length < whole.size(); ++length)
+    CHECK_FALSE(parse_safetensors(whole.substr(0, length), "w"));
+  std::uint64_t header = 0;
+  std::memcpy(&header, whole.data(), 8);
+  for (std::size_t at = 8 + header; at < whole.size(); ++at) {
+    for (int bit = 0; bit < 8; ++bit) {
+      std::string flipped = whole;
+      flipped[at] = static_cast<char>(flipped[at] ^ 1 << bit);
+      CHECK_FALSE(parse_safetensors(flipped, "w"));
+    }
+  }
+  // In the header a flip may change a name and nothing else; it must never crash.
+  for (std::size_t at = 0; at < 8 + header; ++at) {
+    std::string flipped = whole;
+    flipped[at] = static_cast<char>(flipped[at] ^ 4);
+    (void)parse_safetensors(flipped, "w");
+  }
+  CHECK(refusal(whole + "x").find("belong to no tensor") != std::string::npos);
+}
+
+TEST_CASE("safetensors headers that lie are refused") {
+  std::string a = R"("a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]})";
+  CHECK(parse_safetensors(by_hand("{" + a + "}", 8), "w"));
+  CHECK(refusal(by_hand("{" + a + R"(,"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})", 12)).find("overlap") !=
+        std::string::npos);
+  CHECK(refusal(by_hand("{" + a + R"(,"b":{"dtype":"F32","shape":[1],"data_offsets":[12,16]}})", 16)).find("gap") !=
+        std::string::npos);
+  CHECK(refusal(by_hand("{" + a + "," + a + "}", 8)) == "the name `a` stands twice in the header");
+  CHECK(refusal(by_hand("{" + a + "}", 12)) == "4 bytes at the end belong to no tensor");
+  CHECK(refusal(by_hand(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", 8)).find("does not fit") !=
+        std::string::npos);
+  CHECK(refusal(by_hand(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", 0))
+            .find("does not fit") != std::string::npos);
+  CHECK(
+      refusal(by_hand(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8)).find("a shape that is none") !=
+      std::string::npos);
+  CHECK(refusal(by_hand(R"({"a":{"dtype":"BF16","shape":[4],"data_offsets":[0,8]}})", 8)).find("BF16") !=
+        std::string::npos);
+  CHECK(refusal(by_hand(std::string(100000, '['), 0)) == "the header is not a safetensors header");
+  CHECK(refusal(by_hand("[1]", 0)) == "the header is not a JSON object");
+  std::string huge = by_hand("{}", 0);
+  huge[7] = '\x7f';
+  CHECK(refusal(huge).find("the header is said to have") != std::string::npos);
+}
+
+TEST_CASE("sha-256 of the standard's examples") {
+  CHECK(sha256("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  CHECK(sha256("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  CHECK(sha256("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq") ==
+        "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+}
+
+TEST_CASE("reading what is no regular file is an i/o problem") {
+  Folder folder;
+  CHECK(read_file(folder.path).problem().kind == Problem::Kind::io);
+  CHECK(read_file("/dev/null").problem().kind == Problem::Kind::io);
+  CHECK(read_file(folder.path + "/none").problem().message.find("No such file") != std::string::npos);
+}
