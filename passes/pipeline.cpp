@@ -19,6 +19,8 @@ constexpr PassStep steps[] = {
      [](const Graph& g, const PipelineOptions& options) { return stabilise(g, options.simplify); }},
     {"differentiate", "grad(e, x) becomes the graph of the derivative",
      [](const Graph& g, const PipelineOptions&) { return differentiate(g); }},
+    {"simplify", "the derivative takes its published form: what cancels is not computed",
+     [](const Graph& g, const PipelineOptions& options) { return simplify(g, options.simplify); }},
     {"expand", "functions with a formula take it, and share what they have in common",
      [](const Graph& g, const PipelineOptions&) { return expand(g); }},
     {"fold_expanded", "expansion has made new numbers",

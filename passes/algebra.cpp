@@ -1,0 +1,576 @@
+#include "passes/algebra.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <numeric>
+#include <utility>
+
+#include "ir/text.h"
+#include "passes/laws.h"
+
+namespace nnc {
+
+namespace {
+
+constexpr Law laws[] = {
+    {"numbers", "2 (x / 2) = x: numbers are exact coefficients"},
+    {"powers", "x^a x^b = x^(a + b)"},
+    {"like-terms", "a x + b x = (a + b) x"},
+    {"products", "a written product or quotient is the factors it says"},
+    {"sums", "a written sum over axes is the sum it says"},
+    {"indicator", "i i = i for i in {0, 1}"},
+    {"pull-out", "sum_k a x_k = a sum_k x_k"},
+    {"count", "sum_k 1 = n"},
+    {"one-hot", "sum_k onehot_k = 1"},
+    {"difference-of-sums", "sum (x - y) = sum x - sum y, where terms cancel"},
+    {"multiply-out", "a (b + c) = a b + a c, where it is cheaper"},
+    {"factor-out", "a b + a c = a (b + c)"},
+    {"complement", "a (1 - x) = a - a x, where it is cheaper"},
+    {"logistic-complement", "s(-x) = 1 - s(x), s the logistic function, where it is cheaper"},
+    {"normalised-quotient", "e t / sum e = (e / sum e) t: a quotient by its own sum stays one"},
+};
+
+constexpr std::int64_t largest_part = std::int64_t{1} << 24;  ///< of a coefficient's numerator and denominator
+constexpr std::size_t most_terms = 32;                        ///< of a product that is multiplied out
+constexpr int largest_power = 64;
+
+std::int64_t checked(__int128 value) {
+  if (value > INT64_MAX || value < -INT64_MAX) throw BudgetSpent{};
+  return static_cast<std::int64_t>(value);
+}
+
+Rational lowest_terms(__int128 numerator, __int128 denominator) {
+  __int128 a = numerator < 0 ? -numerator : numerator, b = denominator;
+  while (b != 0) std::tie(a, b) = std::pair{b, a % b};
+  if (a == 0) a = 1;
+  return {checked(numerator / a), checked(denominator / a)};
+}
+
+bool contains(const std::vector<int>& list, int value) { return std::ranges::find(list, value) != list.end(); }
+
+/// `index` once the axes (ascending) are gone.
+int renumbered(int index, const std::vector<int>& gone) {
+  return index - static_cast<int>(std::ranges::count_if(gone, [&](int axis) { return axis < index; }));
+}
+
+std::vector<int> indices_of(const Factor& factor) {
+  std::vector<int> indices;
+  for (int index : factor.at)
+    if (index >= 0) indices.push_back(index);
+  std::ranges::sort(indices);
+  indices.erase(std::ranges::unique(indices).begin(), indices.end());
+  return indices;
+}
+
+std::vector<int> united(const std::vector<int>& a, const std::vector<int>& b) {
+  std::vector<int> all;
+  std::ranges::set_union(a, b, std::back_inserter(all));
+  return all;
+}
+
+std::vector<int> indices_of(const Term& term) {
+  std::vector<int> indices;
+  for (const Factor& factor : term.factors) indices = united(indices, indices_of(factor));
+  return indices;
+}
+
+std::vector<int> indices_of(const Poly& poly) {
+  std::vector<int> indices;
+  for (const Term& term : poly) indices = united(indices, indices_of(term));
+  return indices;
+}
+
+template <class Renumber>
+void renumber(Term& term, Renumber&& to) {
+  for (Factor& factor : term.factors)
+    for (int& index : factor.at)
+      if (index >= 0) index = to(index);
+  std::ranges::sort(term.factors);
+}
+template <class Renumber>
+void renumber(Poly& poly, Renumber&& to) {
+  for (Term& term : poly) renumber(term, to);
+  std::ranges::sort(poly);
+}
+
+/// Indices 0, 1, ... in place of `indices`.
+int place_in(const std::vector<int>& indices, int index) {
+  return static_cast<int>(std::ranges::lower_bound(indices, index) - indices.begin());
+}
+
+bool same_place(const Factor& a, const Factor& b) { return a.atom == b.atom && a.at == b.at; }
+
+Shape shape_of(const Shape& frame, const std::vector<int>& indices) {
+  Shape shape;
+  for (int index : indices) shape.push_back(frame[index]);
+  return shape;
+}
+
+}  // namespace
+
+std::span<const Law> simplify_laws() { return laws; }
+
+Rational operator+(Rational a, Rational b) {
+  return lowest_terms(
+      static_cast<__int128>(a.numerator) * b.denominator + static_cast<__int128>(b.numerator) * a.denominator,
+      static_cast<__int128>(a.denominator) * b.denominator);
+}
+Rational operator*(Rational a, Rational b) {
+  return lowest_terms(static_cast<__int128>(a.numerator) * b.numerator,
+                      static_cast<__int128>(a.denominator) * b.denominator);
+}
+Rational reciprocal(Rational a) {
+  if (a.numerator == 0) throw BudgetSpent{};
+  return a.numerator < 0 ? Rational{-a.denominator, -a.numerator} : Rational{a.denominator, a.numerator};
+}
+
+std::optional<Rational> as_rational(double value) {
+  for (std::int64_t denominator = 1; denominator <= largest_part; denominator *= 2) {
+    const double numerator = value * static_cast<double>(denominator);
+    if (!(std::abs(numerator) <= static_cast<double>(largest_part))) return std::nullopt;
+    if (numerator == std::trunc(numerator)) return Rational{static_cast<std::int64_t>(numerator), denominator};
+  }
+  return std::nullopt;
+}
+
+Algebra::Algebra(Builder& builder, const SimplifyOptions& options, const std::vector<Obligation>& obligations)
+    : builder_(builder), facts_(obligations), logging_(options.log != nullptr) {
+  for (const Law& law : laws)
+    if (nnc::in_force(options, law.name)) in_force_.emplace(law.name);
+}
+
+void Algebra::used(std::string_view name, const std::string& before, const std::string& after) {
+  if (logging_) log_.push_back({std::string(name), before, after});
+}
+LawLog Algebra::take_log() { return std::exchange(log_, {}); }
+
+void Algebra::step() {
+  if (++steps > step_budget) throw BudgetSpent{};
+}
+
+// Reading nodes
+
+const Poly& Algebra::read(NodeId id) {
+  if (const auto known = read_.find(id); known != read_.end()) return known->second;
+  Poly result = read_afresh(id);
+  return read_.emplace(id, std::move(result)).first->second;
+}
+
+Poly Algebra::read_afresh(NodeId id) {
+  const Node node = builder_[id];
+  if (!is_float(node.type.dtype)) return atom_of_node(id);
+  if (const auto* constant = std::get_if<Constant>(&node.attributes)) {
+    if (constant->values.size() == 1 && node.type.rank() == 0 && law("numbers"))
+      if (const auto value = as_rational(constant->values.front())) return number(*value);
+    return atom_of_node(id);
+  }
+  if (View step; see_through_once(builder_.graph().nodes, id, step)) return view(read(step.base), step);
+  // Only what is one term and not a number is read: 0 * x stays as the user wrote it.
+  const auto one_term = [](const Poly& a) { return a.size() == 1 && a[0].coefficient.numerator != 0; };
+  switch (node.op) {
+    case Op::neg:
+      if (law("products") && one_term(read(node.operands[0]))) return negate(read(node.operands[0]));
+      break;
+    case Op::mul:
+    case Op::div: {
+      const Poly a = read(node.operands[0]), b = read(node.operands[1]);
+      if (!law("products") || !one_term(a) || !one_term(b)) break;
+      Poly result;
+      try {
+        result = node.op == Op::mul ? multiply(a, b, node.type.shape) : divide(a, b, node.type.shape);
+      } catch (BudgetSpent) {
+        break;
+      }
+      if (!one_term(result)) break;
+      if (result[0].factors.size() > 1) products_of_[result[0].factors[0].atom].push_back(id);
+      return result;
+    }
+    case Op::sum: {
+      if (!law("sums") || node.operands.size() != 1) break;
+      const Poly a = read(node.operands[0]);
+      if (!one_term(a)) break;
+      const Poly result =
+          sum(a, builder_[node.operands[0]].type.shape, std::get<Reduce>(node.attributes).axes, node.type.dtype);
+      const bool whole = one_term(result) && result[0].coefficient == Rational{1, 1} && result[0].factors.size() <= 1 &&
+                         (result[0].factors.empty() || result[0].factors[0].power == 1);
+      if (whole) return result;
+      break;
+    }
+    default:  // what other ops a user wrote is not arithmetic to rearrange
+      break;
+  }
+  return atom_of_node(id);
+}
+
+Poly Algebra::atom_of_node(NodeId id) {
+  const auto known = atom_of_node_.find(id);
+  int number = 0;
+  if (known != atom_of_node_.end()) {
+    number = known->second;
+  } else {
+    number = static_cast<int>(atoms_.size());
+    atoms_.push_back({.kind = Atom::Kind::node,
+                      .node = id,
+                      .inner = {},
+                      .frame = {},
+                      .summed = {},
+                      .shape = builder_[id].type.shape});
+    atom_of_node_.emplace(id, number);
+  }
+  return {Term{{1, 1}, {factor_of(number)}}};
+}
+
+/// The atom in the frame of its own axes.
+Factor Algebra::factor_of(int atom) const {
+  Factor factor{.atom = atom, .at = {}, .power = 1};
+  const Shape& shape = atoms_[atom].shape;
+  for (int axis = 0; axis < static_cast<int>(shape.size()); ++axis)
+    factor.at.push_back(is_unit(shape[axis]) ? -1 : axis);
+  return factor;
+}
+
+int Algebra::intern(Atom atom) {
+  AtomKey key{.inner = atom.inner, .frame = {}, .summed = atom.summed};
+  for (const Extent& extent : atom.frame) key.frame.push_back(extent.batched ? -extent.count : extent.count);
+  const auto [place, is_new] = atom_of_key_.try_emplace(std::move(key), static_cast<int>(atoms_.size()));
+  if (is_new) atoms_.push_back(std::move(atom));
+  return place->second;
+}
+
+// Arithmetic
+
+Poly Algebra::number(Rational value) const {
+  if (value.numerator == 0) return {};
+  return {Term{value, {}}};
+}
+
+Poly Algebra::negate(const Poly& a) const {
+  Poly result = a;
+  for (Term& term : result) term.coefficient = negated(term.coefficient);
+  std::ranges::sort(result);
+  return result;
+}
+
+Poly Algebra::add(const Poly& a, const Poly& b) {
+  std::vector<Term> terms = a;
+  terms.insert(terms.end(), b.begin(), b.end());
+  return merged(std::move(terms));
+}
+
+/// Terms of the same factors become one; what is 0 goes.
+Poly Algebra::merged(std::vector<Term> terms) {
+  std::ranges::sort(terms, [](const Term& a, const Term& b) {
+    return std::tie(a.factors, a.coefficient) < std::tie(b.factors, b.coefficient);
+  });
+  Poly result;
+  for (Term& term : terms) {
+    step();
+    if (term.coefficient.numerator == 0) continue;
+    if (result.empty() || !law("like-terms") || result.back().factors != term.factors) {
+      result.push_back(std::move(term));
+      continue;
+    }
+    const Rational both = result.back().coefficient + term.coefficient;
+    if (logging_) used("like-terms", show(Poly{result.back(), term}), show(Poly{Term{both, term.factors}}));
+    result.back().coefficient = both;
+    if (both.numerator == 0) result.pop_back();
+  }
+  std::ranges::sort(result);
+  return result;
+}
+
+/// a * b, or a / b for sign -1.
+Term Algebra::product(const Term& a, const Term& b, int sign) {
+  Term result{a.coefficient * (sign > 0 ? b.coefficient : reciprocal(b.coefficient)), a.factors};
+  for (Factor factor : b.factors) {
+    step();
+    factor.power *= sign;
+    const auto same =
+        std::ranges::find_if(result.factors, [&](const Factor& other) { return same_place(other, factor); });
+    if (same == result.factors.end() || !law("powers")) {
+      result.factors.push_back(factor);
+      continue;
+    }
+    if (std::abs(same->power + factor.power) > largest_power) throw BudgetSpent{};
+    const Factor both{factor.atom, factor.at, same->power + factor.power};
+    if (logging_) used("powers", show(*same) + " " + show(factor), both.power == 0 ? "1" : show(both));
+    *same = both;
+    if (both.power == 0) result.factors.erase(same);
+  }
+  for (Factor& factor : result.factors) {
+    const Atom& atom = atoms_[factor.atom];
+    if (factor.power < 2 || atom.kind != Atom::Kind::node || !law("indicator")) continue;
+    if (!facts_.of(builder_.graph().nodes, atom.node).indicator) continue;
+    const std::string before = logging_ ? show(factor) : "";
+    factor.power = 1;
+    if (logging_) used("indicator", before, show(factor));
+  }
+  std::ranges::sort(result.factors);
+  return result;
+}
+
+/// What all terms have in common: a number where they all have it, and powers of factors.
+Term Algebra::common_factor(const Poly& a) const {
+  Term common = a[0];
+  for (const Term& term : a) {
+    if (std::abs(term.coefficient.numerator) != std::abs(common.coefficient.numerator) ||
+        term.coefficient.denominator != common.coefficient.denominator)
+      common.coefficient = {common.coefficient.numerator < 0 ? -1 : 1, 1};
+    std::erase_if(common.factors, [&](Factor& factor) {
+      const auto other = std::ranges::find_if(term.factors, [&](const Factor& f) { return same_place(f, factor); });
+      if (other == term.factors.end() || (other->power > 0) != (factor.power > 0)) return true;
+      if (std::abs(other->power) < std::abs(factor.power)) factor.power = other->power;
+      return false;
+    });
+  }
+  return common;
+}
+
+/// A sum as one factor, its common factors taken out of it.
+Term Algebra::as_term(const Poly& a, const Shape& frame) {
+  if (a.empty()) return {{0, 1}, {}};
+  if (a.size() == 1) return a[0];
+  Term common{{1, 1}, {}};
+  Poly rest = a;
+  if (law("factor-out")) {
+    common = common_factor(a);
+    for (Term& term : rest) term = product(term, common, -1);
+    std::ranges::sort(rest);
+    if (logging_ && !common.factors.empty())
+      used("factor-out", show(a), fmt::format("{} ({})", show(common), show(rest)));
+  }
+  const std::vector<int> indices = indices_of(rest);
+  renumber(rest, [&](int index) { return place_in(indices, index); });
+  const Shape shape = shape_of(frame, indices);
+  const int atom =
+      intern({.kind = Atom::Kind::unit, .node = 0, .inner = rest, .frame = shape, .summed = {}, .shape = shape});
+  return product(common, Term{{1, 1}, {{.atom = atom, .at = indices, .power = 1}}}, 1);
+}
+
+Poly Algebra::multiply(const Poly& a, const Poly& b, const Shape& frame) {
+  const auto is_one = [](const Poly& x) { return x.size() == 1 && x[0] == Term{}; };
+  if (is_one(a)) return b;
+  if (is_one(b)) return a;
+  return merged({product(as_term(a, frame), as_term(b, frame), 1)});
+}
+
+Poly Algebra::divide(const Poly& a, const Poly& b, const Shape& frame) {
+  return merged({product(as_term(a, frame), as_term(b, frame), -1)});
+}
+
+Poly Algebra::power(const Poly& a, int exponent, const Shape& frame) {
+  const Term base = as_term(a, frame);
+  Term result;
+  for (int i = 0; i < std::abs(exponent); ++i) result = product(result, base, exponent > 0 ? 1 : -1);
+  return merged({result});
+}
+
+Poly Algebra::view(const Poly& a, const View& step) const {
+  Poly result = a;
+  renumber(result, [&](int index) { return step.axes[index]; });
+  return result;
+}
+
+// Sums over axes
+
+Poly Algebra::without_axes(const Poly& a, const std::vector<int>& axes) const {
+  Poly result = a;
+  renumber(result, [&](int index) { return renumbered(index, axes); });
+  return result;
+}
+
+bool Algebra::is_one_hot(const std::vector<Factor>& factors, int axis) {
+  if (factors.size() != 1 || factors[0].power != 1 || atoms_[factors[0].atom].kind != Atom::Kind::node) return false;
+  for (int own : facts_.of(builder_.graph().nodes, atoms_[factors[0].atom].node).sums_to_one)
+    if (factors[0].at[own] == axis) return true;
+  return false;
+}
+
+/// The sum over `axes` of one term, over the axes that stay.
+Poly Algebra::sum_of_term(const Term& a, const Shape& frame, const std::vector<int>& axes, DType dtype) {
+  step();
+  Term outside{a.coefficient, {}};
+  std::vector<Factor> inside;
+  std::vector<int> summed;
+  for (int axis : axes)
+    if (!is_unit(frame[axis])) summed.push_back(axis);
+  for (const Factor& factor : a.factors) {
+    const bool varies = std::ranges::any_of(factor.at, [&](int index) { return contains(summed, index); });
+    (varies || !law("pull-out") ? inside : outside.factors).push_back(factor);
+  }
+  const auto inner_text = [&] { return fmt::format("sum ({})", show(Term{{1, 1}, inside})); };
+  if (logging_ && !outside.factors.empty() && !summed.empty())
+    used("pull-out", fmt::format("sum ({})", show(a)), fmt::format("{} {}", show(outside), inner_text()));
+
+  std::vector<int> left;  // axes that remain to be summed
+  for (int axis : summed) {
+    const bool used_inside =
+        std::ranges::any_of(inside, [&](const Factor& factor) { return contains(factor.at, axis); });
+    if (used_inside && law("one-hot") && is_one_hot(inside, axis) && summed.size() == 1) {
+      if (logging_) used("one-hot", inner_text(), "1");
+      inside.clear();
+    } else if (!used_inside && law("count")) {
+      const Poly count =
+          frame[axis].batched ? atom_of_node(builder_.size(frame[axis], dtype).id) : number({frame[axis].count, 1});
+      if (logging_) used("count", "sum 1", show(count));
+      outside = product(outside, count.empty() ? Term{{0, 1}, {}} : count[0], 1);
+    } else {
+      left.push_back(axis);
+    }
+  }
+  if (left.empty()) {
+    for (const Factor& factor : inside) outside = product(outside, Term{{1, 1}, {factor}}, 1);
+    return without_axes(merged({outside}), axes);
+  }
+  std::ranges::sort(inside);
+  const std::vector<int> indices = united(indices_of(Term{{1, 1}, inside}), left);
+  Term inner{{1, 1}, inside};
+  renumber(inner, [&](int index) { return place_in(indices, index); });
+  Atom atom{.kind = Atom::Kind::sum,
+            .node = 0,
+            .inner = {inner},
+            .frame = shape_of(frame, indices),
+            .summed = {},
+            .shape = {}};
+  Factor factor{.atom = 0, .at = {}, .power = 1};
+  for (int index : indices) {
+    if (contains(left, index)) {
+      atom.summed.push_back(place_in(indices, index));
+    } else {
+      atom.shape.push_back(frame[index]);
+      factor.at.push_back(index);
+    }
+  }
+  factor.atom = intern(std::move(atom));
+  return without_axes(merged({product(outside, Term{{1, 1}, {factor}}, 1)}), axes);
+}
+
+Poly Algebra::sum(const Poly& a, const Shape& frame, const std::vector<int>& axes, DType dtype) {
+  if (a.size() <= 1) return a.empty() ? Poly{} : sum_of_term(a[0], frame, axes, dtype);
+  // A difference stays inside its sum, except where terms cancel for good.
+  if (law("difference-of-sums")) {
+    const LawLog before = std::exchange(log_, {});
+    std::vector<Term> terms;
+    for (const Term& term : a) {
+      const Poly part = sum_of_term(term, frame, axes, dtype);
+      terms.insert(terms.end(), part.begin(), part.end());
+    }
+    const Poly apart = merged(std::move(terms));
+    LawLog inner = std::exchange(log_, before);
+    if (apart.size() < a.size()) {
+      if (logging_) used("difference-of-sums", fmt::format("sum ({})", show(a)), apart.empty() ? "0" : show(apart));
+      log_.insert(log_.end(), inner.begin(), inner.end());
+      return apart;
+    }
+  }
+  return sum_of_term(as_term(a, frame), frame, axes, dtype);
+}
+
+// Multiplying out
+
+/// x where the node is 1 - x.
+std::optional<NodeId> Algebra::complement_of(NodeId id) {
+  const Node& node = builder_[id];
+  double number = 0;
+  if (node.op != Op::sub || !repeats_number(builder_.graph().nodes, node.operands[0], number) || number != 1)
+    return std::nullopt;
+  return node.operands[1];
+}
+
+/// The terms that a factor to the power of 1 consists of, in the term's frame.
+std::optional<Poly> Algebra::opened(const Factor& factor, bool complements) {
+  const Atom atom = atoms_[factor.atom];
+  const auto in_frame = [&](Poly poly) {
+    renumber(poly, [&](int index) { return factor.at[index]; });
+    return poly;
+  };
+  if (atom.kind == Atom::Kind::unit) {
+    if (!law("multiply-out")) return std::nullopt;
+    return in_frame(atom.inner);
+  }
+  if (atom.kind != Atom::Kind::node || !complements) return std::nullopt;
+  if (const auto x = complement_of(atom.node); x && law("complement")) {
+    const Poly poly = add(number({1, 1}), negate(read(*x)));
+    if (logging_) used("complement", show(factor), show(poly));
+    return in_frame(poly);
+  }
+  const Node& node = builder_[atom.node];
+  if (node.op == Op::logistic && law("logistic-complement") && builder_[node.operands[0]].op == Op::neg) {
+    const bool derived = builder_.derived();
+    builder_.set_derived(true);
+    const Value flipped = apply(Op::logistic, Value{&builder_, builder_[node.operands[0]].operands[0]});
+    builder_.set_derived(derived);
+    const Poly poly = add(number({1, 1}), negate(read(flipped.id)));
+    if (logging_) used("logistic-complement", show(factor), show(poly));
+    return in_frame(poly);
+  }
+  return std::nullopt;
+}
+
+std::optional<Poly> Algebra::multiplied_out(const Poly& a, bool complements) {
+  std::vector<Term> open = a, done;
+  bool changed = false;
+  while (!open.empty()) {
+    Term term = std::move(open.back());
+    open.pop_back();
+    std::optional<Poly> parts;
+    for (std::size_t i = 0; i < term.factors.size() && !parts; ++i) {
+      if (term.factors[i].power < 1) continue;
+      parts = opened(term.factors[i], complements);
+      if (parts && --term.factors[i].power == 0)
+        term.factors.erase(term.factors.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    if (!parts) {
+      done.push_back(std::move(term));
+      continue;
+    }
+    changed = true;
+    if (logging_) used("multiply-out", fmt::format("{} ({})", show(term), show(*parts)), "the sum of the products");
+    for (const Term& part : *parts) open.push_back(product(term, part, 1));
+    if (open.size() + done.size() > most_terms) return std::nullopt;
+  }
+  if (!changed) return std::nullopt;
+  return merged(std::move(done));
+}
+
+// As text
+
+std::string Algebra::show(const Factor& factor) const {
+  const Atom& atom = atoms_[factor.atom];
+  std::string text;
+  switch (atom.kind) {
+    case Atom::Kind::node:
+      text = builder_[atom.node].origin.name;
+      if (text.empty()) text = print_expression(builder_.graph(), atom.node);
+      break;
+    case Atom::Kind::sum:
+      text = fmt::format("sum({})", show(atom.inner));
+      break;
+    case Atom::Kind::unit:
+      text = fmt::format("({})", show(atom.inner));
+      break;
+  }
+  return factor.power == 1 ? text : fmt::format("{}^{}", text, factor.power);
+}
+
+std::string Algebra::show(const Term& term) const {
+  std::string text;
+  if (term.factors.empty() || term.coefficient != Rational{1, 1}) {
+    text = std::to_string(term.coefficient.numerator);
+    if (term.coefficient.denominator != 1) text += "/" + std::to_string(term.coefficient.denominator);
+  }
+  for (const Factor& factor : term.factors) text += (text.empty() ? "" : " ") + show(factor);
+  return text;
+}
+
+std::string Algebra::show(const Poly& poly) const {
+  if (poly.empty()) return "0";
+  std::string text;
+  for (const Term& term : poly) text += (text.empty() ? "" : " + ") + show(term);
+  return text;
+}
+
+}  // namespace nnc

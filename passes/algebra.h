@@ -1,0 +1,174 @@
+// Derived arithmetic as algebra: a value is a sum of terms, a term is a rational coefficient times powers of atoms, and
+// each factor says by index where its atom's axes lie in the value. So broadcasts vanish (an index that a factor does
+// not have), a transpose is an order of indices, and what is constant along a summed index can be seen and pulled out.
+//
+// Atoms are nodes, sums over indices, and sums of terms that are kept together as one factor. Equal atoms are one
+// number, so equal terms are found by comparing numbers.
+//
+// The laws of floats that this allows itself, on derived nodes only: real arithmetic on what a derivative is made of.
+// Terms are reordered and merged, factors cancel (x * (y / x) is y, its continuous extension where x is 0, inf or NaN),
+// 0 * x is 0 and x + 0 is x. None of these is applied to what a user wrote: there x + 0 is not x (-0), x * 0 is not 0
+// (NaN, inf), and (x - m) + m is not x. A user's node is an atom. Only a product, a quotient, a sign, a sum over axes
+// and 1 - x may be read as what they say, to cancel against derived factors.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "ir/builder.h"
+#include "passes/facts.h"
+#include "passes/passes.h"
+#include "passes/view.h"
+
+namespace nnc {
+
+/// An exact fraction in lowest terms with a positive denominator. Overflow throws BudgetSpent: the value stays as it
+/// was.
+struct Rational {
+  std::int64_t numerator = 0, denominator = 1;
+  auto operator<=>(const Rational&) const = default;
+};
+Rational operator+(Rational a, Rational b);
+Rational operator*(Rational a, Rational b);
+Rational reciprocal(Rational a);
+inline Rational negated(Rational a) { return {-a.numerator, a.denominator}; }
+/// The fraction that a floating-point number is, where numerator and denominator are small.
+std::optional<Rational> as_rational(double value);
+
+/// An expression has become too large to be worth it.
+struct BudgetSpent {};
+
+struct Factor {
+  int atom = 0;
+  std::vector<int> at;  ///< for each axis of the atom, the index it follows; -1 for an axis of extent 1
+  int power = 1;
+  auto operator<=>(const Factor&) const = default;
+};
+
+struct Term {
+  Rational coefficient{1, 1};
+  std::vector<Factor> factors;  ///< sorted
+  auto operator<=>(const Term&) const = default;
+};
+
+/// A sum of terms, sorted; no terms are 0. Its indices are the axes of the value that it stands for.
+using Poly = std::vector<Term>;
+
+struct Atom {
+  enum class Kind : std::uint8_t { node, sum, unit };
+  Kind kind{};
+  NodeId node = 0;          ///< of a node: its id in the builder
+  Poly inner;               ///< of a sum: what is summed; of a unit: its terms
+  Shape frame;              ///< extents of the inner's indices
+  std::vector<int> summed;  ///< of a sum: the indices that are summed, ascending
+  Shape shape;              ///< the atom's own axes: those of the node, the kept ones of a sum, the frame of a unit
+};
+
+/// The algebra over the nodes of one builder.
+class Algebra {
+ public:
+  Algebra(Builder& builder, const SimplifyOptions& options, const std::vector<Obligation>& obligations);
+
+  /// What a node is: its view, sign, product, quotient or sum over axes where a law lets it be read so, else an atom.
+  const Poly& read(NodeId id);
+
+  Poly number(Rational value) const;
+  Poly add(const Poly& a, const Poly& b);
+  Poly negate(const Poly& a) const;
+  Poly multiply(const Poly& a, const Poly& b, const Shape& frame);
+  Poly divide(const Poly& a, const Poly& b, const Shape& frame);
+  Poly power(const Poly& a, int exponent, const Shape& frame);
+  Poly view(const Poly& a, const View& step) const;
+  Poly sum(const Poly& a, const Shape& frame, const std::vector<int>& axes, DType dtype);
+
+  /// The terms multiplied out; with `complements`, 1 - x and s(-x) are opened too. Nothing where it is the same.
+  std::optional<Poly> multiplied_out(const Poly& a, bool complements);
+
+  /// The cheapest nodes that this knows for a value of that type.
+  Value build(const Poly& a, const Type& type);
+
+  std::string show(const Poly& a) const;
+  const Atom& atom(int number) const { return atoms_[number]; }
+
+  /// Laws used since the last call, in order.
+  LawLog take_log();
+  /// Arithmetic steps taken in all; more than the budget throws BudgetSpent.
+  std::int64_t steps = 0;
+  std::int64_t step_budget = 2'000'000;
+
+ private:
+  struct AtomKey {
+    Poly inner;
+    std::vector<std::int64_t> frame;
+    std::vector<int> summed;
+    auto operator<=>(const AtomKey&) const = default;
+  };
+  /// What is being built: the extents of its indices and its element type.
+  struct Frame {
+    Shape shape;
+    DType dtype{};
+  };
+  /// A value over some of the frame's indices, ascending, one axis for each.
+  struct Placed {
+    Value value;
+    std::vector<int> indices;
+  };
+  /// Factors over one set of indices: those above and those below the line.
+  struct Fraction {
+    std::vector<int> indices;
+    std::optional<Value> numerator, denominator;
+  };
+
+  bool law(std::string_view name) const { return in_force_.count(std::string(name)) > 0; }
+  void used(std::string_view name, const std::string& before, const std::string& after);
+  void step();
+
+  Poly read_afresh(NodeId id);
+  Poly atom_of_node(NodeId id);
+  int intern(Atom atom);
+  Factor factor_of(int atom) const;
+
+  Term product(const Term& a, const Term& b, int sign);
+  Poly merged(std::vector<Term> terms);
+  Term as_term(const Poly& a, const Shape& frame);
+  Term common_factor(const Poly& a) const;
+  Poly sum_of_term(const Term& a, const Shape& frame, const std::vector<int>& axes, DType dtype);
+  bool is_one_hot(const std::vector<Factor>& factors, int axis);
+  Poly without_axes(const Poly& a, const std::vector<int>& axes) const;
+  std::optional<Poly> opened(const Factor& factor, bool complements);
+  std::optional<NodeId> complement_of(NodeId id);
+
+  Placed build_sum(const Poly& a, const Frame& frame);
+  std::optional<Placed> build_grouped(const Poly& a, const Frame& frame);
+  Placed build_term(Term a, std::vector<Placed> more, const Frame& frame);
+  Value build_atom(int number, DType dtype);
+  Placed build_factor(const Factor& factor, const Frame& frame);
+  std::optional<Placed> take_written_product(Term& a, const Frame& frame);
+  std::optional<Placed> take_normalised_quotient(Term& a, const Frame& frame);
+  std::optional<std::vector<int>> match(const Term& pattern, const Term& in, int rank) const;
+  void merge_into(Fraction& wider, const Fraction& narrower, const Frame& frame);
+  Placed together(Op op, const Placed& a, const Placed& b, const Frame& frame);
+  Value spread_to(const Placed& x, const std::vector<int>& indices, const Frame& frame);
+
+  std::string show(const Term& a) const;
+  std::string show(const Factor& a) const;
+
+  Builder& builder_;
+  FactTable facts_;
+  std::set<std::string> in_force_;
+  std::vector<Atom> atoms_;
+  std::map<NodeId, int> atom_of_node_;
+  std::map<AtomKey, int> atom_of_key_;
+  std::map<NodeId, Poly> read_;
+  std::map<int, std::vector<NodeId>>
+      products_of_;  ///< written products and quotients, by the atom of their first factor
+  LawLog log_;
+  bool logging_ = false;
+};
+
+}  // namespace nnc

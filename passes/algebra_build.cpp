@@ -1,0 +1,334 @@
+// From terms back to nodes. A term is built from its narrowest factors to its widest: numbers first, then what is
+// constant along rows, then the elements, so that little work is done at full size. Divisions are kept as divisions. A
+// written node that says the same as some of the factors stands for them.
+#include <algorithm>
+#include <map>
+#include <numeric>
+
+#include "passes/algebra.h"
+#include "passes/laws.h"
+
+namespace nnc {
+
+namespace {
+
+std::vector<int> united(const std::vector<int>& a, const std::vector<int>& b) {
+  std::vector<int> all;
+  std::ranges::set_union(a, b, std::back_inserter(all));
+  return all;
+}
+
+bool same_place(const Factor& a, const Factor& b) { return a.atom == b.atom && a.at == b.at; }
+
+/// Removes `count` powers (of the factor's sign) of a factor.
+void take(Term& term, const Factor& like, int count) {
+  const auto factor = std::ranges::find_if(term.factors, [&](const Factor& f) { return same_place(f, like); });
+  factor->power -= count;
+  if (factor->power == 0) term.factors.erase(factor);
+}
+
+bool is_negative(const Term& term) { return term.coefficient.numerator < 0; }
+
+}  // namespace
+
+Value Algebra::build(const Poly& a, const Type& type) {
+  if (a.empty()) return builder_.spread(builder_.constant(0, type.dtype), type.shape);
+  // A node by itself, whatever axes of extent 1 it has.
+  if (a.size() == 1 && a[0].coefficient == Rational{1, 1} && a[0].factors.size() == 1 && a[0].factors[0].power == 1) {
+    const Factor& factor = a[0].factors[0];
+    const Atom& atom = atoms_[factor.atom];
+    if (atom.kind == Atom::Kind::node && atom.shape == type.shape && factor == factor_of(factor.atom))
+      return {&builder_, atom.node};
+  }
+  const Frame frame{type.shape, type.dtype};
+  const Placed built = build_sum(a, frame);
+  return builder_.broadcast(built.value, built.indices, type.shape);
+}
+
+/// The value at more indices; one without any meets every element as it is.
+Value Algebra::spread_to(const Placed& x, const std::vector<int>& indices, const Frame& frame) {
+  if (x.indices.empty() || x.indices == indices) return x.value;
+  std::vector<int> axes;
+  Shape shape;
+  for (int index : x.indices)
+    axes.push_back(static_cast<int>(std::ranges::lower_bound(indices, index) - indices.begin()));
+  for (int index : indices) shape.push_back(frame.shape[index]);
+  return builder_.broadcast(x.value, axes, shape);
+}
+
+Algebra::Placed Algebra::together(Op op, const Placed& a, const Placed& b, const Frame& frame) {
+  const std::vector<int> all = united(a.indices, b.indices);
+  return {apply(op, spread_to(a, all, frame), spread_to(b, all, frame)), all};
+}
+
+// Sums of terms
+
+Algebra::Placed Algebra::build_sum(const Poly& a, const Frame& frame) {
+  if (a.size() == 1) return build_term(a[0], {}, frame);
+  if (law("factor-out")) {
+    Term common = common_factor(a);
+    if (is_negative(common) && !std::ranges::all_of(a, is_negative)) common.coefficient = negated(common.coefficient);
+    if (!common.factors.empty() || common.coefficient != Rational{1, 1}) {
+      Poly rest = a;
+      for (Term& term : rest) term = product(term, common, -1);
+      std::ranges::sort(rest);
+      return build_term(common, {build_sum(rest, frame)}, frame);
+    }
+    if (auto grouped = build_grouped(a, frame)) return *grouped;
+  }
+  // Terms over the same indices first, then the narrower sums into the wider ones. Each sum is kept as plus - minus.
+  struct Side {
+    std::optional<Placed> plus, minus;
+  };
+  std::map<std::pair<std::size_t, std::vector<int>>, Side> sums;
+  const auto add_to = [&](std::optional<Placed>& sum, const Placed& x) {
+    sum = sum ? together(Op::add, *sum, x, frame) : x;
+  };
+  for (Term term : a) {
+    const bool minus = is_negative(term);
+    if (minus) term.coefficient = negated(term.coefficient);
+    const Placed built = build_term(term, {}, frame);
+    Side& side = sums[{built.indices.size(), built.indices}];
+    add_to(minus ? side.minus : side.plus, built);
+  }
+  std::optional<Placed> total;  // narrower sums so far
+  bool total_minus = false;
+  for (auto& [key, side] : sums) {
+    if (total) add_to(total_minus ? side.minus : side.plus, *total);
+    total_minus = !side.plus;
+    total = !side.plus ? side.minus : side.minus ? together(Op::sub, *side.plus, *side.minus, frame) : side.plus;
+  }
+  if (total_minus) total->value = -total->value;
+  return *total;
+}
+
+/// The factor that most terms share, but not all, is taken out of those.
+std::optional<Algebra::Placed> Algebra::build_grouped(const Poly& a, const Frame& frame) {
+  if (a.size() < 3) return std::nullopt;
+  const Factor* best = nullptr;
+  std::ptrdiff_t most = 1;
+  const auto has = [](const Term& term, const Factor& factor) {
+    return std::ranges::any_of(
+        term.factors, [&](const Factor& f) { return same_place(f, factor) && (f.power > 0) == (factor.power > 0); });
+  };
+  for (const Term& term : a)
+    for (const Factor& factor : term.factors) {
+      const auto count = std::ranges::count_if(a, [&](const Term& other) { return has(other, factor); });
+      if (count > most) {
+        most = count;
+        best = &factor;
+      }
+    }
+  if (!best) return std::nullopt;
+  Poly with, without;
+  for (const Term& term : a) (has(term, *best) ? with : without).push_back(term);
+  if (with.empty() || without.empty()) return std::nullopt;
+  const Placed left = build_sum(with, frame);
+  if (std::ranges::all_of(without, is_negative))
+    return together(Op::sub, left, build_sum(negate(without), frame), frame);
+  return together(Op::add, left, build_sum(without, frame), frame);
+}
+
+// Terms
+
+Algebra::Placed Algebra::build_term(Term a, std::vector<Placed> more, const Frame& frame) {
+  while (auto product = take_written_product(a, frame)) more.push_back(*product);
+  while (auto quotient = take_normalised_quotient(a, frame)) more.push_back(*quotient);
+
+  std::map<std::pair<std::size_t, std::vector<int>>, Fraction> levels;
+  const auto level = [&](const std::vector<int>& indices) -> Fraction& {
+    Fraction& found = levels[{indices.size(), indices}];
+    found.indices = indices;
+    return found;
+  };
+  const auto times = [](std::optional<Value>& x, Value factor) { x = x ? *x * factor : factor; };
+
+  const std::int64_t numerator = std::abs(a.coefficient.numerator), denominator = a.coefficient.denominator;
+  const auto constant = [&](std::int64_t value) { return builder_.constant(static_cast<double>(value), frame.dtype); };
+  if ((denominator & (denominator - 1)) == 0) {
+    if (numerator != 1 || denominator != 1)
+      times(level({}).numerator,
+            builder_.constant(static_cast<double>(numerator) / static_cast<double>(denominator), frame.dtype));
+  } else {
+    if (numerator != 1) times(level({}).numerator, constant(numerator));
+    times(level({}).denominator, constant(denominator));
+  }
+  for (const Placed& factor : more) times(level(factor.indices).numerator, factor.value);
+  for (const Factor& factor : a.factors) {
+    const Placed base = build_factor(factor, frame);
+    Fraction& at = level(base.indices);
+    for (int i = 0; i < std::abs(factor.power); ++i)
+      times(factor.power > 0 ? at.numerator : at.denominator, base.value);
+  }
+
+  // The widest set of indices that any factor has may be the union of several.
+  std::vector<int> all;
+  for (const auto& [key, fraction] : levels) all = united(all, fraction.indices);
+  level(all);
+  for (auto at = levels.begin(); at != levels.end(); ++at) {
+    const auto next = std::find_if(std::next(at), levels.end(), [&](const auto& wider) {
+      return std::ranges::includes(wider.second.indices, at->second.indices);
+    });
+    if (next != levels.end()) merge_into(next->second, at->second, frame);
+  }
+  const Fraction& whole = std::prev(levels.end())->second;
+  Value value = whole.numerator     ? (whole.denominator ? *whole.numerator / *whole.denominator : *whole.numerator)
+                : whole.denominator ? 1 / *whole.denominator
+                                    : builder_.constant(1, frame.dtype);
+  if (is_negative(a)) value = -value;
+  return {value, value.type().rank() == 0 ? std::vector<int>{} : all};
+}
+
+/// What is over fewer indices becomes a factor of what is over more; its own division is done while it is small.
+void Algebra::merge_into(Fraction& wider, const Fraction& narrower, const Frame& frame) {
+  if (!narrower.numerator && !narrower.denominator) return;
+  const auto spread = [&](Value x) {
+    return spread_to({x, x.type().rank() == 0 ? std::vector<int>{} : narrower.indices}, wider.indices, frame);
+  };
+  if (wider.numerator && wider.denominator)
+    wider = {wider.indices, *wider.numerator / *wider.denominator, std::nullopt};
+  if (narrower.numerator) {
+    const Value factor = narrower.denominator ? *narrower.numerator / *narrower.denominator : *narrower.numerator;
+    wider.numerator = wider.numerator ? *wider.numerator * spread(factor) : spread(factor);
+  } else if (wider.numerator) {
+    wider.numerator = *wider.numerator / spread(*narrower.denominator);
+  } else {
+    wider.denominator =
+        wider.denominator ? *wider.denominator * spread(*narrower.denominator) : spread(*narrower.denominator);
+  }
+}
+
+Value Algebra::build_atom(int number, DType dtype) {
+  const Atom atom = atoms_[number];
+  switch (atom.kind) {
+    case Atom::Kind::node:
+      return {&builder_, atom.node};
+    case Atom::Kind::sum:
+      return builder_.sum(build(atom.inner, {dtype, atom.frame}), atom.summed);
+    case Atom::Kind::unit:
+      return build(atom.inner, {dtype, atom.frame});
+  }
+  std::abort();
+}
+
+/// The factor's base over its own indices, ascending, without axes of extent 1.
+Algebra::Placed Algebra::build_factor(const Factor& factor, const Frame& frame) {
+  Value value = build_atom(factor.atom, frame.dtype);
+  std::vector<int> at;
+  Shape shape;
+  for (std::size_t axis = 0; axis < factor.at.size(); ++axis) {
+    if (factor.at[axis] < 0) continue;
+    at.push_back(factor.at[axis]);
+    shape.push_back(atoms_[factor.atom].shape[axis]);
+  }
+  value = builder_.reshape(value, shape);
+  std::vector<int> order(at.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::sort(order, {}, [&](int axis) { return at[axis]; });
+  std::ranges::sort(at);
+  return {builder_.transpose(value, order), at};
+}
+
+// Written nodes that stand for several factors
+
+/// Where the pattern's indices lie in a term that has all its factors; nothing where it has not.
+std::optional<std::vector<int>> Algebra::match(const Term& pattern, const Term& in, int rank) const {
+  const auto fits = [](const Factor& wanted, const Factor& there) {
+    return wanted.atom == there.atom && (wanted.power > 0) == (there.power > 0) &&
+           std::abs(there.power) >= std::abs(wanted.power);
+  };
+  for (const Factor& first : in.factors) {
+    if (!fits(pattern.factors[0], first)) continue;
+    std::vector<int> to(rank, -1);
+    bool matched = true;
+    for (const Factor& wanted : pattern.factors) {
+      const auto agrees = [&](const Factor& there) {
+        if (!fits(wanted, there)) return false;
+        for (std::size_t axis = 0; axis < wanted.at.size(); ++axis) {
+          if (wanted.at[axis] < 0) continue;
+          const int known = to[wanted.at[axis]];
+          if (known >= 0 && known != there.at[axis]) return false;
+        }
+        return true;
+      };
+      const auto there = &wanted == &pattern.factors[0] ? std::ranges::find(in.factors, first)
+                                                        : std::ranges::find_if(in.factors, agrees);
+      if (there == in.factors.end()) {
+        matched = false;
+        break;
+      }
+      for (std::size_t axis = 0; axis < wanted.at.size(); ++axis)
+        if (wanted.at[axis] >= 0) to[wanted.at[axis]] = there->at[axis];
+    }
+    if (matched) return to;
+  }
+  return std::nullopt;
+}
+
+std::optional<Algebra::Placed> Algebra::take_written_product(Term& a, const Frame& frame) {
+  NodeId best = 0;
+  std::vector<int> best_to;
+  int most = 1;
+  for (const Factor& factor : a.factors) {
+    const auto written = products_of_.find(factor.atom);
+    if (written == products_of_.end()) continue;
+    for (NodeId id : written->second) {
+      const Term& pattern = read_.at(id)[0];
+      int powers = 0;
+      for (const Factor& f : pattern.factors) powers += std::abs(f.power);
+      if (powers <= most || std::abs(pattern.coefficient.numerator) != 1 || pattern.coefficient.denominator != 1)
+        continue;
+      if (const auto to = match(pattern, a, builder_[id].type.rank())) {
+        best = id;
+        best_to = *to;
+        most = powers;
+      }
+    }
+  }
+  if (most == 1) return std::nullopt;
+  const Term pattern = read_.at(best)[0];
+  for (Factor factor : pattern.factors) {
+    for (int& index : factor.at)
+      if (index >= 0) index = best_to[index];
+    take(a, factor, factor.power);
+  }
+  a.coefficient = a.coefficient * pattern.coefficient;
+  Factor whole = atom_of_node(best)[0].factors[0];
+  for (int& index : whole.at)
+    if (index >= 0) index = best_to[index];
+  // An axis that none of the factors has only repeats them.
+  if (std::ranges::any_of(whole.at, [&](int index) { return index < 0; }) &&
+      std::ranges::any_of(builder_[best].type.shape, [](Extent extent) { return !is_unit(extent); }))
+    for (std::size_t axis = 0; axis < whole.at.size(); ++axis)
+      if (whole.at[axis] < 0 && !is_unit(builder_[best].type.shape[axis])) std::abort();
+  return build_factor(whole, frame);
+}
+
+/// e / sum(e), which later factors multiply: a share of a whole, in [0, 1].
+std::optional<Algebra::Placed> Algebra::take_normalised_quotient(Term& a, const Frame& frame) {
+  if (!law("normalised-quotient")) return std::nullopt;
+  for (const Factor& below : std::vector<Factor>(a.factors)) {
+    const Atom& total = atoms_[below.atom];
+    if (below.power > -1 || total.kind != Atom::Kind::sum || total.inner.size() != 1) continue;
+    const Term& part = total.inner[0];
+    if (part.coefficient != Rational{1, 1} || part.factors.size() != 1 || part.factors[0].power != 1) continue;
+    for (const Factor& above : std::vector<Factor>(a.factors)) {
+      if (above.atom != part.factors[0].atom || above.power < 1) continue;
+      bool agrees = true;
+      for (std::size_t axis = 0; axis < above.at.size(); ++axis) {
+        const int inner = part.factors[0].at[axis];
+        if (inner < 0 || std::ranges::find(total.summed, inner) != total.summed.end()) continue;
+        const auto gone = std::ranges::count_if(total.summed, [&](int s) { return s < inner; });
+        agrees = agrees && below.at[inner - gone] == above.at[axis];
+      }
+      if (!agrees) continue;
+      const Placed quotient = together(Op::div, build_factor(above, frame), build_factor(below, frame), frame);
+      take(a, above, 1);
+      take(a, below, -1);
+      return quotient;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace nnc

@@ -1,0 +1,41 @@
+// What is known about the values of a node without running it. A fact is never guessed: it follows from the ops, and in
+// one case from a promise about the data that loaders check (Obligation).
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "ir/graph.h"
+
+namespace nnc {
+
+/// What holds for every element (NaN apart), and for sums along axes.
+struct Facts {
+  bool non_negative = false;
+  bool positive = false;
+  bool at_most_one = false;
+  bool indicator = false;  ///< 0 or 1
+  /// Axes along which the elements sum to 1: a one-hot encoding of a label that is known to be in range.
+  std::vector<int> sums_to_one;
+
+  bool in_unit_interval() const { return non_negative && at_most_one; }
+};
+
+/// Facts of a graph that may still grow, each derived when first asked for.
+class FactTable {
+ public:
+  explicit FactTable(const std::vector<Obligation>& obligations) : obligations_(obligations) {}
+
+  /// Facts of node `id`; `nodes` may have grown since the last call, but not changed.
+  const Facts& of(const std::vector<Node>& nodes, NodeId id);
+
+ private:
+  Facts derive(const std::vector<Node>& nodes, NodeId id) const;
+  std::vector<int> one_hot_axes(const std::vector<Node>& nodes, const Node& equality) const;
+  bool in_range(const std::vector<Node>& nodes, NodeId label, std::int64_t classes) const;
+
+  std::vector<Obligation> obligations_;
+  std::vector<Facts> known_;
+};
+
+}  // namespace nnc

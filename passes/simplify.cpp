@@ -1,0 +1,293 @@
+// Gives derived arithmetic its published form: what cancels is not computed. Each derived sum, difference, product,
+// quotient, sum over axes and view is read as algebra (passes/algebra.h, whose head states the laws of floats that are
+// used here and those that are not). Everything else is an atom: what a user wrote, and derived nodes of other kinds.
+//
+// Wherever such a value is used by something else, three forms of it compete: as it was derived, as it reads, and
+// multiplied out. The cheapest is built, the earlier one where two cost the same, so that a graph which cannot get
+// cheaper comes back as it is. Nothing here knows a function, a layer or a loss.
+#include <algorithm>
+
+#include "ir/builder.h"
+#include "ir/text.h"
+#include "passes/algebra.h"
+#include "passes/differentiate.h"
+#include "passes/laws.h"
+#include "passes/passes.h"
+
+namespace nnc {
+
+namespace {
+
+constexpr double nominal_batch = 32;  ///< rows that costs are weighed with; the real number is not known here
+constexpr int most_rounds = 6;
+
+double element_estimate(const Type& type) {
+  const Extent count = element_count(type.shape);
+  return static_cast<double>(count.count) * (count.batched ? nominal_batch : 1);
+}
+
+/// What a node costs, in simple operations on elements.
+double cost_of(const std::vector<Node>& nodes, const Node& node) {
+  switch (definition(node.op).cls) {
+    case OpClass::leaf:
+    case OpClass::view:
+    case OpClass::control:
+      return 0;
+    case OpClass::generate:
+      return element_estimate(node.type);
+    case OpClass::reduce:
+      return element_estimate(nodes[node.operands[0]].type);
+    case OpClass::contract: {
+      double inner = 1;
+      const Shape& a = nodes[node.operands[0]].type.shape;
+      for (int axis : std::get<Dot>(node.attributes).a) inner *= element_estimate({DType::f32, {a[axis]}});
+      return inner * element_estimate(node.type);
+    }
+    case OpClass::elementwise:
+      break;
+  }
+  double each = 1;
+  switch (node.op) {
+    case Op::exp:
+    case Op::log:
+    case Op::tanh:
+    case Op::logistic:
+    case Op::softplus:
+    case Op::sin:
+    case Op::cos:
+    case Op::pow:
+      each = 16;
+      break;
+    case Op::div:
+    case Op::sqrt:
+      each = 2;
+      break;
+    default:  // one instruction
+      break;
+  }
+  return each * element_estimate(node.type);
+}
+
+double total_cost(const Graph& graph) {
+  double total = 0;
+  for (const Node& node : graph.nodes) total += cost_of(graph.nodes, node);
+  return total;
+}
+
+class Simplifier {
+ public:
+  Simplifier(const Graph& graph, const SimplifyOptions& options)
+      : graph_(graph), options_(options), builder_(graph.name), algebra_(builder_, options, graph.obligations) {}
+
+  Graph run() {
+    find_used_values();
+    for (NodeId id = 0; id < graph_.nodes.size(); ++id) {
+      polys_.emplace_back();
+      if (is_arithmetic(id)) {
+        rearrange(id);
+      } else {
+        keep(id);
+      }
+    }
+    return finish_like(graph_, std::move(builder_), made_);
+  }
+
+  LawLog log;
+
+ private:
+  /// Derived, and of a kind that algebra rearranges.
+  bool is_arithmetic(NodeId id) const {
+    const Node& node = graph_[id];
+    if (!node.derived || !is_float(node.type.dtype)) return false;
+    if (View step; see_through_once(graph_.nodes, id, step)) return true;
+    switch (node.op) {
+      case Op::add:
+      case Op::sub:
+      case Op::mul:
+      case Op::div:
+      case Op::neg:
+        return true;
+      case Op::sum:
+        return node.operands.size() == 1;
+      default:  // an atom
+        return false;
+    }
+  }
+
+  /// Values of arithmetic that something else needs: these are built, the others are only read.
+  void find_used_values() {
+    used_.assign(graph_.nodes.size(), false);
+    for (NodeId id = 0; id < graph_.nodes.size(); ++id)
+      if (!is_arithmetic(id))
+        for (NodeId operand : graph_[id].operands) used_[operand] = true;
+    for (const Output& output : graph_.outputs) used_[output.node] = true;
+  }
+
+  void keep(NodeId id) {
+    const Node& node = graph_[id];
+    std::vector<Value> operands;
+    for (NodeId operand : node.operands) operands.push_back(made_[operand]);
+    made_.push_back(copy_node(builder_, node, operands));
+    if (!node.derived) {
+      mark_free(made_[id].id);
+      algebra_.read(made_[id].id);
+    }
+  }
+
+  /// As algebra; and as nodes if it is needed so, else as they were derived, for those that follow.
+  void rearrange(NodeId id) {
+    const Node& node = graph_[id];
+    builder_.set_derived(true);
+    builder_.set_origin({"", node.origin.file, node.origin.line, node.origin.column});
+    std::vector<Value> operands;
+    for (NodeId operand : node.operands) operands.push_back(made_[operand]);
+    made_.push_back(builder_.make(node.op, operands, node.attributes, node.type));
+    polys_[id] = read(id);
+    if (used_[id]) {
+      const Value simple = cheaper(made_[id], polys_[id]);
+      if (simple.id != made_[id].id) note("cheaper", print_expression(graph_, id), simple);
+      made_[id] = simple;
+      mark_free(simple.id);
+    }
+    builder_.set_derived(false);
+    builder_.set_origin({});
+    if (used_[id]) builder_.name_node(made_[id].id, node.origin.name);
+  }
+
+  void note(std::string_view law, const std::string& before, Value after) {
+    if (options_.log) log.push_back({std::string(law), before, print_expression(builder_.graph(), after.id)});
+  }
+
+  const Poly& poly(NodeId id) {
+    if (polys_[id]) return *polys_[id];
+    return algebra_.read(made_[id].id);
+  }
+
+  /// What an arithmetic node reads as, in its cheapest form; nothing if it grows beyond all measure.
+  std::optional<Poly> read(NodeId id) {
+    try {
+      const Poly plain = arithmetic(id);
+      keep_log(algebra_.take_log());
+      return cheapest(plain, graph_[id].type);
+    } catch (BudgetSpent) {
+      keep_log({{"budget", print_expression(graph_, id), print_expression(graph_, id)}});
+      return std::nullopt;
+    }
+  }
+
+  Poly arithmetic(NodeId id) {
+    const Node& node = graph_[id];
+    const auto x = [&](std::size_t i) -> const Poly& { return poly(node.operands[i]); };
+    if (View step; see_through_once(graph_.nodes, id, step)) return algebra_.view(x(0), step);
+    switch (node.op) {
+      case Op::add:
+        return algebra_.add(x(0), x(1));
+      case Op::sub:
+        return algebra_.add(x(0), algebra_.negate(x(1)));
+      case Op::mul:
+        return algebra_.multiply(x(0), x(1), node.type.shape);
+      case Op::div:
+        return algebra_.divide(x(0), x(1), node.type.shape);
+      case Op::neg:
+        return algebra_.negate(x(0));
+      default:  // is_arithmetic leaves only this one
+        return algebra_.sum(x(0), graph_[node.operands[0]].type.shape, std::get<Reduce>(node.attributes).axes,
+                            node.type.dtype);
+    }
+  }
+
+  /// The terms as they are or multiplied out.
+  Poly cheapest(const Poly& plain, const Type& type) {
+    Poly best = plain;
+    double least = -1;
+    for (bool complements : {false, true}) {
+      const std::optional<Poly> open = algebra_.multiplied_out(plain, complements);
+      LawLog how = algebra_.take_log();
+      if (!open || *open == best) continue;
+      if (least < 0) least = new_cost(algebra_.build(best, type));
+      const double cost = new_cost(algebra_.build(*open, type));
+      if (cost >= least) continue;
+      best = *open;
+      least = cost;
+      keep_log(std::move(how));
+    }
+    algebra_.take_log();
+    return best;
+  }
+
+  Value cheaper(Value as_derived, const std::optional<Poly>& terms) {
+    if (!terms) return as_derived;
+    try {
+      const Value built = algebra_.build(*terms, as_derived.type());
+      algebra_.take_log();
+      return new_cost(built) < new_cost(as_derived) ? built : as_derived;
+    } catch (BudgetSpent) {
+      return as_derived;
+    }
+  }
+
+  void keep_log(LawLog more) {
+    if (options_.log) log.insert(log.end(), more.begin(), more.end());
+  }
+
+  // Costs: what is written, or is needed anyway, is free.
+
+  bool is_free(NodeId id) const { return id < free_.size() && free_[id]; }
+
+  void mark_free(NodeId id) {
+    free_.resize(builder_.graph().nodes.size(), false);
+    std::vector<NodeId> open{id};
+    while (!open.empty()) {
+      const NodeId at = open.back();
+      open.pop_back();
+      if (free_[at]) continue;
+      free_[at] = true;
+      for (NodeId operand : builder_[at].operands) open.push_back(operand);
+    }
+  }
+
+  double new_cost(Value x) {
+    seen_.resize(builder_.graph().nodes.size(), 0);
+    ++stamp_;
+    double cost = 0;
+    std::vector<NodeId> open{x.id};
+    while (!open.empty()) {
+      const NodeId at = open.back();
+      open.pop_back();
+      if (is_free(at) || seen_[at] == stamp_) continue;
+      seen_[at] = stamp_;
+      cost += cost_of(builder_.graph().nodes, builder_[at]);
+      for (NodeId operand : builder_[at].operands) open.push_back(operand);
+    }
+    return cost;
+  }
+
+  const Graph& graph_;
+  const SimplifyOptions& options_;
+  Builder builder_;
+  Algebra algebra_;
+  std::vector<Value> made_;                 ///< by old node; arithmetic that is only read stands as it was derived
+  std::vector<std::optional<Poly>> polys_;  ///< by old node, of arithmetic
+  std::vector<bool> used_, free_;           ///< by old node; by new node
+  std::vector<std::uint64_t> seen_;
+  std::uint64_t stamp_ = 0;
+};
+
+}  // namespace
+
+Graph simplify(const Graph& graph, const SimplifyOptions& options) {
+  Graph best = graph;
+  double least = total_cost(graph);
+  for (int round = 0; round < most_rounds; ++round) {
+    Simplifier simplifier(best, options);
+    Graph next = simplifier.run();
+    const double cost = total_cost(next);
+    if (cost >= least) break;
+    best = std::move(next);
+    least = cost;
+    if (options.log) options.log->insert(options.log->end(), simplifier.log.begin(), simplifier.log.end());
+  }
+  return best;
+}
+
+}  // namespace nnc
