@@ -23,6 +23,7 @@
 #include "frontend/ast.h"
 #include "frontend/diagnostics.h"
 #include "frontend/elaborate.h"
+#include "frontend/not_built.h"
 #include "ir/builder.h"
 
 namespace nnc {
@@ -138,6 +139,7 @@ struct CallSite {
   Span span;  ///< of the whole call
   Span callee_span;
   std::vector<CallArgument> arguments;
+  std::string instance_name = {};  ///< the name that a `let` gives to the instance made here, or empty
 
   Term evaluate(std::size_t index);  ///< positional or named, by position in `arguments`
 };
@@ -173,9 +175,10 @@ struct Term {
 
 /// The declarations of a file (and its imports), and the library behind them.
 struct Module {
-  std::uint32_t file = 0;
+  const Ast* ast = nullptr;  ///< of the file itself; null for the library, which is several files
   bool library = false;
   std::unordered_map<std::string, std::vector<Declared>> names;
+  std::set<std::string> lost;      ///< names whose declarations did not parse: using them is no second error
   const Module* behind = nullptr;  ///< the library's module; null for the library itself
 
   const std::vector<Declared>* find(const std::string& name) const;
@@ -220,10 +223,10 @@ struct GraphContext {
   bool scalars = false;
   /// First part of the names of random streams: "step", "data/curve/x", "init/Dense1.W".
   std::string stream;
-  int streams = 0;                                     ///< random calls so far under `stream`
-  std::map<std::string, Value> states;                 ///< the current value of every state that was read or updated
-  std::map<std::string, ast::Variable::Kind> touched;  ///< parameters and states that this graph reads
-  std::vector<std::string> updated;                    ///< paths of updated states, in order of first update
+  int streams = 0;                                       ///< random calls so far under `stream`
+  std::map<std::string, Value> states{};                 ///< the current value of every state that was read or updated
+  std::map<std::string, ast::Variable::Kind> touched{};  ///< parameters and states that this graph reads
+  std::vector<std::string> updated{};                    ///< paths of updated states, in order of first update
 };
 
 class Elaborator {
@@ -291,11 +294,10 @@ class Elaborator {
   Value random(const ArrayType& type);  ///< the next stream of the current graph, uniform in [0, 1)
 
   // -- messages
-  /// Reports; a place inside the library moves to the user's call, and the library's place becomes a note. Equal
-  /// messages at one place are reported once.
+  /// Reports; a place inside the library moves to the user's call, and the library's place becomes a note.
   Failed report(Diagnostic diagnostic);
   Failed error(Code code, Span span, std::string message, std::string label = "", std::string help = "");
-  Failed not_built(Span span, const std::string& what);
+  Failed not_built(Span span, NotBuilt what);
   Failed unknown_name(Span span, const std::string& what, const std::string& name,
                       const std::vector<std::string>& known);
   std::string source(Span span) const;           ///< the text of a place, on one line, shortened
@@ -311,28 +313,71 @@ class Elaborator {
   struct Frame;
   friend struct FrameGuard;
   Term lookup(const std::string& name, Span span, Scope& scope);
+  Term settle(Term term, Span span, Scope& scope);
+  Term read_variable(std::size_t index);
+  /// A term where a type without brackets is declared (`int`, `float`, `bool`, `string`).
+  Term scalar_of(const ast::TypeExpr& type, const Term& term, Span span, const std::string& what);
+  DType element_type(const ast::TypeExpr& type, Scope& scope) const;
+  static bool is_layer(const Term& callee);
+  static bool needs_no_arguments(const Callee& callee);
   Term constant(const Declared& declared);
   Term materialise(const Term& term, const ArrayType& type);
   std::optional<Axis> dimension(const ast::Expr& expr, Scope& scope);
   Term list_to_array(const List& list, DType dtype, Span span);
-  std::string nearest(const std::string& name, const std::vector<std::string>& known) const;
   Origin origin(Span span);
   std::vector<Frame>& frames() { return frames_; }
 
   struct Frame {
-    Span call;          ///< where it was applied
-    std::string shown;  ///< "Residual()"
+    Span call;         ///< where it was applied
+    std::string name;  ///< "Residual"
     const ast::Declaration* declaration = nullptr;
     std::string path;                     ///< prefix of the instances and parameters made here
     bool makes_instances = false;         ///< layers may be instantiated here
     std::map<std::string, int> counters;  ///< instances so far, by kind
+    std::set<std::string> instances;      ///< and by name
     std::string state_suffix;             ///< "/Dense1.W" in an optimizer
     bool updates = false;                 ///< `update` counts (training, optimizers)
     std::map<std::string, std::pair<std::string, ArrayType>> states;  ///< names of this body's states
   };
 
  private:
-  friend class BodyElaborator;
+  Term evaluate_form(const ast::Expr& expr, Scope& scope);
+  Term evaluate_callee(const ast::Expr& expr, Scope& scope);
+  Term evaluate_unary(const ast::Expr& expr, const ast::Unary& form, Scope& scope);
+  Term evaluate_binary(const ast::Expr& expr, const ast::Binary& form, Scope& scope);
+  Term evaluate_pipe(const ast::Pipe& form, Scope& scope);
+  Term evaluate_call(const ast::Expr& expr, const ast::Call& form, Scope& scope);
+  Term evaluate_index(const ast::Expr& expr, const ast::Index& form, Scope& scope);
+  Term evaluate_member(const ast::Member& form, Scope& scope);
+  Term evaluate_list(const ast::Expr& expr, const ast::List& form, Scope& scope);
+  Term evaluate_comprehension(const ast::Expr& expr, const ast::Comprehension& form, Scope& scope);
+  Term evaluate_if(const ast::Expr& expr, const ast::IfExpr& form, Scope& scope);
+  std::optional<Term> execute(const ast::Block& block, Scope& scope);
+  std::optional<Term> execute_if(const ast::If& form, Scope& scope);
+  void execute_variable(const ast::Variable& form, Span span, Scope& scope);
+  void execute_update(const ast::Update& form, Scope& scope);
+  Term matmul(const Term& left, const Term& right, Span left_span, Span right_span, Span span, Span op_span);
+  Term fold(Op op, std::span<const double> values, Span span, const Provenance* from);
+
+  /// What a call looks like from outside, for those that are made later.
+  struct CallInfo {
+    std::string name, shown;
+    Span span;
+    std::optional<DType> around;  ///< what `float` is where the call stands
+  };
+  const Declared* choose(const Callee& callee, CallSite& site);
+  Term call_function(const Callee& callee, CallSite& site);
+  Term inline_function(const Declared& declared, const std::vector<std::optional<std::pair<Term, Span>>>& given,
+                       const CallInfo& info, const ArrayType* wanted);
+  bool shape_from_place(const ast::Function& function, bool waits) const;
+  Term make_instance(const Callee& callee, CallSite& site);
+  Term apply_instance(const Instance& instance, CallSite& site);
+  std::optional<std::string> instance_path(const std::string& kind, const std::string& given, Span span);
+  Term make_optimizer(const Callee& callee, CallSite& site);
+  Term inline_optimizer(const OptimizerInstance& instance, const std::string& path, const Array& p, const Array& g);
+  bool open_already(const ast::Declaration* declaration, Span span, const std::string& name);
+
+  friend struct Application;
   GraphContext* graph_ = nullptr;
   Builder init_{"init"};
   std::vector<Variable> variables_;
@@ -342,12 +387,11 @@ class Elaborator {
   std::map<std::string, std::string> model_paths_;
   std::vector<Frame> frames_;
   std::deque<Provenance> provenance_;
-  std::set<std::string> reported_;
   std::unordered_map<const ast::Declaration*, Term> constants_;
   std::set<const ast::Declaration*> constants_open_;
-  std::string instance_name_;  ///< the name that a `let` gives to the instance on its right side
+  const ast::Expr* named_expr_ = nullptr;  ///< the right side of a `let` that names an instance
+  std::string instance_name_;              ///< and the name
   int depth_ = 0;
-  mutable std::unordered_map<std::uint32_t, std::vector<std::uint32_t>> line_starts_;
 };
 
 // ---- train and data blocks (elaborate_train.cpp, elaborate_data.cpp)

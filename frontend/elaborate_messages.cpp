@@ -1,0 +1,156 @@
+// How the elaborator speaks: where an error is shown, how a value is described, how an axis tells where its length is
+// from.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "frontend/elaborator.h"
+#include "frontend/nearest.h"
+
+namespace nnc {
+
+namespace {
+
+constexpr std::size_t longest_source = 48;
+constexpr int longest_story = 8;
+
+}  // namespace
+
+bool Elaborator::in_library(Span span) const { return diagnostics.file(span.file).library; }
+
+std::string Elaborator::source(Span span) const {
+  std::string line;
+  for (char c : diagnostics.text(span)) {
+    const bool blank = c == ' ' || c == '\n' || c == '\t' || c == '\r';
+    if (!blank)
+      line += c;
+    else if (!line.empty() && line.back() != ' ')
+      line += ' ';
+  }
+  if (line.size() <= longest_source) return line;
+  std::size_t cut = longest_source - 3;
+  while (cut > 0 && (line[cut] & 0xC0) == 0x80) --cut;  // not inside a code point
+  return line.substr(0, cut) + "...";
+}
+
+std::string Elaborator::place_text(Span span) const {
+  const auto [line, column] = diagnostics.position(span.file, span.begin);
+  if (!in_library(span)) return fmt::format("{}:{}", line, column);
+  return fmt::format("{}:{}:{}", diagnostics.file(span.file).path, line, column);
+}
+
+Origin Elaborator::origin(Span span) {
+  for (auto frame = frames_.rbegin(); in_library(span) && frame != frames_.rend(); ++frame) span = frame->call;
+  const auto [line, column] = diagnostics.position(span.file, span.begin);
+  return {.name = {}, .file = span.file, .line = line, .column = column};
+}
+
+Failed Elaborator::report(Diagnostic diagnostic) {
+  // The innermost frame that the user wrote is where the message belongs; the library's own line is a note.
+  if (in_library(diagnostic.primary)) {
+    const Span inside = diagnostic.primary;
+    const auto frame =
+        std::ranges::find_if(frames_.rbegin(), frames_.rend(), [&](const Frame& at) { return !in_library(at.call); });
+    if (frame != frames_.rend()) {
+      diagnostic.primary = frame->call;
+      diagnostic.primary_label = fmt::format("in this use of `{}`", frame->name);
+      diagnostic.notes.push_back(fmt::format("in the library, {}: `{}`", place_text(inside), source(inside)));
+    }
+  }
+  std::erase_if(diagnostic.labels, [&](const Label& label) { return in_library(label.span); });
+  for (auto frame = frames_.rbegin(); frame != frames_.rend(); ++frame) {
+    if (in_library(frame->call) || !frame->declaration || in_library(frame->declaration->span)) continue;
+    diagnostic.notes.push_back(fmt::format("in `{}`, applied at {}", frame->name, place_text(frame->call)));
+    break;
+  }
+  diagnostics.report(std::move(diagnostic));
+  return {};
+}
+
+Failed Elaborator::error(Code code, Span span, std::string message, std::string label, std::string help) {
+  return report({.code = code,
+                 .message = std::move(message),
+                 .primary = span,
+                 .primary_label = std::move(label),
+                 .help = std::move(help)});
+}
+
+Failed Elaborator::not_built(Span span, NotBuilt what) {
+  for (auto frame = frames_.rbegin(); in_library(span) && frame != frames_.rend(); ++frame) span = frame->call;
+  report_not_built(what, span, diagnostics);
+  return {};
+}
+
+Failed Elaborator::unknown_name(Span span, const std::string& what, const std::string& name,
+                                const std::vector<std::string>& known) {
+  return error(Code::unknown_name, span, fmt::format("there is no {}`{}`", what.empty() ? "" : what + " ", name), "",
+               did_you_mean(name, known));
+}
+
+std::string Elaborator::describe(const std::vector<Axis>& axes) const {
+  std::string text;
+  for (const Axis& axis : axes) text += (text.empty() ? "" : ", ") + (axis.stretch ? "_" : to_string(axis.extent));
+  return text;
+}
+
+std::string Elaborator::describe(const ArrayType& type) const {
+  return fmt::format("{}[{}]", name_of(type.dtype), describe(type.axes));
+}
+
+std::string Elaborator::describe(const Term& term) const {
+  struct Visitor {
+    const Elaborator& e;
+    std::string operator()(const Failed&) { return "an error"; }
+    std::string operator()(const Number& number) { return fmt::format("the number {}", number.value); }
+    std::string operator()(const Flag& known) { return known.value ? "true" : "false"; }
+    std::string operator()(const Text& known) { return fmt::format("the string \"{}\"", known.value); }
+    std::string operator()(const Scalar& scalar) {
+      return scalar.node.type().dtype == DType::boolean ? "a condition known at run time"
+                                                        : "a number known at run time";
+    }
+    std::string operator()(const Length& length) {
+      return fmt::format("the dimension {}", to_string(length.axis.extent));
+    }
+    std::string operator()(const Array& array) { return e.describe(ArrayType{array.node.type().dtype, array.axes}); }
+    std::string operator()(const Shapeless& shapeless) {
+      return fmt::format("`{}`, which has no shape of its own", shapeless.what);
+    }
+    std::string operator()(const List& list) { return fmt::format("a list of {}", list.elements.size()); }
+    std::string operator()(const Several& several) { return fmt::format("{} results", several.values.size()); }
+    std::string operator()(const Callee& callee) {
+      const auto& form = callee.overloads->front().declaration->form;
+      const char* kind = std::holds_alternative<ast::Layer>(form)       ? "layer"
+                         : std::holds_alternative<ast::Model>(form)     ? "model"
+                         : std::holds_alternative<ast::Optimizer>(form) ? "optimizer"
+                                                                        : "function";
+      return fmt::format("the {} `{}`", kind, callee.name);
+    }
+    std::string operator()(const std::shared_ptr<const Instance>& instance) {
+      return fmt::format("the instance `{}`", instance->shown);
+    }
+    std::string operator()(const std::shared_ptr<const OptimizerInstance>&) { return "an optimizer"; }
+    std::string operator()(const std::shared_ptr<const HostFunction>& host) {
+      return fmt::format("the function `{}`", host->name);
+    }
+    std::string operator()(const Host& host) { return host.what; }
+  };
+  return std::visit(Visitor{*this}, term.value);
+}
+
+const Provenance* Elaborator::because(std::string variable, std::string text, Span span, const Provenance* from) {
+  return &provenance_.emplace_back(Provenance{std::move(variable), std::move(text), span, from});
+}
+
+std::string Elaborator::story(const Axis& axis) const {
+  std::string text = axis.stretch ? "_" : to_string(axis.extent);
+  if (axis.from && !axis.from->variable.empty()) text = axis.from->variable + " = " + text;
+  int steps = 0;
+  for (const Provenance* at = axis.from; at; at = at->from) {
+    if (++steps > longest_story) return text + " <- ...";
+    text += fmt::format(" <- {} {}", at->text, place_text(at->span));
+  }
+  return text;
+}
+
+}  // namespace nnc

@@ -1,0 +1,626 @@
+// Expressions and statements, one function a form of the grammar. What a form means for arrays stands in
+// elaborate_shapes.cpp, what it means to apply something in elaborate_calls.cpp.
+#include "frontend/elaborator.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "frontend/primitives.h"
+
+namespace nnc {
+
+namespace {
+
+/// Deeper than any program that people write, and shallow enough for the stack.
+constexpr int max_depth = 1500;
+
+bool is_capital(const std::string& name) { return !name.empty() && name[0] >= 'A' && name[0] <= 'Z'; }
+
+}  // namespace
+
+// ---- names -------------------------------------------------------------------------------------------------------
+
+const std::vector<Declared>* Module::find(const std::string& name) const {
+  if (const auto at = names.find(name); at != names.end()) return &at->second;
+  return behind ? behind->find(name) : nullptr;
+}
+
+bool Scope::define(const std::string& name, Term term) {
+  if (find(name)) return false;
+  bound_.emplace(name, std::move(term));
+  return true;
+}
+
+void Scope::assign(const std::string& name, Term term) {
+  if (Term* known = find(name))
+    *known = std::move(term);
+  else
+    bound_.emplace(name, std::move(term));
+}
+
+Term* Scope::find(const std::string& name) {
+  if (const auto at = bound_.find(name); at != bound_.end()) return &at->second;
+  return outer_ ? outer_->find(name) : nullptr;
+}
+
+const std::vector<Axis>* Scope::ellipsis() const {
+  if (ellipsis_) return &*ellipsis_;
+  return outer_ ? outer_->ellipsis() : nullptr;
+}
+
+std::optional<DType> Scope::floating() const {
+  if (floating_) return floating_;
+  return outer_ ? outer_->floating() : std::nullopt;
+}
+
+void Scope::names(std::vector<std::string>& into) const {
+  for (const auto& [name, term] : bound_) into.push_back(name);
+  if (outer_) return outer_->names(into);
+  for (const Module* module = module_; module; module = module->behind)
+    for (const auto& [name, declared] : module->names) into.push_back(name);
+}
+
+Term CallSite::evaluate(std::size_t index) {
+  CallArgument& argument = arguments[index];
+  return argument.value ? *argument.value : elaborator.evaluate(*argument.expr, scope);
+}
+
+// ---- graphs ------------------------------------------------------------------------------------------------------
+
+Elaborator::Elaborator(Diagnostics& diagnostics_, const ElaborateOptions& options_)
+    : diagnostics(diagnostics_), options(options_) {}
+
+GraphContext* Elaborator::set_graph(GraphContext* graph) { return std::exchange(graph_, graph); }
+
+void Elaborator::finish_updates() {
+  for (const std::string& path : graph_->updated) builder().output(OutputKind::update, path, graph_->states.at(path));
+}
+
+// ---- expressions -------------------------------------------------------------------------------------------------
+
+Term Elaborator::evaluate(const ast::Expr& expr, Scope& scope) {
+  if (depth_ > max_depth) return error(Code::nested_too_deep, expr.span, "this is nested too deep");
+  ++depth_;
+  Term term = evaluate_form(expr, scope);
+  --depth_;
+  if (const Length* length = term.as<Length>()) {
+    const Axis& axis = length->axis;
+    if (!axis.extent.batched) return Number{static_cast<double>(axis.extent.count), axis.from};
+    builder().set_origin(origin(expr.span));
+    return Scalar{builder().size(axis.extent, DType::f64)};
+  }
+  return term;
+}
+
+Term Elaborator::evaluate_form(const ast::Expr& expr, Scope& scope) {
+  struct Visitor {
+    Elaborator& e;
+    const ast::Expr& expr;
+    Scope& scope;
+    Term operator()(const ast::Number& form) { return Number{form.value}; }
+    Term operator()(const ast::String& form) { return Text{form.value}; }
+    Term operator()(const ast::Boolean& form) { return Flag{form.value}; }
+    Term operator()(const ast::NameUse& form) {
+      return e.settle(e.lookup(form.name, expr.span, scope), expr.span, scope);
+    }
+    Term operator()(const ast::Ellipsis&) { return misplaced("`...`"); }
+    Term operator()(const ast::NewAxis&) { return misplaced("`_`"); }
+    Term operator()(const ast::Slice&) { return misplaced("a slice"); }
+    Term operator()(const ast::Unary& form) { return e.evaluate_unary(expr, form, scope); }
+    Term operator()(const ast::Binary& form) { return e.evaluate_binary(expr, form, scope); }
+    Term operator()(const ast::Pipe& form) { return e.evaluate_pipe(form, scope); }
+    Term operator()(const ast::Call& form) { return e.evaluate_call(expr, form, scope); }
+    Term operator()(const ast::Index& form) { return e.evaluate_index(expr, form, scope); }
+    Term operator()(const ast::Member& form) { return e.evaluate_member(form, scope); }
+    Term operator()(const ast::List& form) { return e.evaluate_list(expr, form, scope); }
+    Term operator()(const ast::Comprehension& form) { return e.evaluate_comprehension(expr, form, scope); }
+    Term operator()(const ast::IfExpr& form) { return e.evaluate_if(expr, form, scope); }
+
+    Term misplaced(const std::string& what) {
+      return e.error(Code::type_mismatch, expr.span, fmt::format("{} is not a value here", what), "",
+                     "it stands for axes: in an index, in a shape, after `over =`");
+    }
+  };
+  return std::visit(Visitor{*this, expr, scope}, expr.form);
+}
+
+Term Elaborator::evaluate_callee(const ast::Expr& expr, Scope& scope) {
+  if (const auto* name = std::get_if<ast::NameUse>(&expr.form)) return lookup(name->name, expr.span, scope);
+  return evaluate(expr, scope);
+}
+
+Term Elaborator::lookup(const std::string& name, Span span, Scope& scope) {
+  if (const Term* bound = scope.find(name)) return *bound;
+  if (const std::vector<Declared>* declared = scope.module().find(name)) {
+    if (std::holds_alternative<ast::Const>(declared->front().declaration->form)) return constant(declared->front());
+    return Callee{name, declared};
+  }
+  if (name == "training") return Flag{graph_->training};
+  if (is_run_time_scalar(name)) {
+    if (graph_->scalars) return Scalar{builder().leaf(Op::scalar, name, Type{DType::f64, {}})};
+    return error(Code::not_compile_time, span, fmt::format("`{}` is known only in training", name), "",
+                 "it can stand in an optimizer, in its settings and in what only training computes");
+  }
+  if (auto primitive = find_primitive(name)) return primitive;
+  if (scope.module().lost.contains(name)) return Failed{};
+  std::vector<std::string> known;
+  scope.names(known);
+  primitive_names(known);
+  return unknown_name(span, "", name, known);
+}
+
+/// A function or optimizer that needs no arguments is called where its name stands as a value: `init = zeros`.
+Term Elaborator::settle(Term term, Span span, Scope& scope) {
+  const Callee* callee = term.as<Callee>();
+  const auto* host = term.as<std::shared_ptr<const HostFunction>>();
+  if (!callee && !(host && is_shapeless_primitive((*host)->name))) return term;
+  if (callee && !needs_no_arguments(*callee)) return term;
+  CallSite site{*this, scope, callee ? callee->name : (*host)->name, span, span, {}};
+  return call(term, site);
+}
+
+Term Elaborator::constant(const Declared& declared) {
+  const ast::Declaration* declaration = declared.declaration;
+  if (const auto known = constants_.find(declaration); known != constants_.end()) return known->second;
+  const auto& form = std::get<ast::Const>(declaration->form);
+  if (!constants_open_.insert(declaration).second)
+    return error(Code::unknown_name, form.name.span, fmt::format("`{}` is defined by itself", form.name.text));
+  Scope scope(*declared.module);
+  std::vector<Frame> outside;
+  std::swap(outside, frames_);
+  Term term = evaluate(*form.value, scope);
+  std::swap(outside, frames_);
+  if (const Number* number = term.as<Number>()) {
+    if (!declared.module->library)
+      term = Number{number->value,
+                    because("", fmt::format("const {} = {}", form.name.text, source(form.value->span)),
+                            Span{form.name.span.file, declaration->span.begin, declaration->span.end}, number->from)};
+  } else if (term.as<Array>() || term.as<Scalar>()) {
+    term = error(Code::not_compile_time, form.value->span, "a constant must be known at compile time");
+  }
+  constants_open_.erase(declaration);
+  return constants_.emplace(declaration, std::move(term)).first->second;
+}
+
+Term Elaborator::evaluate_unary(const ast::Expr& expr, const ast::Unary& form, Scope& scope) {
+  const Term operand = evaluate(*form.operand, scope);
+  if (operand.failed()) return Failed{};
+  const Span spans[] = {form.operand->span};
+  const Term operands[] = {operand};
+  switch (form.op) {
+    case ast::UnaryOp::negate:
+      return elementwise(Op::neg, operands, spans, expr.span, "-");
+    case ast::UnaryOp::logical_not:
+      if (const Flag* known = operand.as<Flag>()) return Flag{!known->value};
+      return elementwise(Op::logical_not, operands, spans, expr.span, "not");
+  }
+  return Failed{};
+}
+
+namespace {
+
+struct BinaryMeaning {
+  Op op{};
+  bool swapped = false, negated = false;
+  const char* shown = "";
+};
+
+BinaryMeaning meaning_of(ast::BinaryOp op) {
+  using enum ast::BinaryOp;
+  switch (op) {
+    case logical_or:
+      return {Op::logical_or, false, false, "or"};
+    case logical_and:
+      return {Op::logical_and, false, false, "and"};
+    case equal:
+      return {Op::equal, false, false, "=="};
+    case not_equal:
+      return {Op::equal, false, true, "!="};
+    case less:
+      return {Op::less, false, false, "<"};
+    case less_equal:
+      return {Op::less_equal, false, false, "<="};
+    case greater:
+      return {Op::less, true, false, ">"};
+    case greater_equal:
+      return {Op::less_equal, true, false, ">="};
+    case add:
+      return {Op::add, false, false, "+"};
+    case subtract:
+      return {Op::sub, false, false, "-"};
+    case multiply:
+      return {Op::mul, false, false, "*"};
+    case divide:
+      return {Op::div, false, false, "/"};
+    case floor_divide:
+      return {Op::div, false, false, "//"};
+    case matmul:
+      return {Op::dot, false, false, "@"};
+    case power:
+      return {Op::pow, false, false, "^"};
+  }
+  return {};
+}
+
+}  // namespace
+
+Term Elaborator::evaluate_binary(const ast::Expr& expr, const ast::Binary& form, Scope& scope) {
+  const BinaryMeaning meaning = meaning_of(form.op);
+  Term left = evaluate(*form.left, scope);
+  if (const Flag* known = left.as<Flag>()) {  // what a compile-time condition excludes is not looked at
+    if (form.op == ast::BinaryOp::logical_and && !known->value) return Flag{false};
+    if (form.op == ast::BinaryOp::logical_or && known->value) return Flag{true};
+  }
+  Term right = evaluate(*form.right, scope);
+  if (left.failed() || right.failed()) return Failed{};
+  Span left_span = form.left->span, right_span = form.right->span;
+
+  if (form.op == ast::BinaryOp::matmul) return matmul(left, right, left_span, right_span, expr.span, form.op_span);
+  if (form.op == ast::BinaryOp::floor_divide) {
+    const auto a = number(left, left_span, "the left of `//`"), b = number(right, right_span, "the right of `//`");
+    if (!a || !b) return Failed{};
+    if (*b == 0) return error(Code::type_mismatch, form.op_span, "division by zero");
+    const Number *x = left.as<Number>(), *y = right.as<Number>();
+    const Provenance* from = x->from ? x->from : y->from;
+    return Number{std::floor(*a / *b), from ? because("", source(expr.span), expr.span, from) : nullptr};
+  }
+  const bool combines = form.op == ast::BinaryOp::logical_and || form.op == ast::BinaryOp::logical_or;
+  if (combines && left.as<Flag>() && right.as<Flag>()) return right;
+  if (const Text *a = left.as<Text>(), *b = right.as<Text>(); a && b && meaning.op == Op::equal)
+    return Flag{(a->value == b->value) != meaning.negated};
+  if (const Flag *a = left.as<Flag>(), *b = right.as<Flag>(); a && b && meaning.op == Op::equal)
+    return Flag{(a->value == b->value) != meaning.negated};
+  if (meaning.swapped) {
+    std::swap(left, right);
+    std::swap(left_span, right_span);
+  }
+  const Term operands[] = {left, right};
+  const Span spans[] = {left_span, right_span};
+  const Term result = elementwise(meaning.op, operands, spans, form.op_span, meaning.shown);
+  if (!meaning.negated || result.failed()) return result;
+  if (const Flag* known = result.as<Flag>()) return Flag{!known->value};
+  return elementwise(Op::logical_not, {{result}}, {{expr.span}}, form.op_span, meaning.shown);
+}
+
+Term Elaborator::evaluate_pipe(const ast::Pipe& form, Scope& scope) {
+  auto left = std::make_shared<Term>(evaluate(*form.left, scope));
+  const ast::Call* written = std::get_if<ast::Call>(&form.right->form);
+  Term callee = evaluate_callee(written ? *written->callee : *form.right, scope);
+  CallSite site{*this,
+                scope,
+                source(written ? written->callee->span : form.right->span),
+                form.right->span,
+                written ? written->callee->span : form.right->span,
+                {}};
+  if (written)
+    for (const ast::Argument& argument : written->arguments)
+      site.arguments.push_back(
+          {argument.name ? &*argument.name : nullptr, argument.value.get(), nullptr, argument.value->span});
+  if (is_layer(callee)) {
+    if (!written)
+      return error(Code::type_mismatch, form.right->span,
+                   fmt::format("`{}` is a layer, not an instance of one", site.name), "",
+                   fmt::format("write `{}()`", site.name));
+    callee = call(callee, site);  // Dense(256) first makes the instance
+    site.arguments.clear();
+  }
+  site.arguments.insert(site.arguments.begin(), CallArgument{nullptr, nullptr, left, form.left->span});
+  return call(callee, site);
+}
+
+Term Elaborator::evaluate_call(const ast::Expr& expr, const ast::Call& form, Scope& scope) {
+  const bool named = named_expr_ == &expr;
+  const Term callee = evaluate_callee(*form.callee, scope);
+  CallSite site{*this, scope, source(form.callee->span), expr.span, form.callee->span, {}};
+  for (const ast::Argument& argument : form.arguments)
+    site.arguments.push_back(
+        {argument.name ? &*argument.name : nullptr, argument.value.get(), nullptr, argument.value->span});
+  if (!named) return call(callee, site);
+  site.instance_name = std::exchange(instance_name_, "");
+  named_expr_ = nullptr;
+  return call(callee, site);
+}
+
+Term Elaborator::evaluate_index(const ast::Expr& expr, const ast::Index& form, Scope& scope) {
+  const Term base = evaluate(*form.base, scope);
+  if (base.failed()) return Failed{};
+  if (const List* list = base.as<List>()) {
+    if (form.indices.size() != 1) return error(Code::type_mismatch, expr.span, "a list takes one index");
+    const auto index = whole(evaluate(*form.indices[0], scope), form.indices[0]->span, "the index of a list");
+    if (!index) return Failed{};
+    const auto count = static_cast<std::int64_t>(list->elements.size());
+    if (*index < -count || *index >= count)
+      return error(Code::shape_mismatch, form.indices[0]->span,
+                   fmt::format("index {} is outside a list of {}", *index, count));
+    return list->elements[static_cast<std::size_t>(*index < 0 ? *index + count : *index)];
+  }
+  const bool only_axes = std::ranges::all_of(form.indices, [](const ast::ExprPtr& index) {
+    const auto* slice = std::get_if<ast::Slice>(&index->form);
+    return std::holds_alternative<ast::Ellipsis>(index->form) || std::holds_alternative<ast::NewAxis>(index->form) ||
+           (slice && !slice->begin && !slice->end && !slice->step);
+  });
+  if (!only_axes) return not_built(expr.span, NotBuilt::indexing);
+  const Array* array = base.as<Array>();
+  if (!array) return error(Code::type_mismatch, form.base->span, fmt::format("{} has no axes", describe(base)));
+  std::size_t taken = 0;
+  for (const ast::ExprPtr& index : form.indices) taken += std::holds_alternative<ast::Slice>(index->form);
+  if (taken > array->axes.size())
+    return error(Code::shape_mismatch, expr.span, fmt::format("{} indices for {}", taken, describe(base)));
+  Array result{array->node, {}};
+  std::size_t axis = 0;
+  bool seen = false;
+  for (const ast::ExprPtr& index : form.indices) {
+    if (std::holds_alternative<ast::NewAxis>(index->form)) {
+      result.axes.push_back(Axis{Extent{1, false}, true, nullptr});
+    } else if (std::holds_alternative<ast::Slice>(index->form)) {
+      result.axes.push_back(array->axes[axis++]);
+    } else if (std::exchange(seen, true)) {
+      return error(Code::type_mismatch, index->span, "`...` can stand once in an index");
+    } else {
+      for (std::size_t rest = array->axes.size() - taken; rest > 0; --rest) result.axes.push_back(array->axes[axis++]);
+    }
+  }
+  while (axis < array->axes.size()) result.axes.push_back(array->axes[axis++]);
+  return result;
+}
+
+Term Elaborator::evaluate_member(const ast::Member& form, Scope& scope) {
+  const Term base = evaluate_callee(*form.base, scope);
+  if (base.failed()) return Failed{};
+  std::string prefix;
+  if (const auto* instance = base.as<std::shared_ptr<const Instance>>()) {
+    prefix = (*instance)->path;
+  } else if (const Callee* callee = base.as<Callee>(); callee && model_paths_.contains(callee->name)) {
+    prefix = model_paths_.at(callee->name);
+  } else if (const Host* host = base.as<Host>(); host && host->what == "a path") {
+    prefix = std::any_cast<std::string>(host->value);
+  } else {
+    return error(Code::type_mismatch, form.base->span, fmt::format("{} has no members", describe(base)));
+  }
+  const std::string path = prefix.empty() ? form.member.text : prefix + "." + form.member.text;
+  if (const auto at = variable_index_.find(path); at != variable_index_.end()) return read_variable(at->second);
+  std::vector<std::string> known;
+  bool inside = false;
+  for (const Variable& variable : variables_) {
+    inside = inside || variable.path.starts_with(path + ".");
+    if (prefix.empty() || variable.path.starts_with(prefix + ".")) {
+      const std::string rest = variable.path.substr(prefix.empty() ? 0 : prefix.size() + 1);
+      known.push_back(rest.substr(0, rest.find('.')));
+    }
+  }
+  if (inside) return Host{"a path", path};
+  return unknown_name(form.member.span, "member", form.member.text, known);
+}
+
+Term Elaborator::evaluate_list(const ast::Expr& expr, const ast::List& form, Scope& scope) {
+  List list{{}, expr.span};
+  bool failed = false;
+  for (const ast::ExprPtr& element : form.elements) {
+    list.elements.push_back(evaluate(*element, scope));
+    failed = failed || list.elements.back().failed();
+  }
+  if (failed) return Failed{};
+  return list;
+}
+
+Term Elaborator::evaluate_comprehension(const ast::Expr& expr, const ast::Comprehension& form, Scope& scope) {
+  List result{{}, expr.span};
+  bool failed = false;
+  const auto loop = [&](auto&& self, std::size_t level, Scope& outer) -> void {
+    if (level == form.loops.size()) {
+      result.elements.push_back(evaluate(*form.element, outer));
+      failed = failed || result.elements.back().failed();
+      return;
+    }
+    const ast::Comprehension::Loop& line = form.loops[level];
+    const Term over = evaluate(*line.over, outer);
+    const List* list = over.as<List>();
+    if (!list) {
+      failed = true;
+      if (!over.failed())
+        error(Code::type_mismatch, line.over->span,
+              fmt::format("a comprehension runs over a list, not {}", describe(over)));
+      return;
+    }
+    for (const Term& element : list->elements) {
+      Scope inner(outer);
+      if (!inner.define(line.variable.text, element)) {
+        failed = true;
+        error(Code::duplicate_name, line.variable.span, fmt::format("`{}` is bound already", line.variable.text));
+        return;
+      }
+      self(self, level + 1, inner);
+      if (failed) return;
+    }
+  };
+  loop(loop, 0, scope);
+  if (failed) return Failed{};
+  return result;
+}
+
+Term Elaborator::evaluate_if(const ast::Expr& expr, const ast::IfExpr& form, Scope& scope) {
+  const auto condition = flag(evaluate(*form.condition, scope), form.condition->span, "the condition of `if`");
+  if (!condition) return Failed{};
+  const ast::Expr& taken = *condition ? *form.yes : *form.no;
+  if (named_expr_ == &expr) named_expr_ = &taken;
+  return evaluate(taken, scope);
+}
+
+// ---- statements --------------------------------------------------------------------------------------------------
+
+void Elaborator::let(const ast::Let& statement, Scope& scope) {
+  const bool one = statement.names.size() == 1;
+  if (one && is_capital(statement.names[0].text)) {
+    named_expr_ = statement.value.get();
+    instance_name_ = statement.names[0].text;
+  }
+  Term term = evaluate(*statement.value, scope);
+  named_expr_ = nullptr;
+  const auto define = [&](const ast::Name& name, Term value) {
+    if (const Array* array = value.as<Array>(); array && !in_library(name.span))
+      builder().name_node(array->node.id, name.text);
+    if (!scope.define(name.text, std::move(value)))
+      error(Code::duplicate_name, name.span, fmt::format("`{}` is bound already in this body", name.text), "",
+            "a name is bound once; choose another");
+  };
+  if (one) {
+    if (statement.type && !term.failed()) {
+      const auto type = resolve(*statement.type, scope);
+      const bool scalar = !statement.type->tensor;
+      if (scalar)
+        term = scalar_of(*statement.type, term, statement.value->span, fmt::format("`{}`", statement.names[0].text));
+      else if (auto placed =
+                   type ? place(term, *type, statement.value->span, fmt::format("`{}`", statement.names[0].text))
+                        : std::nullopt)
+        term = *placed;
+      else
+        term = Failed{};
+    }
+    return define(statement.names[0], std::move(term));
+  }
+  const Several* several = term.as<Several>();
+  if (!term.failed() && (!several || several->values.size() != statement.names.size()))
+    error(Code::type_mismatch, statement.value->span,
+          fmt::format("{} names for {}", statement.names.size(),
+                      several ? fmt::format("{} results", several->values.size()) : describe(term)));
+  const bool fits = several && several->values.size() == statement.names.size();
+  for (std::size_t i = 0; i < statement.names.size(); ++i)
+    define(statement.names[i], fits ? several->values[i] : Term(Failed{}));
+}
+
+std::optional<Term> Elaborator::execute(const ast::Block& block, Scope& scope) {
+  for (const ast::Statement& statement : block.statements) {
+    if (const auto* form = std::get_if<ast::Let>(&statement.form)) {
+      let(*form, scope);
+    } else if (const auto* branch = std::get_if<ast::If>(&statement.form)) {
+      if (auto returned = execute_if(*branch, scope)) return returned;
+    } else if (const auto* variable = std::get_if<ast::Variable>(&statement.form)) {
+      execute_variable(*variable, statement.span, scope);
+    } else if (const auto* update = std::get_if<ast::Update>(&statement.form)) {
+      execute_update(*update, scope);
+    } else if (const auto* last = std::get_if<ast::Return>(&statement.form)) {
+      if (last->values.size() == 1) return evaluate(*last->values[0], scope);
+      Several several;
+      for (const ast::ExprPtr& value : last->values) several.values.push_back(evaluate(*value, scope));
+      return several;
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<Term> Elaborator::execute_if(const ast::If& form, Scope& scope) {
+  const auto condition = flag(evaluate(*form.condition, scope), form.condition->span, "the condition of `if`");
+  if (!condition) return Failed{};  // either branch might return
+  Scope inner(scope);
+  if (*condition) return execute(form.yes, inner);
+  if (form.no) return execute(*form.no, inner);
+  return std::nullopt;
+}
+
+void Elaborator::execute_variable(const ast::Variable& form, Span span, Scope& scope) {
+  using enum ast::Variable::Kind;
+  Frame* frame = frames_.empty() ? nullptr : &frames_.back();
+  const char* word = form.kind == param ? "param" : form.kind == state ? "state" : "carry";
+  const auto fail = [&] {
+    if (!scope.define(form.name.text, Failed{})) (void)0;
+  };
+  if (form.kind == carry) {
+    not_built(span, NotBuilt::carry);
+    return fail();
+  }
+  const bool in_optimizer = frame && !frame->state_suffix.empty();
+  if (!frame || !(frame->makes_instances || (in_optimizer && form.kind == state))) {
+    error(Code::bad_variable, form.name.span,
+          fmt::format("`{}` cannot stand in a {}", word, in_optimizer ? "an optimizer" : "function"), "",
+          "functions are pure; parameters and states belong to layers");
+    return fail();
+  }
+  const auto type = resolve(form.type, scope);
+  if (!type) return fail();
+  if (form.kind == param && !is_float(type->dtype)) {
+    error(Code::bad_variable, form.type.span, "a parameter has floating elements");
+    return fail();
+  }
+  const std::string path = (frame->path.empty() ? "" : frame->path + ".") + form.name.text + frame->state_suffix;
+  const bool fresh = declare_variable(path, *type, form.kind == state, form.name.span, [&]() -> Term {
+    const Term initial = evaluate(*form.value, scope);
+    if (initial.failed()) return Failed{};
+    const auto placed = place(initial, *type, form.value->span, fmt::format("`{}`", form.name.text));
+    return placed ? Term(*placed) : Term(Failed{});
+  });
+  const auto at = variable_index_.find(path);
+  if (!fresh || at == variable_index_.end()) return fail();
+  frames_.back().states[form.name.text] = {path, *type};
+  if (!scope.define(form.name.text, read_variable(at->second)))
+    error(Code::duplicate_name, form.name.span, fmt::format("`{}` is bound already in this body", form.name.text));
+}
+
+Term Elaborator::read_variable(std::size_t index) {
+  const Variable& variable = variables_[index];
+  graph_->touched.emplace(variable.path, variable.is_state ? ast::Variable::Kind::state : ast::Variable::Kind::param);
+  const std::vector<Axis>& axes = variable_types_[index].axes;
+  if (const auto now = graph_->states.find(variable.path); now != graph_->states.end()) return wrap(now->second, axes);
+  return wrap(builder().leaf(variable.is_state ? Op::state : Op::param, variable.path, variable.type), axes);
+}
+
+bool Elaborator::declare_variable(const std::string& path, const ArrayType& type, bool is_state, Span span,
+                                  const std::function<Term()>& initial) {
+  const Type wanted = type_of(type);
+  if (const auto at = variable_index_.find(path); at != variable_index_.end()) {
+    const Variable& known = variables_[at->second];
+    if (known.type == wanted && known.is_state == is_state) return true;
+    error(Code::shape_mismatch, span,
+          fmt::format("`{}` is {} here and {} elsewhere", path, to_string(wanted), to_string(known.type)), "",
+          "an instance that is used twice has one set of parameters; make two instances, or the same widths");
+    return false;
+  }
+  if (frozen_) {
+    error(Code::bad_variable, span, fmt::format("`{}` exists only where `training` is false", path), "",
+          "both values of `training` must make the same parameters and states");
+    return false;
+  }
+  if (is_batched(wanted.shape)) {
+    error(Code::bad_variable, span, fmt::format("`{}` would have an axis as long as the batch", path), "",
+          "parameters and states have a fixed size");
+    return false;
+  }
+  variable_index_.emplace(path, variables_.size());
+  variables_.push_back({path, wanted, is_state});
+  variable_types_.push_back(type);
+  GraphContext context{.builder = &init_, .training = graph_->training, .stream = "init/" + path};
+  GraphContext* outside = set_graph(&context);
+  const Term value = initial();
+  if (const Array* array = value.as<Array>()) init_.output(OutputKind::update, path, whole_node(*array));
+  set_graph(outside);
+  return true;
+}
+
+void Elaborator::execute_update(const ast::Update& form, Scope& scope) {
+  Frame* frame = frames_.empty() ? nullptr : &frames_.back();
+  const auto at = frame ? frame->states.find(form.name.text) : decltype(frame->states.end()){};
+  if (!frame || at == frame->states.end()) {
+    if (const Term* bound = scope.find(form.name.text); bound && bound->failed()) return;
+    std::vector<std::string> known;
+    if (frame)
+      for (const auto& [name, state] : frame->states) known.push_back(name);
+    unknown_name(form.name.span, "state", form.name.text, known);
+    return;
+  }
+  const auto [path, type] = at->second;
+  if (!variables_[variable_index_.at(path)].is_state) {
+    error(Code::bad_variable, form.name.span,
+          fmt::format("`{}` is a parameter; only the optimizer changes it", form.name.text));
+    return;
+  }
+  if (!frame->updates) return;  // void in inference
+  const Term term = evaluate(*form.value, scope);
+  const auto placed =
+      term.failed() ? std::nullopt : place(term, type, form.value->span, fmt::format("`{}`", form.name.text));
+  if (!placed) return scope.assign(form.name.text, Failed{});
+  const Value node = whole_node(*placed);
+  if (graph_->states.insert_or_assign(path, node).second) graph_->updated.push_back(path);
+  scope.assign(form.name.text, wrap(node, type.axes));
+}
+
+}  // namespace nnc

@@ -1,0 +1,584 @@
+// The primitives: elementwise functions by their op, reductions with `over` and `keep`, casts, and the few words about
+// shapes. Each is a row of the table at the end.
+#include "frontend/primitives.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "frontend/nearest.h"
+
+namespace nnc {
+
+namespace {
+
+/// Position of a named argument; nullopt where it is not given.
+std::optional<std::size_t> named(const CallSite& site, std::string_view name) {
+  for (std::size_t i = 0; i < site.arguments.size(); ++i)
+    if (site.arguments[i].name && site.arguments[i].name->text == name) return i;
+  return std::nullopt;
+}
+
+std::size_t positional(const CallSite& site) {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(site.arguments, [](const CallArgument& argument) { return !argument.name; }));
+}
+
+/// Between `least` and `most` positional arguments, and no names but these.
+bool check_arguments(CallSite& site, std::size_t least, std::size_t most,
+                     std::initializer_list<std::string> names = {}) {
+  Elaborator& e = site.elaborator;
+  const std::vector<std::string> known(names);
+  std::size_t count = 0;
+  bool after = false;
+  for (const CallArgument& argument : site.arguments) {
+    if (!argument.name) {
+      ++count;
+      if (after) {
+        e.error(Code::unexpected_token, argument.span, "arguments by name come after the others");
+        return false;
+      }
+      if (count > most) {
+        e.error(Code::too_many_arguments, argument.span,
+                fmt::format("`{}` takes {} argument{}", site.name, most, most == 1 ? "" : "s"));
+        return false;
+      }
+      continue;
+    }
+    after = true;
+    if (std::ranges::find(known, argument.name->text) == known.end()) {
+      e.error(Code::unknown_argument, argument.name->span,
+              fmt::format("`{}` has no argument `{}`", site.name, argument.name->text), "",
+              did_you_mean(argument.name->text, known));
+      return false;
+    }
+  }
+  if (count >= least) return true;
+  e.error(Code::missing_argument, site.span,
+          fmt::format("`{}` takes {} argument{}", site.name, least, least == 1 ? "" : "s"));
+  return false;
+}
+
+// ---- elementwise ---------------------------------------------------------------------------------------------------
+
+Term elementwise_call(CallSite& site, Op op, std::size_t count) {
+  if (!check_arguments(site, count, count)) return Failed{};
+  std::vector<Term> operands;
+  std::vector<Span> spans;
+  for (std::size_t i = 0; i < count; ++i) {
+    operands.push_back(site.evaluate(i));
+    spans.push_back(site.arguments[i].span);
+  }
+  return site.elaborator.elementwise(op, operands, spans, site.span, site.name);
+}
+
+template <Op op, std::size_t count>
+Term elementwise_primitive(CallSite& site) {
+  return elementwise_call(site, op, count);
+}
+
+// ---- reductions
+// ------------------------------------------------------------------------------------------------------
+
+/// The axes that `over` names, from 0; all of them without it (in a data block all but the batch).
+std::optional<std::vector<int>> reduced_axes(CallSite& site, const Array& x) {
+  Elaborator& e = site.elaborator;
+  const int rank = static_cast<int>(x.axes.size());
+  const auto at = named(site, "over");
+  std::vector<int> axes;
+  if (!at) {
+    const bool hidden = e.graph().rows && rank > 0 && x.axes[0].extent.batched;
+    for (int axis = hidden ? 1 : 0; axis < rank; ++axis) axes.push_back(axis);
+    return axes;
+  }
+  const CallArgument& over = site.arguments[*at];
+  if (over.expr && std::holds_alternative<ast::Ellipsis>(over.expr->form)) {
+    const std::vector<Axis>* ellipsis = site.scope.ellipsis();
+    if (!ellipsis || static_cast<int>(ellipsis->size()) > rank) {
+      e.error(Code::no_shape, over.span, "`...` stands for nothing here");
+      return std::nullopt;
+    }
+    axes.resize(ellipsis->size());
+    std::iota(axes.begin(), axes.end(), 0);
+    return axes;
+  }
+  const Term term = site.evaluate(*at);
+  if (term.failed()) return std::nullopt;
+  std::vector<Term> listed = {term};
+  if (const List* list = term.as<List>()) listed = list->elements;
+  for (const Term& one : listed) {
+    const auto axis = e.whole(one, over.span, "an axis");
+    if (!axis) return std::nullopt;
+    if (*axis < -rank || *axis >= rank) {
+      e.error(Code::bad_axis, over.span, fmt::format("axis {} of {}, which has {}", *axis, e.describe(Term(x)), rank),
+              "", "axes are counted from 0, or from the end: -1 is the last");
+      return std::nullopt;
+    }
+    axes.push_back(static_cast<int>(*axis < 0 ? *axis + rank : *axis));
+  }
+  std::ranges::sort(axes);
+  if (std::ranges::adjacent_find(axes) != axes.end()) {
+    e.error(Code::bad_axis, over.span, "an axis stands twice");
+    return std::nullopt;
+  }
+  return axes;
+}
+
+/// A reduction's operand, its axes, and whether they stay as ones that stretch.
+struct Reduction {
+  Array x;
+  std::vector<int> axes;
+  bool keep = false;
+
+  bool reduces(int axis) const { return std::ranges::find(axes, axis) != axes.end(); }
+  /// Axes of the node that are reduced (those that stretch are not in it).
+  std::vector<int> node_axes() const {
+    std::vector<int> result;
+    int position = 0;
+    for (int axis = 0; axis < static_cast<int>(x.axes.size()); ++axis) {
+      if (x.axes[axis].stretch) continue;
+      if (reduces(axis)) result.push_back(position);
+      ++position;
+    }
+    return result;
+  }
+  Extent count() const {
+    Shape shape;
+    for (int axis : axes) shape.push_back(x.axes[axis].extent);
+    return element_count(shape);
+  }
+  Array wrap(Value node) const {
+    Array result{node, {}};
+    for (int axis = 0; axis < static_cast<int>(x.axes.size()); ++axis)
+      if (!reduces(axis))
+        result.axes.push_back(x.axes[axis]);
+      else if (keep)
+        result.axes.push_back(Axis{Extent{1, false}, true, nullptr});
+    return result;
+  }
+};
+
+std::optional<Reduction> reduction(CallSite& site) {
+  if (!check_arguments(site, 1, 1, {"over", "keep"})) return std::nullopt;
+  Elaborator& e = site.elaborator;
+  const auto x = e.array(site.evaluate(0), site.arguments[0].span, fmt::format("the argument of `{}`", site.name),
+                         e.default_float());
+  if (!x) return std::nullopt;
+  Reduction result{*x, {}, false};
+  if (const auto at = named(site, "keep")) {
+    const auto keep = e.flag(site.evaluate(*at), site.arguments[*at].span, "`keep`");
+    if (!keep) return std::nullopt;
+    result.keep = *keep;
+  }
+  const auto axes = reduced_axes(site, *x);
+  if (!axes) return std::nullopt;
+  result.axes = *axes;
+  e.builder().set_origin(e.origin(site.span));
+  return result;
+}
+
+Value mean_of(Value x, const std::vector<int>& axes, Extent count) {
+  Builder& b = *x.builder;
+  return b.sum(x, axes) / b.size(count, x.type().dtype);
+}
+
+bool needs_floats(CallSite& site, const Array& x) {
+  if (is_float(x.node.type().dtype)) return true;
+  site.elaborator.error(Code::type_mismatch, site.arguments[0].span,
+                        fmt::format("`{}` takes floating elements, not {}", site.name, name_of(x.node.type().dtype)),
+                        "", "write `float(...)` around it");
+  return false;
+}
+
+/// sum of a list adds its elements, left to right.
+std::optional<Term> sum_of_list(CallSite& site) {
+  if (positional(site) != 1 || site.arguments.size() != 1) return std::nullopt;
+  const Term first = site.evaluate(0);
+  site.arguments[0].value = std::make_shared<Term>(first);  // evaluated once
+  const List* list = first.as<List>();
+  if (!list || list->elements.empty()) return std::nullopt;
+  Term total = list->elements.front();
+  for (std::size_t i = 1; i < list->elements.size(); ++i)
+    total = site.elaborator.elementwise(Op::add, {{total, list->elements[i]}},
+                                        {{site.arguments[0].span, site.arguments[0].span}}, site.span, "+");
+  return total;
+}
+
+Term sum_primitive(CallSite& site) {
+  if (auto total = sum_of_list(site)) return *total;
+  const auto r = reduction(site);
+  if (!r) return Failed{};
+  if (r->x.node.type().dtype == DType::boolean)
+    return site.elaborator.error(Code::type_mismatch, site.arguments[0].span, "`sum` does not take truth values", "",
+                                 "write `i32(...)` around them");
+  return r->wrap(r->x.node.builder->sum(r->x.node, r->node_axes()));
+}
+
+Term mean_primitive(CallSite& site) {
+  const auto r = reduction(site);
+  if (!r || !needs_floats(site, r->x)) return Failed{};
+  return r->wrap(mean_of(r->x.node, r->node_axes(), r->count()));
+}
+
+/// The mean of the squared differences from the mean.
+Term var_primitive(CallSite& site) {
+  auto r = reduction(site);
+  if (!r || !needs_floats(site, r->x)) return Failed{};
+  Builder& b = *r->x.node.builder;
+  const std::vector<int> axes = r->node_axes();
+  std::vector<int> kept;
+  for (int axis = 0; axis < r->x.node.type().rank(); ++axis)
+    if (std::ranges::find(axes, axis) == axes.end()) kept.push_back(axis);
+  const Value mean = mean_of(r->x.node, axes, r->count());
+  const Value difference = r->x.node - b.broadcast(mean, kept, r->x.node.type().shape);
+  return r->wrap(mean_of(difference * difference, axes, r->count()));
+}
+
+Value greatest(Value x, std::vector<int> axes) {
+  if (axes.empty()) return x;
+  return x.builder->make(Op::reduce_max, {{x}}, Reduce{.axes = std::move(axes)});
+}
+
+template <Op pair, bool least>
+Term extreme_primitive(CallSite& site) {
+  if (positional(site) == 2) return elementwise_call(site, pair, 2);
+  const auto r = reduction(site);
+  if (!r || !needs_floats(site, r->x)) return Failed{};
+  const Value x = r->x.node;
+  return r->wrap(least ? -greatest(-x, r->node_axes()) : greatest(x, r->node_axes()));
+}
+
+Term argmax_primitive(CallSite& site) {
+  const auto r = reduction(site);
+  if (!r || !needs_floats(site, r->x)) return Failed{};
+  if (r->axes.size() != 1)
+    return site.elaborator.error(Code::bad_axis, site.span, "`argmax` goes over one axis", "", "such as `over = -1`");
+  Builder& b = *r->x.node.builder;
+  const std::vector<int> axes = r->node_axes();
+  if (axes.empty()) return r->wrap(b.broadcast(b.constant(0, DType::i32), {}, r->x.node.type().shape));
+  return r->wrap(b.make(Op::argmax, {{r->x.node}}, Reduce{.axes = axes}));
+}
+
+// ---- element types
+// -----------------------------------------------------------------------------------------------------
+
+Term cast_to(CallSite& site, DType dtype) {
+  if (!check_arguments(site, 1, 1)) return Failed{};
+  Elaborator& e = site.elaborator;
+  const Term term = site.evaluate(0);
+  if (const Shapeless* shapeless = term.as<Shapeless>()) {
+    const Shapeless inner = *shapeless;
+    return Shapeless{e.source(site.span), [inner, dtype](Elaborator& at, const ArrayType& type) {
+                       ArrayType wanted = type;
+                       wanted.dtype = dtype;
+                       return inner.make(at, wanted);
+                     }};
+  }
+  if (const Scalar* scalar = term.as<Scalar>(); scalar && scalar->node.type().dtype == DType::boolean)
+    return Scalar{e.builder().cast(scalar->node, DType::f64)};
+  if ((term.as<Number>() || term.as<Scalar>()) && is_float(dtype)) return term;
+  const auto x = e.array(term, site.arguments[0].span, fmt::format("the argument of `{}`", site.name), dtype);
+  if (!x) return Failed{};
+  e.builder().set_origin(e.origin(site.span));
+  return Array{e.builder().cast(x->node, dtype), x->axes};
+}
+
+Term f32_primitive(CallSite& site) { return cast_to(site, site.elaborator.default_float()); }
+Term f64_primitive(CallSite& site) { return cast_to(site, DType::f64); }
+Term i32_primitive(CallSite& site) { return cast_to(site, DType::i32); }
+/// float(x): the element type that `float` stands for in this signature.
+Term float_primitive(CallSite& site) {
+  return cast_to(site, site.scope.floating().value_or(site.elaborator.default_float()));
+}
+
+// ---- shapes
+// ------------------------------------------------------------------------------------------------------------
+
+/// reshape(x, [dims]): `...` may stand first for the axes of this signature; one dimension may be left out as -1.
+Term reshape_primitive(CallSite& site) {
+  if (!check_arguments(site, 2, 2)) return Failed{};
+  Elaborator& e = site.elaborator;
+  const Term given = site.evaluate(0);
+  const ast::Expr* written = site.arguments[1].expr;
+  const auto* list = written ? std::get_if<ast::List>(&written->form) : nullptr;
+  if (!list)
+    return e.error(Code::type_mismatch, site.arguments[1].span, "`reshape` takes a list of dimensions", "",
+                   "such as [28, 28]");
+  std::vector<Axis> axes;
+  if (e.graph().rows) axes.push_back({batch_extent});
+  for (const ast::ExprPtr& element : list->elements) {
+    if (std::holds_alternative<ast::Ellipsis>(element->form)) {
+      const std::vector<Axis>* ellipsis = site.scope.ellipsis();
+      if (!ellipsis) return e.error(Code::no_shape, element->span, "`...` stands for nothing here");
+      if (e.graph().rows) axes.clear();
+      axes.insert(axes.end(), ellipsis->begin(), ellipsis->end());
+      continue;
+    }
+    const auto axis = e.dimension(*element, site.scope);
+    if (!axis) return Failed{};
+    axes.push_back(*axis);
+    if (!axes.back().from && !e.in_library(site.span))
+      axes.back().from = e.because("", e.source(site.span), site.span, nullptr);
+  }
+  for (Axis& axis : axes) axis.stretch = false;
+  if (given.failed()) return Failed{};
+  if (const Shapeless* shapeless = given.as<Shapeless>()) {
+    // A value that takes any shape takes this one.
+    const Shapeless inner = *shapeless;
+    const Span span = site.span;
+    const std::string what = e.source(site.span);
+    return Shapeless{what, [inner, axes, span, what](Elaborator& at, const ArrayType& type) -> Term {
+                       const Term made = inner.make(at, ArrayType{type.dtype, axes});
+                       if (made.failed()) return Failed{};
+                       const auto placed = at.place(made, type, span, fmt::format("the place of `{}`", what));
+                       return placed ? Term(*placed) : Term(Failed{});
+                     }};
+  }
+  const auto x = e.array(given, site.arguments[0].span, "the argument of `reshape`", e.default_float());
+  if (!x) return Failed{};
+  Shape shape, before;
+  for (const Axis& axis : axes) shape.push_back(axis.extent);
+  for (const Axis& axis : x->axes) before.push_back(axis.extent);
+  if (element_count(shape) != element_count(before)) {
+    Diagnostic diagnostic{
+        .code = Code::shape_mismatch,
+        .message = "`reshape` keeps the number of elements",
+        .primary = site.span,
+        .labels = {{site.arguments[0].span, e.describe(Term(*x))}},
+        .notes = {fmt::format("{} has {} elements, [{}] has {}", e.describe(Term(*x)), to_string(element_count(before)),
+                              e.describe(axes), to_string(element_count(shape)))}};
+    for (const Axis& axis : x->axes)
+      if (axis.from) diagnostic.notes.push_back(e.story(axis));
+    return e.report(std::move(diagnostic));
+  }
+  e.builder().set_origin(e.origin(site.span));
+  return Array{e.builder().reshape(e.whole_node(*x), shape), axes};
+}
+
+/// transpose(x) swaps the last two axes, transpose(x, [1, 0, 2]) orders them.
+Term transpose_primitive(CallSite& site) {
+  if (!check_arguments(site, 1, 2)) return Failed{};
+  Elaborator& e = site.elaborator;
+  const auto x = e.array(site.evaluate(0), site.arguments[0].span, "the argument of `transpose`", e.default_float());
+  if (!x) return Failed{};
+  const int rank = static_cast<int>(x->axes.size());
+  std::vector<int> order(rank);
+  std::iota(order.begin(), order.end(), 0);
+  if (site.arguments.size() == 1) {
+    if (rank < 2)
+      return e.error(Code::bad_axis, site.arguments[0].span,
+                     fmt::format("{} has no two axes to swap", e.describe(Term(*x))));
+    std::swap(order[rank - 1], order[rank - 2]);
+  } else {
+    const Term term = site.evaluate(1);
+    if (term.failed()) return Failed{};
+    const List* list = term.as<List>();
+    std::vector<bool> seen(rank, false);
+    bool fits = list && static_cast<int>(list->elements.size()) == rank;
+    for (int i = 0; fits && i < rank; ++i) {
+      const auto axis = e.whole(list->elements[i], site.arguments[1].span, "an axis");
+      if (!axis) return Failed{};
+      const std::int64_t at = *axis < 0 ? *axis + rank : *axis;
+      fits = at >= 0 && at < rank && !seen[static_cast<std::size_t>(at)];
+      if (!fits) break;
+      seen[static_cast<std::size_t>(at)] = true;
+      order[i] = static_cast<int>(at);
+    }
+    if (!fits)
+      return e.error(Code::bad_axis, site.arguments[1].span,
+                     fmt::format("each of the {} axes of {} must stand once", rank, e.describe(Term(*x))));
+  }
+  e.builder().set_origin(e.origin(site.span));
+  Array result{e.builder().transpose(e.whole_node(*x), order), {}};
+  std::vector<Axis> axes;
+  for (int axis : order) axes.push_back(x->axes[axis]);
+  return e.wrap(result.node, std::move(axes));
+}
+
+/// size(...): elements of the axes that `...` stands for; size(x): of a tensor. A number; known at run time with the
+/// batch.
+Term size_primitive(CallSite& site) {
+  if (!check_arguments(site, 1, 1)) return Failed{};
+  Elaborator& e = site.elaborator;
+  std::vector<Axis> axes;
+  const CallArgument& argument = site.arguments[0];
+  if (argument.expr && std::holds_alternative<ast::Ellipsis>(argument.expr->form)) {
+    const std::vector<Axis>* ellipsis = site.scope.ellipsis();
+    if (!ellipsis) return e.error(Code::no_shape, argument.span, "`...` stands for nothing here");
+    axes = *ellipsis;
+  } else {
+    const auto x = e.array(site.evaluate(0), argument.span, "the argument of `size`", e.default_float());
+    if (!x) return Failed{};
+    axes = x->axes;
+  }
+  if (e.graph().rows && !axes.empty() && axes[0].extent.batched) axes.erase(axes.begin());
+  Shape shape;
+  for (const Axis& axis : axes) shape.push_back(axis.extent);
+  const Extent count = element_count(shape);
+  if (!count.batched) return Number{static_cast<double>(count.count)};
+  return Scalar{e.builder().size(count, DType::f64)};
+}
+
+// ---- made from nothing
+// ---------------------------------------------------------------------------------------------------
+
+/// random: uniform in [0, 1), another stream for each that is elaborated.
+Term random_primitive(CallSite& site) {
+  if (!check_arguments(site, 0, 0)) return Failed{};
+  return Shapeless{"random",
+                   [](Elaborator& e, const ArrayType& type) -> Term { return e.wrap(e.random(type), type.axes); }};
+}
+
+/// iota: the index along the last axis of its place.
+Term iota_primitive(CallSite& site) {
+  if (!check_arguments(site, 0, 0, {"axis"})) return Failed{};
+  Elaborator& e = site.elaborator;
+  std::int64_t axis = -1;
+  const Span span = site.span;
+  if (const auto at = named(site, "axis")) {
+    const auto given = e.whole(site.evaluate(*at), site.arguments[*at].span, "`axis`");
+    if (!given) return Failed{};
+    axis = *given;
+  }
+  return Shapeless{"iota", [axis, span](Elaborator& at, const ArrayType& type) -> Term {
+                     const auto rank = static_cast<std::int64_t>(type.axes.size());
+                     if (axis < -rank || axis >= rank)
+                       return at.error(Code::bad_axis, span,
+                                       fmt::format("`iota` has no axis {} in {}", axis, at.describe(type)));
+                     const Iota along{static_cast<int>(axis < 0 ? axis + rank : axis)};
+                     return at.wrap(at.builder().make(Op::iota, {}, along, at.type_of(type)), type.axes);
+                   }};
+}
+
+/// range(n), range(a, b): a list of whole numbers.
+Term range_primitive(CallSite& site) {
+  if (!check_arguments(site, 1, 2)) return Failed{};
+  Elaborator& e = site.elaborator;
+  std::int64_t begin = 0;
+  const std::size_t last = site.arguments.size() - 1;
+  if (last == 1) {
+    const auto given = e.whole(site.evaluate(0), site.arguments[0].span, "the start of `range`");
+    if (!given) return Failed{};
+    begin = *given;
+  }
+  const auto end = e.whole(site.evaluate(last), site.arguments[last].span, "the end of `range`");
+  if (!end) return Failed{};
+  if (*end - begin > 100000) return e.error(Code::bad_number, site.span, "a range of more than 100000 numbers");
+  List list{{}, site.span};
+  for (std::int64_t i = begin; i < *end; ++i) list.elements.push_back(Number{static_cast<double>(i)});
+  return list;
+}
+
+// ---- promises
+// ------------------------------------------------------------------------------------------------------------
+
+/// checked(ids, n): ids, with the obligation that 0 <= ids < n, which the loader checks where ids are an input.
+Term checked_primitive(CallSite& site) {
+  if (!check_arguments(site, 2, 2)) return Failed{};
+  Elaborator& e = site.elaborator;
+  const Term given = site.evaluate(0);
+  const auto high = e.whole(site.evaluate(1), site.arguments[1].span, "the bound of `checked`");
+  const auto ids = e.array(given, site.arguments[0].span, "the argument of `checked`", DType::i32);
+  if (!ids || !high) return Failed{};
+  const Node& node = e.builder()[ids->node.id];
+  if (node.op == Op::input)
+    e.builder().oblige(
+        {.input = std::get<Named>(node.attributes).name, .low = 0, .high = *high, .origin = e.origin(site.span)});
+  return *ids;
+}
+
+/// stop_gradient(x): x, seen as a constant by every gradient.
+Term stop_gradient_primitive(CallSite& site) {
+  if (!check_arguments(site, 1, 1)) return Failed{};
+  Elaborator& e = site.elaborator;
+  const Term given = site.evaluate(0);
+  if (given.as<Number>()) return given;
+  const auto x = e.array(given, site.arguments[0].span, "the argument of `stop_gradient`", e.default_float());
+  if (!x) return Failed{};
+  return Array{e.builder().make(Op::stop_gradient, {{x->node}}), x->axes};
+}
+
+struct Primitive {
+  const char* name;
+  Term (*call)(CallSite&);
+};
+
+constexpr Primitive primitives[] = {
+    {"exp", elementwise_primitive<Op::exp, 1>},
+    {"log", elementwise_primitive<Op::log, 1>},
+    {"sqrt", elementwise_primitive<Op::sqrt, 1>},
+    {"tanh", elementwise_primitive<Op::tanh, 1>},
+    {"logistic", elementwise_primitive<Op::logistic, 1>},
+    {"softplus", elementwise_primitive<Op::softplus, 1>},
+    {"sin", elementwise_primitive<Op::sin, 1>},
+    {"cos", elementwise_primitive<Op::cos, 1>},
+    {"abs", elementwise_primitive<Op::abs, 1>},
+    {"sign", elementwise_primitive<Op::sign, 1>},
+    {"pow", elementwise_primitive<Op::pow, 2>},
+    {"select", elementwise_primitive<Op::select, 3>},
+    {"sum", sum_primitive},
+    {"mean", mean_primitive},
+    {"var", var_primitive},
+    {"max", extreme_primitive<Op::max, false>},
+    {"min", extreme_primitive<Op::min, true>},
+    {"argmax", argmax_primitive},
+    {"f32", f32_primitive},
+    {"f64", f64_primitive},
+    {"i32", i32_primitive},
+    {"float", float_primitive},
+    {"reshape", reshape_primitive},
+    {"transpose", transpose_primitive},
+    {"size", size_primitive},
+    {"random", random_primitive},
+    {"iota", iota_primitive},
+    {"range", range_primitive},
+    {"checked", checked_primitive},
+    {"stop_gradient", stop_gradient_primitive},
+};
+
+struct Missing {
+  const char* name;
+  NotBuilt what;
+};
+constexpr Missing missing[] = {
+    {"grad", NotBuilt::grad_expression}, {"concat", NotBuilt::concat},          {"scan", NotBuilt::scan},
+    {"repeat", NotBuilt::repeat},        {"weights", NotBuilt::weights_values}, {"params", NotBuilt::weights_values},
+    {"solve", NotBuilt::solve},          {"frozen", NotBuilt::frozen},
+};
+
+}  // namespace
+
+/// The stream's name is hashed by FNV-1a and mixed by splitmix64's finaliser, so that near names give far keys.
+Value Elaborator::random(const ArrayType& type) {
+  std::uint64_t hash = 0xcbf29ce484222325u;
+  for (char c : fmt::format("{}#{}", graph_->stream, ++graph_->streams))
+    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  hash = (hash ^ (hash >> 30)) * 0xbf58476d1ce4e5b9u;
+  hash = (hash ^ (hash >> 27)) * 0x94d049bb133111ebu;
+  hash ^= hash >> 31;
+  return builder().make(Op::random, {}, Random{hash}, type_of(type));
+}
+
+std::shared_ptr<const HostFunction> find_primitive(const std::string& name) {
+  for (const Primitive& primitive : primitives)
+    if (name == primitive.name) return std::make_shared<const HostFunction>(HostFunction{name, primitive.call});
+  for (const Missing& one : missing)
+    if (name == one.name)
+      return std::make_shared<const HostFunction>(HostFunction{
+          name, [what = one.what](CallSite& site) -> Term { return site.elaborator.not_built(site.span, what); }});
+  return nullptr;
+}
+
+bool is_shapeless_primitive(const std::string& name) { return name == "random" || name == "iota"; }
+
+bool is_run_time_scalar(const std::string& name) {
+  return name == "step" || name == "epoch" || name == "steps_per_epoch" || name == "total_steps";
+}
+
+void primitive_names(std::vector<std::string>& into) {
+  for (const Primitive& primitive : primitives) into.emplace_back(primitive.name);
+  for (const char* word : {"step", "epoch", "steps_per_epoch", "total_steps", "training"}) into.emplace_back(word);
+}
+
+}  // namespace nnc
