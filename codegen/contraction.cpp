@@ -1,0 +1,401 @@
+// Contractions by register tiles: MR rows by NR vectors of accumulators live in registers while k runs, one fma an
+// element and a step. All three forms (X·W, dZ·Wᵀ, Xᵀ·dZ) are this code with other maps of a and b.
+//
+// M is split evenly, so there are at most two heights of tiles; N into tiles of NR vectors and a narrower last one.
+// Each combination is a micro-kernel followed by the stages after the contraction: a few instructions go straight to
+// the accumulators; longer bodies run as a loop over the tile stored in scratch memory, or they would be copied MR·NR
+// times.
+#include <algorithm>
+
+#include "codegen/kernel.h"
+
+namespace nnc {
+
+namespace {
+
+/// Instructions that a stage may be copied into.
+constexpr int unrolled_limit = 160;
+/// Rows with a pointer each; more would not stay in the general registers.
+constexpr int pointer_rows = 12;
+
+class Contraction {
+ public:
+  Contraction(Emitter& emit, const Kernel& kernel);
+  void run();
+
+ private:
+  /// A micro-kernel: its rows and vectors, and how many lanes of the last vector exist.
+  struct Tile {
+    int rows = 0, vectors = 0, last_active = 0;
+    llvm::Value* m = nullptr;  ///< first row
+    llvm::Value* n = nullptr;  ///< first column
+  };
+  /// How a's or b's elements are reached while k runs.
+  enum class Walk {
+    together,  ///< one pointer that steps with k, elements at constant distances
+    apart,     ///< a pointer each that steps with k
+    looked_up  ///< addresses computed at each k
+  };
+  enum Level { level_first = 1, level_second = 2, level_vector = 3, level_row = 4 };
+
+  void split();
+  void run_tiles(llvm::Value* n, int vectors, int last_active);
+  void run_rows(llvm::Value* m, int rows);
+  void run_panels(llvm::Value* m, int rows);
+  void run_tile(const Tile& tile);
+  Carried multiply(const Tile& tile);
+  Walk walk_of(const AccessForm& form, int k_loop) const;
+  llvm::Value* address(const AccessForm& form, llvm::Value* first, llvm::Value* second);
+  llvm::Value* load_b(llvm::Value* at, bool last, const Tile& tile);
+  llvm::Value* gather_b(const Tile& tile, llvm::Value* k, int vector);
+  bool b_contiguous() const;
+  bool b_whole_vectors() const;
+  void epilogue_unrolled(const Tile& tile, const Carried& values);
+  void epilogue_rolled(const Tile& tile, const Carried& values);
+  void epilogue_point(const Tile& tile, int vector_active, llvm::Value* vector, llvm::Value* row, llvm::Value* value);
+  void enter_vector(const Tile& tile, llvm::Value* vector, int active);
+  int active_of(const Tile& tile, int vector) const { return vector + 1 == tile.vectors ? tile.last_active : lanes_; }
+
+  Emitter& emit_;
+  const Kernel& kernel_;
+  const Contract& core_;
+  int lanes_;
+  std::int64_t width_;  ///< columns of a whole tile
+  AccessForm a_, b_;
+  const Buffer& a_buffer_;
+  const Buffer& b_buffer_;
+  llvm::Type* element_;
+  llvm::Type* vector_;
+
+  std::int64_t tiles_ = 0, tall_ = 0, rows_ = 0;  ///< tiles of rows: the first `tall_` have rows_ + 1, the rest rows_
+  llvm::Value* tile_begin_ = nullptr;             ///< this thread's tiles of rows
+  llvm::Value* tile_end_ = nullptr;
+  llvm::Value* panel_begin_ = nullptr;  ///< and of columns
+  llvm::Value* panel_end_ = nullptr;
+  llvm::Value* scratch_ = nullptr;
+  bool rolled_ = false;
+  std::unique_ptr<StageRow> stages_;
+};
+
+Contraction::Contraction(Emitter& emit, const Kernel& kernel)
+    : emit_(emit),
+      kernel_(kernel),
+      core_(*kernel.core),
+      lanes_(kernel.schedule.lanes),
+      width_(std::int64_t{kernel.schedule.lanes} * kernel.schedule.tile_vectors),
+      a_(access_form(emit.program, core_.a, std::vector{core_.m, core_.k})),
+      b_(access_form(emit.program, core_.b, std::vector{core_.k, core_.n})),
+      a_buffer_(emit.program.buffers[core_.a.buffer]),
+      b_buffer_(emit.program.buffers[core_.b.buffer]),
+      element_(memory_type(emit.context, a_buffer_.dtype)),
+      vector_(lanes_type(element_, lanes_)) {
+  Nest nest;
+  const int m = 0, n = 1;
+  const bool panels_first = kernel.schedule.panels_outside;
+  nest.levels = {{panels_first ? n : m}, {panels_first ? m : n}, {n}, {m}};
+  nest.vector_loop = lanes_ > 1 ? n : -1;
+  nest.lanes = nest.active = lanes_;
+  stages_ = std::make_unique<StageRow>(emit_, kernel_, nest, false);
+}
+
+void Contraction::split() {
+  std::int64_t most = std::max(1, kernel_.schedule.tile_rows);
+  if (walk_of(a_, 1) == Walk::apart) most = std::min<std::int64_t>(most, pointer_rows);
+  tiles_ = (core_.m + most - 1) / most;
+  if (tiles_ == 0) return;
+  rows_ = core_.m / tiles_;
+  tall_ = core_.m % tiles_;
+}
+
+void Contraction::run() {
+  split();
+  const std::int64_t panels = (core_.n + width_ - 1) / width_, pieces = kernel_.schedule.parallel;
+  // Threads share the outside loop if it has several steps for each, else whichever has more.
+  const bool outside_panels = kernel_.schedule.panels_outside;
+  const std::int64_t outside = outside_panels ? panels : tiles_, inside = outside_panels ? tiles_ : panels;
+  const bool share_outside = outside >= 4 * pieces || outside >= inside;
+  const bool share_panels = share_outside == outside_panels;
+  const Share share = share_of_thread(emit_, share_panels ? panels : tiles_, pieces);
+  tile_begin_ = share_panels ? emit_.index(0) : share.begin;
+  tile_end_ = share_panels ? emit_.index(tiles_) : share.end;
+  panel_begin_ = share_panels ? share.begin : emit_.index(0);
+  panel_end_ = share_panels ? share.end : emit_.index(panels);
+
+  int cost = 0;
+  for (const auto& stage : stages_->stages) cost += stage->cost();
+  bool folds = false;
+  for (const Stage& stage : kernel_.stages) folds = folds || !stage.folds.empty() || !stage.inner.empty();
+  const std::int64_t copies = (rows_ + (tall_ > 0)) * kernel_.schedule.tile_vectors;
+  rolled_ = folds || cost * copies > unrolled_limit;
+  if (rolled_) scratch_ = emit_.scratch(vector_, copies);
+
+  stages_->enter(0, nullptr);
+  const std::int64_t whole = core_.n / width_;
+  const int rest = static_cast<int>(core_.n % width_);
+  if (!outside_panels) {
+    run_rows(nullptr, 0);
+    return;
+  }
+  emit_loop(emit_, panel_begin_, lesser(emit_, panel_end_, emit_.index(whole)), 1, {},
+            [&](llvm::Value* panel, const Carried&) {
+              run_tiles(emit_.scaled(panel, width_), kernel_.schedule.tile_vectors, lanes_);
+              return Carried();
+            });
+  if (rest == 0) return;
+  emit_if(emit_, emit_.ir.CreateICmpEQ(panel_end_, emit_.index(panels)), {}, [&] {
+    const int vectors = (rest + lanes_ - 1) / lanes_;
+    run_tiles(emit_.index(whole * width_), vectors, rest - (vectors - 1) * lanes_);
+    return Carried();
+  });
+}
+
+/// Both heights of this thread's tiles of rows; `at` gets the first row and the height.
+template <class At>
+void each_tile_of_rows(Emitter& emit, llvm::Value* begin, llvm::Value* end, std::int64_t tall, std::int64_t tiles,
+                       std::int64_t rows, At at) {
+  if (tall > 0)
+    emit_loop(emit, begin, lesser(emit, end, emit.index(tall)), 1, {}, [&](llvm::Value* tile, const Carried&) {
+      at(emit.scaled(tile, rows + 1), static_cast<int>(rows + 1));
+      return Carried();
+    });
+  if (tall == tiles) return;
+  llvm::Value* first = emit.ir.CreateSelect(emit.ir.CreateICmpSLT(begin, emit.index(tall)), emit.index(tall), begin);
+  emit_loop(emit, first, end, 1, {}, [&](llvm::Value* tile, const Carried&) {
+    at(emit.add(emit.scaled(tile, rows), emit.index(tall)), static_cast<int>(rows));
+    return Carried();
+  });
+}
+
+/// All tiles of rows of one tile of columns.
+void Contraction::run_tiles(llvm::Value* n, int vectors, int last_active) {
+  each_tile_of_rows(emit_, tile_begin_, tile_end_, tall_, tiles_, rows_, [&](llvm::Value* m, int rows) {
+    run_tile({.rows = rows, .vectors = vectors, .last_active = last_active, .m = m, .n = n});
+  });
+}
+
+/// Tiles of rows outside, tiles of columns inside.
+void Contraction::run_rows(llvm::Value*, int) {
+  each_tile_of_rows(emit_, tile_begin_, tile_end_, tall_, tiles_, rows_,
+                    [&](llvm::Value* m, int rows) { run_panels(m, rows); });
+}
+
+void Contraction::run_panels(llvm::Value* m, int rows) {
+  const std::int64_t whole = core_.n / width_, panels = (core_.n + width_ - 1) / width_;
+  const int rest = static_cast<int>(core_.n % width_);
+  emit_loop(emit_, panel_begin_, lesser(emit_, panel_end_, emit_.index(whole)), 1, {},
+            [&](llvm::Value* panel, const Carried&) {
+              run_tile({.rows = rows,
+                        .vectors = kernel_.schedule.tile_vectors,
+                        .last_active = lanes_,
+                        .m = m,
+                        .n = emit_.scaled(panel, width_)});
+              return Carried();
+            });
+  if (rest == 0) return;
+  emit_if(emit_, emit_.ir.CreateICmpEQ(panel_end_, emit_.index(panels)), {}, [&] {
+    const int vectors = (rest + lanes_ - 1) / lanes_;
+    run_tile({.rows = rows,
+              .vectors = vectors,
+              .last_active = rest - (vectors - 1) * lanes_,
+              .m = m,
+              .n = emit_.index(whole * width_)});
+    return Carried();
+  });
+}
+
+void Contraction::run_tile(const Tile& tile) {
+  const Carried values = multiply(tile);
+  const bool panels_first = kernel_.schedule.panels_outside;
+  stages_->enter(level_first, panels_first ? tile.n : tile.m);
+  stages_->enter(level_second, panels_first ? tile.m : tile.n);
+  if (rolled_)
+    epilogue_rolled(tile, values);
+  else
+    epilogue_unrolled(tile, values);
+}
+
+// ---- the innermost loop
+
+/// `k_loop` is the number of k among the access's two loops.
+Contraction::Walk Contraction::walk_of(const AccessForm& form, int k_loop) const {
+  const auto bent = [&](int loop) {
+    return (form.row && form.row->depends(loop)) || (form.column && form.column->depends(loop));
+  };
+  if (bent(k_loop)) return Walk::looked_up;
+  return bent(1 - k_loop) ? Walk::apart : Walk::together;
+}
+
+/// Address of an element from the two indices of its access.
+llvm::Value* Contraction::address(const AccessForm& form, llvm::Value* first, llvm::Value* second) {
+  const Buffer& buffer = emit_.program.buffers[form.buffer];
+  llvm::Type* type = memory_type(emit_.context, buffer.dtype);
+  const auto value = [&](const Affine& affine) {
+    llvm::Value* sum = emit_.index(affine.offset);
+    if (affine.coefficients[0] != 0) sum = emit_.add(sum, emit_.scaled(first, affine.coefficients[0]));
+    if (affine.coefficients[1] != 0) sum = emit_.add(sum, emit_.scaled(second, affine.coefficients[1]));
+    return sum;
+  };
+  llvm::Value* at = emit_.element(type, emit_.base_of(form.buffer), value(form.flat));
+  if (form.row) {
+    llvm::Type* u32 = emit_.ir.getInt32Ty();
+    llvm::Value* row = emit_.ir.CreateLoad(u32, emit_.element(u32, emit_.feed_order(form.buffer), value(*form.row)));
+    at = emit_.byte_offset(
+        at, emit_.ir.CreateMul(emit_.ir.CreateZExt(row, emit_.ir.getInt64Ty()), emit_.feed_row_stride(form.buffer)));
+  }
+  if (form.column) {
+    llvm::Value* column = value(*form.column);
+    llvm::Value* panel = emit_.index(form.panel);
+    llvm::Value* first_of_panel = emit_.scaled(emit_.ir.CreateUDiv(column, panel), form.panel_rows * form.panel);
+    at = emit_.element(type, at, emit_.add(first_of_panel, emit_.ir.CreateURem(column, panel)));
+  }
+  return at;
+}
+
+/// Whether the columns of a vector of b lie side by side.
+bool Contraction::b_contiguous() const {
+  if (b_.row && b_.row->depends(1)) return false;
+  if (!b_.column || !b_.column->depends(1)) return b_.flat.coefficients[1] == 1 || core_.n == 1;
+  return b_.flat.coefficients[1] == 0 && b_.column->coefficients[1] == 1 && b_.column->offset % lanes_ == 0 &&
+         b_.panel % lanes_ == 0 && !b_.column->depends(0);
+}
+
+/// Whether the last vector of b may be loaded whole.
+bool Contraction::b_whole_vectors() const {
+  if (b_.column) return true;
+  const std::int64_t whole = (core_.n + lanes_ - 1) / lanes_ * lanes_, stride = b_.flat.coefficients[0];
+  const auto bytes = static_cast<std::uint64_t>((core_.k - 1) * stride + whole) * size_of(b_buffer_.dtype);
+  return b_buffer_.padded_rows && !b_.row && b_.flat.offset == 0 && stride >= whole && b_buffer_.bytes >= bytes;
+}
+
+llvm::Value* Contraction::load_b(llvm::Value* at, bool last, const Tile& tile) {
+  const llvm::Align align(size_of(b_buffer_.dtype));
+  if (!last || tile.last_active == lanes_ || b_whole_vectors()) return emit_.ir.CreateAlignedLoad(vector_, at, align);
+  return emit_.ir.CreateMaskedLoad(vector_, at, align, emit_.mask(lanes_, tile.last_active),
+                                   llvm::Constant::getNullValue(vector_));
+}
+
+llvm::Value* Contraction::gather_b(const Tile& tile, llvm::Value* k, int vector) {
+  llvm::Value* value = llvm::Constant::getNullValue(vector_);
+  for (int lane = 0; lane < active_of(tile, vector); ++lane) {
+    llvm::Value* n = emit_.add(tile.n, emit_.index(std::int64_t{vector} * lanes_ + lane));
+    llvm::Value* element = emit_.ir.CreateLoad(element_, address(b_, k, n));
+    value = lanes_ == 1 ? element : emit_.ir.CreateInsertElement(value, element, static_cast<std::uint64_t>(lane));
+  }
+  return value;
+}
+
+/// The accumulators of a tile, row by row, after all of k.
+Carried Contraction::multiply(const Tile& tile) {
+  const Walk walk_a = walk_of(a_, 1), walk_b = walk_of(b_, 0);
+  const bool contiguous = b_contiguous();
+  llvm::Value* zero = emit_.index(0);
+  const auto row = [&](int i) { return emit_.add(tile.m, emit_.index(i)); };
+  const auto column = [&](int j) { return emit_.add(tile.n, emit_.index(std::int64_t{j} * lanes_)); };
+  // Vectors of one panel have constant distances, as those of a row have.
+  const bool b_together = contiguous && walk_b == Walk::together && !b_.column;
+  const bool b_one_panel = contiguous && walk_b == Walk::apart && b_.panel % width_ == 0 && b_.column->offset == 0;
+  const bool b_shared = b_together || b_one_panel;
+
+  Carried carried;
+  const int pointers_a = walk_a == Walk::looked_up ? 0 : walk_a == Walk::together ? 1 : tile.rows;
+  for (int i = 0; i < pointers_a; ++i) carried.push_back(address(a_, row(i), zero));
+  const int pointers_b = !contiguous || walk_b == Walk::looked_up ? 0 : b_shared ? 1 : tile.vectors;
+  for (int j = 0; j < pointers_b; ++j) carried.push_back(address(b_, zero, column(j)));
+  // Rows apart share one index, so that each takes one register only.
+  const Carried bases(carried.begin(), carried.begin() + pointers_a);
+  if (walk_a == Walk::apart) carried.erase(carried.begin(), carried.begin() + pointers_a);
+  const int phis_a = walk_a == Walk::together ? 1 : 0;
+  const std::size_t pointers = carried.size();
+  for (int i = 0; i < tile.rows * tile.vectors; ++i) carried.push_back(llvm::Constant::getNullValue(vector_));
+
+  const std::int64_t step_a = a_.flat.coefficients[1], step_b = b_.flat.coefficients[0];
+  const Carried after =
+      emit_loop(emit_, zero, emit_.index(core_.k), 1, carried, [&](llvm::Value* k, const Carried& now) {
+        Carried next(now);
+        llvm::SmallVector<llvm::Value*, 8> b;
+        llvm::Value* b_row = contiguous && walk_b == Walk::looked_up ? address(b_, k, tile.n) : nullptr;
+        for (int j = 0; j < tile.vectors; ++j) {
+          const bool last = j + 1 == tile.vectors;
+          llvm::Value* distance = emit_.index(std::int64_t{j} * lanes_);
+          if (!contiguous)
+            b.push_back(gather_b(tile, k, j));
+          else if (b_row)
+            b.push_back(load_b(emit_.element(element_, b_row, distance), last, tile));
+          else if (b_shared)
+            b.push_back(load_b(emit_.element(element_, now[phis_a], distance), last, tile));
+          else
+            b.push_back(load_b(now[phis_a + j], last, tile));
+        }
+        llvm::Value* a_first = walk_a == Walk::looked_up ? nullptr : walk_a == Walk::together ? now[0] : nullptr;
+        // A row of a feed at this k: one look-up, its elements at constant distances.
+        const bool one_lookup = walk_a == Walk::looked_up && !(a_.row && a_.row->depends(0)) && !a_.column;
+        if (one_lookup) a_first = address(a_, tile.m, k);
+        for (int i = 0; i < tile.rows; ++i) {
+          llvm::Value* at = nullptr;
+          if (a_first)
+            at = emit_.element(element_, a_first, emit_.index(i * a_.flat.coefficients[0]));
+          else if (walk_a == Walk::apart)
+            at = emit_.element(element_, bases[i], emit_.scaled(k, step_a));
+          else
+            at = address(a_, row(i), k);
+          llvm::Value* broadcast = emit_.splat(emit_.ir.CreateLoad(element_, at), lanes_);
+          for (int j = 0; j < tile.vectors; ++j) {
+            llvm::Value*& sum = next[pointers + static_cast<std::size_t>(i * tile.vectors + j)];
+            sum = emit_fma(emit_, broadcast, b[static_cast<std::size_t>(j)], sum);
+          }
+        }
+        if (phis_a == 1) next[0] = emit_.element(element_, now[0], emit_.index(step_a));
+        for (std::size_t p = phis_a; p < pointers; ++p) next[p] = emit_.element(element_, now[p], emit_.index(step_b));
+        return next;
+      });
+  return Carried(after.begin() + static_cast<std::ptrdiff_t>(pointers), after.end());
+}
+
+// ---- the stages after it
+
+void Contraction::enter_vector(const Tile&, llvm::Value* vector, int active) {
+  stages_->set_active(active);
+  stages_->enter(level_vector, emit_.scaled(vector, lanes_));
+}
+
+void Contraction::epilogue_point(const Tile&, int, llvm::Value*, llvm::Value* row, llvm::Value* value) {
+  for (auto& stage : stages_->stages) stage->set_core(value);
+  stages_->enter(level_row, row);
+  stages_->run();
+}
+
+void Contraction::epilogue_unrolled(const Tile& tile, const Carried& values) {
+  for (int j = 0; j < tile.vectors; ++j) {
+    enter_vector(tile, emit_.index(j), active_of(tile, j));
+    for (int i = 0; i < tile.rows; ++i)
+      epilogue_point(tile, active_of(tile, j), emit_.index(j), emit_.index(i),
+                     values[static_cast<std::size_t>(i * tile.vectors + j)]);
+  }
+  stages_->set_active(lanes_);
+}
+
+void Contraction::epilogue_rolled(const Tile& tile, const Carried& values) {
+  const llvm::Align align(64);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    emit_.ir.CreateStore(values[i], emit_.element(vector_, scratch_, emit_.index(static_cast<std::int64_t>(i))));
+  const auto rows_of = [&](llvm::Value* vector, int active) {
+    enter_vector(tile, vector, active);
+    emit_loop(emit_, emit_.index(0), emit_.index(tile.rows), 1, {}, [&](llvm::Value* row, const Carried&) {
+      llvm::Value* at = emit_.add(emit_.scaled(row, tile.vectors), vector);
+      epilogue_point(tile, active, vector, row, emit_.ir.CreateLoad(vector_, emit_.element(vector_, scratch_, at)));
+      return Carried();
+    });
+    return Carried();
+  };
+  const int whole = tile.last_active == lanes_ ? tile.vectors : tile.vectors - 1;
+  emit_loop(emit_, emit_.index(0), emit_.index(whole), 1, {},
+            [&](llvm::Value* vector, const Carried&) { return rows_of(vector, lanes_); });
+  if (whole < tile.vectors) rows_of(emit_.index(whole), tile.last_active);
+  stages_->set_active(lanes_);
+}
+
+}  // namespace
+
+void emit_contraction(Emitter& emit, const Kernel& kernel) { Contraction(emit, kernel).run(); }
+
+}  // namespace nnc

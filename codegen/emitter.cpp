@@ -1,0 +1,249 @@
+// The plumbing of emission: types, base pointers, loops in final (rotated) form with their carried values as phis.
+#include "codegen/emitter.h"
+
+#include <fmt/format.h>
+#include <llvm/IR/Constants.h>
+#include <llvm/IR/DerivedTypes.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "runtime/abi.h"
+
+namespace nnc {
+
+void internal_error(const std::string& what) {
+  fmt::print(stderr, "nnc: internal error: {}\n", what);
+  std::abort();
+}
+
+llvm::Type* llvm_type(llvm::LLVMContext& context, ScalarType type) {
+  switch (type) {
+    case ScalarType::f32:
+      return llvm::Type::getFloatTy(context);
+    case ScalarType::f64:
+      return llvm::Type::getDoubleTy(context);
+    case ScalarType::i32:
+      return llvm::Type::getInt32Ty(context);
+    case ScalarType::i64:
+      return llvm::Type::getInt64Ty(context);
+    case ScalarType::boolean:
+      return llvm::Type::getInt1Ty(context);
+  }
+  internal_error("scalar type");
+}
+
+llvm::Type* lanes_type(llvm::Type* element, int lanes) {
+  return lanes == 1 ? element : llvm::FixedVectorType::get(element, static_cast<unsigned>(lanes));
+}
+
+llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype) {
+  return dtype == DType::boolean ? llvm::Type::getInt8Ty(context) : llvm_type(context, scalar_type(dtype));
+}
+
+Emitter::Emitter(const Program& owner, llvm::Function& target)
+    : program(owner), function(target), context(target.getContext()), ir(context), entry(context) {
+  entry.SetInsertPoint(llvm::BasicBlock::Create(context, "entry", &function));
+  body_ = llvm::BasicBlock::Create(context, "body", &function);
+  ir.SetInsertPoint(body_);
+}
+
+void Emitter::finish() { entry.CreateBr(body_); }
+
+llvm::Value* Emitter::call_member(std::size_t byte_offset, llvm::Type* type) {
+  llvm::Value*& member = members_[byte_offset];
+  if (!member)
+    member = entry.CreateLoad(type, entry.CreateConstInBoundsGEP1_64(entry.getInt8Ty(), call(), byte_offset));
+  return member;
+}
+
+namespace {
+
+/// Where nnc_call has the pointer of a region.
+std::size_t region_member(Region region) {
+  switch (region) {
+    case Region::params:
+      return offsetof(nnc_call, params);
+    case Region::state:
+      return offsetof(nnc_call, state);
+    case Region::grads:
+      return offsetof(nnc_call, grads);
+    case Region::carry:
+      return offsetof(nnc_call, carry);
+    case Region::arena:
+      return offsetof(nnc_call, arena);
+    case Region::feed:
+      return offsetof(nnc_call, feeds);
+    case Region::output:
+      return offsetof(nnc_call, outputs);
+    case Region::scalars:
+      return offsetof(nnc_call, scalars);
+    case Region::constant:
+      break;
+  }
+  internal_error("region of a call");
+}
+
+llvm::Constant* constant_element(llvm::LLVMContext& context, DType dtype, double value) {
+  llvm::Type* type = memory_type(context, dtype);
+  if (is_float(dtype)) {
+    // Rounded here, as the evaluator rounds, so that no default of LLVM's has a say.
+    const double rounded = dtype == DType::f32 ? static_cast<double>(static_cast<float>(value)) : value;
+    return llvm::ConstantFP::get(type, rounded);
+  }
+  return llvm::ConstantInt::get(type, static_cast<std::uint64_t>(static_cast<std::int64_t>(value)), true);
+}
+
+}  // namespace
+
+llvm::Value* Emitter::constant_data(const Buffer& buffer) {
+  std::vector<llvm::Constant*> elements;
+  for (double value : buffer.values) elements.push_back(constant_element(context, buffer.dtype, value));
+  // Whole vectors past the last element may be loaded only where the buffer says so; then its size includes them.
+  const std::size_t padded = buffer.bytes / size_of(buffer.dtype);
+  while (elements.size() < padded) elements.push_back(constant_element(context, buffer.dtype, 0));
+  auto* type = llvm::ArrayType::get(memory_type(context, buffer.dtype), elements.size());
+  auto* data = new llvm::GlobalVariable(*function.getParent(), type, true, llvm::GlobalValue::PrivateLinkage,
+                                        llvm::ConstantArray::get(type, elements), "constant");
+  data->setAlignment(llvm::Align(64));
+  return data;
+}
+
+llvm::Value* Emitter::base_of(BufferId id) {
+  llvm::Value*& base = bases_[id];
+  if (base) return base;
+  const Buffer& buffer = program.buffers[id];
+  switch (buffer.region) {
+    case Region::constant:
+      return base = constant_data(buffer);
+    case Region::feed:
+      return base = feed_member(id, offsetof(nnc_feed, base), entry.getPtrTy());
+    case Region::output: {
+      llvm::Value* outputs = call_member(region_member(buffer.region), entry.getPtrTy());
+      return base = entry.CreateLoad(entry.getPtrTy(),
+                                     entry.CreateConstInBoundsGEP1_64(entry.getPtrTy(), outputs, buffer.offset));
+    }
+    case Region::scalars: {
+      llvm::Value* scalars = call_member(region_member(buffer.region), entry.getPtrTy());
+      return base = entry.CreateConstInBoundsGEP1_64(entry.getDoubleTy(), scalars, buffer.offset);
+    }
+    case Region::params:
+    case Region::state:
+    case Region::grads:
+    case Region::carry:
+    case Region::arena: {
+      llvm::Value* region = call_member(region_member(buffer.region), entry.getPtrTy());
+      return base = entry.CreateConstInBoundsGEP1_64(entry.getInt8Ty(), region, buffer.offset);
+    }
+  }
+  internal_error("region of a buffer");
+}
+
+llvm::Value* Emitter::feed_member(BufferId id, std::size_t member, llvm::Type* type) {
+  llvm::Value*& value = feed_members_[{id, member}];
+  if (value) return value;
+  llvm::Value* feeds = call_member(offsetof(nnc_call, feeds), entry.getPtrTy());
+  const std::uint64_t offset = program.buffers[id].offset * sizeof(nnc_feed) + member;
+  return value = entry.CreateLoad(type, entry.CreateConstInBoundsGEP1_64(entry.getInt8Ty(), feeds, offset));
+}
+
+llvm::Value* Emitter::feed_row_stride(BufferId id) {
+  return feed_member(id, offsetof(nnc_feed, row_stride), entry.getInt64Ty());
+}
+llvm::Value* Emitter::feed_order(BufferId id) { return feed_member(id, offsetof(nnc_feed, order), entry.getPtrTy()); }
+
+llvm::Value* Emitter::scratch(llvm::Type* type, std::int64_t count) {
+  llvm::AllocaInst* memory = entry.CreateAlloca(type, index(count));
+  memory->setAlignment(llvm::Align(64));
+  return memory;
+}
+
+llvm::Value* Emitter::splat(llvm::Value* scalar, int lanes) {
+  return lanes == 1 ? scalar : ir.CreateVectorSplat(static_cast<unsigned>(lanes), scalar);
+}
+
+llvm::Constant* Emitter::mask(int lanes, int active) {
+  llvm::SmallVector<llvm::Constant*, 32> bits;
+  for (int lane = 0; lane < lanes; ++lane) bits.push_back(ir.getInt1(lane < active));
+  return llvm::ConstantVector::get(bits);
+}
+
+namespace {
+
+std::optional<std::int64_t> constant_value(llvm::Value* value) {
+  if (auto* number = llvm::dyn_cast<llvm::ConstantInt>(value)) return number->getSExtValue();
+  return std::nullopt;
+}
+
+llvm::BasicBlock* new_block(Emitter& emit, const char* name) {
+  return llvm::BasicBlock::Create(emit.context, name, &emit.function);
+}
+
+/// The loop itself, entered with begin < end.
+Carried emit_loop_that_runs(Emitter& emit, llvm::Value* begin, llvm::Value* end, std::int64_t step,
+                            const Carried& initial, LoopBody body) {
+  llvm::BasicBlock* before = emit.ir.GetInsertBlock();
+  llvm::BasicBlock* loop = new_block(emit, "loop");
+  llvm::BasicBlock* after = new_block(emit, "after");
+  emit.ir.CreateBr(loop);
+
+  emit.ir.SetInsertPoint(loop);
+  llvm::PHINode* index = emit.ir.CreatePHI(emit.ir.getInt64Ty(), 2);
+  index->addIncoming(begin, before);
+  Carried phis;
+  for (llvm::Value* value : initial) {
+    llvm::PHINode* phi = emit.ir.CreatePHI(value->getType(), 2);
+    phi->addIncoming(value, before);
+    phis.push_back(phi);
+  }
+  const Carried next = body(index, phis);
+  llvm::Value* next_index = emit.add(index, emit.index(step));
+  emit.ir.CreateCondBr(emit.ir.CreateICmpSLT(next_index, end), loop, after);
+
+  llvm::BasicBlock* latch = emit.ir.GetInsertBlock();
+  index->addIncoming(next_index, latch);
+  for (std::size_t i = 0; i < next.size(); ++i) llvm::cast<llvm::PHINode>(phis[i])->addIncoming(next[i], latch);
+  emit.ir.SetInsertPoint(after);
+  return next;
+}
+
+}  // namespace
+
+Carried emit_loop(Emitter& emit, llvm::Value* begin, llvm::Value* end, std::int64_t step, const Carried& initial,
+                  LoopBody body) {
+  const auto first = constant_value(begin), last = constant_value(end);
+  if (first && last) {
+    if (*first >= *last) return initial;
+    if (*first + step >= *last) return body(begin, initial);
+    return emit_loop_that_runs(emit, begin, end, step, initial, body);
+  }
+  return emit_if(emit, emit.ir.CreateICmpSLT(begin, end), initial,
+                 [&] { return emit_loop_that_runs(emit, begin, end, step, initial, body); });
+}
+
+Carried emit_if(Emitter& emit, llvm::Value* condition, const Carried& otherwise, llvm::function_ref<Carried()> then) {
+  llvm::BasicBlock* before = emit.ir.GetInsertBlock();
+  llvm::BasicBlock* inside = new_block(emit, "then");
+  llvm::BasicBlock* after = new_block(emit, "after");
+  emit.ir.CreateCondBr(condition, inside, after);
+  emit.ir.SetInsertPoint(inside);
+  const Carried values = then();
+  llvm::BasicBlock* last = emit.ir.GetInsertBlock();
+  emit.ir.CreateBr(after);
+
+  emit.ir.SetInsertPoint(after);
+  Carried merged;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    llvm::PHINode* phi = emit.ir.CreatePHI(values[i]->getType(), 2);
+    phi->addIncoming(otherwise[i], before);
+    phi->addIncoming(values[i], last);
+    merged.push_back(phi);
+  }
+  return merged;
+}
+
+llvm::Value* lesser(Emitter& emit, llvm::Value* a, llvm::Value* b) {
+  return emit.ir.CreateSelect(emit.ir.CreateICmpSLT(a, b), a, b);
+}
+
+}  // namespace nnc

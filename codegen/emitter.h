@@ -1,0 +1,90 @@
+// What every part of the emission shares: one LLVM function under construction, its program, and the pointers that come
+// with a call. Values that are computed once a call (base pointers, scratch memory) are emitted at the function's
+// entry, so that they may be asked for anywhere.
+#pragma once
+
+#include <llvm/ADT/STLFunctionalExtras.h>
+#include <llvm/ADT/SmallVector.h>
+#include <llvm/IR/IRBuilder.h>
+#include <llvm/IR/Module.h>
+
+#include <map>
+#include <string>
+
+#include "ir/program/program.h"
+
+namespace nnc {
+
+using Carried = llvm::SmallVector<llvm::Value*, 32>;
+
+/// A mistake of the compiler itself: says what and ends the process.
+[[noreturn]] void internal_error(const std::string& what);
+
+llvm::Type* llvm_type(llvm::LLVMContext& context, ScalarType type);
+/// The type of a value that has `lanes` lanes: a plain scalar where that is 1.
+llvm::Type* lanes_type(llvm::Type* element, int lanes);
+inline llvm::Type* llvm_type(llvm::LLVMContext& context, ScalarType type, int lanes) {
+  return lanes_type(llvm_type(context, type), lanes);
+}
+/// The type of an element in memory: booleans are bytes there.
+llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype);
+
+class Emitter {
+ public:
+  Emitter(const Program& owner, llvm::Function& target);
+  /// Joins the entry to the body; call once, when the body is complete and ends in a terminator.
+  void finish();
+
+  const Program& program;
+  llvm::Function& function;
+  llvm::LLVMContext& context;
+  llvm::IRBuilder<> ir;     ///< where the next instruction goes
+  llvm::IRBuilder<> entry;  ///< computed once a call
+
+  llvm::Value* call() { return function.getArg(0); }
+  llvm::Constant* index(std::int64_t value) { return ir.getInt64(static_cast<std::uint64_t>(value)); }
+
+  /// A member of nnc_call by its byte offset, loaded at entry once.
+  llvm::Value* call_member(std::size_t byte_offset, llvm::Type* type);
+  /// Address of a buffer's first element; for a feed, of row 0 of its column.
+  llvm::Value* base_of(BufferId buffer);
+  llvm::Value* feed_row_stride(BufferId buffer);  ///< in bytes
+  llvm::Value* feed_order(BufferId buffer);       ///< address of u32[rows]
+  /// Memory of this call, aligned to 64 bytes.
+  llvm::Value* scratch(llvm::Type* element, std::int64_t count);
+
+  llvm::Value* add(llvm::Value* a, llvm::Value* b) { return ir.CreateNSWAdd(a, b); }
+  llvm::Value* scaled(llvm::Value* a, std::int64_t factor) {
+    return factor == 1 ? a : ir.CreateNSWMul(a, index(factor));
+  }
+  llvm::Value* byte_offset(llvm::Value* pointer, llvm::Value* bytes) {
+    return ir.CreateGEP(ir.getInt8Ty(), pointer, bytes);
+  }
+  llvm::Value* element(llvm::Type* type, llvm::Value* pointer, llvm::Value* at) {
+    return ir.CreateGEP(type, pointer, at);
+  }
+  llvm::Value* splat(llvm::Value* scalar, int lanes);
+  /// A constant <lanes x i1> whose first `active` lanes are set.
+  llvm::Constant* mask(int lanes, int active);
+
+ private:
+  llvm::Value* feed_member(BufferId buffer, std::size_t member, llvm::Type* type);
+  llvm::Value* constant_data(const Buffer& buffer);
+
+  llvm::BasicBlock* body_;
+  std::map<std::size_t, llvm::Value*> members_;
+  std::map<BufferId, llvm::Value*> bases_;
+  std::map<std::pair<BufferId, std::size_t>, llvm::Value*> feed_members_;
+};
+
+/// for (index = begin; index < end; index += step) carried = body(index, carried). With constant bounds, no loop that
+/// runs once or never is emitted.
+using LoopBody = llvm::function_ref<Carried(llvm::Value* index, const Carried& carried)>;
+Carried emit_loop(Emitter& emit, llvm::Value* begin, llvm::Value* end, std::int64_t step, const Carried& initial,
+                  LoopBody body);
+/// condition ? then() : otherwise.
+Carried emit_if(Emitter& emit, llvm::Value* condition, const Carried& otherwise, llvm::function_ref<Carried()> then);
+/// The lesser of two signed numbers; a constant where both are.
+llvm::Value* lesser(Emitter& emit, llvm::Value* a, llvm::Value* b);
+
+}  // namespace nnc

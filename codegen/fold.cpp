@@ -1,0 +1,220 @@
+// Folds of a stage. The order of additions is part of a program's meaning (docs/architecture.md, "Order of additions"):
+// Order::lanes has L logical lanes, 16 of f32 or 8 of f64, whatever the machine's vectors; a lane without an element
+// keeps its accumulator.
+#include <llvm/IR/Intrinsics.h>
+
+#include "codegen/stage.h"
+
+namespace nnc {
+
+namespace {
+
+/// The neutral element of a fold as a value of `type`.
+llvm::Constant* neutral(const Fold& fold, llvm::Type* type) {
+  if (fold.op == FoldOp::sum || fold.op == FoldOp::product) return llvm::Constant::getNullValue(type);
+  if (type->isFPOrFPVectorTy()) return llvm::ConstantFP::getInfinity(type, true);
+  return llvm::ConstantInt::get(type, llvm::APInt::getSignedMinValue(type->getScalarSizeInBits()));
+}
+
+/// Lanes [first, first + count) of a vector; the lane itself where count is 1.
+llvm::Value* slice(Emitter& emit, llvm::Value* vector, int first, int count) {
+  if (!vector->getType()->isVectorTy()) return vector;
+  if (count == 1) return emit.ir.CreateExtractElement(vector, static_cast<std::uint64_t>(first));
+  llvm::SmallVector<int, 32> lanes;
+  for (int lane = 0; lane < count; ++lane) lanes.push_back(first + lane);
+  return emit.ir.CreateShuffleVector(vector, lanes);
+}
+
+/// Halves a vector until one lane is left: acc[i] = join(acc[i], acc[i + w]).
+llvm::Value* tree(Emitter& emit, llvm::Value* vector, int lanes,
+                  llvm::function_ref<llvm::Value*(llvm::Value*, llvm::Value*)> join) {
+  for (int width = lanes / 2; width >= 1; width /= 2)
+    vector = join(slice(emit, vector, 0, width), slice(emit, vector, width, width));
+  return vector;
+}
+
+}  // namespace
+
+/// The type of an accumulator.
+llvm::Type* StageEmitter::fold_type(const FoldPlan& plan, const Fold& fold) const {
+  llvm::Type* element = llvm_type(emit_.context, scalar_type(fold.dtype));
+  if (plan.place != FoldPlace::along) return lanes_type(element, plan.varying ? nest_.lanes : 1);
+  return lanes_type(element, fold.op == FoldOp::maximum ? nest_.lanes : plan.order_lanes);
+}
+
+Carried StageEmitter::first_accumulators() {
+  Carried values;
+  for (std::size_t i = 0; i < folds_.size(); ++i) {
+    const Fold& fold = stage_.folds[i];
+    const FoldPlan& plan = folds_[i];
+    if (plan.place == FoldPlace::in_memory) continue;
+    llvm::Type* type = fold_type(plan, fold);
+    values.push_back(neutral(fold, type));
+    if (fold.op == FoldOp::argmax)
+      values.push_back(llvm::Constant::getNullValue(lanes_type(emit_.ir.getInt32Ty(), plan.varying ? nest_.lanes : 1)));
+  }
+  return values;
+}
+
+Carried StageEmitter::first_totals() {
+  Carried values;
+  for (FoldPlan& plan : folds_) {
+    if (!plan.chunked) continue;
+    llvm::Type* type = lanes_type(emit_.ir.getDoubleTy(), plan.varying ? nest_.lanes : 1);
+    llvm::Value* total = llvm::Constant::getNullValue(type);
+    if (plan.carry) {
+      total = plan.carry->load();
+      if (plan.varying && !plan.carry->varying()) total = emit_.splat(total, nest_.lanes);
+    }
+    values.push_back(total);
+  }
+  return values;
+}
+
+void StageEmitter::clear_memory() {
+  for (std::size_t i = 0; i < folds_.size(); ++i) {
+    if (folds_[i].place != FoldPlace::in_memory) continue;
+    llvm::Value* zero = llvm::Constant::getNullValue(fold_type(folds_[i], stage_.folds[i]));
+    for (int lane = 0; lane < folds_[i].order_lanes; ++lane)
+      emit_.ir.CreateStore(zero, memory_lane(i, emit_.index(lane)));
+  }
+}
+
+llvm::Value* StageEmitter::memory_lane(std::size_t fold, llvm::Value* lane) {
+  return emit_.element(fold_type(folds_[fold], stage_.folds[fold]), folds_[fold].memory, lane);
+}
+
+llvm::Value* StageEmitter::step(const Fold& fold, llvm::Value* accumulator, llvm::Value* value, llvm::Value* factor) {
+  const bool floats = value->getType()->isFPOrFPVectorTy();
+  switch (fold.op) {
+    case FoldOp::sum:
+      return floats ? emit_.ir.CreateFAdd(accumulator, value) : emit_.ir.CreateAdd(accumulator, value);
+    case FoldOp::product:
+      return floats ? emit_fma(emit_, value, factor, accumulator)
+                    : emit_.ir.CreateAdd(accumulator, emit_.ir.CreateMul(value, factor));
+    case FoldOp::maximum:
+      return emit_maximum(emit_, accumulator, value);
+    case FoldOp::argmax:
+      break;
+  }
+  internal_error("step of a fold");
+}
+
+void StageEmitter::accumulate(std::size_t i, Carried& carried) {
+  const Fold& fold = stage_.folds[i];
+  const FoldPlan& plan = folds_[i];
+  if (fold.op == FoldOp::argmax) return accumulate_argmax(i, carried);
+  llvm::Value*& accumulator = carried[plan.count == 1 ? plan.first : 0];
+  switch (plan.place) {
+    case FoldPlace::across: {
+      llvm::Value* factor = fold.op == FoldOp::product ? uniform_or_vector(result(fold.factor), plan.varying) : nullptr;
+      accumulator = step(fold, accumulator, uniform_or_vector(result(fold.value), plan.varying), factor);
+      return;
+    }
+    case FoldPlace::along:
+      accumulator = accumulate_lanes(i, accumulator);
+      return;
+    case FoldPlace::in_memory:
+      return accumulate_in_memory(i);
+  }
+}
+
+/// One vector of values: each group of L lanes is one step of the accumulator.
+llvm::Value* StageEmitter::accumulate_lanes(std::size_t i, llvm::Value* accumulator) {
+  const Fold& fold = stage_.folds[i];
+  const int width = fold.op == FoldOp::maximum ? nest_.lanes : folds_[i].order_lanes;
+  for (int first = 0; first < nest_.lanes && first < nest_.active; first += width) {
+    llvm::Value* value = slice(emit_, splats_[result(fold.value)], first, width);
+    llvm::Value* factor =
+        fold.op == FoldOp::product ? slice(emit_, splats_[result(fold.factor)], first, width) : nullptr;
+    llvm::Value* next = step(fold, accumulator, value, factor);
+    const int present = std::min(width, nest_.active - first);
+    accumulator = present == width ? next : emit_.ir.CreateSelect(emit_.mask(width, present), next, accumulator);
+  }
+  return accumulator;
+}
+
+void StageEmitter::accumulate_in_memory(std::size_t i) {
+  const Fold& fold = stage_.folds[i];
+  const FoldPlan& plan = folds_[i];
+  llvm::Value* lane = emit_.index(0);
+  if (!inner_.empty())
+    lane = emit_.ir.CreateAnd(index_of(emit_, nest_, inner_.back()), emit_.index(plan.order_lanes - 1));
+  llvm::Value* at = memory_lane(i, lane);
+  llvm::Value* factor = fold.op == FoldOp::product ? uniform_or_vector(result(fold.factor), plan.varying) : nullptr;
+  llvm::Value* before = emit_.ir.CreateLoad(fold_type(plan, fold), at);
+  emit_.ir.CreateStore(step(fold, before, uniform_or_vector(result(fold.value), plan.varying), factor), at);
+}
+
+/// The first greatest; the first NaN is the greatest of all.
+void StageEmitter::accumulate_argmax(std::size_t i, Carried& carried) {
+  const Fold& fold = stage_.folds[i];
+  const FoldPlan& plan = folds_[i];
+  llvm::Value*& best = carried[plan.first];
+  llvm::Value*& where = carried[plan.first + 1];
+  llvm::Value* value = uniform_or_vector(result(fold.value), plan.varying);
+  llvm::Value* better = nullptr;
+  if (value->getType()->isFPOrFPVectorTy()) {
+    better = emit_.ir.CreateAnd(emit_.ir.CreateFCmpUGT(value, best), emit_.ir.CreateFCmpORD(best, best));
+  } else {
+    better = emit_.ir.CreateICmpSGT(value, best);
+  }
+  llvm::Value* here = inner_.empty() ? emit_.index(0) : index_of(emit_, nest_, inner_.back());
+  here = emit_.ir.CreateTrunc(here, emit_.ir.getInt32Ty());
+  if (plan.varying) here = emit_.splat(here, nest_.lanes);
+  best = emit_.ir.CreateSelect(better, value, best);
+  where = emit_.ir.CreateSelect(better, here, where);
+}
+
+/// The sum of one chunk in the element type.
+llvm::Value* StageEmitter::chunk_sum(std::size_t i, const Carried& carried) {
+  const FoldPlan& plan = folds_[i];
+  const auto plus = [&](llvm::Value* a, llvm::Value* b) { return emit_.ir.CreateFAdd(a, b); };
+  if (plan.place == FoldPlace::across) return carried[plan.first];
+  if (plan.place == FoldPlace::along) return tree(emit_, carried[plan.first], plan.order_lanes, plus);
+
+  llvm::Type* type = fold_type(plan, stage_.folds[i]);
+  Carried lanes;
+  for (int lane = 0; lane < plan.order_lanes; ++lane)
+    lanes.push_back(emit_.ir.CreateLoad(type, memory_lane(i, emit_.index(lane))));
+  for (int width = plan.order_lanes / 2; width >= 1; width /= 2)
+    for (int lane = 0; lane < width; ++lane) lanes[lane] = plus(lanes[lane], lanes[lane + width]);
+  return lanes[0];
+}
+
+/// Results for later stages, and the new values of carries.
+void StageEmitter::finish_folds(const Carried& state) {
+  for (std::size_t i = 0; i < folds_.size(); ++i) {
+    const Fold& fold = stage_.folds[i];
+    FoldPlan& plan = folds_[i];
+    llvm::Value* value = nullptr;
+    if (plan.chunked) {
+      value = state[plan.total];
+    } else if (fold.op == FoldOp::argmax) {
+      value = state[plan.first + 1];
+    } else if (plan.place == FoldPlace::in_memory) {
+      // Integers: the order does not matter and nothing is rounded.
+      value = llvm::Constant::getNullValue(fold_type(plan, fold));
+      for (int lane = 0; lane < plan.order_lanes; ++lane)
+        value = emit_.ir.CreateAdd(value, emit_.ir.CreateLoad(value->getType(), memory_lane(i, emit_.index(lane))));
+    } else {
+      value = state[plan.first];
+      const bool greatest = fold.op == FoldOp::maximum;
+      if (plan.place == FoldPlace::along)
+        value = tree(emit_, value, greatest ? nest_.lanes : plan.order_lanes, [&](llvm::Value* a, llvm::Value* b) {
+          return greatest ? emit_maximum(emit_, a, b) : emit_.ir.CreateAdd(a, b);
+        });
+      if (plan.carry && greatest) {
+        llvm::Value* before = plan.carry->load();
+        if (plan.varying && !plan.carry->varying()) before = emit_.splat(before, nest_.lanes);
+        value = emit_maximum(emit_, before, value);
+      }
+    }
+    if (plan.carry) plan.carry->store(value);
+    llvm::Type* wanted = llvm_type(emit_.context, scalar_type(fold.result), plan.varying ? nest_.lanes : 1);
+    if (wanted->isFPOrFPVectorTy() && value->getType() != wanted) value = emit_.ir.CreateFPCast(value, wanted);
+    fold_values_[index_][i].value = value;
+  }
+}
+
+}  // namespace nnc

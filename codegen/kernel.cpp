@@ -1,0 +1,158 @@
+#include "codegen/kernel.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "runtime/abi.h"
+
+namespace nnc {
+
+Share share_of_thread(Emitter& emit, std::int64_t units, std::int64_t pieces) {
+  llvm::Type* i32 = emit.ir.getInt32Ty();
+  llvm::Value* thread = emit.call_member(offsetof(nnc_call, thread), i32);
+  const auto leave_unless = [&](llvm::Value* condition) {
+    auto* leave = llvm::BasicBlock::Create(emit.context, "leave", &emit.function);
+    auto* stay = llvm::BasicBlock::Create(emit.context, "share", &emit.function);
+    emit.ir.CreateCondBr(condition, stay, leave);
+    emit.ir.SetInsertPoint(leave);
+    emit.ir.CreateRetVoid();
+    emit.ir.SetInsertPoint(stay);
+  };
+  if (pieces <= 1) {
+    leave_unless(emit.ir.CreateICmpEQ(thread, emit.ir.getInt32(0)));
+    return {emit.index(0), emit.index(units)};
+  }
+  llvm::Type* i64 = emit.ir.getInt64Ty();
+  llvm::Value* threads = emit.ir.CreateZExt(emit.call_member(offsetof(nnc_call, threads), i32), i64);
+  llvm::Value* parts = lesser(emit, threads, emit.index(pieces));
+  llvm::Value* part = emit.ir.CreateZExt(thread, i64);
+  leave_unless(emit.ir.CreateICmpULT(part, parts));
+  const auto boundary = [&](llvm::Value* at) { return emit.ir.CreateUDiv(emit.scaled(at, units), parts); };
+  return {boundary(part), boundary(emit.add(part, emit.index(1)))};
+}
+
+StageRow::StageRow(Emitter& emit, const Kernel& kernel, const Nest& outer, bool vectorise_inner)
+    : folds(kernel.stages.size()) {
+  for (std::size_t i = 0; i < kernel.stages.size(); ++i)
+    stages.push_back(std::make_unique<StageEmitter>(emit, kernel, i, outer, vectorise_inner, folds));
+}
+void StageRow::enter(int level, llvm::Value* index) {
+  for (auto& stage : stages) stage->enter(level, index);
+}
+void StageRow::set_active(int lanes) {
+  for (auto& stage : stages) stage->set_active(lanes);
+}
+void StageRow::run() {
+  for (auto& stage : stages) stage->run();
+}
+
+namespace {
+
+/// The outer loops of a kernel without a contraction.
+class OuterLoops {
+ public:
+  OuterLoops(Emitter& emit, const Kernel& kernel) : emit_(emit), kernel_(kernel) {
+    for (std::size_t loop = 0; loop < kernel.outer.size(); ++loop)
+      if (kernel.outer[loop] != 1) nest_.levels.push_back({.loop = static_cast<int>(loop)});
+    const bool vectorised = kernel.schedule.vector == Schedule::Vector::outer && kernel.schedule.lanes > 1;
+    if (vectorised && !nest_.levels.empty()) {
+      nest_.vector_loop = nest_.levels.back().loop;
+      nest_.lanes = nest_.active = kernel.schedule.lanes;
+    }
+  }
+
+  void run() {
+    choose_shared_loop();
+    const Share share =
+        share_of_thread(emit_, shared_level_ == 0 ? 1 : units(shared_level_), kernel_.schedule.parallel);
+    begin_ = share.begin;
+    end_ = share.end;
+    StageRow stages(emit_, kernel_, nest_, kernel_.schedule.vector == Schedule::Vector::inner);
+    stages_ = &stages;
+    stages.enter(0, nullptr);
+    run_level(1);
+  }
+
+ private:
+  std::int64_t extent(int level) const {
+    return kernel_.outer[static_cast<std::size_t>(nest_.levels[static_cast<std::size_t>(level) - 1].loop)];
+  }
+  int lanes(int level) const {
+    return nest_.levels[static_cast<std::size_t>(level) - 1].loop == nest_.vector_loop ? nest_.lanes : 1;
+  }
+  /// Steps of the loop of a level.
+  std::int64_t units(int level) const { return (extent(level) + lanes(level) - 1) / lanes(level); }
+
+  /// Threads share the outermost loop that has a step for each of them, else the longest.
+  void choose_shared_loop() {
+    for (int level = 1; level <= static_cast<int>(nest_.levels.size()); ++level) {
+      if (units(level) >= kernel_.schedule.parallel) {
+        shared_level_ = level;
+        return;
+      }
+      if (shared_level_ == 0 || units(level) > units(shared_level_)) shared_level_ = level;
+    }
+  }
+
+  void run_level(int level) {
+    if (level > static_cast<int>(nest_.levels.size())) return stages_->run();
+    const auto at = [&](llvm::Value* index, const Carried&) {
+      stages_->enter(level, index);
+      run_level(level + 1);
+      return Carried();
+    };
+    const std::int64_t step = lanes(level), length = extent(level), whole = length / step * step;
+    llvm::Value* begin = emit_.index(0);
+    llvm::Value* end = emit_.index(length);
+    if (level == shared_level_ && kernel_.schedule.parallel > 1) {
+      begin = emit_.scaled(begin_, step);
+      end = lesser(emit_, emit_.scaled(end_, step), end);
+    }
+    emit_loop(emit_, begin, lesser(emit_, end, emit_.index(whole)), step, {}, at);
+    if (whole == length) return;
+    emit_if(emit_, emit_.ir.CreateICmpEQ(end, emit_.index(length)), {}, [&] {
+      stages_->set_active(static_cast<int>(length - whole));
+      at(emit_.index(whole), {});
+      stages_->set_active(static_cast<int>(step));
+      return Carried();
+    });
+  }
+
+  Emitter& emit_;
+  const Kernel& kernel_;
+  Nest nest_;
+  StageRow* stages_ = nullptr;
+  int shared_level_ = 0;
+  llvm::Value* begin_ = nullptr;
+  llvm::Value* end_ = nullptr;
+};
+
+/// A kernel's name as part of a symbol.
+std::string symbol_part(const std::string& name) {
+  std::string symbol;
+  for (char c : name) symbol += std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
+  return symbol;
+}
+
+}  // namespace
+
+void emit_nest(Emitter& emit, const Kernel& kernel) { OuterLoops(emit, kernel).run(); }
+
+llvm::Function* emit_kernel(llvm::Module& module, const Program& program, std::size_t number) {
+  const Kernel& kernel = program.kernels[number];
+  llvm::LLVMContext& context = module.getContext();
+  auto* type = llvm::FunctionType::get(llvm::Type::getVoidTy(context), {llvm::PointerType::get(context, 0)}, false);
+  auto* function = llvm::Function::Create(type, llvm::Function::InternalLinkage,
+                                          fmt::format("kernel{}_{}", number, symbol_part(kernel.name)), module);
+  Emitter emit(program, *function);
+  if (kernel.core)
+    emit_contraction(emit, kernel);
+  else
+    emit_nest(emit, kernel);
+  emit.ir.CreateRetVoid();
+  emit.finish();
+  return function;
+}
+
+}  // namespace nnc

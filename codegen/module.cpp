@@ -1,0 +1,68 @@
+#include "codegen/module.h"
+
+#include <llvm/IR/Verifier.h>
+#include <llvm/Support/raw_ostream.h>
+
+#include "codegen/kernel.h"
+#include "runtime/abi.h"
+
+namespace nnc {
+
+namespace {
+
+/// Function attributes that code generation reads. Nothing is ever thrown, so no unwind tables are made.
+void set_attributes(llvm::Function& function, const Target& target) {
+  function.addFnAttr(llvm::Attribute::NoUnwind);
+  function.addFnAttr("target-cpu", target.cpu);
+  if (!target.features.empty()) function.addFnAttr("target-features", target.features);
+  function.addFnAttr("prefer-vector-width", "512");  // else LLVM prefers 256 bits on some processors that have 512
+  function.addFnAttr("frame-pointer", "none");
+}
+
+/// Kernels of one piece both run on thread 0, so nobody waits between them.
+bool needs_barrier(const Kernel& before, const Kernel& after) {
+  return before.schedule.parallel > 1 || after.schedule.parallel > 1;
+}
+
+void emit_barrier(Emitter& emit) {
+  llvm::Type* i32 = emit.ir.getInt32Ty();
+  llvm::Value* threads = emit.call_member(offsetof(nnc_call, threads), i32);
+  emit_if(emit, emit.ir.CreateICmpUGT(threads, emit.ir.getInt32(1)), {}, [&] {
+    llvm::Type* pointer = emit.ir.getPtrTy();
+    auto* type = llvm::FunctionType::get(emit.ir.getVoidTy(), {pointer}, false);
+    emit.ir.CreateCall(type, emit.call_member(offsetof(nnc_call, barrier), pointer),
+                       {emit.call_member(offsetof(nnc_call, team), pointer)});
+    return Carried();
+  });
+}
+
+void emit_entry(llvm::Module& module, const Program& program, const std::vector<llvm::Function*>& kernels) {
+  llvm::LLVMContext& context = module.getContext();
+  auto* type = llvm::FunctionType::get(llvm::Type::getVoidTy(context), {llvm::PointerType::get(context, 0)}, false);
+  auto* function = llvm::Function::Create(type, llvm::Function::ExternalLinkage, entry_symbol, module);
+  Emitter emit(program, *function);
+  for (std::size_t i = 0; i < kernels.size(); ++i) {
+    if (i > 0 && needs_barrier(program.kernels[i - 1], program.kernels[i])) emit_barrier(emit);
+    emit.ir.CreateCall(kernels[i], {emit.call()});
+  }
+  emit.ir.CreateRetVoid();
+  emit.finish();
+}
+
+}  // namespace
+
+std::unique_ptr<llvm::Module> emit_module(const Program& program, const Target& target, llvm::LLVMContext& context) {
+  auto module = std::make_unique<llvm::Module>("nnc", context);
+  std::vector<llvm::Function*> kernels;
+  for (std::size_t i = 0; i < program.kernels.size(); ++i) kernels.push_back(emit_kernel(*module, program, i));
+  emit_entry(*module, program, kernels);
+  for (llvm::Function& function : *module)
+    if (!function.isDeclaration()) set_attributes(function, target);
+
+  std::string faults;
+  llvm::raw_string_ostream stream(faults);
+  if (llvm::verifyModule(*module, &stream)) internal_error("code of '" + program.entry + "': " + faults);
+  return module;
+}
+
+}  // namespace nnc

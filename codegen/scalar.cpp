@@ -1,0 +1,141 @@
+// Masks come from comparisons of full vectors and are never turned into integers: LLVM 22 rewrites a mask that is made
+// of sign bits and moved to a general register into a move of the signs, and loses the mask's other uses.
+#include "codegen/scalar.h"
+
+#include <llvm/IR/Intrinsics.h>
+
+namespace nnc {
+
+namespace {
+
+bool is_float(ScalarType type) { return type == ScalarType::f32 || type == ScalarType::f64; }
+
+llvm::Value* emit_compare(Emitter& emit, ScalarOp op, ScalarType type, llvm::Value* a, llvm::Value* b) {
+  using Predicate = llvm::CmpInst::Predicate;
+  const bool floats = is_float(type), booleans = type == ScalarType::boolean;
+  if (op == ScalarOp::equal) return floats ? emit.ir.CreateFCmpOEQ(a, b) : emit.ir.CreateICmpEQ(a, b);
+  if (floats) return op == ScalarOp::less ? emit.ir.CreateFCmpOLT(a, b) : emit.ir.CreateFCmpOLE(a, b);
+  if (op == ScalarOp::less) return emit.ir.CreateICmp(booleans ? Predicate::ICMP_ULT : Predicate::ICMP_SLT, a, b);
+  return emit.ir.CreateICmp(booleans ? Predicate::ICMP_ULE : Predicate::ICMP_SLE, a, b);
+}
+
+llvm::Value* emit_convert(Emitter& emit, ScalarType from, ScalarType to, llvm::Value* a, int lanes) {
+  llvm::Type* type = llvm_type(emit.context, to, lanes);
+  if (from == to) return a;
+  if (to == ScalarType::boolean) {
+    llvm::Value* zero = llvm::Constant::getNullValue(a->getType());
+    return is_float(from) ? emit.ir.CreateFCmpUNE(a, zero) : emit.ir.CreateICmpNE(a, zero);
+  }
+  if (is_float(from)) {
+    if (!is_float(to)) return emit.ir.CreateFPToSI(a, type);
+    return to == ScalarType::f64 ? emit.ir.CreateFPExt(a, type) : emit.ir.CreateFPTrunc(a, type);
+  }
+  if (from == ScalarType::boolean) {
+    if (!is_float(to)) return emit.ir.CreateZExt(a, type);
+    return emit.ir.CreateSelect(a, llvm::ConstantFP::get(type, 1.0), llvm::ConstantFP::get(type, 0.0));
+  }
+  if (is_float(to)) return emit.ir.CreateSIToFP(a, type);
+  return to == ScalarType::i64 ? emit.ir.CreateSExt(a, type) : emit.ir.CreateTrunc(a, type);
+}
+
+}  // namespace
+
+llvm::Constant* emit_constant(Emitter& emit, const ScalarInstruction& instruction, int lanes) {
+  llvm::Type* element = llvm_type(emit.context, instruction.type);
+  llvm::Constant* value = nullptr;
+  switch (instruction.type) {
+    case ScalarType::f32:
+      value = llvm::ConstantFP::get(
+          emit.context, llvm::APFloat(llvm::APFloat::IEEEsingle(), llvm::APInt(32, instruction.bits & 0xffffffffU)));
+      break;
+    case ScalarType::f64:
+      value = llvm::ConstantFP::get(emit.context,
+                                    llvm::APFloat(llvm::APFloat::IEEEdouble(), llvm::APInt(64, instruction.bits)));
+      break;
+    case ScalarType::i32:
+      value = llvm::ConstantInt::get(element, instruction.bits & 0xffffffffU);
+      break;
+    case ScalarType::i64:
+      value = llvm::ConstantInt::get(element, instruction.bits);
+      break;
+    case ScalarType::boolean:
+      value = llvm::ConstantInt::get(element, instruction.bits & 1);
+      break;
+  }
+  if (lanes == 1) return value;
+  return llvm::ConstantVector::getSplat(llvm::ElementCount::getFixed(static_cast<unsigned>(lanes)), value);
+}
+
+llvm::Value* emit_fma(Emitter& emit, llvm::Value* a, llvm::Value* b, llvm::Value* c) {
+  return emit.ir.CreateIntrinsic(llvm::Intrinsic::fma, {a->getType()}, {a, b, c});
+}
+
+llvm::Value* emit_maximum(Emitter& emit, llvm::Value* a, llvm::Value* b) {
+  if (a->getType()->isFPOrFPVectorTy()) return emit.ir.CreateBinaryIntrinsic(llvm::Intrinsic::maximum, a, b);
+  return emit.ir.CreateSelect(emit.ir.CreateICmpSLT(a, b), b, a);
+}
+
+llvm::Value* emit_instruction(Emitter& emit, const ScalarInstruction& x, ScalarType from,
+                              std::span<llvm::Value* const> v, int lanes) {
+  llvm::IRBuilder<>& ir = emit.ir;
+  switch (x.op) {
+    case ScalarOp::input:
+    case ScalarOp::constant:
+      break;
+    case ScalarOp::add:
+      return ir.CreateFAdd(v[0], v[1]);
+    case ScalarOp::sub:
+      return ir.CreateFSub(v[0], v[1]);
+    case ScalarOp::mul:
+      return ir.CreateFMul(v[0], v[1]);
+    case ScalarOp::div:
+      return ir.CreateFDiv(v[0], v[1]);
+    case ScalarOp::fma:
+      return emit_fma(emit, v[0], v[1], v[2]);
+    case ScalarOp::sqrt:
+      return ir.CreateUnaryIntrinsic(llvm::Intrinsic::sqrt, v[0]);
+    case ScalarOp::neg:
+      return ir.CreateFNeg(v[0]);
+    case ScalarOp::abs:
+      return ir.CreateUnaryIntrinsic(llvm::Intrinsic::fabs, v[0]);
+    case ScalarOp::minimum:
+      return ir.CreateBinaryIntrinsic(llvm::Intrinsic::minimum, v[0], v[1]);
+    case ScalarOp::maximum:
+      return emit_maximum(emit, v[0], v[1]);
+    case ScalarOp::equal:
+    case ScalarOp::less:
+    case ScalarOp::less_equal:
+      return emit_compare(emit, x.op, from, v[0], v[1]);
+    case ScalarOp::select:
+      return ir.CreateSelect(v[0], v[1], v[2]);
+    case ScalarOp::logical_and:
+    case ScalarOp::int_and:
+      return ir.CreateAnd(v[0], v[1]);
+    case ScalarOp::logical_or:
+    case ScalarOp::int_or:
+      return ir.CreateOr(v[0], v[1]);
+    case ScalarOp::logical_not:
+      return ir.CreateNot(v[0]);
+    case ScalarOp::int_add:
+      return ir.CreateAdd(v[0], v[1]);
+    case ScalarOp::int_sub:
+      return ir.CreateSub(v[0], v[1]);
+    case ScalarOp::int_mul:
+      return ir.CreateMul(v[0], v[1]);
+    case ScalarOp::int_xor:
+      return ir.CreateXor(v[0], v[1]);
+    case ScalarOp::shift_left:
+      return ir.CreateShl(v[0], v[1]);
+    case ScalarOp::shift_right:
+      return ir.CreateLShr(v[0], v[1]);
+    case ScalarOp::shift_right_signed:
+      return ir.CreateAShr(v[0], v[1]);
+    case ScalarOp::bitcast:
+      return ir.CreateBitCast(v[0], llvm_type(emit.context, x.type, lanes));
+    case ScalarOp::convert:
+      return emit_convert(emit, from, x.type, v[0], lanes);
+  }
+  internal_error("scalar opcode without code");
+}
+
+}  // namespace nnc

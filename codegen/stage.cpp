@@ -1,0 +1,303 @@
+#include "codegen/stage.h"
+
+#include <algorithm>
+
+#include "ir/order.h"
+#include "runtime/abi.h"
+
+namespace nnc {
+
+namespace {
+
+bool additive(const Fold& fold) { return fold.op == FoldOp::sum || fold.op == FoldOp::product; }
+
+}  // namespace
+
+StageEmitter::StageEmitter(Emitter& emit, const Kernel& kernel, std::size_t stage, const Nest& outer,
+                           bool vectorise_inner, FoldValues& folds)
+    : emit_(emit),
+      kernel_(kernel),
+      stage_(kernel.stages[stage]),
+      body_(stage_.body.program),
+      fold_values_(folds),
+      index_(stage),
+      nest_(outer),
+      outer_levels_(static_cast<int>(outer.levels.size())) {
+  extents_ = kernel.outer;
+  extents_.insert(extents_.end(), stage_.inner.begin(), stage_.inner.end());
+  loops_ = static_cast<int>(extents_.size());
+  nest_.levels.push_back({.loop = -1});  // the stage begins
+  for (std::size_t loop = kernel.outer.size(); loop < extents_.size(); ++loop) {
+    if (extents_[loop] == 1) continue;
+    inner_.push_back(static_cast<int>(loop));
+    nest_.levels.push_back({.loop = static_cast<int>(loop)});
+  }
+  choose_vector_loop(vectorise_inner);
+  plan_places();
+  plan_levels();
+  plan_folds();
+}
+
+/// The last inner loop is vectorised unless a fold has to visit its elements one after the other. The vector has as
+/// many lanes as the widest of the folds that go by lanes, so each step of the loop is a step of the fold.
+void StageEmitter::choose_vector_loop(bool vectorise_inner) {
+  if (!vectorise_inner || inner_.empty()) return;
+  int by_order = 0;
+  for (const Fold& fold : stage_.folds) {
+    if (fold.op == FoldOp::argmax || (additive(fold) && fold.order == Order::serial)) return;
+    if (additive(fold)) by_order = std::max(by_order, order_lanes(fold.dtype));
+  }
+  nest_.lanes = by_order > 0 ? by_order : kernel_.schedule.lanes;
+  nest_.active = nest_.lanes;
+  nest_.vector_loop = nest_.lanes > 1 ? inner_.back() : -1;
+}
+
+void StageEmitter::plan_places() {
+  for (const BodyInput& input : stage_.body.inputs) {
+    const auto* access = std::get_if<Access>(&input);
+    if (access)
+      input_places_.emplace_back(std::in_place, emit_, access_form(emit_.program, *access, extents_), nest_);
+    else
+      input_places_.emplace_back();
+  }
+  for (const Store& store : stage_.stores)
+    store_places_.emplace_back(emit_, access_form(emit_.program, store.to, extents_), nest_);
+}
+
+bool StageEmitter::stored_in_kernel(BufferId buffer) const {
+  const Buffer& read = emit_.program.buffers[buffer];
+  for (const Stage& stage : kernel_.stages)
+    for (const Store& store : stage.stores) {
+      const Buffer& written = emit_.program.buffers[store.to.buffer];
+      const bool apart = written.region != read.region || written.offset + written.bytes <= read.offset ||
+                         read.offset + read.bytes <= written.offset;
+      if (store.to.buffer == buffer || (!apart && read.region != Region::output)) return true;
+    }
+  return false;
+}
+
+int StageEmitter::level_of_input(const BodyInput& input) const {
+  if (const auto* access = std::get_if<Access>(&input)) {
+    const int level = nest_.level_of(access_form(emit_.program, *access, extents_), loops_);
+    return stored_in_kernel(access->buffer) ? std::max(level, begin_level()) : level;
+  }
+  if (const auto* loop = std::get_if<LoopIndex>(&input)) return nest_.level_of(loop->loop);
+  if (std::holds_alternative<FoldResult>(input)) return begin_level();
+  if (std::holds_alternative<CoreValue>(input)) return begin_level();
+  return 0;
+}
+
+void StageEmitter::plan_levels() {
+  const std::size_t size = body_.code.size();
+  levels_.assign(size, 0);
+  varying_.assign(size, false);
+  splatted_.assign(size, false);
+  values_.assign(size, nullptr);
+  splats_.assign(size, nullptr);
+  for (std::size_t id = 0; id < size; ++id) {
+    const ScalarInstruction& x = body_.code[id];
+    if (x.op == ScalarOp::input) {
+      const BodyInput& input = stage_.body.inputs[x.bits];
+      levels_[id] = level_of_input(input);
+      if (const auto* loop = std::get_if<LoopIndex>(&input)) varying_[id] = loop->loop == nest_.vector_loop;
+      if (const auto* fold = std::get_if<FoldResult>(&input))
+        varying_[id] = fold_values_[fold->stage][fold->fold].varying;
+      if (std::holds_alternative<CoreValue>(input)) varying_[id] = nest_.lanes > 1;
+      if (std::holds_alternative<Access>(input)) varying_[id] = input_places_[x.bits]->varying();
+      continue;
+    }
+    for (int i = 0; i < operand_count(x.op); ++i) {
+      levels_[id] = std::max(levels_[id], levels_[x.operands[i]]);
+      varying_[id] = varying_[id] || varying_[x.operands[i]];
+    }
+    for (int i = 0; i < operand_count(x.op); ++i)
+      if (varying_[id] && !varying_[x.operands[i]]) splatted_[x.operands[i]] = true;
+  }
+  for (std::size_t i = 0; i < stage_.stores.size(); ++i)
+    if (store_places_[i].varying()) splatted_[result(stage_.stores[i].value)] = true;
+}
+
+void StageEmitter::plan_folds() {
+  std::vector<FoldValue> results;
+  for (const Fold& fold : stage_.folds) {
+    FoldPlan plan;
+    const bool value_varies =
+        varying_[result(fold.value)] || (fold.op == FoldOp::product && varying_[result(fold.factor)]);
+    const bool folds_vector_loop = nest_.vector_loop >= static_cast<int>(kernel_.outer.size());
+    const bool by_lanes = additive(fold) && fold.order == Order::lanes;
+    plan.order_lanes = by_lanes ? order_lanes(fold.dtype) : 1;
+    plan.place = folds_vector_loop ? FoldPlace::along : by_lanes ? FoldPlace::in_memory : FoldPlace::across;
+    plan.varying = value_varies && !folds_vector_loop;
+    plan.chunked = is_float(fold.dtype) && (fold.op == FoldOp::sum || (fold.op == FoldOp::product && by_lanes));
+    if (fold.carry) {
+      plan.carry.emplace(emit_, access_form(emit_.program, *fold.carry, extents_), nest_);
+      plan.varying = plan.varying || (plan.carry->varying() && !folds_vector_loop);
+    }
+    if (folds_vector_loop || plan.varying) {
+      splatted_[result(fold.value)] = true;
+      if (fold.op == FoldOp::product) splatted_[result(fold.factor)] = true;
+    }
+    plan.count = plan.place == FoldPlace::in_memory ? 0 : fold.op == FoldOp::argmax ? 2 : 1;
+    plan.first = accumulators_;
+    accumulators_ += plan.count;
+    if (plan.place == FoldPlace::in_memory) plan.memory = emit_.scratch(fold_type(plan, fold), plan.order_lanes);
+    results.push_back({nullptr, plan.varying});
+    folds_.push_back(std::move(plan));
+  }
+  int next = accumulators_;
+  for (FoldPlan& plan : folds_)
+    if (plan.chunked) plan.total = next++;
+  fold_values_[index_] = std::move(results);
+}
+
+int StageEmitter::cost() const {
+  int cost = static_cast<int>(stage_.stores.size());
+  for (const ScalarInstruction& x : body_.code) cost += x.op == ScalarOp::constant ? 0 : 1;
+  return cost;
+}
+
+// ---- the body
+
+void StageEmitter::enter(int level, llvm::Value* index) {
+  if (level > 0) nest_.levels[static_cast<std::size_t>(level) - 1].index = index;
+  enter_level(level);
+}
+
+void StageEmitter::enter_level(int level) {
+  for (std::optional<Place>& place : input_places_)
+    if (place) place->enter(level);
+  for (Place& place : store_places_) place.enter(level);
+  for (FoldPlan& plan : folds_)
+    if (plan.carry) plan.carry->enter(level);
+  for (std::size_t id = 0; id < body_.code.size(); ++id)
+    if (levels_[id] == level) emit_body_instruction(id);
+}
+
+void StageEmitter::emit_body_instruction(std::size_t id) {
+  const ScalarInstruction& x = body_.code[id];
+  const int lanes = varying_[id] ? nest_.lanes : 1;
+  if (x.op == ScalarOp::constant) {
+    values_[id] = emit_constant(emit_, x, 1);
+  } else if (x.op == ScalarOp::input) {
+    values_[id] = emit_input(id);
+  } else {
+    std::array<llvm::Value*, 3> operands{};
+    const int count = operand_count(x.op);
+    for (int i = 0; i < count; ++i) operands[i] = uniform_or_vector(x.operands[i], varying_[id]);
+    const ScalarType from = body_.code[x.operands[0]].type;
+    values_[id] = emit_instruction(emit_, x, from, std::span(operands).first(count), lanes);
+  }
+  splats_[id] = splatted_[id] && !varying_[id] ? emit_.splat(values_[id], nest_.lanes) : values_[id];
+}
+
+llvm::Value* StageEmitter::uniform_or_vector(ScalarId id, bool vector) { return vector ? splats_[id] : values_[id]; }
+
+llvm::Value* StageEmitter::emit_input(std::size_t id) {
+  const std::size_t number = body_.code[id].bits;
+  const BodyInput& input = stage_.body.inputs[number];
+  if (std::holds_alternative<Access>(input)) return input_places_[number]->load();
+  if (const auto* fold = std::get_if<FoldResult>(&input)) return fold_values_[fold->stage][fold->fold].value;
+  if (std::holds_alternative<CoreValue>(input)) return core_;
+  if (const auto* loop = std::get_if<LoopIndex>(&input)) {
+    llvm::Value* first = index_of(emit_, nest_, loop->loop);
+    if (!varying_[id]) return first;
+    llvm::SmallVector<llvm::Constant*, 16> steps;
+    for (int lane = 0; lane < nest_.lanes; ++lane) steps.push_back(emit_.index(lane));
+    return emit_.ir.CreateAdd(emit_.splat(first, nest_.lanes), llvm::ConstantVector::get(steps));
+  }
+  switch (std::get<CallValue>(input).which) {
+    case CallValue::Which::seed:
+      return emit_.call_member(offsetof(nnc_call, seed), emit_.ir.getInt64Ty());
+    case CallValue::Which::step:
+      return emit_.call_member(offsetof(nnc_call, step), emit_.ir.getInt64Ty());
+    case CallValue::Which::row_offset:
+      return emit_.call_member(offsetof(nnc_call, row_offset), emit_.ir.getInt64Ty());
+  }
+  internal_error("body input");
+}
+
+void StageEmitter::write_stores() {
+  for (std::size_t i = 0; i < stage_.stores.size(); ++i)
+    store_places_[i].store(uniform_or_vector(result(stage_.stores[i].value), store_places_[i].varying()));
+}
+
+// ---- the loops
+
+void StageEmitter::run() {
+  enter_level(begin_level());
+  clear_memory();
+  Carried state = first_accumulators();
+  state.append(first_totals());
+  finish_folds(run_chunks(state));
+}
+
+/// Sums go in chunks (ir/order.h) of so many steps of the outermost loop; other accumulators pass through.
+Carried StageEmitter::run_chunks(const Carried& state) {
+  std::vector<std::int64_t> lengths;
+  for (int loop : inner_) lengths.push_back(extents_[static_cast<std::size_t>(loop)]);
+  const std::int64_t length = lengths.empty() ? 1 : lengths.front();
+  std::int64_t inside = 1;
+  for (std::size_t i = 1; i < lengths.size(); ++i) inside *= lengths[i];
+  const std::int64_t chunk = inside == 0 ? length : order_chunk(lengths) / inside;
+  const bool chunked = std::any_of(folds_.begin(), folds_.end(), [](const FoldPlan& plan) { return plan.chunked; });
+  if (!chunked || length <= chunk) return run_chunk(state, emit_.index(0), emit_.index(length));
+  return emit_loop(emit_, emit_.index(0), emit_.index(length), chunk, state,
+                   [&](llvm::Value* begin, const Carried& carried) {
+                     llvm::Value* end = lesser(emit_, emit_.add(begin, emit_.index(chunk)), emit_.index(length));
+                     return run_chunk(carried, begin, end);
+                   });
+}
+
+Carried StageEmitter::run_chunk(const Carried& state, llvm::Value* begin, llvm::Value* end) {
+  Carried carried(state.begin(), state.begin() + accumulators_);
+  carried = inner_.empty() ? run_point(carried) : run_inner(0, begin, end, carried);
+
+  Carried next(carried.begin(), carried.end());
+  const Carried fresh = first_accumulators();
+  for (std::size_t i = 0; i < folds_.size(); ++i) {
+    const FoldPlan& plan = folds_[i];
+    if (!plan.chunked) continue;
+    llvm::Value* sum = chunk_sum(i, carried);
+    if (stage_.folds[i].dtype == DType::f32) {
+      llvm::Type* f64 = emit_.ir.getDoubleTy();
+      sum = emit_.ir.CreateFPExt(sum, plan.varying ? lanes_type(f64, nest_.lanes) : f64);
+    }
+    if (plan.count == 1) next[plan.first] = fresh[plan.first];
+    next.push_back(emit_.ir.CreateFAdd(state[plan.total], sum));
+  }
+  clear_memory();
+  return next;
+}
+
+/// The loop at `depth` of the inner ones from begin to end, and those inside it.
+Carried StageEmitter::run_inner(std::size_t depth, llvm::Value* begin, llvm::Value* end, const Carried& carried) {
+  const int level = inner_level(depth), loop = inner_[depth];
+  const std::int64_t length = extents_[static_cast<std::size_t>(loop)];
+  const auto at = [&](llvm::Value* index, const Carried& values) {
+    enter(level, index);
+    if (depth + 1 == inner_.size()) return run_point(values);
+    return run_inner(depth + 1, emit_.index(0), emit_.index(extents_[static_cast<std::size_t>(inner_[depth + 1])]),
+                     values);
+  };
+  if (loop != nest_.vector_loop) return emit_loop(emit_, begin, end, 1, carried, at);
+
+  const std::int64_t whole = length / nest_.lanes * nest_.lanes;
+  Carried result = emit_loop(emit_, begin, lesser(emit_, end, emit_.index(whole)), nest_.lanes, carried, at);
+  if (whole == length) return result;
+  return emit_if(emit_, emit_.ir.CreateICmpEQ(end, emit_.index(length)), result, [&] {
+    nest_.active = static_cast<int>(length - whole);
+    Carried last = at(emit_.index(whole), result);
+    nest_.active = nest_.lanes;
+    return last;
+  });
+}
+
+/// One evaluation of the body; everything but folds and stores is emitted by the levels.
+Carried StageEmitter::run_point(const Carried& carried) {
+  Carried next(carried);
+  for (std::size_t i = 0; i < folds_.size(); ++i) accumulate(i, next);
+  write_stores();
+  return next;
+}
+
+}  // namespace nnc

@@ -1,0 +1,115 @@
+// One stage of a kernel as code: its body, its inner loops, its folds, its stores.
+//
+// Every instruction of a body is emitted once, at the level of the nest where its inputs are known, so what does not
+// change in a loop is not computed in it. The levels of a stage are those of the kernel's outer loops, then one at
+// which the stage begins (what earlier stages stored or folded is known there), then its inner loops.
+#pragma once
+
+#include "codegen/access.h"
+#include "codegen/scalar.h"
+
+namespace nnc {
+
+/// What a fold gave, for the stages after it.
+struct FoldValue {
+  llvm::Value* value = nullptr;
+  bool varying = false;
+};
+using FoldValues = std::vector<std::vector<FoldValue>>;  ///< [stage][fold]
+
+class StageEmitter {
+ public:
+  /// `outer` are the levels of the kernel's loops; the vector loop of `outer`, if any, is one of them.
+  /// With `vectorise_inner` the last inner loop is the vector loop instead, where the stage's folds allow it.
+  StageEmitter(Emitter& emit, const Kernel& kernel, std::size_t stage, const Nest& outer, bool vectorise_inner,
+               FoldValues& folds);
+  StageEmitter(const StageEmitter&) = delete;
+  StageEmitter& operator=(const StageEmitter&) = delete;
+
+  /// Enters a level of the outer loops: sets its index and emits what is known from there on.
+  void enter(int level, llvm::Value* index);
+  void set_active(int lanes) { nest_.active = lanes; }
+  void set_core(llvm::Value* value) { core_ = value; }
+  /// Runs the stage at a point of the outer loops.
+  void run();
+
+  /// Instructions of one evaluation of the body, loads and stores included.
+  int cost() const;
+
+ private:
+  enum class FoldPlace : std::uint8_t {
+    across,    ///< one accumulator (a vector of them where the value varies)
+    along,     ///< the vector loop is folded: accumulators are lanes
+    in_memory  ///< Order::lanes, but another loop is vectorised or none: an array of accumulators
+  };
+  struct FoldPlan {
+    FoldPlace place{};
+    bool chunked = false;
+    bool varying = false;
+    int order_lanes = 1;            ///< L of Order::lanes
+    int first = 0, count = 0;       ///< its accumulators among the carried values
+    int total = -1;                 ///< its f64 total among the carried values, after all accumulators
+    llvm::Value* memory = nullptr;  ///< in_memory
+    std::optional<Place> carry;
+  };
+
+  int outer_levels() const { return outer_levels_; }
+  int begin_level() const { return outer_levels_ + 1; }
+  int inner_level(std::size_t i) const { return outer_levels_ + 2 + static_cast<int>(i); }
+
+  void choose_vector_loop(bool vectorise_inner);
+  void plan_places();
+  void plan_levels();
+  void plan_folds();
+  int level_of_input(const BodyInput& input) const;
+  bool stored_in_kernel(BufferId buffer) const;
+
+  void enter_level(int level);
+  void emit_body_instruction(std::size_t id);
+  llvm::Value* emit_input(std::size_t id);
+  llvm::Value* uniform_or_vector(ScalarId id, bool vector);
+  /// The instruction of one of the body's results.
+  ScalarId result(ScalarId number) const { return body_.results[number]; }
+  void write_stores();
+
+  Carried run_inner(std::size_t depth, llvm::Value* begin, llvm::Value* end, const Carried& carried);
+  Carried run_point(const Carried& carried);
+  Carried run_chunk(const Carried& state, llvm::Value* begin, llvm::Value* end);
+  Carried run_chunks(const Carried& state);
+
+  llvm::Type* fold_type(const FoldPlan& plan, const Fold& fold) const;
+  Carried first_accumulators();
+  Carried first_totals();
+  void clear_memory();
+  void accumulate(std::size_t fold, Carried& carried);
+  llvm::Value* accumulate_lanes(std::size_t fold, llvm::Value* accumulator);
+  void accumulate_in_memory(std::size_t fold);
+  void accumulate_argmax(std::size_t fold, Carried& carried);
+  llvm::Value* step(const Fold& fold, llvm::Value* accumulator, llvm::Value* value, llvm::Value* factor);
+  llvm::Value* chunk_sum(std::size_t fold, const Carried& carried);
+  void finish_folds(const Carried& state);
+  llvm::Value* memory_lane(std::size_t fold, llvm::Value* lane);
+
+  Emitter& emit_;
+  const Kernel& kernel_;
+  const Stage& stage_;
+  const ScalarProgram& body_;
+  FoldValues& fold_values_;
+  std::size_t index_ = 0;
+  Nest nest_;
+  int outer_levels_ = 0;
+  int loops_ = 0;  ///< of the kernel and of the stage
+  std::vector<std::int64_t> extents_;
+  std::vector<int> inner_;  ///< loops of extent other than 1, from the outside in
+  std::vector<std::optional<Place>> input_places_;
+  std::vector<Place> store_places_;
+  std::vector<int> levels_;  ///< of each instruction
+  std::vector<bool> varying_;
+  std::vector<bool> splatted_;  ///< a uniform value that a varying one uses
+  std::vector<llvm::Value*> values_, splats_;
+  std::vector<FoldPlan> folds_;
+  int accumulators_ = 0;  ///< carried values before the totals
+  llvm::Value* core_ = nullptr;
+};
+
+}  // namespace nnc

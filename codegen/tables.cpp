@@ -1,0 +1,120 @@
+#include "codegen/tables.h"
+
+#include <set>
+
+namespace nnc {
+
+namespace {
+
+std::uint8_t abi_dtype(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return NNC_F32;
+    case DType::f64:
+      return NNC_F64;
+    case DType::i32:
+      return NNC_I32;
+    case DType::boolean:
+      return NNC_BOOL;
+  }
+  return NNC_F32;
+}
+
+std::vector<std::int64_t> dense_strides(const std::vector<std::int64_t>& dims) {
+  std::vector<std::int64_t> strides(dims.size(), 1);
+  for (std::size_t axis = dims.size(); axis > 1; --axis) strides[axis - 2] = strides[axis - 1] * dims[axis - 1];
+  return strides;
+}
+
+void add_buffer(std::set<BufferId>& buffers, const Access& access) { buffers.insert(access.buffer); }
+
+/// Bytes of all buffers that a kernel reads or writes, each once.
+std::uint64_t bytes_touched(const Program& program, const Kernel& kernel) {
+  std::set<BufferId> buffers;
+  if (kernel.core) {
+    add_buffer(buffers, kernel.core->a);
+    add_buffer(buffers, kernel.core->b);
+  }
+  for (const Stage& stage : kernel.stages) {
+    for (const BodyInput& input : stage.body.inputs)
+      if (const auto* access = std::get_if<Access>(&input)) add_buffer(buffers, *access);
+    for (const Store& store : stage.stores) add_buffer(buffers, store.to);
+  }
+  std::uint64_t bytes = 0;
+  for (BufferId id : buffers) {
+    const Buffer& buffer = program.buffers[id];
+    std::uint64_t elements = 1;
+    for (std::int64_t extent : buffer.dims) elements *= static_cast<std::uint64_t>(extent);
+    bytes += elements * size_of(buffer.dtype);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+std::uint64_t contraction_flops(const Kernel& kernel) {
+  std::uint64_t points = 1;
+  for (std::int64_t extent : kernel.outer) points *= static_cast<std::uint64_t>(extent);
+  std::uint64_t flops = kernel.core ? 2 * points * static_cast<std::uint64_t>(kernel.core->k) : 0;
+  for (const Stage& stage : kernel.stages) {
+    std::uint64_t inner = points;
+    for (std::int64_t extent : stage.inner) inner *= static_cast<std::uint64_t>(extent);
+    for (const Fold& fold : stage.folds) flops += fold.op == FoldOp::product ? 2 * inner : 0;
+  }
+  return flops;
+}
+
+const nnc_slot* EntryTables::slots(const Program& program, const std::vector<Slot>& list) {
+  std::vector<nnc_slot>& made = slots_.emplace_back();
+  for (const Slot& slot : list) {
+    const Buffer& buffer = program.buffers[slot.buffer];
+    const bool panels = buffer.layout.kind == Layout::Kind::panels;
+    const bool dense =
+        buffer.layout.strides.empty() || buffer.region == Region::output || buffer.region == Region::feed;
+    made.push_back({.name = keep(slot.name),
+                    .dtype = abi_dtype(buffer.dtype),
+                    .rank = static_cast<std::uint8_t>(buffer.dims.size()),
+                    .layout = static_cast<std::uint8_t>(panels ? NNC_PANELS : NNC_ROW_MAJOR),
+                    .dims = keep(buffer.dims),
+                    .strides = keep(dense ? dense_strides(buffer.dims) : buffer.layout.strides),
+                    .panel = buffer.layout.panel,
+                    .offset = buffer.offset,
+                    .bytes = buffer.bytes});
+  }
+  return made.data();
+}
+
+EntryTables::EntryTables(const Program& program, nnc_function function) {
+  for (const Obligation& obligation : program.obligations)
+    obligations_.push_back({keep(obligation.input), obligation.low, obligation.high});
+  for (const Kernel& kernel : program.kernels)
+    kernels_.push_back({keep(kernel.name), kernel.line, contraction_flops(kernel), bytes_touched(program, kernel)});
+  const auto count = [](const auto& list) { return static_cast<std::uint32_t>(list.size()); };
+  entry_ = {.abi_version = NNC_ABI_VERSION,
+            .name = keep(program.entry),
+            .rows = static_cast<std::uint32_t>(program.rows),
+            .call = function,
+            .params_bytes = program.params_bytes,
+            .state_bytes = program.state_bytes,
+            .grads_bytes = program.grads_bytes,
+            .carry_bytes = program.carry_bytes,
+            .arena_bytes = program.arena_bytes,
+            .params = slots(program, program.params),
+            .state = slots(program, program.state),
+            .grads = slots(program, program.grads),
+            .carry = slots(program, program.carry),
+            .feeds = slots(program, program.feeds),
+            .outputs = slots(program, program.outputs),
+            .param_count = count(program.params),
+            .state_count = count(program.state),
+            .grad_count = count(program.grads),
+            .carry_count = count(program.carry),
+            .feed_count = count(program.feeds),
+            .output_count = count(program.outputs),
+            .obligations = obligations_.data(),
+            .obligation_count = count(obligations_),
+            .kernels = kernels_.data(),
+            .kernel_count = count(kernels_)};
+}
+
+}  // namespace nnc

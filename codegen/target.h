@@ -1,0 +1,14 @@
+// LLVM's target machine for a Target, set up once in a process.
+#pragma once
+
+#include <llvm/ExecutionEngine/Orc/JITTargetMachineBuilder.h>
+
+#include "codegen/compile.h"
+
+namespace nnc {
+
+llvm::orc::JITTargetMachineBuilder target_machine(const CompileOptions& options);
+/// Registers the x86 target and sets LLVM's own options; does nothing the second time.
+void initialise_llvm();
+
+}  // namespace nnc
