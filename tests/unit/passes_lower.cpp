@@ -84,7 +84,6 @@ void check_same(const Graph& graph, std::int64_t batch, const std::string& entry
 }
 
 Type f32(Shape shape) { return {DType::f32, std::move(shape)}; }
-Type f64(Shape shape) { return {DType::f64, std::move(shape)}; }
 Shape rows(std::initializer_list<std::int64_t> rest) {
   Shape shape{batch_extent};
   for (std::int64_t extent : rest) shape.push_back({extent, false});
@@ -154,6 +153,15 @@ Graph mlp_step(const std::vector<std::int64_t>& widths, bool adam) {
 }
 
 }  // namespace
+
+TEST_CASE("show", "[.show]") {
+  LowerOptions options;
+  options.machine = machine_avx2();
+  options.rows = 128;
+  const Program program = lower(mlp_step({784, 256, 128, 10}, true), "step", options);
+  CHECK(verify(program) == "");
+  puts(print(program).c_str());
+}
 
 TEST_CASE("a step of an MLP keeps its bits under every fusion and layout") {
   check_same(mlp_step({20, 17, 16, 10}, true), 13);

@@ -1,0 +1,286 @@
+// What makes a program safe to compile: every access stays in its buffer at every corner of its loops, every value has
+// the type that its reader takes, a fold's result is read only after its stage, and no two values share memory while
+// both are needed. Affine maps take their extremes at corners, so corners are enough.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "ir/program/program.h"
+
+namespace nnc {
+namespace {
+
+using Dims = std::vector<std::int64_t>;
+
+std::int64_t count_of(const Dims& dims) {
+  std::int64_t count = 1;
+  for (std::int64_t dim : dims) count *= dim;
+  return count;
+}
+
+/// Elements from the first to the last of a buffer, padding inside included.
+std::int64_t span_of(const Buffer& buffer) {
+  if (count_of(buffer.dims) == 0) return 0;
+  if (buffer.layout.kind == Layout::Kind::panels)
+    return (buffer.dims[1] + buffer.layout.panel - 1) / buffer.layout.panel * buffer.layout.panel * buffer.dims[0];
+  std::int64_t last = 0;
+  for (std::size_t axis = 0; axis < buffer.dims.size(); ++axis)
+    last += (buffer.dims[axis] - 1) * buffer.layout.strides[axis];
+  return last + 1;
+}
+
+class Verifier {
+ public:
+  explicit Verifier(const Program& program) : program_(program) {}
+
+  std::string run() {
+    for (BufferId id = 0; id < program_.buffers.size(); ++id) check_buffer(id);
+    for (const auto* slots :
+         {&program_.params, &program_.state, &program_.grads, &program_.carry, &program_.feeds, &program_.outputs})
+      for (const Slot& slot : *slots)
+        if (slot.buffer >= program_.buffers.size()) fail("slot {} names a buffer that does not exist", slot.name);
+    if (!problems_.empty()) return problems_;
+    for (kernel_ = 0; kernel_ < program_.kernels.size(); ++kernel_) check_kernel(program_.kernels[kernel_]);
+    if (problems_.empty()) check_memory();
+    return problems_;
+  }
+
+ private:
+  template <class... Values>
+  void fail(fmt::format_string<Values...> format, Values&&... values) {
+    problems_ += fmt::format(format, std::forward<Values>(values)...) + "\n";
+  }
+  template <class... Values>
+  void fail_here(fmt::format_string<Values...> format, Values&&... values) {
+    fail("kernel {} ({}): {}", kernel_, program_.kernels[kernel_].name,
+         fmt::format(format, std::forward<Values>(values)...));
+  }
+
+  // --- buffers --------------------------------------------------------------------------------------------------
+
+  std::uint64_t region_bytes(Region region) const {
+    switch (region) {
+      case Region::params:
+        return program_.params_bytes;
+      case Region::state:
+        return program_.state_bytes;
+      case Region::grads:
+        return program_.grads_bytes;
+      case Region::carry:
+        return program_.carry_bytes;
+      case Region::arena:
+        return program_.arena_bytes;
+      case Region::feed:
+      case Region::output:
+      case Region::scalars:
+      case Region::constant:
+        return ~std::uint64_t{0};  // their offset is an index, or nothing
+    }
+    return 0;
+  }
+
+  void check_buffer(BufferId id) {
+    const Buffer& buffer = program_.buffers[id];
+    const Layout& layout = buffer.layout;
+    if (layout.kind == Layout::Kind::panels) {
+      if (buffer.dims.size() != 2 || layout.panel <= 0) fail("buffer {} is not a matrix in panels", id);
+    } else if (layout.strides.size() != buffer.dims.size()) {
+      fail("buffer {} has {} strides for {} axes", id, layout.strides.size(), buffer.dims.size());
+    }
+    if (!problems_.empty()) return;
+    const auto needed = static_cast<std::uint64_t>(span_of(buffer)) * size_of(buffer.dtype);
+    if (needed > buffer.bytes) fail("buffer {} has {} bytes, its elements need {}", id, buffer.bytes, needed);
+    const std::uint64_t region = region_bytes(buffer.region);
+    if (region != ~std::uint64_t{0} && buffer.bytes > 0) {
+      if (buffer.offset + buffer.bytes > region) fail("buffer {} leaves its region", id);
+      if (buffer.offset % 64 != 0) fail("buffer {} is not aligned", id);
+    }
+    if (buffer.region == Region::constant && static_cast<std::int64_t>(buffer.values.size()) != count_of(buffer.dims))
+      fail("constant buffer {} has {} values", id, buffer.values.size());
+  }
+
+  // --- kernels --------------------------------------------------------------------------------------------------
+
+  void check_access(const Access& access, const Dims& loops) {
+    if (access.buffer >= program_.buffers.size()) return fail_here("no buffer {}", access.buffer);
+    const Buffer& buffer = program_.buffers[access.buffer];
+    if (access.map.size() != buffer.dims.size())
+      return fail_here("{} indices for buffer {} of rank {}", access.map.size(), access.buffer, buffer.dims.size());
+    if (count_of(loops) == 0) return;
+    for (std::size_t axis = 0; axis < access.map.size(); ++axis) {
+      const AffineRow& row = access.map[axis];
+      if (row.coefficients.size() != loops.size()) return fail_here("a map with a wrong number of loops");
+      std::int64_t low = row.offset, high = row.offset;
+      for (std::size_t loop = 0; loop < loops.size(); ++loop)
+        (row.coefficients[loop] < 0 ? low : high) += row.coefficients[loop] * (loops[loop] - 1);
+      if (low < 0 || high >= buffer.dims[axis])
+        fail_here("axis {} of buffer {} is indexed from {} to {} of {}", axis, access.buffer, low, high,
+                  buffer.dims[axis]);
+    }
+  }
+
+  void check_kernel(const Kernel& kernel) {
+    if (kernel.core) check_core(kernel);
+    for (std::size_t stage = 0; stage < kernel.stages.size(); ++stage) check_stage(kernel, stage);
+    check_schedule(kernel);
+  }
+
+  void check_core(const Kernel& kernel) {
+    const Contract& core = *kernel.core;
+    check_access(core.a, {core.m, core.k});
+    check_access(core.b, {core.k, core.n});
+    if (kernel.outer != Dims{core.m, core.n}) fail_here("the outer domain is not that of the contraction");
+    if (kernel.stages.size() != 1 || !kernel.stages[0].inner.empty() || !kernel.stages[0].folds.empty())
+      fail_here("a contraction has exactly one plain stage");
+    if (!problems_.empty()) return;
+    const Buffer &a = program_.buffers[core.a.buffer], &b = program_.buffers[core.b.buffer];
+    if (a.dtype != b.dtype || !is_float(a.dtype)) fail_here("operands of a contraction of different types");
+    if (a.region == Region::feed || b.region == Region::feed) fail_here("a contraction reads a feed");
+    if (a.layout.kind != Layout::Kind::row_major) fail_here("operand a is not row-major");
+    if (b.layout.kind == Layout::Kind::row_major && b.layout.strides[1] != 1) fail_here("rows of b are not contiguous");
+  }
+
+  void check_schedule(const Kernel& kernel) {
+    const Schedule& schedule = kernel.schedule;
+    if (schedule.lanes < 1 || schedule.parallel < 1) fail_here("no lanes or no piece");
+    if (kernel.core && (schedule.tile_rows < 1 || schedule.tile_vectors < 1)) fail_here("a contraction without a tile");
+    if (schedule.vector != Schedule::Vector::outer) return;
+    if (kernel.outer.empty()) fail_here("no outer loop to vectorise");
+    for (const Stage& stage : kernel.stages)
+      for (const Fold& fold : stage.folds)
+        if (fold.order == Order::lanes) fail_here("a fold in lanes under vectors of the outer loop");
+  }
+
+  ScalarType type_of(const BodyInput& input, const Kernel& kernel, std::size_t stage) {
+    if (const auto* access = std::get_if<Access>(&input)) return scalar_type(program_.buffers[access->buffer].dtype);
+    if (std::holds_alternative<CoreValue>(input)) {
+      if (kernel.core) return scalar_type(program_.buffers[kernel.core->a.buffer].dtype);
+      fail_here("a contraction's value without a contraction");
+    }
+    if (const auto* fold = std::get_if<FoldResult>(&input)) {
+      const bool earlier = fold->stage < stage && fold->fold < kernel.stages[fold->stage].folds.size();
+      if (earlier) return scalar_type(kernel.stages[fold->stage].folds[fold->fold].result);
+      fail_here("stage {} reads a fold that is not done", stage);
+    }
+    return ScalarType::i64;
+  }
+
+  void check_stage(const Kernel& kernel, std::size_t index) {
+    const Stage& stage = kernel.stages[index];
+    Dims loops = kernel.outer;
+    loops.insert(loops.end(), stage.inner.begin(), stage.inner.end());
+    const ScalarProgram& body = stage.body.program;
+    if (body.inputs.size() != stage.body.inputs.size()) return fail_here("a body with inputs that nobody describes");
+    for (std::size_t i = 0; i < body.inputs.size(); ++i) {
+      const BodyInput& input = stage.body.inputs[i];
+      if (const auto* access = std::get_if<Access>(&input)) check_access(*access, loops);
+      if (const auto* loop = std::get_if<LoopIndex>(&input); loop && loop->loop >= loops.size())
+        fail_here("stage {} reads the index of loop {}", index, loop->loop);
+      if (!problems_.empty()) return;
+      if (type_of(input, kernel, index) != body.inputs[i]) fail_here("input {} of stage {} has another type", i, index);
+    }
+    for (const Fold& fold : stage.folds) check_fold(stage, fold, loops);
+    for (const Store& store : stage.stores) {
+      check_access(store.to, loops);
+      if (!problems_.empty()) return;
+      const Buffer& to = program_.buffers[store.to.buffer];
+      if (result_type(body, store.value) != scalar_type(to.dtype)) fail_here("a store of another type to {}", to.name);
+      if (to.region == Region::feed || to.region == Region::scalars || to.region == Region::constant)
+        fail_here("a store to {}, which is only read", to.name);
+      check_in_place(stage, store, loops);
+    }
+  }
+
+  static ScalarType result_type(const ScalarProgram& body, ScalarId result) {
+    return body.code[body.results.at(result)].type;
+  }
+
+  void check_fold(const Stage& stage, const Fold& fold, const Dims& loops) {
+    const ScalarProgram& body = stage.body.program;
+    const bool ordered = fold.op == FoldOp::sum || fold.op == FoldOp::product;
+    if (ordered && fold.order == Order::unset) fail_here("a sum without an order");
+    if (stage.inner.empty()) fail_here("a fold over no loop");
+    if (fold.value >= body.results.size() || fold.factor >= body.results.size())
+      return fail_here("a fold of a value that does not exist");
+    if (result_type(body, fold.value) != scalar_type(fold.dtype)) fail_here("a fold of another type");
+    if (fold.op == FoldOp::product && result_type(body, fold.factor) != scalar_type(fold.dtype))
+      fail_here("a factor of another type");
+    if (fold.carry) check_access(*fold.carry, loops);
+  }
+
+  /// A stage may read the buffer that it writes only at the element that it replaces.
+  void check_in_place(const Stage& stage, const Store& store, const Dims& loops) {
+    for (const BodyInput& input : stage.body.inputs) {
+      const auto* read = std::get_if<Access>(&input);
+      if (!read || read->buffer != store.to.buffer) continue;
+      bool same = true;
+      for (std::size_t axis = 0; axis < read->map.size(); ++axis)
+        for (std::size_t loop = 0; loop < loops.size(); ++loop)
+          same = same &&
+                 (loops[loop] <= 1 || (read->map[axis].coefficients[loop] == store.to.map[axis].coefficients[loop] &&
+                                       read->map[axis].offset == store.to.map[axis].offset));
+      if (!same) fail_here("{} is read elsewhere than it is written", program_.buffers[store.to.buffer].name);
+    }
+  }
+
+  // --- memory ---------------------------------------------------------------------------------------------------
+
+  /// Whether two buffers can be one value: the same, or the same elements under other dims.
+  bool same_value(BufferId a, BufferId b) const {
+    const Buffer &first = program_.buffers[a], &second = program_.buffers[b];
+    return a == b || (first.offset == second.offset && first.bytes == second.bytes && first.dtype == second.dtype &&
+                      first.dims != second.dims && count_of(first.dims) == count_of(second.dims));
+  }
+  bool overlap(BufferId a, BufferId b) const {
+    const Buffer &first = program_.buffers[a], &second = program_.buffers[b];
+    return first.bytes > 0 && second.bytes > 0 && first.offset < second.offset + second.bytes &&
+           second.offset < first.offset + first.bytes;
+  }
+
+  /// Follows who wrote each cache line of the arena last: a reader must find what it asks for.
+  void check_memory() {
+    constexpr BufferId nobody = ~BufferId{0};
+    std::vector<BufferId> owner(program_.arena_bytes / 64, nobody);
+    std::set<BufferId> here;  // what the kernel at hand touches
+    const auto lines = [&](BufferId id, auto&& visit) {
+      const Buffer& buffer = program_.buffers[id];
+      for (std::uint64_t at = buffer.offset / 64; at < (buffer.offset + buffer.bytes + 63) / 64; ++at) visit(owner[at]);
+    };
+    const auto read = [&](const Access& access) {
+      if (program_.buffers[access.buffer].region != Region::arena) return;
+      here.insert(access.buffer);
+      bool found = true;
+      lines(access.buffer, [&](BufferId by) { found = found && by != nobody && same_value(by, access.buffer); });
+      if (!found) fail_here("buffer {} does not hold its value when it is read", access.buffer);
+    };
+    const auto write = [&](const Access& access) {
+      if (program_.buffers[access.buffer].region != Region::arena) return;
+      here.insert(access.buffer);
+      lines(access.buffer, [&](BufferId& by) { by = access.buffer; });
+    };
+    for (kernel_ = 0; kernel_ < program_.kernels.size(); ++kernel_) {
+      const Kernel& kernel = program_.kernels[kernel_];
+      here.clear();
+      if (kernel.core) read(kernel.core->a), read(kernel.core->b);
+      for (const Stage& stage : kernel.stages) {
+        for (const BodyInput& input : stage.body.inputs)
+          if (const auto* access = std::get_if<Access>(&input)) read(*access);
+        for (const Store& store : stage.stores) write(store.to);
+      }
+      for (BufferId a : here)
+        for (BufferId b : here)
+          if (a < b && overlap(a, b) && !same_value(a, b)) fail_here("buffers {} and {} share memory", a, b);
+    }
+  }
+
+  const Program& program_;
+  std::string problems_;
+  std::size_t kernel_ = 0;
+};
+
+}  // namespace
+
+std::string verify(const Program& program) { return Verifier(program).run(); }
+
+}  // namespace nnc
