@@ -39,8 +39,8 @@ struct Split {
   bool fractional = false;
   std::uint64_t seed = 0;
   std::int64_t every = 0;
-  std::string stratify_by;  ///< empty: not stratified
-  Place place;
+  std::string stratify_by{};  ///< empty: not stratified
+  Place place{};
 };
 
 /// An input of the feed graph, read from a source: a column, several columns side by side, or class indices.
