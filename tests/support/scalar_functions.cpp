@@ -70,8 +70,7 @@ const std::array<ScalarFunction, 8> functions{{
      .unary = scalar::softplus,
      .wide = wide_softplus,
      .fast = fast_softplus,
-     .bound_f32 = 2,
-     .direction = 1,
+     .bound_f32 = 2,  // not monotonic: where e^-|x| is next to 1, its rounding is as coarse as the result's
      .high = std::numeric_limits<double>::infinity()},
     {.name = "pow",
      .arity = 2,

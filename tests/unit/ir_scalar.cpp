@@ -1,0 +1,264 @@
+// Scalar programs: the builder's merging, and the interpreter on every opcode at its edges.
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <tuple>
+#include <vector>
+
+#include "ir/scalar/builder.h"
+#include "tests/unit/catch.h"
+
+namespace {
+
+using namespace nnc;
+
+constexpr float infinity = std::numeric_limits<float>::infinity();
+constexpr float nan_f32 = std::numeric_limits<float>::quiet_NaN();
+
+template <class T>
+constexpr ScalarType type_of = std::is_same_v<T, float>          ? ScalarType::f32
+                               : std::is_same_v<T, double>       ? ScalarType::f64
+                               : std::is_same_v<T, std::int32_t> ? ScalarType::i32
+                               : std::is_same_v<T, std::int64_t> ? ScalarType::i64
+                                                                 : ScalarType::boolean;
+
+/// The program of one function applied to elements.
+template <class R, class F, class... T>
+std::vector<R> apply(F function, const std::vector<T>&... arguments) {
+  ScalarBuilder builder;
+  const std::tuple operands{(static_cast<void>(arguments), builder.input(type_of<T>))...};  // in order, as braces are
+  const Scalar result = std::apply(function, operands);
+  REQUIRE(result.type() == type_of<R>);
+  const ScalarProgram program = std::move(builder).finish(std::span(&result, 1));
+  const void* inputs[] = {arguments.data()...};
+  const std::size_t count = std::get<0>(std::tie(arguments...)).size();
+  std::vector<R> values(count);
+  void* results[] = {values.data()};
+  interpret(program, inputs, results, static_cast<std::int64_t>(count));
+  return values;
+}
+
+template <class R, class F, class... T>
+R apply_one(F function, T... arguments) {
+  return apply<R>(function, std::vector<T>{arguments}...)[0];
+}
+
+bool same(float a, float b) {
+  return (std::isnan(a) && std::isnan(b)) || std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b);
+}
+
+TEST_CASE("equal instructions are one") {
+  ScalarBuilder b;
+  const Scalar x = b.input(ScalarType::f32), y = b.input(ScalarType::f32);
+  CHECK((x + y).id == (x + y).id);
+  CHECK((x + y).id != (y + x).id);
+  CHECK((x + y).id != (x - y).id);
+  CHECK(b.constant(1, ScalarType::f32).id == b.bits(0x3f800000, ScalarType::f32).id);
+  CHECK(b.constant(0.0, ScalarType::f32).id != b.constant(-0.0, ScalarType::f32).id);
+  CHECK(b.constant(1, ScalarType::f32).id != b.constant(1, ScalarType::f64).id);
+  CHECK(b.input(ScalarType::f32).id != x.id);
+
+  const std::size_t before = b.program().code.size();
+  const Scalar e = scalar::exp(x);
+  const std::size_t after = b.program().code.size();
+  CHECK(scalar::exp(x).id == e.id);
+  CHECK(b.program().code.size() == after);
+  CHECK(after > before);
+}
+
+TEST_CASE("operands come before their users") {
+  ScalarBuilder b;
+  const Scalar result = scalar::pow(b.input(ScalarType::f64), b.input(ScalarType::f64));
+  const ScalarProgram program = std::move(b).finish(std::span(&result, 1));
+  for (std::size_t id = 0; id < program.code.size(); ++id)
+    for (int i = 0; i < operand_count(program.code[id].op); ++i) CHECK(program.code[id].operands[i] < id);
+}
+
+TEST_CASE("a program inlined into another computes the same, and merges with what is there") {
+  ScalarBuilder inner;
+  const Scalar x = inner.input(ScalarType::f32);
+  const Scalar twice = x + x;
+  const ScalarProgram program = std::move(inner).finish(std::span(&twice, 1));
+
+  ScalarBuilder outer;
+  const Scalar y = outer.input(ScalarType::f32);
+  const Scalar sum = y + y;
+  const std::vector<Scalar> once = outer.inline_program(program, std::span(&y, 1));
+  REQUIRE(once.size() == 1);
+  CHECK(once[0].id == sum.id);
+  const std::vector<Scalar> again = outer.inline_program(program, once);
+  const ScalarProgram fourfold = std::move(outer).finish(again);
+  const float in = 3;
+  float out = 0;
+  const void* inputs[] = {&in};
+  void* results[] = {&out};
+  interpret(fourfold, inputs, results, 1);
+  CHECK(out == 12);
+}
+
+TEST_CASE("counts that are no multiple of a block leave what follows untouched") {
+  for (const std::size_t count : {0, 1, 15, 16, 17, 127, 128, 129, 300}) {
+    std::vector<float> in(count), out(count + 4, -1);
+    for (std::size_t i = 0; i < count; ++i) in[i] = static_cast<float>(i);
+    ScalarBuilder b;
+    const Scalar x = b.input(ScalarType::f32), y = x + b.constant(0.5, ScalarType::f32);
+    const ScalarProgram program = std::move(b).finish(std::span(&y, 1));
+    const void* inputs[] = {in.data()};
+    void* results[] = {out.data()};
+    interpret(program, inputs, results, static_cast<std::int64_t>(count));
+    for (std::size_t i = 0; i < count; ++i) CHECK(out[i] == static_cast<float>(i) + 0.5F);
+    for (std::size_t i = count; i < count + 4; ++i) CHECK(out[i] == -1);
+  }
+}
+
+TEST_CASE("fma rounds once") {
+  const auto f = [](Scalar a, Scalar b, Scalar c) { return fma(a, b, c); };
+  CHECK(apply_one<float>(f, 1.0F + 0x1p-23F, 1.0F - 0x1p-23F, -1.0F) == -0x1p-46F);
+  CHECK(apply_one<double>(f, 1.0 + 0x1p-52, 1.0 - 0x1p-52, -1.0) == -0x1p-104);
+  CHECK(same(apply_one<float>(f, 1e-30F, -1e-30F, 0.0F), -0.0F));
+}
+
+TEST_CASE("minimum and maximum: a NaN wins, -0 is below +0") {
+  const auto least = [](Scalar a, Scalar b) { return minimum(a, b); };
+  const auto greatest = [](Scalar a, Scalar b) { return maximum(a, b); };
+  for (const auto& [a, b] : std::vector<std::pair<float, float>>{{-0.0F, 0.0F}, {0.0F, -0.0F}}) {
+    CHECK(same(apply_one<float>(least, a, b), -0.0F));
+    CHECK(same(apply_one<float>(greatest, a, b), 0.0F));
+  }
+  for (const float x : {1.0F, infinity, -infinity, nan_f32}) {
+    CHECK(std::isnan(apply_one<float>(least, x, nan_f32)));
+    CHECK(std::isnan(apply_one<float>(least, nan_f32, x)));
+    CHECK(std::isnan(apply_one<float>(greatest, x, nan_f32)));
+    CHECK(std::isnan(apply_one<float>(greatest, nan_f32, x)));
+  }
+  CHECK(apply_one<float>(least, 2.0F, -3.0F) == -3);
+  CHECK(apply_one<float>(greatest, 2.0F, -3.0F) == 2);
+  CHECK(apply_one<double>(greatest, -1.0, std::numeric_limits<double>::infinity()) == INFINITY);
+}
+
+TEST_CASE("comparisons are false on a NaN; select takes either side whole") {
+  const auto lt = [](Scalar a, Scalar b) { return less(a, b); };
+  const auto le = [](Scalar a, Scalar b) { return less_equal(a, b); };
+  const auto eq = [](Scalar a, Scalar b) { return equal(a, b); };
+  CHECK(apply_one<std::uint8_t>(lt, nan_f32, 1.0F) == 0);
+  CHECK(apply_one<std::uint8_t>(le, nan_f32, nan_f32) == 0);
+  CHECK(apply_one<std::uint8_t>(eq, nan_f32, nan_f32) == 0);
+  CHECK(apply_one<std::uint8_t>(eq, 0.0F, -0.0F) == 1);
+  CHECK(apply_one<std::uint8_t>(lt, -0.0F, 0.0F) == 0);
+  CHECK(apply_one<std::uint8_t>(lt, std::int32_t{-1}, std::int32_t{0}) == 1);
+  CHECK(apply_one<std::uint8_t>(le, std::int64_t{-1}, std::int64_t{-1}) == 1);
+
+  const auto pick = [](Scalar c, Scalar a, Scalar b) { return select(c, a, b); };
+  CHECK(std::isnan(apply_one<float>(pick, std::uint8_t{1}, nan_f32, 1.0F)));
+  CHECK(same(apply_one<float>(pick, std::uint8_t{0}, nan_f32, -0.0F), -0.0F));
+  CHECK(apply_one<std::int64_t>(pick, std::uint8_t{1}, std::int64_t{1} << 60, std::int64_t{0}) == std::int64_t{1}
+                                                                                                      << 60);
+  CHECK(apply_one<std::uint8_t>([](Scalar a, Scalar b) { return logical_and(logical_not(a), logical_or(a, b)); },
+                                std::uint8_t{0}, std::uint8_t{1}) == 1);
+}
+
+TEST_CASE("signs of zeros and NaNs pass through neg and abs") {
+  CHECK(same(apply_one<float>([](Scalar a) { return -a; }, 0.0F), -0.0F));
+  CHECK(same(apply_one<float>([](Scalar a) { return abs(a); }, -0.0F), 0.0F));
+  CHECK(apply_one<float>([](Scalar a) { return abs(a); }, -infinity) == infinity);
+  CHECK(std::isnan(apply_one<float>([](Scalar a) { return -a; }, nan_f32)));
+  CHECK(same(apply_one<float>([](Scalar a) { return sqrt(a); }, -0.0F), -0.0F));
+  CHECK(std::isnan(apply_one<float>([](Scalar a) { return sqrt(a); }, -1.0F)));
+}
+
+TEST_CASE("integers wrap, shifts fill as their names say") {
+  const std::int32_t least = std::numeric_limits<std::int32_t>::min(), most = std::numeric_limits<std::int32_t>::max();
+  CHECK(apply_one<std::int32_t>([](Scalar a, Scalar b) { return int_add(a, b); }, most, std::int32_t{1}) == least);
+  CHECK(apply_one<std::int32_t>([](Scalar a, Scalar b) { return int_sub(a, b); }, least, std::int32_t{1}) == most);
+  CHECK(apply_one<std::int64_t>([](Scalar a, Scalar b) { return int_mul(a, b); }, std::int64_t{0x100000001},
+                                std::int64_t{0x100000001}) == 0x200000001);
+  CHECK(apply_one<std::int32_t>([](Scalar a) { return shift_right(a, 28); }, std::int32_t{-1}) == 15);
+  CHECK(apply_one<std::int32_t>([](Scalar a) { return shift_right_signed(a, 28); }, least) == -8);
+  CHECK(apply_one<std::int64_t>([](Scalar a) { return shift_left(a, 63); }, std::int64_t{3}) ==
+        std::numeric_limits<std::int64_t>::min());
+  CHECK(apply_one<std::int32_t>([](Scalar a, Scalar b) { return int_xor(int_and(a, b), int_or(a, b)); },
+                                std::int32_t{12}, std::int32_t{10}) == 6);
+}
+
+TEST_CASE("conversions round, truncate, extend and wrap") {
+  const auto to = [](ScalarType type) { return [type](Scalar a) { return convert(a, type); }; };
+  CHECK(apply_one<float>(to(ScalarType::f32), 1.0 + 0x1p-24) == 1.0F);
+  CHECK(apply_one<float>(to(ScalarType::f32), std::int32_t{(1 << 24) + 1}) == 16777216.0F);
+  CHECK(apply_one<double>(to(ScalarType::f64), std::int64_t{-3}) == -3.0);
+  CHECK(apply_one<std::int32_t>(to(ScalarType::i32), -2.9F) == -2);
+  CHECK(apply_one<std::int64_t>(to(ScalarType::i64), std::int32_t{-5}) == -5);
+  CHECK(apply_one<std::int32_t>(to(ScalarType::i32), (std::int64_t{7} << 32) - 1) == -1);
+  CHECK(apply_one<float>(to(ScalarType::f32), std::uint8_t{1}) == 1.0F);
+  CHECK(apply_one<std::int32_t>([](Scalar a) { return bitcast(a, ScalarType::i32); }, 1.0F) == 0x3f800000);
+  CHECK(apply_one<double>([](Scalar a) { return bitcast(a, ScalarType::f64); }, std::int64_t{1}) == 0x1p-1074);
+}
+
+TEST_CASE("Philox4x32-10 gives the known answers of Random123") {
+  ScalarBuilder b;
+  std::array<Scalar, 4> counter;
+  std::array<Scalar, 2> key;
+  for (Scalar& word : counter) word = b.input(ScalarType::i64);
+  for (Scalar& word : key) word = b.input(ScalarType::i64);
+  const std::array<Scalar, 4> words = scalar::philox(counter, key);
+  const ScalarProgram program = std::move(b).finish(words);
+
+  const std::int64_t in[6][3] = {{0, 0xffffffff, 0x243f6a88}, {0, 0xffffffff, 0x85a308d3}, {0, 0xffffffff, 0x13198a2e},
+                                 {0, 0xffffffff, 0x03707344}, {0, 0xffffffff, 0xa4093822}, {0, 0xffffffff, 0x299f31d0}};
+  std::int64_t out[4][3];
+  const void* inputs[] = {in[0], in[1], in[2], in[3], in[4], in[5]};
+  void* results[] = {out[0], out[1], out[2], out[3]};
+  interpret(program, inputs, results, 3);
+  const std::int64_t expected[4][3] = {{0x6627e8d5, 0x408f276d, 0xd16cfe09},
+                                       {0xe169c58d, 0x41c83b0e, 0x94fdcceb},
+                                       {0xbc57ac4c, 0xa20bc7c6, 0x5001e420},
+                                       {0x9b00dbd8, 0x6d5451fd, 0x24126ea1}};
+  CHECK(std::memcmp(out, expected, sizeof out) == 0);
+}
+
+template <class T>
+std::vector<T> uniforms(std::int64_t rows, std::int64_t columns, std::int64_t seed, std::int64_t step,
+                        std::uint64_t stream, std::int64_t first_row = 0) {
+  std::vector<std::int64_t> row, column, seeds, steps;
+  for (std::int64_t i = 0; i < rows; ++i)
+    for (std::int64_t j = 0; j < columns; ++j) {
+      row.push_back(first_row + i);
+      column.push_back(j);
+      seeds.push_back(seed);
+      steps.push_back(step);
+    }
+  return apply<T>(
+      [stream](Scalar r, Scalar c, Scalar s, Scalar t) { return scalar::uniform(r, c, s, t, stream, type_of<T>); }, row,
+      column, seeds, steps);
+}
+
+TEST_CASE("uniform numbers: in [0, 1), even, and functions of their place alone") {
+  const std::vector<double> u = uniforms<double>(256, 256, 7, 3, 0x1234);
+  double sum = 0, square = 0, neighbours = 0;
+  std::vector<int> tenth(10);
+  for (std::size_t i = 0; i < u.size(); ++i) {
+    REQUIRE((u[i] >= 0 && u[i] < 1));
+    sum += u[i];
+    square += u[i] * u[i];
+    if (i > 0) neighbours += (u[i] - 0.5) * (u[i - 1] - 0.5);
+    ++tenth[static_cast<std::size_t>(u[i] * 10)];
+  }
+  const auto n = static_cast<double>(u.size());  // five standard deviations of each statistic
+  CHECK(std::abs(sum / n - 0.5) < 5 * std::sqrt(1 / 12.0 / n));
+  CHECK(std::abs(square / n - 1 / 3.0) < 5 * std::sqrt(4 / 45.0 / n));
+  CHECK(std::abs(neighbours / n) < 5 / 12.0 / std::sqrt(n));
+  for (const int count : tenth) CHECK(std::abs(count - n / 10) < 5 * std::sqrt(n * 0.09));
+
+  // A block of rows further down sees the numbers of those rows.
+  const std::vector<double> lower = uniforms<double>(16, 256, 7, 3, 0x1234, 240);
+  CHECK(std::equal(lower.begin(), lower.end(), u.end() - 16 * 256));
+  CHECK(uniforms<double>(2, 8, 7, 3, 0x1234) != uniforms<double>(2, 8, 8, 3, 0x1234));
+  CHECK(uniforms<double>(2, 8, 7, 3, 0x1234) != uniforms<double>(2, 8, 7, 4, 0x1234));
+  CHECK(uniforms<double>(2, 8, 7, 3, 0x1234) != uniforms<double>(2, 8, 7, 3, 0x1235));
+
+  // f32 sees the same numbers, rounded down to 24 bits.
+  const std::vector<float> single = uniforms<float>(256, 256, 7, 3, 0x1234);
+  for (std::size_t i = 0; i < u.size(); ++i) REQUIRE(single[i] == std::floor(u[i] * 0x1p24) * 0x1p-24);
+}
+
+}  // namespace
