@@ -30,6 +30,7 @@ constexpr Law laws[] = {
     {"factor-out", "a b + a c = a (b + c)"},
     {"complement", "a (1 - x) = a - a x, where it is cheaper"},
     {"logistic-complement", "s(-x) = 1 - s(x), s the logistic function, where it is cheaper"},
+    {"same-choice", "(c ? x : x) = x"},
     {"normalised-quotient", "e t / sum e = (e / sum e) t: a quotient by its own sum stays one"},
 };
 
@@ -185,7 +186,7 @@ Poly Algebra::read_afresh(NodeId id) {
         break;
       }
       if (!one_term(result)) break;
-      if (result[0].factors.size() > 1) products_of_[result[0].factors[0].atom].push_back(id);
+      if (!result[0].factors.empty()) products_of_[result[0].factors[0].atom].push_back(id);
       return result;
     }
     case Op::sum: {

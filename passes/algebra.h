@@ -90,7 +90,7 @@ class Algebra {
   std::optional<Poly> multiplied_out(const Poly& a, bool complements);
 
   /// The cheapest nodes that this knows for a value of that type.
-  Value build(const Poly& a, const Type& type);
+  Value build(const Poly& a, Type type);
 
   std::string show(const Poly& a) const;
   const Atom& atom(int number) const { return atoms_[number]; }

@@ -31,7 +31,8 @@ bool is_negative(const Term& term) { return term.coefficient.numerator < 0; }
 
 }  // namespace
 
-Value Algebra::build(const Poly& a, const Type& type) {
+// The type comes by value: nodes move while others are built.
+Value Algebra::build(const Poly& a, Type type) {
   if (a.empty()) return builder_.spread(builder_.constant(0, type.dtype), type.shape);
   // A node by itself, whatever axes of extent 1 it has.
   if (a.size() == 1 && a[0].coefficient == Rational{1, 1} && a[0].factors.size() == 1 && a[0].factors[0].power == 1) {
@@ -132,7 +133,11 @@ std::optional<Algebra::Placed> Algebra::build_grouped(const Poly& a, const Frame
 // Terms
 
 Algebra::Placed Algebra::build_term(Term a, std::vector<Placed> more, const Frame& frame) {
-  while (auto product = take_written_product(a, frame)) more.push_back(*product);
+  for (bool again = true; again;) {
+    const Term before = a;
+    if (auto product = take_written_product(a, frame)) more.push_back(*product);
+    again = a != before;
+  }
   while (auto quotient = take_normalised_quotient(a, frame)) more.push_back(*quotient);
 
   std::map<std::pair<std::size_t, std::vector<int>>, Fraction> levels;
@@ -266,42 +271,46 @@ std::optional<std::vector<int>> Algebra::match(const Term& pattern, const Term& 
 }
 
 std::optional<Algebra::Placed> Algebra::take_written_product(Term& a, const Frame& frame) {
-  NodeId best = 0;
-  std::vector<int> best_to;
-  int most = 1;
+  struct Found {
+    NodeId id = 0;
+    std::vector<int> to;  ///< indices of the written node's axes
+    int sign = 1;         ///< -1: it stands below the line
+    int weight = 1;       ///< how much it stands for
+  } best;
   for (const Factor& factor : a.factors) {
     const auto written = products_of_.find(factor.atom);
     if (written == products_of_.end()) continue;
-    for (NodeId id : written->second) {
-      const Term& pattern = read_.at(id)[0];
-      int powers = 0;
-      for (const Factor& f : pattern.factors) powers += std::abs(f.power);
-      if (powers <= most || std::abs(pattern.coefficient.numerator) != 1 || pattern.coefficient.denominator != 1)
-        continue;
-      if (const auto to = match(pattern, a, builder_[id].type.rank())) {
-        best = id;
-        best_to = *to;
-        most = powers;
+    for (NodeId id : written->second)
+      for (int sign : {1, -1}) {
+        Term pattern = read_.at(id)[0];
+        int weight = 0;
+        for (Factor& f : pattern.factors) {
+          weight += std::abs(f.power);
+          f.power *= sign;
+        }
+        const Rational scale = sign > 0 ? pattern.coefficient : reciprocal(pattern.coefficient);
+        const bool takes_number = std::abs(scale.numerator) != 1 || scale.denominator != 1;
+        if (takes_number && scale != a.coefficient && scale != negated(a.coefficient)) continue;
+        weight += takes_number;
+        if (weight <= best.weight) continue;
+        if (auto to = match(pattern, a, builder_[id].type.rank())) best = {id, std::move(*to), sign, weight};
       }
-    }
   }
-  if (most == 1) return std::nullopt;
-  const Term pattern = read_.at(best)[0];
-  for (Factor factor : pattern.factors) {
+  if (best.weight == 1) return std::nullopt;
+  const Term pattern = read_.at(best.id)[0];
+  const auto in_frame = [&](Factor factor) {
     for (int& index : factor.at)
-      if (index >= 0) index = best_to[index];
-    take(a, factor, factor.power);
-  }
-  a.coefficient = a.coefficient * pattern.coefficient;
-  Factor whole = atom_of_node(best)[0].factors[0];
-  for (int& index : whole.at)
-    if (index >= 0) index = best_to[index];
-  // An axis that none of the factors has only repeats them.
-  if (std::ranges::any_of(whole.at, [&](int index) { return index < 0; }) &&
-      std::ranges::any_of(builder_[best].type.shape, [](Extent extent) { return !is_unit(extent); }))
-    for (std::size_t axis = 0; axis < whole.at.size(); ++axis)
-      if (whole.at[axis] < 0 && !is_unit(builder_[best].type.shape[axis])) std::abort();
-  return build_factor(whole, frame);
+      if (index >= 0) index = best.to[index];
+    return factor;
+  };
+  for (const Factor& factor : pattern.factors) take(a, in_frame(factor), best.sign * factor.power);
+  a.coefficient = a.coefficient * (best.sign > 0 ? reciprocal(pattern.coefficient) : pattern.coefficient);
+  Factor whole = in_frame(atom_of_node(best.id)[0].factors[0]);
+  whole.power = best.sign;
+  if (best.sign > 0) return build_factor(whole, frame);
+  a.factors.push_back(whole);  // which is not taken again, being no product of others
+  std::ranges::sort(a.factors);
+  return std::nullopt;
 }
 
 /// e / sum(e), which later factors multiply: a share of a whole, in [0, 1].

@@ -71,7 +71,7 @@ class ReverseWalk {
 };
 
 /// The gradient of something that the expression does not depend on.
-Value zeros(Builder& builder, const Type& type) { return builder.spread(builder.constant(0, type.dtype), type.shape); }
+Value zeros(Builder& builder, Type type) { return builder.spread(builder.constant(0, type.dtype), type.shape); }
 
 /// What the gradients of a graph are taken of, and by what.
 std::map<NodeId, std::vector<NodeId>> targets_by_root(const Graph& graph) {

@@ -58,11 +58,7 @@ double cost_of(const std::vector<Node>& nodes, const Node& node) {
     case Op::pow:
       each = 16;
       break;
-    case Op::div:
-    case Op::sqrt:
-      each = 2;
-      break;
-    default:  // one instruction
+    default:  // one instruction; a division hides behind the memory that it reads
       break;
   }
   return each * element_estimate(node.type);
@@ -109,9 +105,21 @@ class Simplifier {
         return true;
       case Op::sum:
         return node.operands.size() == 1;
+      case Op::select:
+        return is_same_choice(id);
       default:  // an atom
         return false;
     }
+  }
+
+  /// Both sides are one number, or read as the same.
+  bool is_same_choice(NodeId id) const {
+    const Node& node = graph_[id];
+    double yes = 0, no = 0;
+    if (!in_force(options_, "same-choice")) return false;
+    if (node.operands[1] == node.operands[2]) return true;
+    return repeats_number(graph_.nodes, node.operands[1], yes) && repeats_number(graph_.nodes, node.operands[2], no) &&
+           yes == no;
   }
 
   /// Values of arithmetic that something else needs: these are built, the others are only read.
@@ -190,6 +198,10 @@ class Simplifier {
         return algebra_.divide(x(0), x(1), node.type.shape);
       case Op::neg:
         return algebra_.negate(x(0));
+      case Op::select:
+        if (options_.log)
+          log.push_back({"same-choice", print_expression(graph_, id), print_expression(graph_, node.operands[1])});
+        return x(1);
       default:  // is_arithmetic leaves only this one
         return algebra_.sum(x(0), graph_[node.operands[0]].type.shape, std::get<Reduce>(node.attributes).axes,
                             node.type.dtype);
