@@ -2,6 +2,8 @@
 // place.
 #include <cmath>
 #include <limits>
+#include <random>
+#include <set>
 
 #include "ir/builder.h"
 #include "ir/text.h"
@@ -117,8 +119,9 @@ TEST_CASE("nodes that no output needs are kept, numbers too") {
   Builder builder;
   builder.constant(0.5, DType::f32);
   builder.size({2, true}, DType::f64);
-  const Value x = builder.leaf(Op::param, "x", {DType::f32, {}});
+  const Value x = builder.leaf(Op::input, "x", {DType::f32, {}});
   apply(Op::exp, x);
+  builder.oblige({"x", -3, 5, {}});
   check_round_trip(builder.graph());
 }
 
@@ -248,6 +251,128 @@ TEST_CASE("hostile texts are refused without harm") {
       const auto result = parse_graph(changed);
       if (const auto* graph = std::get_if<Graph>(&result)) CHECK(verify(*graph) == "");
     }
+}
+
+namespace {
+
+/// Grows graphs by asking the builder for random ops over random operands and keeping what has a type.
+class Grower {
+ public:
+  explicit Grower(unsigned seed) : random_(seed), builder_("grown") {}
+
+  Graph grow() {
+    const int nodes = 1 + below(60);
+    while (static_cast<int>(builder_.graph().nodes.size()) < nodes) {
+      builder_.set_derived(below(3) == 0);
+      const Op op = all_ops()[below(static_cast<int>(all_ops().size()))];
+      std::vector<NodeId> operands;
+      const int count = static_cast<int>(builder_.graph().nodes.size());
+      const int arity = definition(op).arity >= 0 ? definition(op).arity : 1 + below(2);
+      if (arity > 0 && count == 0) continue;
+      for (int i = 0; i < arity; ++i)
+        operands.push_back(static_cast<NodeId>(below(4) == 0 ? below(count) : count - 1 - below(std::min(count, 5))));
+      const Type wanted{static_cast<DType>(below(4)), shape()};
+      const ValueOrError made = builder_.try_make(op, operands, attributes(op, wanted), wanted);
+      if (const auto* value = std::get_if<Value>(&made); value && below(6) == 0) builder_.name_node(value->id, name());
+    }
+    const int outputs = below(4);
+    for (int i = 0; i < outputs; ++i)
+      builder_.output(below(2) == 0 ? OutputKind::result : OutputKind::update, "out" + std::to_string(i),
+                      {&builder_, static_cast<NodeId>(below(static_cast<int>(builder_.graph().nodes.size())))});
+    return builder_.graph();
+  }
+
+ private:
+  int below(int bound) { return static_cast<int>(random_() % static_cast<unsigned>(bound)); }
+
+  Shape shape() {
+    static const std::vector<Shape> shapes = {{},
+                                              {},
+                                              {{3}},
+                                              {{0}},
+                                              {{3}, {3}},
+                                              {batch_extent, {3}},
+                                              {{3}, batch_extent},
+                                              {batch_extent},
+                                              {{3, true}},
+                                              {{2}, {3}, {2}},
+                                              {{1}}};
+    return shapes[below(static_cast<int>(shapes.size()))];
+  }
+  std::string name() {
+    static const std::vector<std::string> names = {"x", "x", "dZ", "Block2.Dense1.W", "a b",  "x.2",
+                                                   "",  "9", "%",  "\"\\\n",          "size", "."};
+    return names[below(static_cast<int>(names.size()))];
+  }
+  double number(DType dtype) {
+    static const std::vector<double> numbers = {0,
+                                                1,
+                                                -1,
+                                                0.5,
+                                                -0.0,
+                                                3,
+                                                0.1f,
+                                                1e-45f,
+                                                std::numeric_limits<float>::max(),
+                                                std::numeric_limits<double>::infinity()};
+    if (dtype == DType::f64 && below(2) == 0) return std::ldexp(static_cast<double>(random_()) - 2e9, below(200) - 100);
+    return numbers[below(static_cast<int>(numbers.size()))];
+  }
+  std::vector<int> axes() {
+    static const std::vector<std::vector<int>> lists = {{}, {0}, {1}, {0, 1}, {1, 0}, {0, 2}, {0, 1, 2}, {2, 0, 1}};
+    return lists[below(static_cast<int>(lists.size()))];
+  }
+  Attributes attributes(Op op, const Type& wanted) {
+    const Order order = static_cast<Order>(below(3));
+    static const std::vector<std::string> leaf_names = {"W", "step", "epoch", "adam.m/W", "\"", ""};
+    switch (definition(op).cls) {
+      case OpClass::leaf:
+        if (op == Op::constant) {
+          Constant constant;
+          for (std::int64_t i = 0; i < element_count(wanted.shape).count; ++i)
+            constant.values.push_back(number(wanted.dtype));
+          return constant;
+        }
+        if (op == Op::size) return Size{{1 + below(3), true}};
+        // One leaf of a kind and name has one type, so a leaf's name says its type.
+        return Named{op == Op::scalar ? "step"
+                                      : leaf_names[below(static_cast<int>(leaf_names.size()))] + to_string(wanted)};
+      case OpClass::generate:
+        if (op == Op::random) return Random{random_()};
+        return Iota{below(3)};
+      case OpClass::elementwise:
+      case OpClass::control:
+        return NoAttributes{};
+      case OpClass::reduce:
+        return Reduce{axes(), op == Op::sum ? Order::lanes : Order::unset};
+      case OpClass::view:
+        if (op == Op::broadcast) return Broadcast{axes()};
+        if (op == Op::transpose) return Transpose{axes()};
+        return NoAttributes{};
+      case OpClass::contract:
+        return Dot{axes(), axes(), order == Order::unset ? Order::serial : order};
+    }
+    return NoAttributes{};
+  }
+
+  std::mt19937 random_;
+  Builder builder_;
+};
+
+}  // namespace
+
+TEST_CASE("grown graphs read back from their text") {
+  std::set<Op> seen;
+  for (unsigned seed = 0; seed < 1500; ++seed) {
+    const Graph graph = Grower(seed).grow();
+    for (const Node& node : graph.nodes) seen.insert(node.op);
+    INFO("seed " << seed);
+    check_round_trip(graph);
+  }
+  for (Op op : all_ops()) {
+    INFO(definition(op).name);
+    CHECK(seen.contains(op));
+  }
 }
 
 TEST_CASE("a large graph builds, prints and parses quickly") {
