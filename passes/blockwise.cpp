@@ -1,0 +1,130 @@
+// A metric means the whole split, which need not fit in memory at once. Its folds over the batch (sums and maxima) are
+// carried from one block of rows to the next: a pass over the rows runs one graph per block, each fold starts from the
+// total so far and hands the new total on. A row value that itself needs such a fold (the deviation from a mean) takes
+// another pass. The last graph has no rows left and finishes the results. Blocks that end where chunks of the order of
+// additions end (multiples of 4096 rows do) give the same bits as the whole split at once.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <stdexcept>
+
+#include "ir/builder.h"
+#include "passes/differentiate.h"
+#include "passes/passes.h"
+
+namespace nnc {
+
+namespace {
+
+bool is_fold(const Graph& graph, NodeId id) {
+  const Node& node = graph[id];
+  if (node.operands.empty() || (node.op != Op::sum && node.op != Op::reduce_max)) return false;
+  return is_batched(graph[node.operands[0]].type.shape) && !is_batched(node.type.shape);
+}
+
+class Splitter {
+ public:
+  explicit Splitter(const Graph& graph) : graph_(graph), pass_(graph.nodes.size(), 0) {
+    for (NodeId id = 0; id < graph.nodes.size(); ++id) {
+      for (NodeId operand : graph[id].operands) pass_[id] = std::max(pass_[id], pass_[operand]);
+      if (is_fold(graph, id)) {
+        check_rows_are_outermost(id);
+        carries_.emplace(id, fmt::format("fold/{}", carries_.size()));
+        passes_ = std::max(passes_, ++pass_[id]);
+      } else {
+        check_keeps_rows(id);
+      }
+    }
+    for (const Output& output : graph.outputs)
+      if (is_batched(graph[output.node].type.shape))
+        throw std::invalid_argument(fmt::format("output {} has a value for each row", output.name));
+  }
+
+  Blockwise run() const {
+    Blockwise result;
+    for (int pass = 1; pass <= passes_; ++pass) result.passes.push_back(pass_over_rows(pass));
+    result.finish = finish();
+    return result;
+  }
+
+ private:
+  /// Pass `number` computes the folds of that depth; earlier ones are complete.
+  Graph pass_over_rows(int number) const {
+    Builder builder(fmt::format("{}.pass{}", graph_.name, number));
+    const std::vector<Value> made = rebuild(graph_, builder, [&](NodeId id, const std::vector<Value>& operands) {
+      if (!carries_.contains(id)) return counted(builder, id, operands);
+      if (pass_[id] < number) return folded(builder, id);
+      if (pass_[id] > number) return copy_node(builder, graph_[id], operands);  // not needed in this pass
+      const Value total = builder.make(graph_[id].op, {{operands[0], carry(builder, id)}}, graph_[id].attributes);
+      builder.output(OutputKind::update, carries_.at(id), total);
+      return folded(builder, id);
+    });
+    for (const Obligation& obligation : graph_.obligations) builder.oblige(obligation);
+    return std::move(builder).finish();
+  }
+
+  Graph finish() const {
+    Builder builder(graph_.name + ".finish");
+    const std::vector<Value> made = rebuild(graph_, builder, [&](NodeId id, const std::vector<Value>& operands) {
+      return carries_.contains(id) ? folded(builder, id) : counted(builder, id, operands);
+    });
+    return finish_like(graph_, std::move(builder), made);
+  }
+
+  /// The running total: sums carry f64, maxima their own type.
+  Value carry(Builder& builder, NodeId fold) const {
+    Type type = graph_[fold].type;
+    if (graph_[fold].op == Op::sum) type.dtype = DType::f64;
+    return builder.leaf(Op::carry, carries_.at(fold), type);
+  }
+  /// What the fold is once its pass is over.
+  Value folded(Builder& builder, NodeId fold) const {
+    return builder.cast(carry(builder, fold), graph_[fold].type.dtype);
+  }
+
+  /// A copy; the number of rows is that of the whole split, which no single block knows.
+  Value counted(Builder& builder, NodeId id, const std::vector<Value>& operands) const {
+    const Node& node = graph_[id];
+    const auto* size = std::get_if<Size>(&node.attributes);
+    if (!size) return copy_node(builder, node, operands);
+    const Value rows = builder.leaf(Op::scalar, "rows", {DType::f64, {}});
+    return builder.cast(size->extent.count == 1 ? rows : rows * static_cast<double>(size->extent.count),
+                        node.type.dtype);
+  }
+
+  /// Blocks are cut along the outermost summed axis, or chunks would not end where blocks do.
+  void check_rows_are_outermost(NodeId id) const {
+    const Shape& shape = graph_[graph_[id].operands[0]].type.shape;
+    if (graph_[id].operands.size() > 1) refuse(id, "it has a carry already");
+    for (int axis : std::get<Reduce>(graph_[id].attributes).axes) {
+      if (shape[axis].batched) return;
+      if (shape[axis].count > 1 && graph_[id].op == Op::sum) refuse(id, "it sums another axis outside the rows");
+    }
+  }
+
+  /// Only folds lead from rows to something without rows.
+  void check_keeps_rows(NodeId id) const {
+    const Node& node = graph_[id];
+    if (is_batched(node.type.shape)) return;
+    for (NodeId operand : node.operands)
+      if (is_batched(graph_[operand].type.shape)) refuse(id, "it joins all rows and is neither a sum nor a maximum");
+  }
+
+  [[noreturn]] void refuse(NodeId id, std::string_view why) const {
+    const Node& node = graph_[id];
+    throw std::invalid_argument(fmt::format("`{}`{} cannot be computed block by block: {}", definition(node.op).name,
+                                            node.origin.line ? fmt::format(" (line {})", node.origin.line) : "", why));
+  }
+
+  const Graph& graph_;
+  std::vector<int> pass_;                  ///< after how many passes over the rows a node is known
+  std::map<NodeId, std::string> carries_;  ///< folds
+  int passes_ = 0;
+};
+
+}  // namespace
+
+Blockwise blockwise(const Graph& graph) { return Splitter(graph).run(); }
+
+}  // namespace nnc
