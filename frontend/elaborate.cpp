@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <deque>
 
+#include "frontend/elaborate_data.h"
 #include "frontend/elaborator.h"
 #include "frontend/nearest.h"
 #include "frontend/parser.h"
@@ -16,7 +17,7 @@ namespace nnc {
 
 namespace {
 
-/// The name that a declaration gives to expressions, or null (imports, data, train and test blocks).
+/// The name that a declaration gives to expressions, or null (imports, train and test blocks).
 const ast::Name* name_of(const ast::Declaration& declaration) {
   struct Visitor {
     const ast::Name* operator()(const ast::Import&) { return nullptr; }
@@ -25,7 +26,7 @@ const ast::Name* name_of(const ast::Declaration& declaration) {
     const ast::Name* operator()(const ast::Model& form) { return &form.name; }
     const ast::Name* operator()(const ast::Layer& form) { return &form.name; }
     const ast::Name* operator()(const ast::Optimizer& form) { return &form.name; }
-    const ast::Name* operator()(const ast::Data&) { return nullptr; }
+    const ast::Name* operator()(const ast::Data& form) { return &form.name; }
     const ast::Name* operator()(const ast::Train&) { return nullptr; }
     const ast::Name* operator()(const ast::Test&) { return nullptr; }
   };
@@ -157,11 +158,12 @@ std::vector<Elaborated> elaborate_file(const std::string& path, const ElaborateO
   Program program;
   load(program, path, options, diagnostics);
   std::vector<Elaborated> blocks;
-  std::vector<std::string> names, trained;
+  std::vector<std::string> names, trained, used;
   for (const ast::Declaration& declaration : program.user.ast->declarations) {
     const auto* train = std::get_if<ast::Train>(&declaration.form);
     if (!train) continue;
     for (const ast::Name& model : train->models) trained.push_back(model.text);
+    used.push_back(train->data.text);
     const std::string name = block_name(*train);
     if (std::ranges::find(names, name) != names.end())
       diagnostics.report({.code = Code::duplicate_name,
@@ -179,6 +181,19 @@ std::vector<Elaborated> elaborate_file(const std::string& path, const ElaborateO
                         .primary = {program.user.ast->file, 0, 0},
                         .help = did_you_mean(options.train_block, names)});
   // What no train block uses is checked as declared.
+  std::vector<std::string> data_names;
+  for (const ast::Declaration& declaration : program.user.ast->declarations) {
+    const auto* data = std::get_if<ast::Data>(&declaration.form);
+    if (!data) continue;
+    if (std::ranges::find(data_names, data->name.text) != data_names.end())
+      diagnostics.report({.code = Code::duplicate_name,
+                          .message = fmt::format("two data blocks are called `{}`", data->name.text),
+                          .primary = declaration.head});
+    data_names.push_back(data->name.text);
+    if (std::ranges::find(used, data->name.text) != used.end()) continue;
+    Elaborator elaborator(diagnostics, options);
+    elaborate_data(elaborator, program.user, declaration);
+  }
   for (const ast::Declaration& declaration : program.user.ast->declarations) {
     const auto* model = std::get_if<ast::Model>(&declaration.form);
     if (!model || std::ranges::find(trained, model->name.text) != trained.end()) continue;

@@ -735,7 +735,7 @@ Term DataBlock::scale(const Array& c, Fitted::Kind kind, Span span) {
   const std::string_view word = kind == Fitted::Kind::standardize ? "standardize" : "minmax";
   const Value node = e_.whole_node(c);
   if (node.builder != &feed_) return error(Code::bad_column, span, fmt::format("`{}` belongs to data blocks", word));
-  const Type& type = node.type();
+  const Type type = node.type();  // a copy: the graph grows
   if (!is_float(type.dtype))
     return error(Code::type_mismatch, span,
                  fmt::format("`{}` takes floating elements, not {}", word, name_of(type.dtype)),
@@ -768,8 +768,9 @@ std::pair<Value, Value> learn(Value c, const Fitted& fitted) {
   if (fitted.kind == Fitted::Kind::minmax) return {low, high};
   const Value constant = apply(Op::equal, high, low);
   const Value wide = builder.cast(c, DType::f64), rows = builder.size(batch_extent, DType::f64);
+  const Shape shape = wide.type().shape;  // a copy: the graph grows
   const Value mean = builder.sum(wide, {0}) / rows;
-  const Value difference = wide - builder.spread(mean, wide.type().shape);
+  const Value difference = wide - builder.spread(mean, shape);
   const Value deviation = apply(Op::sqrt, builder.sum(difference * difference, {0}) / rows);
   return {builder.select(constant, high, builder.cast(mean, c.type().dtype)),
           builder.select(constant, builder.constant(0, c.type().dtype), builder.cast(deviation, c.type().dtype))};
@@ -817,7 +818,7 @@ Term undo(Elaborator& elaborator, const Array& z, const ElaboratedColumn& column
     const Value first = builder.leaf(Op::state, fitted.first_state(), fitted.row);
     const Value second = builder.leaf(Op::state, fitted.second_state(), fitted.row);
     const Value width = fitted.kind == Fitted::Kind::standardize ? second : second - first;
-    const Shape& shape = node.type().shape;
+    const Shape shape = node.type().shape;  // a copy: the graph grows
     node = node * builder.spread(width, shape) + builder.spread(first, shape);
   }
   return elaborator.wrap(node, z.axes);

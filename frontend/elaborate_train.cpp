@@ -57,22 +57,21 @@ constexpr Alias aliases[] = {
     {"metrics", "a metric is written `metric acc = accuracy(logits, y)`"},
     {"steps", "the length of training is `epochs`"}};
 
-/// The declaration of that name in the user's file, if it is of this kind.
+/// The model or data block of that name in the user's file, or null.
 template <class Form>
-const Declared* find(const Module& module, const std::string& name) {
-  const std::vector<Declared>* declared = module.find(name);
-  if (!declared) return nullptr;
-  const auto found = std::find_if(declared->begin(), declared->end(),
-                                  [](const Declared& d) { return std::holds_alternative<Form>(d.declaration->form); });
-  return found == declared->end() ? nullptr : &*found;
+const ast::Declaration* find(const Module& module, const std::string& name) {
+  for (const ast::Declaration& declaration : module.ast->declarations) {
+    const auto* form = std::get_if<Form>(&declaration.form);
+    if (form && form->name.text == name) return &declaration;
+  }
+  return nullptr;
 }
 
 template <class Form>
 std::vector<std::string> names_of(const Module& module) {
   std::vector<std::string> result;
-  for (const auto& [name, declared] : module.names)
-    if (find<Form>(module, name)) result.push_back(name);
-  std::sort(result.begin(), result.end());
+  for (const ast::Declaration& declaration : module.ast->declarations)
+    if (const auto* form = std::get_if<Form>(&declaration.form)) result.push_back(form->name.text);
   return result;
 }
 
@@ -125,8 +124,7 @@ class TrainBlock {
   const Module& module_;
   const ast::Declaration& declaration_;
   const ast::Train& train_;
-  const Declared* model_ = nullptr;
-  const Declared* data_declaration_ = nullptr;
+  const ast::Declaration* data_declaration_ = nullptr;
   ElaboratedData data_;
   TrainJob job_;
   std::map<Key, Span> given_;
@@ -140,7 +138,7 @@ std::optional<Elaborated> TrainBlock::elaborate() {
   const std::size_t errors = e_.diagnostics.error_count();
   const auto fine = [&] { return e_.diagnostics.error_count() == errors && !declaration_.damaged; };
   if (!resolve_names()) return std::nullopt;
-  auto data = elaborate_data(e_, module_, *data_declaration_->declaration);
+  auto data = elaborate_data(e_, module_, *data_declaration_);
   if (!data) return std::nullopt;
   data_ = std::move(*data);
   e_.set_models({{train_.models[0].text, ""}});
@@ -174,12 +172,17 @@ bool TrainBlock::resolve_names() {
     not_built(NotBuilt::several_models, join(train_.models.front().span, train_.models.back().span));
     return false;
   }
-  model_ = find<ast::Model>(module_, train_.models[0].text);
-  data_declaration_ = find<ast::Data>(module_, train_.data.text);
-  if (!model_) e_.unknown_name(train_.models[0].span, "model", train_.models[0].text, names_of<ast::Model>(module_));
-  if (!data_declaration_)
-    e_.unknown_name(train_.data.span, "data block", train_.data.text, names_of<ast::Data>(module_));
-  return model_ && data_declaration_;
+  const ast::Name &model = train_.models[0], &data = train_.data;
+  // A declaration that did not parse is missing for a reason that was reported.
+  const auto known = [&](const auto* found, const ast::Name& name, const char* what,
+                         const std::vector<std::string>& names) {
+    if (!found && !module_.lost.contains(name.text)) e_.unknown_name(name.span, what, name.text, names);
+    return found != nullptr;
+  };
+  const bool has_model = known(find<ast::Model>(module_, model.text), model, "model", names_of<ast::Model>(module_));
+  data_declaration_ = find<ast::Data>(module_, data.text);
+  const bool has_data = known(data_declaration_, data, "data block", names_of<ast::Data>(module_));
+  return has_model && has_data;
 }
 
 // ---- one graph ---------------------------------------------------------------------------------------------------
