@@ -104,15 +104,15 @@ void StageEmitter::accumulate(std::size_t i, Carried& carried) {
   const Fold& fold = stage_.folds[i];
   const FoldPlan& plan = folds_[i];
   if (fold.op == FoldOp::argmax) return accumulate_argmax(i, carried);
-  llvm::Value*& accumulator = carried[plan.count == 1 ? plan.first : 0];
   switch (plan.place) {
     case FoldPlace::across: {
       llvm::Value* factor = fold.op == FoldOp::product ? uniform_or_vector(result(fold.factor), plan.varying) : nullptr;
-      accumulator = step(fold, accumulator, uniform_or_vector(result(fold.value), plan.varying), factor);
+      carried[plan.first] =
+          step(fold, carried[plan.first], uniform_or_vector(result(fold.value), plan.varying), factor);
       return;
     }
     case FoldPlace::along:
-      accumulator = accumulate_lanes(i, accumulator);
+      carried[plan.first] = accumulate_lanes(i, carried[plan.first]);
       return;
     case FoldPlace::in_memory:
       return accumulate_in_memory(i);
