@@ -124,7 +124,8 @@ bool Application::match(const std::vector<ast::Param>& params, std::vector<CallA
 const Provenance* Application::bound_by(const std::string& variable, const Axis& axis) {
   const auto known = stories.find(variable);
   if (known != stories.end()) return known->second;
-  const Provenance* story = e.in_library(span) ? axis.from : e.because(variable, shown, span, axis.from);
+  const bool tells = !e.in_library(span) && !axis.extent.batched;
+  const Provenance* story = tells ? e.because(variable, shown, span, axis.from) : axis.from;
   stories.emplace(variable, story);
   return story;
 }
@@ -235,7 +236,8 @@ bool Application::unify_axes(const ast::TypeExpr& type, std::vector<Axis>& axes,
             {fmt::format("axis {} differs: {} and {}", axis - 1 - first, literal->value, to_string(actual.extent)),
              fmt::format("expected: {} <- {} {}", literal->value, declared, e.place_text(dim.span)),
              fmt::format("here:     {}", e.story(actual))});
-      if (!e.in_library(dim.span)) actual.from = e.because("", declared, dim.span, actual.from);
+      const bool same_place = actual.from && actual.from->span.begin == dim.span.begin;
+      if (!e.in_library(dim.span) && !same_place) actual.from = e.because("", declared, dim.span, actual.from);
     }
   }
   return true;

@@ -61,6 +61,7 @@ Failed Elaborator::report(Diagnostic diagnostic) {
   std::erase_if(diagnostic.labels, [&](const Label& label) { return in_library(label.span); });
   for (auto frame = frames_.rbegin(); frame != frames_.rend(); ++frame) {
     if (in_library(frame->call) || !frame->declaration || in_library(frame->declaration->span)) continue;
+    if (std::holds_alternative<ast::Model>(frame->declaration->form)) continue;  // has one use, as a rule
     diagnostic.notes.push_back(fmt::format("in `{}`, applied at {}", frame->name, place_text(frame->call)));
     break;
   }

@@ -134,6 +134,9 @@ Term Elaborator::lookup(const std::string& name, Span span, Scope& scope) {
   if (const Term* bound = scope.find(name)) return *bound;
   if (const std::vector<Declared>* declared = scope.module().find(name)) {
     if (std::holds_alternative<ast::Const>(declared->front().declaration->form)) return constant(declared->front());
+    if (std::holds_alternative<ast::Data>(declared->front().declaration->form))
+      return error(Code::type_mismatch, span, fmt::format("`{}` is a data block, not a value", name), "",
+                   "its columns are known by their names in a `train` block on it");
     return Callee{name, declared};
   }
   if (name == "training") return Flag{graph_->training};
