@@ -26,16 +26,12 @@ bool is_buffer_leaf(const Node& node) {
          (node.op == Op::constant && !node.type.shape.empty());
 }
 
-/// A leaf whose layout other programs may have chosen: not to be read under other dims.
-bool may_have_panels(const Node& node) {
-  return (node.op == Op::param || node.op == Op::state) && node.type.shape.size() == 2;
-}
-
 class Fuser {
  public:
-  Fuser(const Graph& graph, bool enabled)
+  Fuser(const Graph& graph, bool enabled, const VariableLayouts* obey)
       : graph_(graph),
         enabled_(enabled),
+        obey_(obey),
         home_(graph.nodes.size(), -1),
         stored_(graph.nodes.size()),
         dense_(graph.nodes.size()),
@@ -62,21 +58,30 @@ class Fuser {
       for (NodeId operand : graph_[id].operands) users_[operand].push_back(id);
   }
 
-  void needs_memory(NodeId node, const Dims& dims) {
+  /// Whether another program has put the leaf in panels, which only rows of `b` can be read from.
+  bool in_panels(NodeId leaf) const {
+    const auto* named = std::get_if<Named>(&graph_[leaf].attributes);
+    const Layout* layout = named && obey_ ? obey_->find(named->name) : nullptr;
+    return layout && layout->kind == Layout::Kind::panels;
+  }
+
+  /// Marks what has to lie in memory for `node` to be read under its own dims; `row_major` where nothing else will do.
+  void needs_memory(NodeId node, bool row_major) {
     const NodeId base = under_reshapes(graph_, node);
-    const bool other_dims = dims_of(graph_[base].type) != dims;
-    if (other_dims) dense_[base] = true;
-    if (!is_buffer_leaf(graph_[base]) || (other_dims && may_have_panels(graph_[base]))) solid_[base] = true;
+    if (dims_of(graph_[base].type) != dims_of(graph_[node].type)) dense_[base] = row_major = true;
+    if (!is_buffer_leaf(graph_[base]) || (row_major && in_panels(base))) solid_[base] = true;
   }
 
   void mark_memory_operands() {
     for (NodeId id = 0; id < graph_.nodes.size(); ++id) {
       const Node& node = graph_[id];
       const Dims dims = dims_of(node.type);
-      if (is_core(node))
-        for (NodeId operand : node.operands) needs_memory(operand, dims_of(graph_[operand].type));
+      if (is_core(node)) {
+        needs_memory(node.operands[0], true);
+        needs_memory(node.operands[1], false);
+      }
       if (node.op == Op::reshape && !through_view(graph_, id, identity_map(dims.size(), dims.size()), dims))
-        needs_memory(node.operands[0], dims);
+        needs_memory(id, true);
     }
   }
 
@@ -491,6 +496,7 @@ class Fuser {
 
   const Graph& graph_;
   bool enabled_;
+  const VariableLayouts* obey_;
   std::vector<int> home_;
   std::vector<bool> stored_, dense_;
   std::vector<bool> solid_;     // needed in memory
@@ -504,6 +510,8 @@ class Fuser {
 
 }  // namespace
 
-Clusters fuse(const Graph& graph, bool enabled) { return Fuser(graph, enabled).run(); }
+Clusters fuse(const Graph& graph, bool enabled, const VariableLayouts* obey) {
+  return Fuser(graph, enabled, obey).run();
+}
 
 }  // namespace nnc

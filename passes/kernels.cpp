@@ -214,7 +214,7 @@ class BodyWriter {
     if (at.op == Op::constant && at.type.shape.empty())
       return builder_.constant(std::get<Constant>(at.attributes).values[0], scalar_type(at.type.dtype));
     if (context_.buffers.is_leaf(node)) {
-      const bool copied = at.op == Op::input && context_.clusters.stored[node] && !member(node);
+      const bool copied = context_.clusters.home[node] >= 0 && !member(node);
       return load(copied ? context_.buffers.arena(node) : context_.buffers.leaf(node), map);
     }
     if (context_.clusters.home[node] >= 0 && !member(node)) return load(context_.buffers.arena(node), map);
@@ -466,7 +466,28 @@ class KernelMaker {
     return contract;
   }
 
+  /// A fold that does not keep its carry starts from a copy of it, made by a stage of its own.
+  void copy_starts(Kernel& kernel, const StageKey& key, const std::vector<Item>& items) {
+    for (const Item& item : items) {
+      const Node& node = graph_[item.node];
+      const bool carried =
+          item.stores.empty() && node.operands.size() > 1 && !std::holds_alternative<Dot>(node.attributes);
+      if (!carried || keeps_carry(item.node)) continue;
+      const Type& type = graph_[node.operands[1]].type;
+      const BufferId start = buffers_.scratch("start." + std::to_string(item.node), type.dtype, cluster_.outer);
+      const IndexMap map = identity_map(cluster_.outer.size(), cluster_.outer.size());
+      const Context context{graph_, clusters_, index_, levels_, buffers_, program_, crossing_, folds_};
+      BodyWriter body(context, {key.level, {}}, cluster_.outer);
+      Stage stage;
+      stage.stores.push_back({Access{start, map}, body.result(node.operands[1], map, false)});
+      stage.body = std::move(body).finish();
+      kernel.stages.push_back(std::move(stage));
+      starts_[item.node] = start;
+    }
+  }
+
   void write_stage(Kernel& kernel, const StageKey& key, const std::vector<Item>& items) {
+    copy_starts(kernel, key, items);
     const auto place = static_cast<std::uint16_t>(kernel.stages.size());
     Stage stage;
     stage.inner = key.inner;
@@ -507,9 +528,8 @@ class KernelMaker {
     fold.op = node.op == Op::sum ? FoldOp::sum : node.op == Op::argmax ? FoldOp::argmax : FoldOp::maximum;
     fold.order = std::get<Reduce>(node.attributes).order;
     if (node.operands.size() > 1) {
-      assert(keeps_carry(id) && "a carry that is not handed on");
-      IndexMap map = maps[1];
-      fold.carry = Access{buffers_.of(node.operands[1]), std::move(map)};
+      const auto copied = starts_.find(id);
+      fold.carry = Access{copied == starts_.end() ? buffers_.leaf(node.operands[1]) : copied->second, maps[1]};
     }
     return fold;
   }
@@ -544,6 +564,7 @@ class KernelMaker {
   std::vector<bool> crossing_;
   std::map<StageKey, std::vector<Item>> stages_;
   FoldPlaces folds_;
+  std::map<NodeId, BufferId> starts_;  // of folds that do not keep their carry
 };
 
 }  // namespace

@@ -5,7 +5,7 @@ namespace nnc {
 
 Program lower(const Graph& opt, const std::string& entry, const LowerOptions& options) {
   const Graph graph = specialise(opt, options.rows);
-  const Clusters clusters = fuse(graph, options.fuse);
+  const Clusters clusters = fuse(graph, options.fuse, options.obey);
   Draft draft = make_kernels(graph, clusters, entry, options);
   choose_layouts(draft, options);
   schedule(draft, options);

@@ -29,7 +29,8 @@ struct Clusters {
   std::vector<bool> dense;   ///< of each node: its buffer is read under other dims, so it has no padding
 };
 
-Clusters fuse(const Graph& graph, bool enabled);
+/// `obey`: the layouts that leaves have already, if they are not to be chosen here.
+Clusters fuse(const Graph& graph, bool enabled, const VariableLayouts* obey);
 
 /// Position of an expression among the stages of its cluster: after how many folds in a row, and over which inner
 /// loops.

@@ -57,6 +57,8 @@ class Planner {
         for (const BodyInput& input : stage.body.inputs)
           if (const auto* access = std::get_if<Access>(&input)) see(*access);
         for (const Store& store : stage.stores) see(store.to);
+        for (const Fold& fold : stage.folds)
+          if (fold.carry) see(*fold.carry);
       }
     }
     std::erase_if(lifetimes, [&](const Lifetime& lifetime) {

@@ -84,6 +84,7 @@ void check_same(const Graph& graph, std::int64_t batch, const std::string& entry
 }
 
 Type f32(Shape shape) { return {DType::f32, std::move(shape)}; }
+Type f64(Shape shape) { return {DType::f64, std::move(shape)}; }
 Shape rows(std::initializer_list<std::int64_t> rest) {
   Shape shape{batch_extent};
   for (std::int64_t extent : rest) shape.push_back({extent, false});
@@ -167,4 +168,121 @@ TEST_CASE("a step of an MLP keeps its bits under every fusion and layout") {
   check_same(mlp_step({20, 17, 16, 10}, true), 13);
   check_same(mlp_step({4, 3, 2}, true), 7);
   check_same(mlp_step({33, 16, 3}, false), 1);
+}
+
+TEST_CASE("views in every order, merged and split, keep their bits") {
+  Builder b("views");
+  const Value x = b.leaf(Op::input, "x", f32(rows({2, 6})));
+  const Value w = b.leaf(Op::param, "w", f32(fixed({12, 5})));
+  const Value flat = b.reshape(x, rows({12}));
+  const Value y = b.dot(flat, w, {1}, {0});
+  b.output(OutputKind::result, "dot of merged axes", y);
+  const Value turned = b.transpose(x, {2, 0, 1});
+  b.output(OutputKind::result, "transposed", turned);
+  b.output(OutputKind::result, "split", b.reshape(apply(Op::exp, flat), rows({3, 2, 2})));
+  b.output(OutputKind::result, "merged sum", sum(b, b.reshape(turned * 2.0, {{12, true}}), {0}));
+  const Value wide = b.broadcast(y, {0, 2}, rows({3, 5}));
+  b.output(OutputKind::result, "broadcast", apply(Op::tanh, wide) + 1.0);
+  b.output(OutputKind::result, "middle", sum(b, wide * wide, {1}));
+  b.output(OutputKind::result, "leaf", x);
+  b.output(OutputKind::result, "column", b.reshape(sum(b, y, {1}), rows({1})));
+  b.output(OutputKind::update, "w", b.reshape(b.transpose(w, {1, 0}), fixed({12, 5})));
+  for (const std::int64_t batch : {1, 4, 17}) check_same(assign_order(Graph(b.graph())), batch);
+}
+
+TEST_CASE("contractions of any axes keep their bits") {
+  Builder b("dots");
+  const Value x = b.leaf(Op::input, "x", f64(rows({3, 4})));
+  const Value w = b.leaf(Op::param, "w", f64(fixed({3, 5, 4})));
+  const Value v = b.leaf(Op::param, "v", f64(fixed({4})));
+  const Value narrow = b.leaf(Op::input, "narrow", f64(rows({2})));
+  b.output(OutputKind::result, "two axes", b.dot(x, w, {1, 2}, {0, 2}));
+  b.output(OutputKind::result, "crossed", b.dot(x, w, {2, 1}, {2, 0}));
+  b.output(OutputKind::result, "one", b.dot(x, w, {2}, {2}));
+  b.output(OutputKind::result, "vector", b.dot(x, v, {2}, {0}));
+  b.output(OutputKind::result, "vectors", b.dot(v, v, {0}, {0}));
+  b.output(OutputKind::result, "tiny", b.dot(narrow, narrow * 2.0, {0}, {0}));
+  b.output(OutputKind::result, "over rows", b.dot(x, x, {0}, {0}));
+  b.output(OutputKind::update, "v", v - sum(b, b.dot(x, x, {0, 1}, {0, 1}), {0}));
+  for (const std::int64_t batch : {1, 5, 16}) check_same(assign_order(Graph(b.graph())), batch);
+}
+
+TEST_CASE("indices, random numbers, booleans and integers keep their bits") {
+  Builder b("generated");
+  const Value x = b.leaf(Op::input, "x", f32(rows({7})));
+  const Value k = b.leaf(Op::input, "k", {DType::i32, rows({})});
+  const Value yes = b.leaf(Op::input, "yes", {DType::boolean, rows({7})});
+  const Value noise = b.make(Op::random, {}, Random{99}, f32(rows({7})));
+  const Value still = b.make(Op::random, {}, Random{5}, f32(fixed({3, 5})));
+  const Value kept = apply(Op::less, noise, b.constant(0.5, DType::f32));
+  b.output(OutputKind::result, "dropped", b.select(kept, x, b.constant(0, DType::f32)));
+  b.output(OutputKind::result, "mask", kept);
+  b.output(OutputKind::result, "both", apply(Op::logical_and, kept, yes));
+  b.output(OutputKind::result, "still", still);
+  b.output(OutputKind::result, "count", b.make(Op::iota, {}, Iota{0}, {DType::i32, rows({2})}));
+  b.output(OutputKind::result, "argmax", b.make(Op::argmax, std::vector<Value>{x}, Reduce{{1}, Order::unset}));
+  b.output(OutputKind::result, "of columns", b.make(Op::argmax, std::vector<Value>{x}, Reduce{{0}, Order::unset}));
+  b.output(OutputKind::result, "greatest", b.make(Op::reduce_max, std::vector<Value>{x}, Reduce{{0, 1}, Order::unset}));
+  b.output(OutputKind::result, "integers", sum(b, k, {0}));
+  b.output(OutputKind::result, "right", sum(b, b.cast(yes, DType::f32), {0, 1}));
+  const Value table = b.constant({1, 2, 3, 4, 5, 6, 7}, f32(fixed({7})));
+  b.output(OutputKind::result, "table", sum(b, x * b.broadcast(table, {1}, rows({7})), {1}));
+  for (const std::int64_t batch : {1, 3, 18}) check_same(assign_order(Graph(b.graph())), batch);
+}
+
+TEST_CASE("updates that read each other's old values keep their bits") {
+  Builder b("swap");
+  const Value x = b.leaf(Op::input, "x", f32(rows({4})));
+  const Value p = b.leaf(Op::param, "p", f32(fixed({4})));
+  const Value q = b.leaf(Op::param, "q", f32(fixed({4})));
+  const Value w = b.leaf(Op::param, "w", f32(fixed({4, 4})));
+  const Value s = b.leaf(Op::state, "s", f32(fixed({4, 4})));
+  b.output(OutputKind::update, "p", q);
+  b.output(OutputKind::update, "q", p * 2.0);
+  const Value y = b.dot(x, w, {1}, {0});
+  b.output(OutputKind::result, "before", y);
+  b.output(OutputKind::update, "s", w);
+  // The new weights contract the old ones, and an average of the old ones comes later.
+  const Value next = b.dot(w, b.dot(x, y, {0}, {0}), {1}, {0});
+  b.output(OutputKind::update, "w", next + b.transpose(w, {1, 0}));
+  b.output(OutputKind::result, "after", sum(b, next * w + s, {0, 1}));
+  check_same(assign_order(Graph(b.graph())), 6);
+}
+
+TEST_CASE("folds over rows that wait for each other keep their bits") {
+  Builder b("norms");
+  const Value x = b.leaf(Op::input, "x", f32(rows({20})));
+  const auto spread_rows = [&](Value v) { return b.broadcast(v, {0}, rows({20})); };
+  const auto spread_columns = [&](Value v) { return b.broadcast(v, {1}, rows({20})); };
+  const Value centred = x - spread_rows(sum(b, x, {1}) / 20.0);
+  const Value deviation = apply(Op::sqrt, sum(b, centred * centred, {1}) / 20.0);
+  const Value normal = centred / spread_rows(deviation);
+  b.output(OutputKind::result, "layer norm", normal);
+  const Value mean = sum(b, normal, {0}) / b.size(batch_extent, DType::f32);
+  const Value off = normal - spread_columns(mean);
+  const Value variance = sum(b, off * off, {0});
+  b.output(OutputKind::result, "batch norm", off / spread_columns(apply(Op::sqrt, variance) + 1e-5));
+  const Value total = sum(b, off * normal, {0, 1});
+  b.output(OutputKind::result, "scaled", normal * total);
+  for (const std::int64_t batch : {1, 2, 300}) check_same(assign_order(Graph(b.graph())), batch);
+}
+
+TEST_CASE("totals that are carried from block to block keep their bits") {
+  Builder b("carried");
+  const Value x = b.leaf(Op::input, "x", f32(rows({5})));
+  const auto carry = [&](const char* name, DType dtype, Shape shape) {
+    return b.leaf(Op::carry, name, Type{dtype, std::move(shape)});
+  };
+  const auto fold = [&](Op op, Value value, std::vector<int> axes, Value from) {
+    return b.make(op, std::vector<Value>{value, from}, Reduce{std::move(axes), Order::unset});
+  };
+  const Value columns = fold(Op::sum, x, {0}, carry("columns", DType::f64, fixed({5})));
+  const Value all = fold(Op::sum, x * x, {0, 1}, carry("all", DType::f64, {}));
+  const Value top = fold(Op::reduce_max, x, {0}, carry("top", DType::f32, fixed({5})));
+  b.output(OutputKind::update, "columns", columns);
+  b.output(OutputKind::update, "all", all);
+  b.output(OutputKind::update, "top", top);
+  b.output(OutputKind::result, "so far", columns / all);
+  b.output(OutputKind::result, "not kept", fold(Op::sum, x, {0, 1}, carry("start", DType::f64, {})));
+  for (const std::int64_t batch : {1, 256, 300}) check_same(assign_order(Graph(b.graph())), batch, "evaluate.0");
 }
