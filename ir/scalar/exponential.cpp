@@ -59,15 +59,15 @@ Scalar tanh(Scalar x) {
   const Scalar large = one - number(x, 2) / denominator;
 
   const Scalar square = a * a;
-  const Scalar p = f32 ? polynomial(square, {-0x1.55553cp-2, 0x1.110b0ap-3, -0x1.b92312p-5, 0x1.5ce5c4p-6,
-                                             -0x1.e4dc6p-8, 0x1.9de75p-10})
+  const Scalar p = f32 ? polynomial(square, {-0x1.55554ep-2, 0x1.110f34p-3, -0x1.b9c98ep-5, 0x1.62eb34p-6,
+                                             -0x1.0ebca2p-7, 0x1.52342ap-9, -0x1.dc9ec8p-12})
                        : polynomial(square, {-0x1.5555555555548p-2, 0x1.1111111110112p-3, -0x1.ba1ba1b943442p-5,
                                              0x1.664f485499567p-6, -0x1.226e2f91adbcep-7, 0x1.d6d2e20edec11p-9,
                                              -0x1.7d96808dfa0efp-10, 0x1.34dd8f9b07bbcp-11, -0x1.ef2a9e58f5162p-13,
                                              0x1.79af7f0c722a8p-14, -0x1.e1fca9b17964fp-16, 0x1.6c38fdd9682abp-18});
   const Scalar small = fma(a * square, p, a);
 
-  return with_sign_of(select(less(a, number(x, f32 ? 0.8 : 0.66)), small, large), x);
+  return with_sign_of(select(less(a, number(x, f32 ? 0.9 : 0.66)), small, large), x);
 }
 
 // 1 / (1 + e^-x), from e^-|x| so that nothing overflows and small results keep their digits. What the denominator's

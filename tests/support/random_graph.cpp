@@ -1,0 +1,591 @@
+#include "tests/support/random_graph.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <numeric>
+#include <optional>
+#include <set>
+
+#include "ir/builder.h"
+#include "ir/text.h"
+#include "tests/support/random.h"
+
+namespace nnc::test {
+
+namespace {
+
+constexpr std::int64_t most_rows = 33;             // of random_batch
+constexpr std::int64_t most_elements = 40'000;     // of a value
+constexpr std::int64_t most_products = 3'000'000;  // of a contraction
+constexpr int most_axes = 4;
+
+std::int64_t size_at_most_rows(const Shape& shape) {
+  const Extent count = element_count(shape);
+  return count.batched ? count.count * most_rows : count.count;
+}
+
+bool affordable(const Shape& shape) {
+  return shape.size() <= most_axes && std::ranges::count_if(shape, &Extent::batched) <= 1 &&
+         size_at_most_rows(shape) <= most_elements;
+}
+
+/// Axes of `whole` that `part` is, in order; nothing if it is not.
+std::optional<std::vector<int>> axes_within(const Shape& part, const Shape& whole) {
+  std::vector<int> axes;
+  std::size_t next = 0;
+  for (std::size_t axis = 0; axis < whole.size() && next < part.size(); ++axis)
+    if (whole[axis] == part[next]) {
+      axes.push_back(static_cast<int>(axis));
+      ++next;
+    }
+  if (next < part.size()) return std::nullopt;
+  return axes;
+}
+
+/// A subset of 0 ... rank - 1, not empty, ascending.
+std::vector<int> some_axes(Random& random, int rank) {
+  std::vector<int> axes;
+  while (axes.empty())
+    for (int axis = 0; axis < rank; ++axis)
+      if (random.chance(0.5)) axes.push_back(axis);
+  return axes;
+}
+
+/// Grows one graph. Every grow_* adds one value made of those there are, or nothing where they do not fit.
+class Grower {
+ public:
+  Grower(std::uint64_t seed, const RandomGraphOptions& options)
+      : random_(seed), options_(options), builder_(fmt::format("random{}", seed)) {}
+
+  Graph grow() {
+    real_ = random_.chance(0.3) ? DType::f64 : DType::f32;
+    std::vector<std::int64_t> counts{1, 2, 15, 16, 17, 31, 33, 64};
+    random_.shuffle(counts);
+    counts.resize(static_cast<std::size_t>(random_.between(2, 4)));
+    for (const std::int64_t count : counts) extents_.push_back({count, false});
+
+    for (int i = random_.between(1, 3); i > 0; --i) add_input();
+    for (int i = random_.between(0, 2); i > 0; --i) add_variable(Op::param, some_shape(2));
+    const int nodes = random_.between(1, options_.most_nodes);
+    for (int tries = 0; tries < 40 * nodes && static_cast<int>(builder_.graph().nodes.size()) < nodes + 4; ++tries)
+      grow_something();
+    add_outputs();
+    return std::move(builder_).finish();
+  }
+
+ private:
+  using Grow = std::optional<Value> (Grower::*)();
+  struct Choice {
+    int weight;
+    Grow grow;
+  };
+
+  void grow_something() {
+    static const std::vector<Choice> choices{
+        {20, &Grower::grow_unary},    {24, &Grower::grow_binary},    {6, &Grower::grow_comparison},
+        {3, &Grower::grow_logical},   {6, &Grower::grow_select},     {5, &Grower::grow_cast},
+        {12, &Grower::grow_sum},      {5, &Grower::grow_maximum},    {3, &Grower::grow_argmax},
+        {7, &Grower::grow_broadcast}, {6, &Grower::grow_transpose},  {7, &Grower::grow_reshape},
+        {14, &Grower::grow_dot},      {4, &Grower::grow_generated},  {2, &Grower::grow_number},
+        {3, &Grower::grow_carried},   {5, &Grower::grow_normalised},
+    };
+    int total = 0;
+    for (const Choice& choice : choices) total += choice.weight;
+    int at = random_.below(total);
+    const auto* chosen = choices.data();
+    while (at >= chosen->weight) at -= (chosen++)->weight;
+    if (const std::optional<Value> value = (this->*chosen->grow)()) keep(*value);
+  }
+
+  void keep(Value value) { values_.push_back(value.id); }
+  Value value(NodeId id) { return {&builder_, id}; }
+
+  /// A value for which `fits` holds; recent ones more often, so that chains grow long.
+  template <class Fits>
+  std::optional<Value> pick(Fits fits) {
+    std::vector<NodeId> fitting;
+    for (const NodeId id : values_)
+      if (fits(builder_[id].type)) fitting.push_back(id);
+    if (fitting.empty()) return std::nullopt;
+    const std::size_t recent = std::min<std::size_t>(4, fitting.size());
+    if (random_.chance(0.5)) return value(fitting[fitting.size() - 1 - random_.below(recent)]);
+    return value(random_.one_of(fitting));
+  }
+  std::optional<Value> pick(DType dtype, int least_rank = 0) {
+    return pick([=](const Type& type) { return type.dtype == dtype && type.rank() >= least_rank; });
+  }
+  /// A value of f32 or f64 (mostly the graph's own), or now and then of i32.
+  std::optional<Value> pick_number(int least_rank = 0) {
+    if (random_.chance(0.1))
+      if (const auto whole = pick(DType::i32, least_rank)) return whole;
+    if (random_.chance(0.05))
+      return pick([=](const Type& type) { return is_float(type.dtype) && type.rank() >= least_rank; });
+    return pick(real_, least_rank);
+  }
+  DType some_dtype(std::initializer_list<DType> choices) { return random_.one_of(std::vector<DType>(choices)); }
+
+  Shape some_shape(int most_rank) {
+    Shape shape;
+    for (int i = random_.between(0, most_rank); i > 0; --i) shape.push_back(random_.one_of(extents_));
+    return shape;
+  }
+
+  void add_input() {
+    Shape shape{batch_extent};
+    for (const Extent& extent : some_shape(2)) shape.push_back(extent);
+    if (!affordable(shape)) shape.resize(1);
+    const DType dtype = random_.chance(0.8) ? real_ : some_dtype({DType::i32, DType::boolean, DType::f32});
+    keep(builder_.leaf(Op::input, fmt::format("x{}", ++names_), {dtype, shape}));
+  }
+
+  Value add_variable(Op op, const Shape& shape, std::optional<DType> dtype = std::nullopt) {
+    const Value made =
+        builder_.leaf(op, fmt::format("{}{}", op == Op::param ? "p" : "s", ++names_), {dtype.value_or(real_), shape});
+    keep(made);
+    return made;
+  }
+
+  /// Something of the type of `like`: a value of that type, one spread to it, a new parameter, or a number.
+  Value partner(Value like) {
+    const Type type = like.type();
+    if (random_.chance(0.6))
+      if (const auto same = pick([&](const Type& other) { return other == type; })) return *same;
+    if (random_.chance(0.6)) {
+      const auto part = pick([&](const Type& other) {
+        return other.dtype == type.dtype && other.rank() < type.rank() && axes_within(other.shape, type.shape);
+      });
+      if (part && part->type().rank() == 0 && random_.chance(0.5)) return *part;
+      if (part) return builder_.broadcast(*part, *axes_within(part->type().shape, type.shape), type.shape);
+    }
+    if (is_float(type.dtype) && !is_batched(type.shape) && random_.chance(0.5))
+      return add_variable(random_.chance(0.8) ? Op::param : Op::state, type.shape, type.dtype);
+    return number(type.dtype);
+  }
+  Value number(DType dtype) {
+    const double whole = random_.between(-3, 3);
+    if (dtype == DType::boolean) return builder_.constant(random_.below(2), dtype);
+    return builder_.constant(dtype == DType::i32 || random_.chance(0.4) ? whole : random_.uniform(-2, 2), dtype);
+  }
+
+  /// The op over these operands, or nothing where its rule refuses them or the result is too large.
+  std::optional<Value> made(Op op, std::initializer_list<Value> operands, Attributes attributes = NoAttributes{},
+                            const Type& wanted = {}) {
+    std::vector<NodeId> ids;
+    std::vector<Type> types;
+    for (const Value operand : operands) {
+      ids.push_back(operand.id);
+      types.push_back(operand.type());
+    }
+    const TypeOrError type = definition(op).shape({types, attributes, wanted});
+    if (!std::holds_alternative<Type>(type) || !affordable(std::get<Type>(type).shape)) return std::nullopt;
+    return std::get<Value>(builder_.try_make(op, ids, std::move(attributes), wanted));
+  }
+
+  std::optional<Value> grow_unary() {
+    const auto x = pick_number();
+    if (!x) return std::nullopt;
+    static const std::vector<Op> ops{Op::neg,      Op::exp, Op::log, Op::sqrt, Op::tanh, Op::logistic,
+                                     Op::softplus, Op::sin, Op::cos, Op::abs,  Op::sign, Op::tanh};
+    return made(random_.one_of(ops), {*x});
+  }
+
+  std::optional<Value> grow_binary() {
+    const auto x = pick_number();
+    if (!x) return std::nullopt;
+    static const std::vector<Op> ops{Op::add, Op::add, Op::sub, Op::sub, Op::mul,
+                                     Op::mul, Op::div, Op::max, Op::min, Op::pow};
+    const Value y = partner(*x);
+    const Op op = random_.one_of(ops);
+    return random_.chance(0.5) ? made(op, {*x, y}) : made(op, {y, *x});
+  }
+
+  std::optional<Value> grow_comparison() {
+    const auto x = pick_number();
+    if (!x) return std::nullopt;
+    static const std::vector<Op> ops{Op::equal, Op::less, Op::less_equal};
+    return made(random_.one_of(ops), {*x, partner(*x)});
+  }
+
+  std::optional<Value> grow_logical() {
+    const auto x = pick(DType::boolean);
+    if (!x) return std::nullopt;
+    if (random_.chance(0.3)) return made(Op::logical_not, {*x});
+    return made(random_.chance(0.5) ? Op::logical_and : Op::logical_or, {*x, partner(*x)});
+  }
+
+  std::optional<Value> grow_select() {
+    const auto condition = pick(DType::boolean);
+    if (!condition) return std::nullopt;
+    const Shape shape = condition->type().shape;
+    const auto yes =
+        pick([&](const Type& type) { return is_float(type.dtype) && (shape.empty() || type.shape == shape); });
+    if (!yes) return made(Op::select, {*condition, number(real_), number(real_)});
+    return made(Op::select, {*condition, *yes, partner(*yes)});
+  }
+
+  std::optional<Value> grow_cast() {
+    const auto x = pick([](const Type&) { return true; });
+    if (!x) return std::nullopt;
+    // Mostly back to the graph's own float type, so that whole numbers and truths go on being used.
+    const DType to = x->type().dtype == real_ ? some_dtype({DType::i32, DType::f32, DType::f64}) : real_;
+    if (to == x->type().dtype) return std::nullopt;
+    return made(Op::cast, {*x}, NoAttributes{}, {to, {}});
+  }
+
+  std::optional<Value> grow_sum() {
+    const auto x = pick_number(1);
+    if (!x) return std::nullopt;
+    return made(Op::sum, {*x}, Reduce{.axes = some_axes(random_, x->type().rank())});
+  }
+
+  std::optional<Value> grow_maximum() {
+    const auto x = pick_number(1);
+    if (!x) return std::nullopt;
+    return made(Op::reduce_max, {*x}, Reduce{.axes = some_axes(random_, x->type().rank())});
+  }
+
+  std::optional<Value> grow_argmax() {
+    const auto x = pick_number(1);
+    if (!x) return std::nullopt;
+    return made(Op::argmax, {*x}, Reduce{.axes = {random_.below(x->type().rank())}});
+  }
+
+  std::optional<Value> grow_broadcast() {
+    const auto x = pick([](const Type& type) { return type.rank() < 3; });
+    if (!x) return std::nullopt;
+    Shape shape = x->type().shape;
+    std::vector<int> axes(shape.size());
+    std::iota(axes.begin(), axes.end(), 0);
+    const int at = random_.between(0, static_cast<int>(shape.size()));
+    const bool rows = !is_batched(shape) && random_.chance(0.4);
+    shape.insert(shape.begin() + at, rows ? batch_extent : random_.one_of(extents_));
+    for (int& axis : axes) axis += axis >= at;
+    return made(Op::broadcast, {*x}, Broadcast{axes}, {x->type().dtype, shape});
+  }
+
+  std::optional<Value> grow_transpose() {
+    const auto x = pick([](const Type& type) { return type.rank() >= 2; });
+    if (!x) return std::nullopt;
+    std::vector<int> permutation(x->type().shape.size());
+    std::iota(permutation.begin(), permutation.end(), 0);
+    random_.shuffle(permutation);
+    return made(Op::transpose, {*x}, Transpose{permutation});
+  }
+
+  /// Two neighbouring axes become one, one becomes two, or an axis of one element comes or goes.
+  std::optional<Value> grow_reshape() {
+    const auto x = pick([](const Type&) { return true; });
+    if (!x) return std::nullopt;
+    Shape shape = x->type().shape;
+    const auto place = [&] { return static_cast<std::ptrdiff_t>(random_.below(shape.size())); };
+    switch (random_.below(4)) {
+      case 0: {
+        if (shape.size() < 2) return std::nullopt;
+        const auto at = shape.begin() + static_cast<std::ptrdiff_t>(random_.below(shape.size() - 1));
+        *at = {at[0].count * at[1].count, at[0].batched || at[1].batched};
+        shape.erase(at + 1);
+        break;
+      }
+      case 1: {
+        if (shape.empty()) return std::nullopt;
+        const auto at = shape.begin() + place();
+        std::vector<std::int64_t> divisors;
+        for (std::int64_t d = 2; d <= at->count; ++d)
+          if (at->count % d == 0) divisors.push_back(d);
+        if (divisors.empty()) return std::nullopt;
+        const std::int64_t d = random_.one_of(divisors);
+        *at = {at->count / d, at->batched};
+        shape.insert(at + random_.below(2), Extent{d, false});
+        break;
+      }
+      case 2:
+        shape.insert(shape.begin() + random_.between(0, static_cast<int>(shape.size())), Extent{1, false});
+        break;
+      default: {
+        if (shape.empty()) return std::nullopt;
+        const auto at = shape.begin() + place();
+        if (*at != Extent{1, false}) return std::nullopt;
+        shape.erase(at);
+      }
+    }
+    return made(Op::reshape, {*x}, NoAttributes{}, {x->type().dtype, shape});
+  }
+
+  /// Over one or two axes; the other operand is a value with such axes, the same value, or a new parameter.
+  std::optional<Value> grow_dot() {
+    const auto a = pick(random_.chance(0.1) ? DType::f64 : real_, 1);
+    if (!a) return std::nullopt;
+    const Type type = a->type();
+    std::vector<int> axes{random_.below(type.rank())};
+    if (type.rank() > 1 && random_.chance(0.2)) {
+      const int second = random_.below(type.rank());
+      if (second != axes[0]) axes.push_back(second);
+    }
+    Shape contracted;
+    for (const int axis : axes) contracted.push_back(type.shape[axis]);
+    const auto axes_of_other = [&](const Shape& shape) {
+      std::vector<int> found;
+      for (const Extent& extent : contracted)
+        for (int axis = 0; axis < static_cast<int>(shape.size()); ++axis)
+          if (shape[axis] == extent && std::ranges::find(found, axis) == found.end()) {
+            found.push_back(axis);
+            break;
+          }
+      return found.size() == contracted.size() ? std::optional(found) : std::nullopt;
+    };
+    std::optional<Value> b;
+    if (random_.chance(0.6) || is_batched(contracted))
+      b = pick([&](const Type& other) { return other.dtype == type.dtype && axes_of_other(other.shape); });
+    else if (type.dtype == real_) {
+      Shape shape = contracted;
+      for (const Extent& extent : some_shape(2)) shape.push_back(extent);
+      random_.shuffle(shape);
+      if (affordable(shape)) b = add_variable(Op::param, shape);
+    }
+    if (!b) return std::nullopt;
+    const std::vector<int> axes_b = *axes_of_other(b->type().shape);
+    const Dot pairs{axes, axes_b};
+    if (size_at_most_rows(type.shape) * size_at_most_rows(b->type().shape) / size_at_most_rows(contracted) >
+        most_products)
+      return std::nullopt;
+    if (random_.chance(0.3)) return made(Op::dot, {*b, *a}, Dot{axes_b, axes});
+    return made(Op::dot, {*a, *b}, pairs);
+  }
+
+  std::optional<Value> grow_generated() {
+    if (!options_.random_ops) return std::nullopt;
+    const auto like = pick([](const Type& type) { return type.rank() > 0; });
+    if (!like) return std::nullopt;
+    const Shape shape = like->type().shape;
+    if (random_.chance(0.5)) return made(Op::random, {}, nnc::Random{random_.bits()}, {real_, shape});
+    const DType dtype = random_.chance(0.5) ? real_ : DType::i32;
+    return made(Op::iota, {}, Iota{random_.below(static_cast<int>(shape.size()))}, {dtype, shape});
+  }
+
+  /// A number of the run, or the number of rows.
+  std::optional<Value> grow_number() {
+    if (random_.chance(0.4)) return builder_.size({random_.between(1, 3), true}, real_);
+    static const std::vector<std::string> names{"step", "epoch", "steps_per_epoch", "total_steps"};
+    return builder_.cast(builder_.leaf(Op::scalar, random_.one_of(names), {DType::f64, {}}), real_);
+  }
+
+  /// A fold over a split: from a carry, which it also updates.
+  std::optional<Value> grow_carried() {
+    if (!options_.carries || !options_.updates) return std::nullopt;
+    const auto x = pick([&](const Type& type) { return type.dtype == real_ && is_batched(type.shape); });
+    if (!x) return std::nullopt;
+    const Shape shape = x->type().shape;
+    std::vector<int> axes;
+    Shape kept;
+    for (int axis = 0; axis < static_cast<int>(shape.size()); ++axis)
+      if (shape[axis].batched || random_.chance(0.3))
+        axes.push_back(axis);
+      else
+        kept.push_back(shape[axis]);
+    const Op op = random_.chance(0.7) ? Op::sum : Op::reduce_max;
+    const std::string name = fmt::format("c{}", ++names_);
+    const Value carry = builder_.leaf(Op::carry, name, {op == Op::sum ? DType::f64 : real_, kept});
+    const auto folded = made(op, {*x, carry}, Reduce{.axes = axes});
+    if (folded) builder_.output(OutputKind::update, name, *folded);
+    return folded;
+  }
+
+  /// A softmax along the last axis, or the last axis freed of its mean: what fusion is made for.
+  std::optional<Value> grow_normalised() {
+    const auto x = pick(real_, 1);
+    if (!x) return std::nullopt;
+    const Shape shape = x->type().shape;
+    const int last = static_cast<int>(shape.size()) - 1;
+    std::vector<int> kept(static_cast<std::size_t>(last));
+    std::iota(kept.begin(), kept.end(), 0);
+    if (random_.chance(0.5)) {
+      const auto greatest = made(Op::reduce_max, {*x}, Reduce{.axes = {last}});
+      const Value e = apply(Op::exp, *x - builder_.broadcast(*greatest, kept, shape));
+      return e / builder_.broadcast(builder_.sum(e, {last}), kept, shape);
+    }
+    const Value count = builder_.size(shape[last], real_);
+    return *x - builder_.broadcast(builder_.sum(*x, {last}) / count, kept, shape);
+  }
+
+  /// What nobody uses is a result, so is now and then a value with users or a leaf; then the updates.
+  void add_outputs() {
+    std::vector<bool> used(builder_.graph().nodes.size(), false);
+    for (const Node& node : builder_.graph().nodes)
+      for (const NodeId operand : node.operands) used[operand] = true;
+    for (const Output& output : builder_.graph().outputs) used[output.node] = true;
+    int results = 0;
+    const auto give = [&](NodeId id) { builder_.output(OutputKind::result, fmt::format("r{}", ++results), value(id)); };
+    for (const NodeId id : values_)
+      if (definition(builder_[id].op).cls != OpClass::leaf && (!used[id] || random_.chance(0.05))) {
+        used[id] = true;
+        give(id);
+      }
+    if (results == 0 || random_.chance(0.1)) give(random_.one_of(values_));
+    if (options_.updates) add_updates();
+  }
+
+  void add_updates() {
+    std::vector<NodeId> variables;
+    for (NodeId id = 0; id < builder_.graph().nodes.size(); ++id)
+      if (builder_[id].op == Op::param || builder_[id].op == Op::state) variables.push_back(id);
+    for (const NodeId id : variables) {
+      if (random_.chance(0.4)) continue;
+      const Type type = builder_[id].type;
+      const auto fits = [&](const Type& other) { return other == type; };
+      const Value old = value(id), change = pick(fits).value_or(old);
+      const Value next = change.id == id || random_.chance(0.7) ? old - change * 0.125 : change;
+      builder_.output(OutputKind::update, std::get<Named>(builder_[id].attributes).name, next);
+    }
+  }
+
+  Random random_;
+  RandomGraphOptions options_;
+  Builder builder_;
+  DType real_ = DType::f32;
+  std::vector<Extent> extents_;
+  std::vector<NodeId> values_;
+  int names_ = 0;
+};
+
+Tensor random_tensor(const Type& type, std::int64_t batch, Random random) {
+  std::vector<std::int64_t> dims;
+  for (const Extent& extent : type.shape) dims.push_back(extent.batched ? extent.count * batch : extent.count);
+  Tensor tensor = Tensor::zeros(type.dtype, dims);
+  for (std::int64_t i = 0; i < tensor.count(); ++i) {
+    const int kind = random.below(32);
+    const double number = random.uniform(-2, 2);
+    double value = number;
+    if (type.dtype == DType::boolean)
+      value = kind % 2;
+    else if (type.dtype == DType::i32)
+      value = kind % 8;
+    else if (kind < 4)
+      value = kind == 0 ? 0.0 : kind == 1 ? -0.0 : kind == 2 ? 1.0 : static_cast<double>(random.between(-2, 2));
+    tensor.set(i, value);
+  }
+  return tensor;
+}
+
+/// The graph with some nodes standing for others and some outputs gone. `substitute` makes the value of a node, given
+/// its operands' new values.
+template <class Substitute>
+Graph rewritten(const Graph& graph, const std::vector<Output>& outputs, Substitute substitute) {
+  Builder builder(graph.name);
+  const std::vector<Value> made = rebuild(
+      graph, builder, [&](NodeId id, const std::vector<Value>& operands) { return substitute(builder, id, operands); });
+  for (const Output& output : outputs) builder.output(output.kind, output.name, made[output.node]);
+  for (const Obligation& obligation : graph.obligations) builder.oblige(obligation);
+  return std::move(builder).finish();
+}
+
+Graph with_outputs(const Graph& graph, const std::vector<Output>& outputs) {
+  return rewritten(graph, outputs, [&](Builder& builder, NodeId id, const std::vector<Value>& operands) {
+    return copy_node(builder, graph[id], operands);
+  });
+}
+
+/// All graphs that are one step smaller.
+std::vector<Graph> smaller(const Graph& graph) {
+  std::vector<Graph> result;
+  for (std::size_t i = 0; i < graph.outputs.size(); ++i) {
+    std::vector<Output> outputs = graph.outputs;
+    if (outputs.size() > 1) {
+      outputs.erase(outputs.begin() + static_cast<std::ptrdiff_t>(i));
+      result.push_back(with_outputs(graph, outputs));
+      outputs = graph.outputs;
+    }
+    if (outputs[i].kind == OutputKind::update) {
+      outputs[i] = {OutputKind::result, "was_" + outputs[i].name, outputs[i].node};
+      result.push_back(with_outputs(graph, outputs));
+      continue;
+    }
+    for (const NodeId operand : graph[outputs[i].node].operands) {
+      outputs[i].node = operand;
+      result.push_back(with_outputs(graph, outputs));
+    }
+  }
+  for (NodeId victim = 0; victim < graph.nodes.size(); ++victim) {
+    const Node& node = graph[victim];
+    if (definition(node.op).cls == OpClass::leaf) continue;
+    for (std::size_t i = 0; i < node.operands.size(); ++i)
+      if (graph[node.operands[i]].type == node.type)
+        result.push_back(
+            rewritten(graph, graph.outputs, [&](Builder& builder, NodeId id, const std::vector<Value>& operands) {
+              return id == victim ? operands[i] : copy_node(builder, graph[id], operands);
+            }));
+    const bool by_rows = !node.type.shape.empty() && node.type.shape[0] == batch_extent;
+    if (is_batched(node.type.shape) && !by_rows) continue;
+    const Op leaf = by_rows ? Op::input : Op::param;
+    result.push_back(
+        rewritten(graph, graph.outputs, [&](Builder& builder, NodeId id, const std::vector<Value>& operands) {
+          return id == victim ? builder.leaf(leaf, fmt::format("cut{}_{}", victim, graph.nodes.size()), node.type)
+                              : copy_node(builder, graph[id], operands);
+        }));
+  }
+  return result;
+}
+
+std::size_t weight(const Graph& graph) {
+  std::size_t inner = 0;
+  for (const Node& node : graph.nodes) inner += definition(node.op).cls != OpClass::leaf;
+  std::size_t updates = 0;
+  for (const Output& output : graph.outputs) updates += output.kind == OutputKind::update;
+  return inner * 1000 + graph.outputs.size() * 100 + updates * 50 + graph.nodes.size();
+}
+
+}  // namespace
+
+Graph random_graph(std::uint64_t seed, const RandomGraphOptions& options) {
+  Graph graph = Grower(seed, options).grow();
+  if (const std::string wrong = verify(graph); !wrong.empty()) {
+    fmt::print(stderr, "random graph {}: {}\n{}\n", seed, wrong, print(graph));
+    std::abort();
+  }
+  return graph;
+}
+
+std::int64_t random_batch(std::uint64_t seed) {
+  static const std::vector<std::int64_t> batches{1, 2, 15, 16, 17, most_rows};
+  return Random(seed_of(seed, "batch")).one_of(batches);
+}
+
+Environment random_environment(const Graph& graph, std::int64_t batch, std::uint64_t seed) {
+  Random random(seed_of(seed, "environment"));
+  Environment environment;
+  environment.batch = batch;
+  environment.seed = random.bits();
+  environment.step = static_cast<std::uint64_t>(random.below(1000));
+  environment.row_offset = static_cast<std::uint64_t>(random.below(1000));
+  environment.scalars = {{"step", static_cast<double>(environment.step)},
+                         {"epoch", 3},
+                         {"steps_per_epoch", 10},
+                         {"total_steps", 1000},
+                         {"rows", static_cast<double>(batch)}};
+  for (const Node& node : graph.nodes) {
+    const auto* named = std::get_if<Named>(&node.attributes);
+    if (!named || node.op == Op::scalar) continue;
+    auto& values = node.op == Op::param   ? environment.params
+                   : node.op == Op::state ? environment.state
+                   : node.op == Op::carry ? environment.carry
+                                          : environment.inputs;
+    values[named->name] = random_tensor(node.type, batch, Random(seed_of(seed, named->name)));
+  }
+  return environment;
+}
+
+Graph reduce_failing(Graph graph, const std::function<bool(const Graph&)>& fails) {
+  for (bool reduced = true; reduced;) {
+    reduced = false;
+    for (Graph& candidate : smaller(graph)) {
+      if (weight(candidate) >= weight(graph) || !verify(candidate).empty() || !fails(candidate)) continue;
+      graph = std::move(candidate);
+      reduced = true;
+      break;
+    }
+  }
+  return graph;
+}
+
+}  // namespace nnc::test

@@ -1,0 +1,35 @@
+// Random programs: well-typed graphs grown op by op from what is there, so that any op meets any shape. They are the
+// test of everything that works on graphs: what one form of a graph computes, another must compute too.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "ir/evaluate.h"
+#include "ir/graph.h"
+
+namespace nnc::test {
+
+struct RandomGraphOptions {
+  int most_nodes = 40;
+  bool random_ops = true;  ///< random and iota, which depend on seed, step and row_offset
+  bool updates = true;     ///< parameters, state and carries that are written
+  bool carries = true;     ///< folds over a split
+};
+
+/// The graph of a seed: one float type, two to four extents out of {1, 2, 15, 16, 17, 31, 33, 64} and the batch, values
+/// used by many, parameters shared by many. Orders are unset. It verifies, or this aborts.
+Graph random_graph(std::uint64_t seed, const RandomGraphOptions& options = {});
+
+/// Number of rows for a seed: next to what vectors and tiles divide.
+std::int64_t random_batch(std::uint64_t seed);
+
+/// Tame values for every leaf: floats in [-2, 2) with zeros of both signs and integers among them, small whole numbers.
+/// A leaf's values depend on its name alone, so a graph cut smaller keeps those it has left.
+Environment random_environment(const Graph& graph, std::int64_t batch, std::uint64_t seed);
+
+/// A smaller graph that still fails: outputs dropped or moved up, nodes replaced by one of their operands or by a leaf,
+/// as long as `fails` says so.
+Graph reduce_failing(Graph graph, const std::function<bool(const Graph&)>& fails);
+
+}  // namespace nnc::test
