@@ -1,0 +1,266 @@
+// Contractions against plain loops with std::fma, bit for bit, in all three forms and all layouts; and the innermost
+// loop, read from the assembly text: the fmas, vector loads and broadcasts of the tile and nothing else that matters.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <sstream>
+
+#include "tests/support/programs.h"
+#include "tests/unit/catch.h"
+
+using namespace nnc;
+using namespace nnc::test;
+
+namespace {
+
+template <class T>
+constexpr DType dtype_of = std::is_same_v<T, float> ? DType::f32 : DType::f64;
+template <class T>
+constexpr ScalarType scalar_of = std::is_same_v<T, float> ? ScalarType::f32 : ScalarType::f64;
+
+enum class Left { rows, transposed, feed_rows, feed_transposed };
+enum class Right { row_major, padded, panels, other_panels };
+
+struct Sizes {
+  std::int64_t m, n, k;
+};
+
+struct Made {
+  Program program;
+  BufferId a, b, bias, w, out;
+};
+
+/// out[m, n] = max(bias[n] + sum, 0), and w -= 0.01 * sum where `update`; `heavy` lengthens the body past the limit for
+/// copies of it.
+Made contraction(Sizes s, Left left, Right right, Schedule schedule, DType dtype, bool heavy) {
+  Draft draft;
+  const ScalarType type = scalar_type(dtype);
+  const bool feed = left == Left::feed_rows || left == Left::feed_transposed;
+  const bool transposed = left == Left::transposed || left == Left::feed_transposed;
+  const Region a_region = feed ? Region::feed : Region::arena;
+  Made made{};
+  made.a = transposed ? draft.row_major(a_region, dtype, {s.k, s.m})
+                      : draft.row_major(a_region, dtype, {s.m, s.k}, feed ? 0 : s.k + 3);
+  const std::int64_t panel = std::int64_t{schedule.lanes} * schedule.tile_vectors;
+  switch (right) {
+    case Right::row_major:
+      made.b = draft.row_major(Region::arena, dtype, {s.k, s.n});
+      break;
+    case Right::padded:
+      made.b = draft.row_major(Region::arena, dtype, {s.k, s.n}, (s.n + 31) / 16 * 16);
+      break;
+    case Right::panels:
+      made.b = draft.panels(Region::params, dtype, s.k, s.n, panel);
+      break;
+    case Right::other_panels:
+      made.b = draft.panels(Region::params, dtype, s.k, s.n, 4);
+      break;
+  }
+  made.bias = draft.row_major(Region::params, dtype, {s.n});
+  made.w = draft.panels(Region::params, dtype, s.m, s.n, panel);
+  made.out = draft.row_major(Region::output, dtype, {s.m, s.n});
+
+  Contract core;
+  core.m = s.m;
+  core.n = s.n;
+  core.k = s.k;
+  core.a = transposed ? access(made.a, {1, 0}, 2) : access(made.a, {0, 1}, 2);
+  core.b = access(made.b, {0, 1}, 2);
+  Stage stage;
+  std::vector<std::pair<ScalarType, BodyInput>> inputs;
+  inputs.emplace_back(type, CoreValue{});
+  inputs.emplace_back(type, access(made.bias, {1}, 2));
+  inputs.emplace_back(type, access(made.w, {0, 1}, 2));
+  stage.body = body(inputs, [&](std::span<const Scalar> in) {
+    ScalarBuilder& b = *in[0].builder;
+    Scalar z = in[0] + in[1];
+    if (heavy)
+      for (int i = 0; i < 12; ++i) z = z / b.constant(1.25 + i, type) + b.constant(0.125 * i, type);
+    return std::vector<Scalar>{maximum(z, b.constant(0, type)), in[2] - b.constant(0.01, type) * in[0]};
+  });
+  stage.stores = {{access(made.out, {0, 1}, 2), 0}, {access(made.w, {0, 1}, 2), 1}};
+  Kernel kernel;
+  kernel.name = "tile";
+  kernel.outer = {s.m, s.n};
+  kernel.core = core;
+  kernel.stages = {stage};
+  kernel.schedule = schedule;
+  draft.program.kernels = {kernel};
+  made.program = draft.program;
+  return made;
+}
+
+Schedule tile(int rows, int vectors, int lanes, bool panels_outside = true, std::int64_t parallel = 4) {
+  Schedule schedule;
+  schedule.vector = Schedule::Vector::outer;
+  schedule.lanes = lanes;
+  schedule.tile_rows = rows;
+  schedule.tile_vectors = vectors;
+  schedule.panels_outside = panels_outside;
+  schedule.parallel = parallel;
+  return schedule;
+}
+
+std::int64_t place_of(const Buffer& buffer, std::int64_t row, std::int64_t column) {
+  const Layout& layout = buffer.layout;
+  if (layout.kind == Layout::Kind::row_major) return row * layout.strides[0] + column * layout.strides[1];
+  return ((column / layout.panel) * buffer.dims[0] + row) * layout.panel + column % layout.panel;
+}
+
+template <class T>
+void check(Sizes s, Left left, Right right, Schedule schedule, bool heavy, unsigned threads) {
+  const Made made = contraction(s, left, right, schedule, dtype_of<T>, heavy);
+  Arena memory(made.program);
+  const auto buffer = [&](BufferId id) -> const Buffer& { return made.program.buffers[id]; };
+  const bool transposed = left == Left::transposed || left == Left::feed_transposed;
+  std::vector<T> a(static_cast<std::size_t>(s.m * s.k)), b(static_cast<std::size_t>(s.k * s.n));
+  fill(a.data(), a.size(), 1);
+  fill(b.data(), b.size(), 2);
+  std::memset(memory.params.data(), 0, memory.params.size());
+  fill(memory.at<T>(made.bias), static_cast<std::size_t>(s.n), 3);
+  if (buffer(made.a).region == Region::feed) std::ranges::reverse(memory.orders[0]);
+  for (std::int64_t m = 0; m < s.m; ++m)
+    for (std::int64_t k = 0; k < s.k; ++k) {
+      std::int64_t row = transposed ? k : m, column = transposed ? m : k;
+      if (buffer(made.a).region == Region::feed) row = memory.orders[0][static_cast<std::size_t>(row)];
+      memory.at<T>(made.a)[place_of(buffer(made.a), row, column)] = a[static_cast<std::size_t>(m * s.k + k)];
+    }
+  for (std::int64_t k = 0; k < s.k; ++k)
+    for (std::int64_t n = 0; n < s.n; ++n)
+      memory.at<T>(made.b)[place_of(buffer(made.b), k, n)] = b[static_cast<std::size_t>(k * s.n + n)];
+  T* w = memory.at<T>(made.w);
+  for (std::int64_t m = 0; m < s.m; ++m)
+    for (std::int64_t n = 0; n < s.n; ++n) w[place_of(buffer(made.w), m, n)] = static_cast<T>(m + 2 * n);
+
+  const auto compiled = compile(made.program, host_options());
+  memory.run(compiled->entry(), threads);
+  std::size_t wrong = memory.guards_intact() ? 0 : 1;
+  for (std::int64_t m = 0; m < s.m; ++m)
+    for (std::int64_t n = 0; n < s.n; ++n) {
+      T sum = 0;
+      for (std::int64_t k = 0; k < s.k; ++k)
+        sum = std::fma(a[static_cast<std::size_t>(m * s.k + k)], b[static_cast<std::size_t>(k * s.n + n)], sum);
+      T z = sum + memory.at<T>(made.bias)[n];
+      if (heavy)
+        for (int i = 0; i < 12; ++i) z = z / static_cast<T>(1.25 + i) + static_cast<T>(0.125 * i);
+      wrong += !same(memory.at<T>(made.out)[m * s.n + n], z > 0 ? z : T(0));
+      wrong += !same(w[place_of(buffer(made.w), m, n)], static_cast<T>(m + 2 * n) - static_cast<T>(0.01) * sum);
+    }
+  const std::int64_t panel = buffer(made.w).layout.panel;
+  for (std::int64_t m = 0; m < s.m; ++m)
+    for (std::int64_t n = s.n; n < (s.n + panel - 1) / panel * panel; ++n)
+      wrong += !same(w[place_of(buffer(made.w), m, n)], T(0));
+  INFO(fmt::format("{}x{}x{}, a {}, b {}, tile {}x{} of {}, heavy {}, {} threads", s.m, s.n, s.k, static_cast<int>(left),
+                   static_cast<int>(right), schedule.tile_rows, schedule.tile_vectors, schedule.lanes, heavy, threads));
+  CHECK(wrong == 0);
+}
+
+// ---- the innermost loop
+
+struct InnerLoop {
+  int fma = 0, vector_loads = 0, broadcasts = 0, stack = 0, calls = 0;
+  bool operator==(const InnerLoop&) const = default;
+};
+
+bool has(const std::string& line, const std::string& part) { return line.find(part) != std::string::npos; }
+
+/// Blocks of assembly that end in a jump to their own beginning and contain an fma.
+std::vector<InnerLoop> innermost_loops(const std::string& assembly) {
+  std::vector<InnerLoop> loops;
+  std::istringstream text(assembly);
+  std::string line, label;
+  InnerLoop now;
+  while (std::getline(text, line)) {
+    if (line.starts_with(".L") && has(line, ":")) {
+      label = line.substr(0, line.find(':'));
+      now = {};
+      continue;
+    }
+    const std::string code = line.substr(0, line.find('#'));
+    const bool memory = has(code, "(");
+    if (has(code, "vfmadd")) {
+      ++now.fma;
+      if (memory) ++(has(code, "{1to") ? now.broadcasts : now.vector_loads);
+    } else if (has(code, "vbroadcast") && memory) {
+      ++now.broadcasts;
+    } else if (has(code, "vmov") && memory) {
+      ++now.vector_loads;
+    }
+    if (has(code, "(%rsp") || has(code, "(%rbp")) ++now.stack;
+    if (has(code, "call")) ++now.calls;
+    if (has(code, "\tj") && has(code, label) && !label.empty() && now.fma > 0) {
+      loops.push_back(now);
+      now = {};
+    }
+  }
+  return loops;
+}
+
+void check_inner_loops(const std::string& cpu, Left left, Right right, Sizes s, DType dtype, bool heavy) {
+  const TargetOrError found = target_named(cpu);
+  REQUIRE(found.error.empty());
+  const Machine& machine = found.host.machine;
+  const int lanes = machine.lanes(size_of(dtype));
+  const Made made = contraction(s, left, right, tile(machine.tile_rows, machine.tile_vectors, lanes), dtype, heavy);
+  for (CodegenLevel level : {CodegenLevel::less, CodegenLevel::normal}) {
+    const std::string assembly = emit_assembly(made.program, {.target = found.host.target, .level = level});
+    const std::vector<InnerLoop> loops = innermost_loops(assembly);
+    const std::int64_t tiles = (s.m + machine.tile_rows - 1) / machine.tile_rows;
+    const int rows = static_cast<int>(s.m / tiles);
+    const int vectors = machine.tile_vectors;
+    INFO(cpu << " " << static_cast<int>(left) << " " << static_cast<int>(right) << " heavy " << heavy << "\n"
+             << (loops.empty() ? assembly : ""));
+    REQUIRE(loops.size() == (s.m % tiles == 0 ? 1U : 2U));
+    const auto expected = [&](int height) { return InnerLoop{height * vectors, vectors, height, 0, 0}; };
+    for (std::size_t i = 0; i < loops.size(); ++i) {
+      const int height = loops.size() == 2 && i == 0 ? rows + 1 : rows;
+      INFO(fmt::format("fma {} loads {} broadcasts {} stack {} calls {}; height {}", loops[i].fma, loops[i].vector_loads,
+                       loops[i].broadcasts, loops[i].stack, loops[i].calls, height));
+      CHECK(loops[i] == expected(height));
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("contractions are exact", "[codegen]") {
+  for (Sizes s : {Sizes{1, 1, 1}, {1, 16, 5}, {5, 10, 3}, {6, 16, 40}, {13, 33, 17}, {17, 40, 1}, {12, 7, 9}, {31, 64, 33}})
+    for (Left left : {Left::rows, Left::transposed})
+      for (Right right : {Right::row_major, Right::padded, Right::panels, Right::other_panels})
+        for (bool heavy : {false, true}) {
+          check<float>(s, left, right, tile(6, 2, 8), heavy, 1);
+          check<double>(s, left, right, tile(6, 2, 4, false), heavy, 2);
+        }
+}
+
+TEST_CASE("contractions by any machine's schedule", "[codegen]") {
+  for (Sizes s : {Sizes{5, 10, 3}, {29, 70, 17}, {128, 33, 20}})
+    for (Schedule schedule : {tile(14, 2, 16), tile(6, 2, 8, false), tile(5, 2, 4), tile(3, 4, 1), tile(1, 1, 8)})
+      for (unsigned threads : {1U, 2U, 3U, 5U}) {
+        check<float>(s, Left::rows, Right::panels, schedule, false, threads);
+        check<float>(s, Left::transposed, Right::row_major, schedule, true, threads);
+      }
+}
+
+TEST_CASE("contractions over rows of a feed", "[codegen]") {
+  for (Sizes s : {Sizes{1, 8, 3}, {29, 20, 17}})
+    for (Left left : {Left::feed_rows, Left::feed_transposed})
+      for (Schedule schedule : {tile(14, 2, 16), tile(6, 2, 8)}) check<float>(s, left, Right::panels, schedule, false, 2);
+}
+
+TEST_CASE("a contraction over nothing is zero", "[codegen]") {
+  check<float>({3, 9, 0}, Left::rows, Right::row_major, tile(6, 2, 8), false, 1);
+}
+
+TEST_CASE("the innermost loop is the tile and nothing else", "[codegen]") {
+  for (const char* cpu : {"znver3", "znver5"})
+    for (DType dtype : {DType::f32, DType::f64})
+      for (bool heavy : {false, true}) {
+        const Sizes s{84, 256, 300};  // whole tiles of both machines
+        check_inner_loops(cpu, Left::rows, Right::panels, s, dtype, heavy);
+        check_inner_loops(cpu, Left::transposed, Right::row_major, s, dtype, heavy);
+        check_inner_loops(cpu, Left::transposed, Right::padded, s, dtype, heavy);
+        check_inner_loops(cpu, Left::rows, Right::row_major, s, dtype, heavy);
+        check_inner_loops(cpu, Left::rows, Right::panels, {128, 256, 300}, dtype, heavy);  // two heights
+      }
+}
