@@ -30,7 +30,7 @@ class Splitter {
       for (NodeId operand : graph[id].operands) pass_[id] = std::max(pass_[id], pass_[operand]);
       if (is_fold(graph, id)) {
         check_rows_are_outermost(id);
-        carries_.emplace(id, fmt::format("fold/{}", carries_.size()));
+        carries_.emplace(id, fmt::format("{}/{}", definition(graph[id].op).name, carries_.size()));
         passes_ = std::max(passes_, ++pass_[id]);
       } else {
         check_keeps_rows(id);

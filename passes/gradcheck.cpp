@@ -1,0 +1,451 @@
+#include "passes/gradcheck.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <random>
+
+#include "ir/builder.h"
+#include "ir/evaluate.h"
+#include "ir/op.h"
+#include "passes/passes.h"
+#include "passes/pipeline.h"
+
+namespace nnc {
+
+namespace {
+
+constexpr double first_step = 1e-3;
+/// A shorter step where the first one may straddle a kink.
+constexpr double short_step = first_step / 32;
+
+using Generator = std::mt19937_64;
+
+/// Uniform in 0 .. count - 1; the library's distributions differ between implementations.
+int draw(Generator& random, int count) { return static_cast<int>(random() % static_cast<std::uint64_t>(count)); }
+
+/// f' at 0 for f given near 0.
+template <class F>
+double derivative(F&& f, double step) {
+  const auto central = [&](double h) { return (f(h) - f(-h)) / (2 * h); };
+  return (4 * central(step / 2) - central(step)) / 3;
+}
+
+double relative_error(double derived, double measured, double scale) {
+  if (std::isnan(derived) || std::isnan(measured)) return INFINITY;
+  return std::abs(derived - measured) / std::max({std::abs(measured), std::abs(derived), 1e-3 * scale, 1e-6});
+}
+
+/// Values at which ops are smooth: at least 0.3 from 0 and 0.06 from each other, of both signs if allowed.
+void fill(Tensor& x, Generator& random, bool negatives) {
+  std::vector<int> places(static_cast<std::size_t>(x.count()));
+  std::iota(places.begin(), places.end(), 0);
+  for (std::size_t i = places.size(); i > 1; --i) std::swap(places[i - 1], places[draw(random, static_cast<int>(i))]);
+  for (std::int64_t i = 0; i < x.count(); ++i) {
+    const double jitter = static_cast<double>(draw(random, 1000)) / 1000 * 0.04;
+    const double magnitude = 0.3 + 0.1 * places[static_cast<std::size_t>(i)] + jitter;
+    x.set(i, negatives && draw(random, 2) ? -magnitude : magnitude);
+  }
+}
+
+Tensor zeros_of(const Type& type, std::int64_t rows) {
+  std::vector<std::int64_t> dims;
+  for (const Extent& extent : type.shape) dims.push_back(extent.count * (extent.batched ? rows : 1));
+  return Tensor::zeros(type.dtype, std::move(dims));
+}
+
+// One op
+
+/// An application of an op to inputs x0, x1, ... with attributes drawn for its class.
+struct Application {
+  std::vector<Type> operands;
+  Attributes attributes;
+  Type wanted;
+};
+
+Shape draw_shape(Generator& random, int least_rank, int most_rank) {
+  constexpr int most_elements = 24;
+  Shape shape;
+  const int rank = least_rank + draw(random, most_rank - least_rank + 1);
+  int left = most_elements;
+  for (int axis = 0; axis < rank; ++axis) {
+    const int extent = 1 + draw(random, std::min(left, 5));
+    shape.push_back({extent});
+    left = std::max(1, left / extent);
+  }
+  return shape;
+}
+
+std::vector<int> draw_axes(Generator& random, int rank) {
+  std::vector<int> axes;
+  for (int axis = 0; axis < rank; ++axis)
+    if (draw(random, 2)) axes.push_back(axis);
+  return axes;
+}
+
+std::vector<int> draw_permutation(Generator& random, int rank) {
+  std::vector<int> order(static_cast<std::size_t>(rank));
+  std::iota(order.begin(), order.end(), 0);
+  for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[draw(random, static_cast<int>(i))]);
+  return order;
+}
+
+/// Operands of one shape, or one of them of rank 0; those that must be truth values are.
+Application elementwise_application(Op op, Generator& random) {
+  const OpDef& def = definition(op);
+  Application result{.operands = {}, .attributes = NoAttributes{}, .wanted = {DType::f64, {}}};
+  const Shape shape = draw_shape(random, 0, 3);
+  const int alone = draw(random, 2) ? draw(random, def.arity) : -1;
+  for (int i = 0; i < def.arity; ++i)
+    result.operands.push_back({DType::f64, def.arity > 1 && i == alone ? Shape{} : shape});
+  const ShapeQuery query{.operands = result.operands, .attributes = result.attributes, .wanted = result.wanted};
+  const TypeOrError type = infer_type(op, query);
+  if (const auto* error = std::get_if<ShapeError>(&type); error && error->kind == ShapeError::Kind::element_type)
+    result.operands[static_cast<std::size_t>(error->a)].dtype = DType::boolean;
+  return result;
+}
+
+/// A sum may start from a carry; a maximum's carry takes no part in its gradient, by definition.
+Application reduce_application(Op op, Generator& random) {
+  const Shape shape = draw_shape(random, 1, 3);
+  const int rank = static_cast<int>(shape.size());
+  Reduce reduce{.axes = draw_axes(random, rank)};
+  if (reduce.axes.empty()) reduce.axes.push_back(draw(random, rank));
+  Application result{.operands = {{DType::f64, shape}}, .attributes = reduce, .wanted = {}};
+  if (op == Op::sum && draw(random, 3) == 0) {
+    Type carry{DType::f64, {}};
+    for (int axis = 0; axis < rank; ++axis)
+      if (std::ranges::find(reduce.axes, axis) == reduce.axes.end()) carry.shape.push_back(shape[axis]);
+    result.operands.push_back(carry);
+  }
+  return result;
+}
+
+Application contract_application(Generator& random) {
+  Dot dot;
+  Application result{.operands = {{DType::f64, {}}, {DType::f64, {}}}, .attributes = dot, .wanted = {}};
+  const int contracted = 1 + draw(random, 2);
+  const auto order_a = draw_permutation(random, contracted + draw(random, 3));
+  const auto order_b = draw_permutation(random, contracted + draw(random, 3));
+  result.operands[0].shape.resize(order_a.size());
+  result.operands[1].shape.resize(order_b.size());
+  for (std::size_t i = 0; i < std::max(order_a.size(), order_b.size()); ++i) {
+    const Extent extent{1 + draw(random, 3)}, other{1 + draw(random, 3)};
+    if (static_cast<int>(i) < contracted) {
+      dot.a.push_back(order_a[i]);
+      dot.b.push_back(order_b[i]);
+    }
+    if (i < order_a.size()) result.operands[0].shape[order_a[i]] = extent;
+    if (i < order_b.size()) result.operands[1].shape[order_b[i]] = static_cast<int>(i) < contracted ? extent : other;
+  }
+  result.attributes = dot;
+  return result;
+}
+
+/// The attributes of a view say which of them it is.
+Application view_application(Op op, Generator& random) {
+  const Shape shape = draw_shape(random, 0, 3);
+  const int rank = static_cast<int>(shape.size());
+  const auto fits = [&](const Application& x) {
+    return std::holds_alternative<Type>(
+        infer_type(op, {.operands = x.operands, .attributes = x.attributes, .wanted = x.wanted}));
+  };
+  Application transposed{{{DType::f64, shape}}, Transpose{draw_permutation(random, rank)}, {}};
+  if (fits(transposed)) return transposed;
+
+  Application repeated{{{DType::f64, {}}}, Broadcast{}, {DType::f64, shape}};
+  const std::vector<int> axes = draw_axes(random, rank);
+  for (int axis : axes) repeated.operands[0].shape.push_back(shape[axis]);
+  repeated.attributes = Broadcast{axes};
+  if (fits(repeated)) return repeated;
+
+  Shape other = shape;  // the same elements with two axes made one, or an axis of 1 more
+  if (rank > 1) {
+    other[0].count *= other[1].count;
+    other.erase(other.begin() + 1);
+  }
+  other.insert(other.begin() + draw(random, static_cast<int>(other.size()) + 1), Extent{1});
+  return {{{DType::f64, shape}}, NoAttributes{}, {DType::f64, other}};
+}
+
+Application application_of(Op op, Generator& random) {
+  switch (definition(op).cls) {
+    case OpClass::elementwise:
+      return elementwise_application(op, random);
+    case OpClass::reduce:
+      return reduce_application(op, random);
+    case OpClass::view:
+      return view_application(op, random);
+    case OpClass::contract:
+      return contract_application(random);
+    case OpClass::leaf:
+    case OpClass::generate:
+    case OpClass::control:
+      break;
+  }
+  return {};
+}
+
+std::string input_name(std::size_t i) { return "x" + std::to_string(i); }
+
+/// y = op(x0, x1, ...), and dx0, dx1, ... by the op's rule for a given dy.
+class OpCheck {
+ public:
+  OpCheck(Op op, const Application& what, const GradcheckOptions& options, Generator& random) : op_(op), what_(what) {
+    Builder builder("gradcheck");
+    std::vector<Value> operands;
+    for (std::size_t i = 0; i < what.operands.size(); ++i)
+      operands.push_back(builder.leaf(Op::input, input_name(i), what.operands[i]));
+    const Value y = builder.make(op, operands, what.attributes, what.wanted);
+    const Type type = y.type();
+    builder.output(OutputKind::result, "y", y);
+    forward_ = assign_order(Builder(builder).finish());
+
+    const Value dy = builder.leaf(Op::input, "dy", type);
+    const GradientQuery query{.builder = builder, .y = y.id, .dy = dy.id};
+    Gradients gradients = definition(op).gradient(query);
+    for (std::size_t i = 0; i < gradients.size(); ++i)  // as differentiate does it
+      if (gradients[i] && builder[operands[i].id].type.rank() == 0 && gradients[i]->type().rank() > 0)
+        gradients[i] = builder.sum(*gradients[i], all_axes(gradients[i]->type().rank()));
+    if (options.hook) options.hook(query, gradients);
+    for (std::size_t i = 0; i < gradients.size(); ++i)
+      if (gradients[i]) builder.output(OutputKind::result, "d" + input_name(i), *gradients[i]);
+    backward_ = assign_order(std::move(builder).finish());
+
+    dy_ = zeros_of(type, 1);
+    fill(dy_, random, true);
+    for (bool negatives : {true, false}) {  // where a function wants positive arguments, it gets them
+      for (std::size_t i = 0; i < what.operands.size(); ++i)
+        at_.inputs.insert_or_assign(input_name(i), draw_operand(i, random, negatives));
+      if (std::isfinite(value())) break;
+    }
+  }
+
+  void run(const GradcheckOptions& options, GradcheckReport& report) {
+    Environment backward = at_;
+    backward.inputs.emplace("dy", dy_);
+    const std::map<std::string, Tensor> derived = evaluate(backward_, backward);
+    for (std::size_t i = 0; i < what_.operands.size(); ++i) {
+      if (what_.operands[i].dtype != DType::f64) continue;
+      const auto found = derived.find("d" + input_name(i));
+      compare(i, found == derived.end() ? zeros_of(what_.operands[i], 1) : found->second, options, report);
+    }
+  }
+
+ private:
+  static std::vector<int> all_axes(int rank) {
+    std::vector<int> axes(static_cast<std::size_t>(rank));
+    std::iota(axes.begin(), axes.end(), 0);
+    return axes;
+  }
+
+  Tensor draw_operand(std::size_t i, Generator& random, bool negatives) const {
+    Tensor x = zeros_of(what_.operands[i], 1);
+    if (x.dtype == DType::boolean) {
+      for (std::int64_t k = 0; k < x.count(); ++k) x.set(k, draw(random, 2));
+      return x;
+    }
+    fill(x, random, negatives);
+    // Two operands may not tie either: each one's grid has its own offset.
+    for (std::int64_t k = 0; k < x.count(); ++k)
+      x.set(k, x.at(k) + (x.at(k) < 0 ? -0.05 : 0.05) * static_cast<double>(i % 2));
+    return x;
+  }
+
+  /// The number whose gradient by y is dy.
+  double value() const {
+    const Tensor y = evaluate(forward_, at_).at("y");
+    double total = 0;
+    for (std::int64_t k = 0; k < y.count(); ++k) total += y.at(k) * dy_.at(k);
+    return total;
+  }
+
+  void compare(std::size_t i, const Tensor& derived, const GradcheckOptions& options, GradcheckReport& report) {
+    double scale = 0;
+    for (std::int64_t k = 0; k < derived.count(); ++k) scale = std::max(scale, std::abs(derived.at(k)));
+    Tensor& x = at_.inputs.at(input_name(i));
+    for (std::int64_t k = 0; k < x.count(); ++k) {
+      const double here = x.at(k);
+      const double measured = derivative(
+          [&](double step) {
+            x.set(k, here + step);
+            const double result = value();
+            x.set(k, here);
+            return result;
+          },
+          first_step);
+      const double relative = relative_error(derived.at(k), measured, scale);
+      ++report.checked;
+      report.worst = std::max(report.worst, relative);
+      if (relative <= options.tolerance) continue;
+      std::string shapes;
+      for (const Type& type : what_.operands) shapes += (shapes.empty() ? "" : ", ") + to_string(type);
+      report.failures.push_back(
+          {fmt::format("{}, operand {}", definition(op_).name, i), derived.at(k), measured, relative, shapes});
+    }
+  }
+
+  Op op_;
+  Application what_;
+  Graph forward_, backward_;
+  Environment at_;
+  Tensor dy_;
+};
+
+// A whole step
+
+/// The gradients that a graph asks for, by the parameter; and what they are gradients of.
+struct Asked {
+  NodeId of = 0, by = 0;
+  std::string name;
+};
+
+std::vector<Asked> gradients_asked(const Graph& graph) {
+  std::vector<Asked> asked;
+  for (const Node& node : graph.nodes) {
+    if (node.op != Op::grad) continue;
+    const Node& by = graph[node.operands[1]];
+    if (by.op != Op::param) continue;
+    asked.push_back({node.operands[0], node.operands[1], std::get<Named>(by.attributes).name});
+  }
+  return asked;
+}
+
+/// The expression and its gradient, both through all defining passes.
+Graph checked_graph(const Graph& step, const Asked& asked, const GradcheckOptions& options) {
+  Builder builder("gradcheck");
+  const std::vector<Value> made = rebuild(step, builder, [&](NodeId id, const std::vector<Value>& operands) {
+    return copy_node(builder, step[id], operands);
+  });
+  builder.output(OutputKind::result, "value", made[asked.of]);
+  builder.output(OutputKind::result, "gradient", builder.make(Op::grad, {{made[asked.of], made[asked.by]}}));
+  for (const Obligation& obligation : step.obligations) builder.oblige(obligation);
+  const Graph graph = std::move(builder).finish();
+  if (!options.hook) return optimise(graph);
+  return assign_order(expand(simplify(differentiate(stabilise(fold_constants(graph)), options.hook))));
+}
+
+Tensor draw_values(const Node& node, const Graph& graph, const GradcheckOptions& options, Generator& random) {
+  Tensor x = zeros_of(node.type, options.rows);
+  const std::string& name = std::get<Named>(node.attributes).name;
+  std::int64_t low = 0, high = 2;
+  for (const Obligation& obligation : graph.obligations)
+    if (obligation.input == name) std::tie(low, high) = std::pair{obligation.low, obligation.high};
+  for (std::int64_t k = 0; k < x.count(); ++k) {
+    const double uniform = static_cast<double>(random() >> 11) * 0x1p-53;
+    if (is_float(node.type.dtype)) {
+      x.set(k, node.op == Op::state ? 0.5 + uniform : 2 * uniform - 1);  // states may be variances
+    } else {
+      x.set(k, static_cast<double>(low + static_cast<std::int64_t>(uniform * static_cast<double>(high - low))));
+    }
+  }
+  return x;
+}
+
+Environment draw_environment(const Graph& graph, const GradcheckOptions& options, Generator& random) {
+  Environment at;
+  at.batch = options.rows;
+  at.seed = options.seed;
+  at.step = 1;
+  at.scalars = {{"step", 1},
+                {"epoch", 1},
+                {"steps_per_epoch", 10},
+                {"total_steps", 100},
+                {"rows", static_cast<double>(options.rows)}};
+  for (const Node& node : graph.nodes) {
+    const auto draw_into = [&](std::map<std::string, Tensor>& values) {
+      values.emplace(std::get<Named>(node.attributes).name, draw_values(node, graph, options, random));
+    };
+    if (node.op == Op::input) draw_into(at.inputs);
+    if (node.op == Op::param) draw_into(at.params);
+    if (node.op == Op::state) draw_into(at.state);
+    if (node.op == Op::carry) draw_into(at.carry);
+  }
+  return at;
+}
+
+std::vector<std::int64_t> draw_elements(std::int64_t count, int most, Generator& random) {
+  std::vector<std::int64_t> elements(static_cast<std::size_t>(std::min<std::int64_t>(count, most)));
+  std::iota(elements.begin(), elements.end(), 0);
+  if (count > most)
+    for (std::int64_t& element : elements)
+      element = static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(count));
+  return elements;
+}
+
+void compare_gradient(const Graph& graph, const Asked& asked, Environment& at, const GradcheckOptions& options,
+                      Generator& random, GradcheckReport& report) {
+  const Tensor derived = evaluate(graph, at).at("gradient");
+  double scale = 0;
+  for (std::int64_t k = 0; k < derived.count(); ++k) scale = std::max(scale, std::abs(derived.at(k)));
+  Builder builder("value");
+  const std::vector<Value> made = rebuild(graph, builder, [&](NodeId id, const std::vector<Value>& operands) {
+    return copy_node(builder, graph[id], operands);
+  });
+  builder.output(OutputKind::result, "value", made[graph.outputs[0].node]);
+  const Graph forward = std::move(builder).finish();
+
+  Tensor& x = at.params.at(asked.name);
+  for (std::int64_t k : draw_elements(x.count(), options.elements, random)) {
+    const double here = x.at(k);
+    const auto f = [&](double step) {
+      x.set(k, here + step);
+      const double result = evaluate(forward, at).at("value").at(0);
+      x.set(k, here);
+      return result;
+    };
+    const double coarse = derivative(f, first_step), fine = derivative(f, short_step);
+    const double measured = std::abs(fine - derived.at(k)) < std::abs(coarse - derived.at(k)) ? fine : coarse;
+    const double relative = relative_error(derived.at(k), measured, scale);
+    // Where the two quotients themselves differ by more than rounding can explain, a kink lies in between.
+    if (relative > options.tolerance && relative_error(coarse, fine, scale) > 1e-3) {
+      ++report.near_ties;
+      continue;
+    }
+    ++report.checked;
+    report.worst = std::max(report.worst, relative);
+    if (relative > options.tolerance)
+      report.failures.push_back({fmt::format("grad/{}[{}]", asked.name, k), derived.at(k), measured, relative, ""});
+  }
+}
+
+}  // namespace
+
+std::string exempt_from_gradcheck(Op op) {
+  const OpDef& def = definition(op);
+  if (!def.gradient) return "it has no derivative";
+  if (def.cls == OpClass::control) return "it is about the gradient itself, which differences do not see";
+  return "";
+}
+
+GradcheckReport gradcheck_op(Op op, const GradcheckOptions& options) {
+  GradcheckReport report;
+  Generator random(options.seed * 1000 + static_cast<std::uint64_t>(op));
+  for (int i = 0; i < options.cases; ++i) OpCheck(op, application_of(op, random), options, random).run(options, report);
+  return report;
+}
+
+Graph in_double_precision(const Graph& graph) {
+  Builder builder(graph.name);
+  const std::vector<Value> made = rebuild(graph, builder, [&](NodeId id, const std::vector<Value>& operands) {
+    Node node = graph[id];
+    if (node.type.dtype == DType::f32) node.type.dtype = DType::f64;
+    if (node.op == Op::cast && operands[0].type().dtype == node.type.dtype) return operands[0];
+    return copy_node(builder, node, operands);
+  });
+  return finish_like(graph, std::move(builder), made);
+}
+
+GradcheckReport gradcheck_step(const Graph& step, const GradcheckOptions& options) {
+  const Graph graph = in_double_precision(step);
+  GradcheckReport report;
+  Generator random(options.seed);
+  Environment at = draw_environment(graph, options, random);
+  for (const Asked& asked : gradients_asked(graph))
+    compare_gradient(checked_graph(graph, asked, options), asked, at, options, random, report);
+  return report;
+}
+
+}  // namespace nnc

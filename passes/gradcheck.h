@@ -1,0 +1,50 @@
+// Gradients against differences. Every op's rule is checked alone, on generated shapes and points in f64, so that a
+// wrong rule is caught by its name; and a whole step is checked from its parameters to its loss. The difference
+// quotient is central with one step of Richardson extrapolation, good to about 1e-11 on smooth functions.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "ir/graph.h"
+#include "passes/differentiate.h"
+
+namespace nnc {
+
+struct GradcheckOptions {
+  std::uint64_t seed = 1;
+  int cases = 20;           ///< shapes and points for each op
+  double tolerance = 1e-6;  ///< relative error
+  int elements = 24;        ///< of each parameter of a step: all, or this many drawn
+  std::int64_t rows = 5;    ///< batch of a step
+  GradientHook hook;        ///< spoils rules; for gradcheck's own test
+};
+
+struct GradcheckFailure {
+  std::string where;  ///< "mul, operand 1" or "grad/Dense1.W[7]"
+  double derived = 0, measured = 0, relative = 0;
+  std::string shapes;  ///< of an op: its operands' types
+};
+
+struct GradcheckReport {
+  std::int64_t checked = 0;    ///< elements compared
+  std::int64_t near_ties = 0;  ///< drawn but not compared: a kink of the function lies between the points
+  double worst = 0;            ///< greatest relative error of all that were compared
+  std::vector<GradcheckFailure> failures;
+};
+
+/// Whether gradcheck_op has something to check, and why not where it has not ("" if it has).
+std::string exempt_from_gradcheck(Op op);
+
+/// One op's gradient rule, alone.
+GradcheckReport gradcheck_op(Op op, const GradcheckOptions& options = {});
+
+/// The gradients by parameters of a step with its grad nodes, made f64 throughout, at random parameters and inputs that
+/// keep the obligations. Gradients of a value that itself holds a gradient are checked like all others.
+GradcheckReport gradcheck_step(const Graph& step, const GradcheckOptions& options = {});
+
+/// The same graph with f64 in place of f32.
+Graph in_double_precision(const Graph& graph);
+
+}  // namespace nnc

@@ -1,0 +1,149 @@
+// Every gradient rule of the registry against differences, and the check itself: each rule is broken in turn, and must
+// be caught by its name.
+#include <fmt/format.h>
+
+#include "ir/builder.h"
+#include "ir/op.h"
+#include "passes/gradcheck.h"
+#include "tests/unit/catch.h"
+
+namespace nnc {
+namespace {
+
+std::string text_of(const GradcheckReport& report) {
+  std::string text;
+  for (const GradcheckFailure& failure : report.failures)
+    text += fmt::format("{} ({}): derived {}, measured {}\n", failure.where, failure.shapes, failure.derived,
+                        failure.measured);
+  return text;
+}
+
+/// Ops that have a rule to check.
+std::vector<Op> checked_ops() {
+  std::vector<Op> ops;
+  for (Op op : all_ops())
+    if (exempt_from_gradcheck(op).empty()) ops.push_back(op);
+  return ops;
+}
+
+TEST_CASE("every gradient rule agrees with differences over 20 shapes") {
+  for (Op op : checked_ops()) {
+    const GradcheckReport report = gradcheck_op(op);
+    INFO(definition(op).name << "\n" << text_of(report));
+    CHECK(report.failures.empty());
+    CHECK(report.checked >= 20);
+    CHECK(report.worst <= 1e-6);
+  }
+}
+
+TEST_CASE("only ops without a derivative are exempt, and the ops about gradients themselves") {
+  for (Op op : all_ops()) {
+    const std::string reason = exempt_from_gradcheck(op);
+    if (reason.empty()) continue;
+    INFO(definition(op).name << ": " << reason);
+    CHECK((definition(op).gradient == nullptr || definition(op).cls == OpClass::control));
+  }
+}
+
+TEST_CASE("a rule that is off by a thousandth is caught, and named") {
+  for (Op broken : checked_ops()) {
+    GradcheckOptions options;
+    options.hook = [&](const GradientQuery& query, Gradients& gradients) {
+      if (query.builder[query.y].op != broken) return;
+      for (auto& gradient : gradients)
+        if (gradient) gradient = *gradient * 1.001;
+    };
+    for (Op op : checked_ops()) {
+      options.cases = op == broken ? 20 : 2;  // the others' rules do not use this one
+      const GradcheckReport report = gradcheck_op(op, options);
+      const bool flat = op == Op::sign;  // 1.001 times no gradient is still right
+      INFO(definition(broken).name << " broken, " << definition(op).name << " checked");
+      CHECK(report.failures.empty() == (op != broken || flat));
+      for (const GradcheckFailure& failure : report.failures)
+        CHECK(failure.where.substr(0, failure.where.find(',')) == definition(broken).name);
+    }
+  }
+}
+
+TEST_CASE("a gradient of a repeated operand that is not summed is caught, and named") {
+  // One element's share stands for the sum over all that the operand met: what a dropped broadcast sum comes to.
+  for (Op broken : checked_ops()) {
+    GradcheckOptions options;
+    bool dropped = false;
+    options.hook = [&](const GradientQuery& query, Gradients& gradients) {
+      const Node y = query.builder[query.y];
+      if (y.op != broken) return;
+      const std::int64_t elements = element_count(y.type.shape).count;
+      for (std::size_t i = 0; i < gradients.size(); ++i) {
+        const std::int64_t own = element_count(query.builder[y.operands[i]].type.shape).count;
+        if (!gradients[i] || own == 0 || elements <= own) continue;
+        gradients[i] = *gradients[i] / (static_cast<double>(elements) / static_cast<double>(own));
+        dropped = true;
+      }
+    };
+    const GradcheckReport report = gradcheck_op(broken, options);
+    INFO(definition(broken).name);
+    // Where a gradient is 0 there is nothing to lose (sign), and most ops of one operand repeat nothing.
+    if (dropped && broken != Op::sign) {
+      CHECK_FALSE(report.failures.empty());
+    } else {
+      CHECK(report.failures.empty());
+    }
+  }
+}
+
+/// A step with a layer, a hand-written softmax, a penalty on weights and two uses of one parameter.
+Graph small_step() {
+  Builder b("step");
+  const Shape rows{batch_extent, {3}};
+  const Value x = b.leaf(Op::input, "x", {DType::f32, {batch_extent, {4}}});
+  const Value y = b.leaf(Op::input, "y", {DType::i32, {batch_extent}});
+  b.oblige({.input = "y", .low = 0, .high = 3, .origin = {}});
+  const Value w = b.leaf(Op::param, "W", {DType::f32, {{4}, {5}}});
+  const Value v = b.leaf(Op::param, "V", {DType::f32, {{5}, {3}}});
+  const Value c = b.leaf(Op::param, "c", {DType::f32, {{3}}});
+  const Value h = apply(Op::tanh, b.dot(x, w, {1}, {0}));
+  const Value z = b.dot(h, v, {1}, {0}) + b.broadcast(c, {1}, rows);
+  const Value e = apply(Op::exp, z);
+  const Value a = e / b.broadcast(b.sum(e, {1}), {0}, rows);
+  const Value index = b.make(Op::iota, {}, Iota{0}, Type{DType::i32, {{3}}});
+  const Value hot = b.cast(apply(Op::equal, b.broadcast(y, {0}, rows), b.broadcast(index, {1}, rows)), DType::f32);
+  const Value loss = -(b.sum(hot * apply(Op::log, a), {0, 1}) / b.size(batch_extent, DType::f32)) +
+                     b.sum(w * w, {0, 1}) * 0.01 + b.sum(c * c * c, {0});
+  b.output(OutputKind::result, "loss", loss);
+  for (Value p : {w, v, c})
+    b.output(OutputKind::update, std::get<Named>(b[p.id].attributes).name, p - b.make(Op::grad, {{loss, p}}) * 0.1);
+  return std::move(b).finish();
+}
+
+TEST_CASE("a whole step agrees with differences, and a wrong rule in it does not") {
+  const GradcheckReport report = gradcheck_step(small_step());
+  INFO(text_of(report));
+  CHECK(report.failures.empty());
+  CHECK(report.checked == 20 + 15 + 3);
+
+  GradcheckOptions options;
+  options.hook = [](const GradientQuery& query, Gradients& gradients) {
+    if (query.builder[query.y].op == Op::tanh) gradients[0] = *gradients[0] * 1.001;
+  };
+  const GradcheckReport wrong = gradcheck_step(small_step(), options);
+  REQUIRE_FALSE(wrong.failures.empty());
+  for (const GradcheckFailure& failure : wrong.failures) CHECK(failure.where.starts_with("grad/W"));
+}
+
+TEST_CASE("a gradient of a gradient agrees with differences") {
+  Builder b("second");
+  const Value w = b.leaf(Op::param, "w", {DType::f64, {{4}}});
+  const Value inner = b.sum(apply(Op::sin, w) * w * w, {0});
+  const Value slope = b.make(Op::grad, {{inner, w}});
+  const Value loss = b.sum(slope * slope, {0});
+  b.output(OutputKind::result, "loss", loss);
+  b.output(OutputKind::update, "w", w - b.make(Op::grad, {{loss, w}}));
+  const GradcheckReport report = gradcheck_step(std::move(b).finish());
+  INFO(text_of(report));
+  CHECK(report.failures.empty());
+  CHECK(report.checked == 8);  // the inner gradient is one of w, too
+}
+
+}  // namespace
+}  // namespace nnc
