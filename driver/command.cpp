@@ -1,0 +1,123 @@
+#include "driver/command.h"
+
+#include <fmt/format.h>
+
+#include <exception>
+#include <new>
+
+#include "driver/commands.h"
+#include "driver/run_record.h"
+#include "runtime/names.h"
+
+namespace nnc::driver {
+
+namespace {
+
+constexpr const char* overview =
+    "Examples:\n"
+    "  nnc train linear.nn             train, leave a run directory\n"
+    "  nnc eval runs/Line-1            loss and metrics of a run\n"
+    "  nnc predict runs/Line-1 --input new.csv\n"
+    "  nnc emit linear.nn --stage opt  the simplified graph, with its gradients\n\n"
+    "nnc compiles neural networks written in .nn files and trains them.";
+
+/// Commands of the design that this version does not have, so that asking for one gets a plain answer.
+const std::vector<std::string> not_built = {"new",    "fmt",     "test",    "derive", "build",      "inspect", "bench",
+                                            "report", "convert", "explain", "lsp",    "completion", "doctor"};
+
+std::vector<std::string> names_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(command->get_name());
+  return names;
+}
+
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+std::string suggestion(const std::string& name, const std::vector<std::string>& candidates) {
+  std::string near = closest_name(name, candidates);
+  return near.empty() ? "" : fmt::format("; did you mean `{}`?", near);
+}
+
+/// A first word that is no command, which CLI11 would call an unexpected argument.
+std::optional<std::string> unknown_command(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return std::nullopt;
+  std::string name = argv[1];
+  std::vector<std::string> names = names_of(app);
+  if (contains(names, name)) return std::nullopt;
+  if (contains(not_built, name)) return fmt::format("`nnc {}` is not built yet", name);
+  return fmt::format("there is no command `{}`{}", name, suggestion(name, names));
+}
+
+/// An option that does not exist, with the nearest that does.
+std::string explain(const CLI::ParseError& error, const CLI::App& app) {
+  const CLI::App* command = app.get_subcommands().empty() ? &app : app.get_subcommands().front();
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) == nullptr) return error.what();
+  std::vector<std::string> extras = command->remaining(true);
+  if (extras.empty()) extras = app.remaining(true);
+  if (extras.empty()) return error.what();
+  std::vector<std::string> options;
+  for (const CLI::Option* option : command->get_options())
+    for (const std::string& name : option->get_lnames()) options.push_back("--" + name);
+  std::string given = extras.front().substr(0, extras.front().find('='));
+  if (!given.starts_with('-')) return fmt::format("`{}` is one argument too many", given);
+  return fmt::format("there is no option `{}`{}", given, suggestion(given, options));
+}
+
+Exit usage_error(const Console& console, const std::string& message, const std::string& command) {
+  console.error(message);
+  console.note(fmt::format("`nnc {}--help` shows what there is", command.empty() ? "" : command + " "));
+  return Exit::usage;
+}
+
+Exit run_action(const Action& action, const Console& console) {
+  try {
+    return action(console);
+  } catch (const std::bad_alloc&) {
+    console.error("there is not enough memory");
+    return Exit::wrong;
+  } catch (const std::exception& bug) {
+    console.error(fmt::format("this is a bug in nnc: {}", bug.what()));
+    console.note(fmt::format("please report it with the program and the command line (nnc {})", version));
+    return Exit::bug;
+  }
+}
+
+Exit parse_and_run(int argc, char** argv) {
+  Action action;
+  std::string color = "auto";
+  bool show_version = false;
+  CLI::App app(overview, "nnc");
+  app.require_subcommand(0, 1);
+  app.fallthrough();
+  app.add_flag("--version", show_version, "print the version");
+  app.add_option("--color", color, "colour on stderr: auto, always, never")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->type_name("WHEN");
+  for (auto add : {add_check, add_train, add_eval, add_predict, add_emit, add_opt}) add(app, action);
+
+  Console console = Console::from_environment(color);
+  if (auto message = unknown_command(app, argc, argv)) return usage_error(console, *message, "");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    const CLI::App* asked = app.get_subcommands().empty() ? &app : app.get_subcommands().front();
+    fmt::print("{}", asked->help());
+    return Exit::done;
+  } catch (const CLI::ParseError& error) {
+    std::string command = app.get_subcommands().empty() ? "" : app.get_subcommands().front()->get_name();
+    return usage_error(console, explain(error, app), command);
+  }
+  console = Console::from_environment(color);
+  if (show_version) return fmt::print("nnc {}\n", version), Exit::done;
+  if (!action) return fmt::print(stderr, "{}", app.help()), Exit::usage;
+  return run_action(action, console);
+}
+
+}  // namespace
+
+int run_command(int argc, char** argv) { return static_cast<int>(parse_and_run(argc, argv)); }
+
+}  // namespace nnc::driver

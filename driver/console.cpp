@@ -1,0 +1,92 @@
+#include "driver/console.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+#include "runtime/file.h"
+
+namespace nnc::driver {
+
+namespace {
+
+bool is_set(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr && *value != '\0';
+}
+
+bool is_set_and_not_zero(const char* name) { return is_set(name) && std::string_view(std::getenv(name)) != "0"; }
+
+bool wants_color(const std::string& option, bool terminal) {
+  if (option == "always") return true;
+  if (option == "never") return false;
+  if (is_set("NO_COLOR")) return false;
+  if (is_set_and_not_zero("CLICOLOR_FORCE")) return true;
+  if (is_set("CLICOLOR") && !is_set_and_not_zero("CLICOLOR")) return false;
+  return terminal;
+}
+
+constexpr const char* red = "\033[1;31m";
+constexpr const char* yellow = "\033[1;33m";
+constexpr const char* plain = "\033[0m";
+
+void say(const Console& console, const char* color, const char* kind, const std::string& message) {
+  if (console.color)
+    fmt::print(stderr, "{}{}{}: {}\n", color, kind, plain, message);
+  else
+    fmt::print(stderr, "{}: {}\n", kind, message);
+}
+
+}  // namespace
+
+Console Console::from_environment(const std::string& color_option) {
+  Console console;
+  bool terminal = ::isatty(STDERR_FILENO) == 1;
+  console.color = wants_color(color_option, terminal);
+  const char* kind = std::getenv("TERM");
+  console.live = terminal && !is_set("CI") && kind != nullptr && std::string_view(kind) != "dumb";
+  if (is_set("NNC_THREADS")) console.environment_threads = std::atoi(std::getenv("NNC_THREADS"));
+  return console;
+}
+
+void Console::error(const std::string& message) const { say(*this, red, "error", message); }
+void Console::warning(const std::string& message) const { say(*this, yellow, "warning", message); }
+void Console::note(const std::string& message) const { fmt::print(stderr, "{}\n", message); }
+
+void Console::show(const Problem& problem) const {
+  std::string text = problem.render();
+  constexpr std::string_view head = "error";
+  if (color && text.starts_with(head)) text = fmt::format("{}{}{}{}", red, head, plain, text.substr(head.size()));
+  fmt::print(stderr, "{}", text);
+}
+
+void Console::show(const Diagnostics& diagnostics) const { fmt::print(stderr, "{}", diagnostics.render(color)); }
+
+Exit exit_of(const Problem& problem) {
+  switch (problem.kind) {
+    case Problem::Kind::data:
+      return Exit::wrong;
+    case Problem::Kind::io:
+      return Exit::usage;
+    case Problem::Kind::diverged:
+      return Exit::diverged;
+  }
+  return Exit::bug;
+}
+
+std::optional<Problem> write_text(const std::string& path, const std::string& text) {
+  if (path != "-") return write_file_atomically(path, text);
+  bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+  if (written) return std::nullopt;
+  return Problem{.kind = Problem::Kind::io,
+                 .message = "cannot write to stdout",
+                 .place = {},
+                 .expected = {},
+                 .found = {},
+                 .notes = {}};
+}
+
+}  // namespace nnc::driver

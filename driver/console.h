@@ -1,0 +1,34 @@
+// How the command speaks: results on stdout; diagnostics and progress on stderr, in colour where a person looks on. The
+// only place that reads the environment.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "driver/command.h"
+#include "frontend/diagnostics.h"
+#include "runtime/result.h"
+
+namespace nnc::driver {
+
+struct Console {
+  bool color = false;                      ///< on stderr
+  bool live = false;                       ///< stderr is a terminal that can show a moving line
+  std::optional<int> environment_threads;  ///< NNC_THREADS
+
+  /// --color always|never|auto, then NO_COLOR, CLICOLOR_FORCE, CLICOLOR, then whether stderr is a terminal.
+  static Console from_environment(const std::string& color_option);
+
+  void error(const std::string& message) const;
+  void warning(const std::string& message) const;
+  void note(const std::string& message) const;
+  void show(const Problem& problem) const;
+  void show(const Diagnostics& diagnostics) const;
+};
+
+Exit exit_of(const Problem& problem);
+
+/// Writes to a file, or to stdout where `path` is "-".
+std::optional<Problem> write_text(const std::string& path, const std::string& text);
+
+}  // namespace nnc::driver

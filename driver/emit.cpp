@@ -1,0 +1,142 @@
+// nnc emit: one stage of the compiler, as text.
+#include <fmt/format.h>
+
+#include "codegen/compile.h"
+#include "driver/commands.h"
+#include "driver/options.h"
+#include "ir/text.h"
+#include "passes/pipeline.h"
+#include "runtime/train.h"
+
+namespace nnc::driver {
+
+namespace {
+
+struct EmitFlags {
+  std::string file, model, stage = "opt", mode = "train", output = "-";
+  std::int64_t rows = 0;
+  std::vector<std::string> disabled_laws;
+  ProgramOptions program;
+  CompileFlags compile;
+};
+
+constexpr std::int64_t rows_unless_told =
+    32;  // for a program that trains on the full batch: its data are not read here
+
+PipelineOptions pipeline_options(const EmitFlags& flags) {
+  PipelineOptions options;
+  options.simplify.disabled_laws = flags.disabled_laws;
+  return options;
+}
+
+/// The stages that are graphs.
+std::string graph_text(const Graph& graph, const EmitFlags& flags) {
+  if (flags.stage == "graph") return print(graph);
+  if (flags.stage == "grad") return print(optimise_until(graph, "differentiate", pipeline_options(flags)));
+  return print(optimise(graph, pipeline_options(flags)));
+}
+
+bool is_graph_stage(const std::string& stage) { return stage == "graph" || stage == "grad" || stage == "opt"; }
+
+std::string program_text(const Program& program, const Compilation& compilation, const std::string& stage) {
+  CompileOptions options{compilation.host.target, compilation.level};
+  if (stage == "llvm") return emit_llvm(program, options);
+  if (stage == "asm") return emit_assembly(program, options);
+  return print(program);
+}
+
+Exit emit_block(const Elaborated& block, const EmitFlags& flags, const Compilation& compilation, std::string& text) {
+  const bool infer = flags.mode == "infer";
+  const Graph& graph = !infer ? block.step : block.predict.outputs.empty() ? block.evaluate : block.predict;
+  if (is_graph_stage(flags.stage)) {
+    text += graph_text(graph, flags);
+    return Exit::done;
+  }
+  std::int64_t step_rows = block.train.batch_size > 0 ? block.train.batch_size : rows_unless_told;
+  if (flags.rows > 0) step_rows = flags.rows;
+  Session session(block, compilation, step_rows);
+  Program program =
+      session.lower_graph(optimise(graph, pipeline_options(flags)), infer ? "predict" : "step", step_rows);
+  text += program_text(program, compilation, flags.stage);
+  return Exit::done;
+}
+
+/// A file without train blocks: the forward graph of one model.
+Exit emit_model(const EmitFlags& flags, const ElaborateOptions& options, const Compilation& compilation,
+                const Console& console, std::string& text) {
+  Diagnostics diagnostics;
+  auto graph = elaborate_model(flags.file, flags.model, options, diagnostics);
+  console.show(diagnostics);
+  if (diagnostics.has_errors() || !graph) return Exit::wrong;
+  if (is_graph_stage(flags.stage)) {
+    text = graph_text(*graph, flags);
+    return Exit::done;
+  }
+  LowerOptions lower_options;
+  lower_options.machine = compilation.host.machine;
+  lower_options.threads = compilation.threads;
+  lower_options.rows = flags.rows > 0 ? flags.rows : rows_unless_told;
+  text = program_text(lower(optimise(*graph, pipeline_options(flags)), "predict", lower_options), compilation,
+                      flags.stage);
+  return Exit::done;
+}
+
+Exit emit(const EmitFlags& flags, const Console& console) {
+  auto options = flags.program.elaborate_options(console, flags.model);
+  auto compilation = flags.compile.compilation(console, false);
+  if (!options || !compilation) return Exit::usage;
+  Diagnostics diagnostics;
+  std::vector<Elaborated> blocks = elaborate_file(flags.file, *options, diagnostics);
+  std::string text;
+  Exit result = Exit::done;
+  bool alone = blocks.empty() && !diagnostics.has_errors();
+  if (!alone) console.show(diagnostics);
+  if (diagnostics.has_errors()) return Exit::wrong;
+  if (alone) result = emit_model(flags, *options, *compilation, console, text);
+  for (const Elaborated& block : blocks) {
+    if (blocks.size() > 1 && flags.model.empty()) {
+      console.error(fmt::format("the file has several train blocks: say which one, as in `nnc emit {} {}`", flags.file,
+                                blocks[0].train.name));
+      return Exit::usage;
+    }
+    result = emit_block(block, flags, *compilation, text);
+  }
+  if (result != Exit::done) return result;
+  if (auto problem = write_text(flags.output, text)) return console.show(*problem), exit_of(*problem);
+  return Exit::done;
+}
+
+}  // namespace
+
+void add_emit(CLI::App& app, Action& action) {
+  auto flags = std::make_shared<EmitFlags>();
+  CLI::App* command = app.add_subcommand(
+      "emit",
+      "Examples:\n"
+      "  nnc emit mnist.nn --stage opt\n"
+      "  nnc emit mnist.nn --stage fused --mode infer\n"
+      "  nnc emit mnist.nn --stage asm --cpu znver3 -o step.s\n\n"
+      "Prints one stage of the compiler: graph (as written), grad (with its derivatives), opt (simplified: what\n"
+      "the program means), fused (kernels, buffers, layouts), llvm, asm.");
+  command->add_option("FILE", flags->file, "the program")->required();
+  command->add_option("MODEL", flags->model,
+                      "the train block (its `as` name or its model), or a model of a file without one");
+  command->add_option("--stage", flags->stage, "which stage (default: opt)")
+      ->check(CLI::IsMember({"graph", "grad", "opt", "fused", "llvm", "asm"}))
+      ->type_name("STAGE");
+  command->add_option("--mode", flags->mode, "the training step, or what `predict` runs")
+      ->check(CLI::IsMember({"train", "infer"}))
+      ->type_name("train|infer");
+  command->add_option("--rows", flags->rows, "rows of a batch (default: the program's batch_size)")
+      ->check(CLI::PositiveNumber)
+      ->type_name("N");
+  command->add_option("--disable-law", flags->disabled_laws, "laws that stabilise and simplify may not use")
+      ->delimiter(',')
+      ->type_name("LAW");
+  command->add_option("-o,--output", flags->output, "where to write (default: stdout)")->type_name("FILE");
+  flags->program.add_to(*command);
+  flags->compile.add_to(*command);
+  command->callback([flags, &action] { action = [flags](const Console& console) { return emit(*flags, console); }; });
+}
+
+}  // namespace nnc::driver

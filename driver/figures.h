@@ -1,0 +1,27 @@
+// Figures of a split, as `train` shows them at its end and `eval` on its own: the same code, so the same digits.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "driver/console.h"
+#include "runtime/data.h"
+#include "runtime/programs.h"
+
+namespace nnc::driver {
+
+struct SplitFigures {
+  std::string split;
+  std::int64_t rows = 0;
+  std::vector<NamedArray> figures;  ///< loss, then the metrics
+};
+
+SplitFigures figures_of(Runner& runner, const Programs& programs, Weights& weights, const SplitColumns& split,
+                        std::uint64_t seed);
+
+/// "test: 10000 rows, loss 0.0812, acc 0.9786"
+std::string text_of(const SplitFigures& figures);
+/// {"schema": "nnc.eval.1", "split": "test", "rows": 10000, "loss": ..., "acc": ...}
+std::string json_of(const SplitFigures& figures);
+
+}  // namespace nnc::driver

@@ -1,0 +1,85 @@
+// nnc opt: runs passes on a printed graph, for tests and for study.
+#include <fmt/format.h>
+
+#include <iostream>
+#include <iterator>
+#include <variant>
+
+#include "driver/commands.h"
+#include "ir/text.h"
+#include "passes/pipeline.h"
+#include "runtime/file.h"
+
+namespace nnc::driver {
+
+namespace {
+
+struct OptFlags {
+  std::string graph, output = "-";
+  std::vector<std::string> passes, disabled_laws;
+  bool verify_each = false, print_after_all = false, time_passes = false;
+};
+
+Result<std::string> read_text(const std::string& path) {
+  if (path == "-") return std::string(std::istreambuf_iterator<char>(std::cin), {});
+  auto bytes = read_file(path);
+  if (!bytes) return bytes.problem();
+  return std::string(bytes->begin(), bytes->end());
+}
+
+Exit opt(const OptFlags& flags, const Console& console) {
+  auto text = read_text(flags.graph);
+  if (!text) return console.show(text.problem()), exit_of(text.problem());
+  auto parsed = parse_graph(*text);
+  if (const TextError* error = std::get_if<TextError>(&parsed)) {
+    console.show(Problem{.kind = Problem::Kind::data,
+                         .message = error->message,
+                         .place = {flags.graph, error->line, error->column},
+                         .expected = {},
+                         .found = {},
+                         .notes = {}});
+    return Exit::wrong;
+  }
+  PipelineOptions options;
+  options.simplify.disabled_laws = flags.disabled_laws;
+  options.verify_each = flags.verify_each;
+  if (flags.print_after_all)
+    options.after = [](std::string_view pass, const Graph& graph) {
+      fmt::print(stderr, "# after {}\n{}", pass, print(graph));
+    };
+  if (flags.time_passes)
+    options.timed = [](std::string_view pass, double seconds) {
+      fmt::print(stderr, "{:>16} {:9.3f} ms\n", pass, seconds * 1e3);
+    };
+  auto result = run_passes(std::get<Graph>(parsed), flags.passes, options);
+  if (const std::string* error = std::get_if<std::string>(&result)) return console.error(*error), Exit::usage;
+  if (auto problem = write_text(flags.output, print(std::get<Graph>(result))))
+    return console.show(*problem), exit_of(*problem);
+  return Exit::done;
+}
+
+}  // namespace
+
+void add_opt(CLI::App& app, Action& action) {
+  auto flags = std::make_shared<OptFlags>();
+  CLI::App* command = app.add_subcommand(
+      "opt",
+      "Examples:\n"
+      "  nnc opt step.ng --passes differentiate,simplify\n"
+      "  nnc emit linear.nn --stage graph | nnc opt - --passes stabilise\n\n"
+      "Runs passes on a printed graph and prints what they make of it; without --passes, prints it back.");
+  command->add_option("GRAPH", flags->graph, "a graph as `nnc emit` prints it, or - for stdin")->required();
+  command->add_option("--passes", flags->passes, "passes in the order in which to run them")
+      ->delimiter(',')
+      ->type_name("A,B");
+  command->add_option("--disable-law", flags->disabled_laws, "laws that stabilise and simplify may not use")
+      ->delimiter(',')
+      ->type_name("LAW");
+  command->add_option("-o,--output", flags->output, "where to write (default: stdout)")->type_name("FILE");
+  command->add_flag("--verify-each", flags->verify_each, "check the graph after every pass");
+  command->add_flag("--print-after-all", flags->print_after_all, "print the graph after every pass, on stderr");
+  command->add_flag("--time-passes", flags->time_passes, "say how long each pass took, on stderr");
+  command->callback([flags, &action] { action = [flags](const Console& console) { return opt(*flags, console); }; });
+}
+
+}  // namespace nnc::driver

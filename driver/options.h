@@ -1,0 +1,47 @@
+// Options that several sub-commands share, and what they come to.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "driver/console.h"
+#include "driver/session.h"
+#include "frontend/elaborate.h"
+
+namespace nnc::driver {
+
+/// --set, --dtype: how the program is read.
+struct ProgramOptions {
+  std::vector<std::string> set;  ///< NAME=EXPRESSION
+  std::string dtype = "f32";
+
+  void add_to(CLI::App& app);
+  /// Nothing, with a message shown, where a --set has no `=`.
+  std::optional<ElaborateOptions> elaborate_options(const Console& console, const std::string& train_block) const;
+};
+
+/// --threads, --cpu, --codegen-level: how it is compiled.
+struct CompileFlags {
+  std::optional<int> threads;
+  std::string cpu = "native";
+  std::string level = "less";
+
+  void add_to(CLI::App& app);
+  /// Nothing, with a message shown, for an unknown CPU, and, where `to_run`, for one whose code cannot run here.
+  std::optional<Compilation> compilation(const Console& console, bool to_run) const;
+};
+
+/// The train blocks of a file, or an empty list with all errors shown.
+std::vector<Elaborated> read_program(const std::string& path, const ElaborateOptions& options, const Console& console);
+
+/// The path by which a file must be elaborated for `move_data`: relative to the working directory, so that paths which
+/// the program gives from the root can be told from others.
+std::string movable(const std::string& file);
+
+/// Resolves the sources of a data block that was elaborated from `file` (movable) against another folder. Paths that
+/// the program gives from the root stay as they are.
+void move_data(DataJob& job, const std::string& file, const std::string& folder);
+
+}  // namespace nnc::driver

@@ -1,0 +1,212 @@
+// nnc predict: the outputs of a trained model for rows of a file.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <iostream>
+#include <iterator>
+
+#include "driver/commands.h"
+#include "driver/trained.h"
+#include "runtime/metrics.h"
+
+namespace nnc::driver {
+
+namespace {
+
+struct PredictFlags {
+  TrainedFlags trained;
+  std::string input, output = "-", format;
+};
+
+enum class Format : std::uint8_t { csv, jsonl };
+
+bool ends_with_any(const std::string& text, std::initializer_list<std::string_view> endings) {
+  return std::any_of(endings.begin(), endings.end(), [&](std::string_view ending) { return text.ends_with(ending); });
+}
+
+bool looks_like_csv(const std::string& path) { return ends_with_any(path, {".csv", ".CSV", ".txt"}); }
+
+/// The data block with the input file as its one source and its one split.
+Result<DataJob> job_for_input(const Trained& trained, const std::string& input) {
+  DataJob job = trained.data;
+  Source source;
+  std::vector<std::string> needed = trained.session->predict_inputs();
+  if (looks_like_csv(input)) {
+    source.kind = Source::Kind::csv;
+    source.path = input;
+  } else {
+    source.kind = Source::Kind::idx;
+    for (const RawColumn& raw : job.raw)
+      if (std::find(needed.begin(), needed.end(), raw.input) != needed.end())
+        for (const std::string& column : raw.columns) source.columns.emplace_back(column, input);
+    if (source.columns.size() != 1)
+      return Problem{.kind = Problem::Kind::data,
+                     .message = fmt::format("an IDX file gives one column, the model reads {}", source.columns.size()),
+                     .place = {input, 0, 0},
+                     .expected = "a CSV file with the columns by name",
+                     .found = {},
+                     .notes = {}};
+  }
+  source.place = {input, 0, 0};
+  Split split;
+  split.name = "input";
+  job.sources = {source};
+  job.splits = {split};
+  job.fit = {};
+  return job;
+}
+
+/// Class names for an output that picks one of as many values as the only column of classes has; else null.
+const std::vector<std::string>* classes_of(const Trained& trained, const ClassNames& classes,
+                                           const std::string& output) {
+  const std::vector<std::string>* names = nullptr;
+  for (const Column& column : trained.data.columns) {
+    if (column.classes_of.empty() || !classes.contains(column.classes_of)) continue;
+    if (names != nullptr) return nullptr;
+    names = &classes.at(column.classes_of);
+  }
+  const Graph& graph = trained.block.predict;
+  for (const Output& made : graph.outputs) {
+    const Node& node = graph[made.node];
+    if (made.name != output || node.op != Op::argmax) continue;
+    const Shape& from = graph[node.operands[0]].type.shape;
+    const Extent& picked = from[static_cast<std::size_t>(std::get<Reduce>(node.attributes).axes[0])];
+    bool fits = names != nullptr && !picked.batched && picked.count == static_cast<std::int64_t>(names->size());
+    return fits ? names : nullptr;
+  }
+  return nullptr;
+}
+
+struct LabelledOutput {
+  NamedArray values;
+  const std::vector<std::string>* classes = nullptr;
+  std::int64_t width() const { return values.array.rows() == 0 ? 1 : values.array.count() / values.array.rows(); }
+};
+
+std::string csv_cell(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return quoted + "\"";
+}
+
+/// One element: its class, or the shortest decimal that reads back ("nan" and "inf" as words).
+std::string element_text(const LabelledOutput& output, std::int64_t at, bool json) {
+  double value = output.values.array.at(at);
+  if (output.classes) {
+    const std::string& name = (*output.classes)[static_cast<std::size_t>(value)];
+    return json ? nlohmann::json(name).dump() : csv_cell(name);
+  }
+  std::string text = number_text(value, output.values.array.dtype);
+  return text == "null" && !json ? fmt::format("{}", value) : text;
+}
+
+std::string as_csv(const std::vector<LabelledOutput>& outputs, std::int64_t rows) {
+  std::vector<std::string> names;
+  for (const LabelledOutput& output : outputs) {
+    if (output.values.array.dims.size() == 1 || output.width() == 1)
+      names.push_back(csv_cell(output.values.name));
+    else
+      for (std::int64_t i = 0; i < output.width(); ++i)
+        names.push_back(csv_cell(fmt::format("{}.{}", output.values.name, i)));
+  }
+  std::string text = fmt::format("{}\n", fmt::join(names, ","));
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const char* comma = "";
+    for (const LabelledOutput& output : outputs) {
+      for (std::int64_t i = 0; i < output.width(); ++i, comma = ",") {
+        text += comma;
+        text += element_text(output, row * output.width() + i, false);
+      }
+    }
+    text += '\n';
+  }
+  return text;
+}
+
+std::string as_jsonl(const std::vector<LabelledOutput>& outputs, std::int64_t rows) {
+  std::string text;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    text += '{';
+    const char* comma = "";
+    for (const LabelledOutput& output : outputs) {
+      std::string value = output.classes ? element_text(output, row, true) : json_row_text(output.values.array, row);
+      text += fmt::format("{}\"{}\": {}", comma, output.values.name, value);
+      comma = ", ";
+    }
+    text += "}\n";
+  }
+  return text;
+}
+
+Exit predict_rows(Trained& trained, const PredictFlags& flags, Format format, const Console& console) {
+  auto fail = [&](const Problem& problem) { return console.show(problem), exit_of(problem); };
+  auto job = job_for_input(trained, flags.input);
+  if (!job) return fail(job.problem());
+  // An output can only be labelled by classes that are known: a program alone learns them from its own data again.
+  ClassNames classes;
+  if (trained.classes) {
+    classes = *trained.classes;
+  } else if (std::any_of(trained.data.raw.begin(), trained.data.raw.end(),
+                         [](const RawColumn& raw) { return raw.classes; })) {
+    auto own = RawData::open(trained.data, {.splits = trained.data.fit, .inputs = {}, .classes = nullptr});
+    if (!own) return fail(own.problem());
+    classes = own->classes();
+  }
+  auto data = RawData::open(*job, {.splits = {}, .inputs = trained.session->predict_inputs(), .classes = &classes});
+  if (!data) return fail(data.problem());
+  auto columns = data->feed("input", EntryKind::predict_feed, *trained.runner, trained.programs, *trained.weights,
+                            trained.session->column_checks(), trained.session->inputs_of_columns());
+  if (!columns) return fail(columns.problem());
+  ColumnFeeder feeder(*columns);
+  std::vector<LabelledOutput> outputs;
+  for (NamedArray& values :
+       map_rows(*trained.runner, trained.programs, EntryKind::predict, *trained.weights, feeder, trained.seed)) {
+    const std::vector<std::string>* names = classes_of(trained, classes, values.name);
+    outputs.push_back({std::move(values), names});
+  }
+  std::string text = format == Format::csv ? as_csv(outputs, columns->rows) : as_jsonl(outputs, columns->rows);
+  if (auto problem = write_text(flags.output, text)) return fail(*problem);
+  return Exit::done;
+}
+
+Exit predict(const PredictFlags& flags, const Console& console) {
+  std::string kind = flags.format;
+  if (kind.empty()) kind = ends_with_any(flags.output, {".jsonl", ".json"}) ? "jsonl" : "csv";
+  Exit status = Exit::done;
+  auto trained = Trained::open(flags.trained, console, status);
+  if (!trained) return status;
+  if (trained->block.predict.outputs.empty()) {
+    console.error(fmt::format("train block `{}` has no `output`: predict writes those", trained->block.train.name));
+    return Exit::wrong;
+  }
+  if (auto problem = trained->load()) return console.show(*problem), exit_of(*problem);
+  return predict_rows(*trained, flags, kind == "csv" ? Format::csv : Format::jsonl, console);
+}
+
+}  // namespace
+
+void add_predict(CLI::App& app, Action& action) {
+  auto flags = std::make_shared<PredictFlags>();
+  CLI::App* command = app.add_subcommand(
+      "predict",
+      "Examples:\n"
+      "  nnc predict runs/Line-1 --input new.csv\n"
+      "  nnc predict runs/Mlp-1 --input t10k-images-idx3-ubyte.gz --output digits.csv\n"
+      "  nnc predict runs/Mlp-1 --input new.csv --format jsonl\n\n"
+      "Writes the train block's outputs for each row of a file. Columns are found by name, in any order; the\n"
+      "target may be absent.");
+  flags->trained.add_to(*command);
+  command->add_option("--input", flags->input, "a .csv file, or an IDX file (also .gz) for a model with one input")
+      ->required()
+      ->type_name("FILE");
+  command->add_option("--output", flags->output, "where to write (default: stdout)")->type_name("FILE");
+  command->add_option("--format", flags->format, "default: by the output's name, else csv")
+      ->check(CLI::IsMember({"csv", "jsonl"}))
+      ->type_name("csv|jsonl");
+  command->callback(
+      [flags, &action] { action = [flags](const Console& console) { return predict(*flags, console); }; });
+}
+
+}  // namespace nnc::driver

@@ -1,0 +1,55 @@
+#include "driver/progress.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "runtime/metrics.h"
+
+namespace nnc::driver {
+
+namespace {
+
+constexpr std::int64_t most_lines = 100;  // beyond this many epochs, not each has its line
+constexpr auto between_frames = std::chrono::milliseconds(100);
+
+/// Six digits are enough to watch; metrics.jsonl has them all.
+std::string brief(const NamedArray& figure) {
+  if (figure.array.count() != 1) return json_text(figure.array);
+  return fmt::format("{:.6g}", figure.array.at(0));
+}
+
+}  // namespace
+
+Progress::Progress(const Console& console, const TrainJob& job, std::int64_t train_rows)
+    : console_(console),
+      epochs_(job.epochs),
+      batches_(Batches(job.batch_size, train_rows).count),
+      every_((job.epochs + most_lines - 1) / most_lines) {}
+
+void Progress::step(const Cursor& at, double loss) {
+  if (!console_.live || Clock::now() - shown_ < between_frames) return;
+  shown_ = Clock::now();
+  fmt::print(stderr, "\r\033[Kepoch {}/{}  step {}/{}  loss {:.6g}", at.epoch, epochs_, at.batch, batches_, loss);
+  std::fflush(stderr);
+  line_open_ = true;
+}
+
+void Progress::epoch(const EpochReport& report) {
+  bool last = report.at.epoch == epochs_;
+  bool evaluated = report.figures.size() > 1;
+  if (every_ > 1 && !last && report.at.epoch != 1 && report.at.epoch % every_ != 0) return;
+  if (every_ > 1 && !evaluated && console_.live && Clock::now() - shown_ < between_frames && !last) return;
+  end();
+  std::string text = fmt::format("epoch {}/{}", report.at.epoch, epochs_);
+  for (const NamedArray& figure : report.figures) text += fmt::format("  {} {}", figure.name, brief(figure));
+  double rate = static_cast<double>(report.rows) / std::max(report.seconds, 1e-9);
+  fmt::print(stderr, "{}  ({:.3g} rows/s)\n", text, rate);
+}
+
+void Progress::end() {
+  if (line_open_) fmt::print(stderr, "\r\033[K");
+  line_open_ = false;
+}
+
+}  // namespace nnc::driver

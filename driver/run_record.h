@@ -1,0 +1,40 @@
+// run.json: what a run directory remembers, so that it can be evaluated and used for prediction from anywhere.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "driver/session.h"
+#include "runtime/data.h"
+#include "runtime/train.h"
+
+namespace nnc::driver {
+
+inline constexpr const char* version = "0.1.0";
+
+struct RunRecord {
+  std::string train_block, model;
+  std::string file;         ///< the source's name below model/
+  std::string source_hash;  ///< SHA-256 of the source
+  std::string data_folder;  ///< absolute: where relative paths of sources are looked up
+  std::vector<std::pair<std::string, std::string>> set;
+  std::string dtype = "f32";
+  std::uint64_t seed = 0;
+  std::int64_t epochs = 0;
+  bool best = false;
+  ClassNames classes;
+
+  std::string weights_file() const { return best ? "best.safetensors" : "last.safetensors"; }
+};
+
+/// `outcome` is null while the run is under way.
+std::string run_json(const RunRecord& record, const Compilation& compilation, const RawData& data,
+                     const TrainOutcome* outcome);
+Result<RunRecord> read_run(const std::string& folder);
+
+/// "finished", "stopped by its rule", ...: how a run ended.
+std::string describe(TrainOutcome::End end);
+
+}  // namespace nnc::driver

@@ -1,0 +1,68 @@
+// From an elaborated train block to compiled entries: the training step is lowered first and chooses where parameters
+// and state lie, every other program obeys it; each is compiled when it is first asked for and kept.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "codegen/compile.h"
+#include "frontend/elaborate.h"
+#include "passes/passes.h"
+#include "runtime/data.h"
+#include "runtime/programs.h"
+
+namespace nnc::driver {
+
+struct Compilation {
+  Host host;
+  CodegenLevel level = CodegenLevel::less;
+  int threads = 1;
+};
+
+class Session {
+ public:
+  /// `step_rows`: rows of a whole training batch.
+  Session(const Elaborated& model, const Compilation& compilation, std::int64_t step_rows);
+
+  /// The session's entries for the runtime; valid while the session lives.
+  Programs programs();
+  Entry entry(EntryKind kind, int pass, std::int64_t rows);
+
+  bool fits() const { return !model_.fit.outputs.empty(); }
+  /// What columns (and raw inputs) must satisfy, from all graphs.
+  std::vector<RangeCheck> column_checks() const;
+  std::vector<RangeCheck> input_checks() const;
+  /// Raw inputs that a column of the feed graph is made of, by the column's name.
+  const std::map<std::string, std::vector<std::string>>& inputs_of_columns() const { return inputs_of_columns_; }
+  /// Raw inputs that `predict` needs.
+  std::vector<std::string> predict_inputs() const;
+
+  /// One program as it is compiled, for `emit`.
+  Program lower_graph(const Graph& opt, const std::string& name, std::int64_t rows) const;
+
+ private:
+  using Key = std::tuple<EntryKind, int, std::int64_t>;
+
+  Graph graph_of(EntryKind kind, int pass);
+  const Graph& optimised(EntryKind kind, int pass);
+  void note_carries(const Blockwise& blocks);
+
+  const Elaborated& model_;
+  Compilation compilation_;
+  LowerOptions options_;
+  VariableLayouts layouts_;
+  Blockwise fit_, evaluate_;
+  std::map<std::string, double> carry_start_;
+  std::map<std::string, std::vector<std::string>> inputs_of_columns_;
+  std::map<std::pair<EntryKind, int>, Graph> graphs_;
+  struct Made {
+    std::unique_ptr<Compiled> code;
+    int threads = 1;
+  };
+  std::map<Key, Made> made_;
+};
+
+}  // namespace nnc::driver

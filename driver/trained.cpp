@@ -1,0 +1,112 @@
+#include "driver/trained.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "runtime/checkpoint.h"
+#include "runtime/run_directory.h"
+
+namespace nnc::driver {
+
+namespace fs = std::filesystem;
+
+void TrainedFlags::add_to(CLI::App& command) {
+  command.add_option("RUN", source, "a run directory, or a program with --weights")->required();
+  command.add_option("MODEL", model, "a program's train block, where it has several");
+  command.add_option("--weights", weights, "other weights than the run's best (where it keeps the best) or last")
+      ->type_name("FILE");
+  command.add_option("--data", data, "where the data are now")->type_name("DIR");
+  program.add_to(command);
+  compile.add_to(command);
+}
+
+namespace {
+
+/// What to elaborate, and against which folder the data are looked up.
+struct Origin {
+  std::string file, train_block, data_folder;
+  ElaborateOptions options;
+};
+
+Result<Origin> origin_of_run(const TrainedFlags& flags, Trained& trained) {
+  auto record = read_run(flags.source);
+  if (!record) return record.problem();
+  trained.classes = record->classes;
+  trained.seed = record->seed;
+  trained.weights_path = flags.source + "/" + record->weights_file();
+  if (record->best && !fs::exists(trained.weights_path)) trained.weights_path = flags.source + "/last.safetensors";
+  Origin origin{movable(flags.source + "/model/" + record->file), record->train_block, record->data_folder, {}};
+  origin.options.overrides = record->set;
+  origin.options.double_precision = record->dtype == "f64";
+  origin.options.train_block = record->train_block;
+  return origin;
+}
+
+/// The batch that layouts are chosen for: data are not read for that.
+std::int64_t step_rows(const TrainJob& job) {
+  return job.batch_size > 0 ? std::min(job.batch_size, block_rows) : block_rows;
+}
+
+}  // namespace
+
+std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console& console, Exit& status) {
+  auto trained = std::make_unique<Trained>();
+  status = Exit::usage;
+  auto own = flags.program.elaborate_options(console, flags.model);
+  auto compilation = flags.compile.compilation(console, true);
+  if (!own || !compilation) return nullptr;
+  trained->compilation = *compilation;
+
+  const bool is_folder = fs::is_directory(flags.source);
+  Origin origin{movable(flags.source), flags.model, "", *own};
+  if (is_folder) {
+    auto found = origin_of_run(flags, *trained);
+    if (!found) {
+      console.show(found.problem());
+      status = exit_of(found.problem());
+      return nullptr;
+    }
+    origin = *found;
+    // What the command line says comes on top of what the run remembers.
+    for (const auto& pair : own->overrides) origin.options.overrides.push_back(pair);
+    if (own->double_precision) origin.options.double_precision = true;
+  } else if (!flags.weights) {
+    console.error(fmt::format("`{}` is a program: say with --weights which weights it has", flags.source));
+    return nullptr;
+  }
+  if (flags.weights) trained->weights_path = *flags.weights;
+  if (flags.data) origin.data_folder = *flags.data;
+
+  Diagnostics diagnostics;
+  std::vector<Elaborated> blocks = elaborate_file(origin.file, origin.options, diagnostics);
+  if (diagnostics.has_errors() || !is_folder) console.show(diagnostics);
+  status = Exit::wrong;
+  if (diagnostics.has_errors()) return nullptr;
+  if (blocks.size() != 1) {
+    console.error(blocks.empty() ? fmt::format("`{}` has no train block", origin.file)
+                                 : fmt::format("`{}` has several train blocks: say which one, such as {}", origin.file,
+                                               blocks[0].train.name));
+    return nullptr;
+  }
+  trained->block = std::move(blocks[0]);
+  trained->data = trained->block.data;
+  if (!origin.data_folder.empty()) move_data(trained->data, origin.file, origin.data_folder);
+  if (!is_folder) trained->seed = trained->block.train.seed;
+  status = Exit::done;
+  return trained;
+}
+
+std::optional<Problem> Trained::load() {
+  session.emplace(block, compilation, step_rows(block.train));
+  programs = session->programs();
+  runner.emplace(compilation.threads);
+  Entry any = session->entry(EntryKind::evaluate_finish, 0, 1);
+  weights.emplace(*any.code);
+  auto file = read_safetensors(weights_path);
+  if (!file) return file.problem();
+  return restore(*file, weights_path, *weights);
+}
+
+}  // namespace nnc::driver

@@ -1,0 +1,44 @@
+// A model with its weights, ready to evaluate or predict: from a run directory, or from a program and a file of
+// weights.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "driver/options.h"
+#include "driver/run_record.h"
+#include "runtime/result.h"
+
+namespace nnc::driver {
+
+struct TrainedFlags {
+  std::string source;  ///< a run directory or a program
+  std::string model;   ///< a program's train block, where it has several
+  std::optional<std::string> weights, data;
+  ProgramOptions program;
+  CompileFlags compile;
+
+  void add_to(CLI::App& command);
+};
+
+/// Everything that eval and predict share. Errors have been shown where it is null; `status` says which kind.
+struct Trained {
+  Elaborated block;
+  DataJob data;  ///< with paths resolved
+  Compilation compilation;
+  std::optional<ClassNames> classes;  ///< a run's
+  std::uint64_t seed = 0;
+  std::string weights_path;
+
+  std::optional<Session> session;
+  Programs programs;
+  std::optional<Runner> runner;
+  std::optional<Weights> weights;
+
+  static std::unique_ptr<Trained> open(const TrainedFlags& flags, const Console& console, Exit& status);
+  /// Compiles nothing yet but chooses layouts, then reads the weights.
+  std::optional<Problem> load();
+};
+
+}  // namespace nnc::driver
