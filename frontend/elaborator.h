@@ -28,6 +28,12 @@
 
 namespace nnc {
 
+struct FrameGuard;
+struct Application;
+
+// A name of its own for the linker: other rooms have terms, scalars and arrays too.
+inline namespace elaboration {
+
 class Elaborator;
 class Scope;
 struct Module;
@@ -311,7 +317,7 @@ class Elaborator {
 
   // -- used by the parts of the elaborator
   struct Frame;
-  friend struct FrameGuard;
+  friend struct nnc::FrameGuard;
   Term lookup(const std::string& name, Span span, Scope& scope);
   Term settle(Term term, Span span, Scope& scope);
   Term read_variable(std::size_t index);
@@ -377,7 +383,7 @@ class Elaborator {
   Term inline_optimizer(const OptimizerInstance& instance, const std::string& path, const Array& p, const Array& g);
   bool open_already(const ast::Declaration* declaration, Span span, const std::string& name);
 
-  friend struct Application;
+  friend struct nnc::Application;
   GraphContext* graph_ = nullptr;
   Builder init_{"init"};
   std::vector<Variable> variables_;
@@ -393,6 +399,8 @@ class Elaborator {
   std::string instance_name_;              ///< and the name
   int depth_ = 0;
 };
+
+}  // namespace elaboration
 
 // ---- train and data blocks (elaborate_train.cpp, elaborate_data.cpp)
 // -------------------------------------------------
