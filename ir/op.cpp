@@ -61,6 +61,7 @@ std::string describe(Op op, const ShapeError& error, std::span<const Type> opera
         if (def.arity < 0) return fmt::format("it does not take {} operands", operands.size());
         return fmt::format("it takes {} operand{}, not {}", def.arity, def.arity == 1 ? "" : "s", operands.size());
       case ShapeError::Kind::element_type:
+        if (error.a < 0) return "it does not make elements of the type asked for";
         return fmt::format("it does not take the element type of operand {} ({})", error.a, type_of(operands, error.a));
       case ShapeError::Kind::types_differ:
         return fmt::format("the element types of operands {} ({}) and {} ({}) differ", error.a,

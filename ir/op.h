@@ -22,17 +22,18 @@ enum class OpClass : std::uint8_t { leaf, generate, elementwise, reduce, view, c
 /// Why operands do not fit an op; the frontend renders it in the user's words, the graph parser in plain ones.
 struct ShapeError {
   enum class Kind : std::uint8_t {
-    operand_count,    ///< wrong number of operands
-    element_type,     ///< operand `a` has an element type that the op does not take
-    types_differ,     ///< operands `a` and `b` have different element types
-    rank,             ///< operand `a` has a rank that the op does not take
-    extents_differ,   ///< operand `a` axis `axis_a` and operand `b` axis `axis_b` differ
-    axis_range,       ///< an axis in the attributes does not exist, or stands twice
-    element_counts,   ///< a reshape that changes the number of elements
-    attributes        ///< attributes of another op
+    operand_count,  ///< wrong number of operands
+    element_type,  ///< operand `a` has an element type that the op does not take; a = -1: the type asked for is not one
+                   ///< it makes
+    types_differ,  ///< operands `a` and `b` have different element types
+    rank,          ///< operand `a` has a rank that the op does not take
+    extents_differ,  ///< operand `a` axis `axis_a` and operand `b` axis `axis_b` differ
+    axis_range,      ///< an axis in the attributes does not exist, or stands twice
+    element_counts,  ///< a reshape that changes the number of elements
+    attributes       ///< attributes of another op
   };
   Kind kind{};
-  int a = 0, b = 0;            ///< operand indices
+  int a = 0, b = 0;  ///< operand indices
   int axis_a = -1, axis_b = -1;
 };
 
@@ -46,9 +47,9 @@ struct ShapeQuery {
   const Type& wanted;
 };
 
-/// What a gradient rule sees: the node y = op(x...), its operands, and dy = dL/dy of y's type. It returns dL/dx for each
-/// operand, of that operand's type; nullopt where the op is constant in it. An elementwise rule may return the result's
-/// shape for a rank-0 operand: differentiate sums it.
+/// What a gradient rule sees: the node y = op(x...), its operands, and dy = dL/dy of y's type. It returns dL/dx for
+/// each operand, of that operand's type; nullopt where the op is constant in it. An elementwise rule may return the
+/// result's shape for a rank-0 operand: differentiate sums it.
 struct GradientQuery {
   Builder& builder;
   NodeId y;

@@ -66,7 +66,7 @@ TypeOrError select_type(const ShapeQuery& query) {
 /// To any number type; a number is made a truth value by comparing it.
 TypeOrError cast_type(const ShapeQuery& query) {
   if (!std::holds_alternative<NoAttributes>(query.attributes)) return wrong_attributes();
-  if (!contains(numbers, query.wanted.dtype)) return ShapeError{.kind = ShapeError::Kind::element_type};
+  if (!contains(numbers, query.wanted.dtype)) return ShapeError{.kind = ShapeError::Kind::element_type, .a = -1};
   return Type{query.wanted.dtype, query.operands[0].shape};
 }
 

@@ -33,7 +33,7 @@ constinit const OpDef iota{
     .shape = [](const ShapeQuery& query) -> TypeOrError {
       const auto* attributes = std::get_if<Iota>(&query.attributes);
       if (!attributes) return wrong_attributes();
-      if (!contains(numbers, query.wanted.dtype)) return ShapeError{.kind = ShapeError::Kind::element_type};
+      if (!contains(numbers, query.wanted.dtype)) return ShapeError{.kind = ShapeError::Kind::element_type, .a = -1};
       if (!sound(query.wanted.shape)) return ShapeError{.kind = ShapeError::Kind::element_counts};
       if (attributes->axis < 0 || attributes->axis >= query.wanted.rank()) return wrong_axes();
       return query.wanted;
@@ -50,7 +50,7 @@ constinit const OpDef random{
     .cls = OpClass::generate,
     .shape = [](const ShapeQuery& query) -> TypeOrError {
       if (!std::holds_alternative<Random>(query.attributes)) return wrong_attributes();
-      if (!is_float(query.wanted.dtype)) return ShapeError{.kind = ShapeError::Kind::element_type};
+      if (!is_float(query.wanted.dtype)) return ShapeError{.kind = ShapeError::Kind::element_type, .a = -1};
       if (!sound(query.wanted.shape)) return ShapeError{.kind = ShapeError::Kind::element_counts};
       return query.wanted;
     },

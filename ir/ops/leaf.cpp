@@ -29,7 +29,7 @@ TypeOrError runtime_number_type(const ShapeQuery& query) {
   if (!named) return wrong_attributes();
   for (std::string_view known : {"step", "epoch", "steps_per_epoch", "total_steps", "rows"})
     if (named->name == known) {
-      if (query.wanted != Type{DType::f64, {}}) return ShapeError{.kind = ShapeError::Kind::element_type};
+      if (query.wanted != Type{DType::f64, {}}) return ShapeError{.kind = ShapeError::Kind::element_type, .a = -1};
       return query.wanted;
     }
   return wrong_attributes();
@@ -65,7 +65,7 @@ TypeOrError constant_type(const ShapeQuery& query) {
 TypeOrError size_type(const ShapeQuery& query) {
   const auto* size = std::get_if<Size>(&query.attributes);
   if (!size || !size->extent.batched || size->extent.count < 0) return wrong_attributes();
-  if (!is_float(query.wanted.dtype)) return ShapeError{.kind = ShapeError::Kind::element_type};
+  if (!is_float(query.wanted.dtype)) return ShapeError{.kind = ShapeError::Kind::element_type, .a = -1};
   return Type{query.wanted.dtype, {}};
 }
 
