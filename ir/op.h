@@ -22,14 +22,13 @@ enum class OpClass : std::uint8_t { leaf, generate, elementwise, reduce, view, c
 /// Why operands do not fit an op; the frontend renders it in the user's words, the graph parser in plain ones.
 struct ShapeError {
   enum class Kind : std::uint8_t {
-    operand_count,  ///< wrong number of operands
-    element_type,  ///< operand `a` has an element type that the op does not take; a = -1: the type asked for is not one
-                   ///< it makes
-    types_differ,  ///< operands `a` and `b` have different element types
-    rank,          ///< operand `a` has a rank that the op does not take
+    operand_count,   ///< wrong number of operands
+    element_type,    ///< the op does not take operand `a`'s element type, or (a = -1) not make the one asked for
+    types_differ,    ///< operands `a` and `b` have different element types
+    rank,            ///< operand `a` has a rank that the op does not take
     extents_differ,  ///< operand `a` axis `axis_a` and operand `b` axis `axis_b` differ
     axis_range,      ///< an axis in the attributes does not exist, or stands twice
-    element_counts,  ///< a reshape that changes the number of elements
+    element_counts,  ///< a reshape that changes the number of elements, or a size that may not depend on the batch
     attributes       ///< attributes of another op
   };
   Kind kind{};
