@@ -197,8 +197,9 @@ Poly Algebra::read_afresh(NodeId id) {
           sum(a, builder_[node.operands[0]].type.shape, std::get<Reduce>(node.attributes).axes, node.type.dtype);
       const bool whole = one_term(result) && result[0].coefficient == Rational{1, 1} && result[0].factors.size() <= 1 &&
                          (result[0].factors.empty() || result[0].factors[0].power == 1);
-      if (whole) return result;
-      break;
+      if (!whole) break;
+      if (!result[0].factors.empty()) written_sums_.try_emplace(result[0].factors[0].atom, id);
+      return result;
     }
     default:  // what other ops a user wrote is not arithmetic to rearrange
       break;

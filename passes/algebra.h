@@ -148,6 +148,7 @@ class Algebra {
   Placed build_term(Term a, std::vector<Placed> more, const Frame& frame);
   Value build_atom(int number, DType dtype);
   Placed build_factor(const Factor& factor, const Frame& frame);
+  bool fills(const Factor& factor, const Frame& frame) const;
   std::optional<Placed> take_written_product(Term& a, const Frame& frame);
   std::optional<Placed> take_normalised_quotient(Term& a, const Frame& frame);
   std::optional<std::vector<int>> match(const Term& pattern, const Term& in, int rank) const;
@@ -166,7 +167,8 @@ class Algebra {
   std::map<AtomKey, int> atom_of_key_;
   std::map<NodeId, Poly> read_;
   std::map<int, std::vector<NodeId>>
-      products_of_;  ///< written products and quotients, by the atom of their first factor
+      products_of_;                     ///< written products and quotients, by the atom of their first factor
+  std::map<int, NodeId> written_sums_;  ///< the written node that a sum is, by its atom
   LawLog log_;
   bool logging_ = false;
 };

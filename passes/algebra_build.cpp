@@ -209,6 +209,8 @@ Value Algebra::build_atom(int number, DType dtype) {
     case Atom::Kind::node:
       return {&builder_, atom.node};
     case Atom::Kind::sum:
+      if (const auto written = written_sums_.find(number); written != written_sums_.end())
+        return builder_.reshape({&builder_, written->second}, atom.shape);
       return builder_.sum(build(atom.inner, {dtype, atom.frame}), atom.summed);
     case Atom::Kind::unit:
       return build(atom.inner, {dtype, atom.frame});
@@ -216,11 +218,21 @@ Value Algebra::build_atom(int number, DType dtype) {
   std::abort();
 }
 
-/// The factor's base over its own indices, ascending, without axes of extent 1.
+/// The factor's atom has the frame's axes as they are, those of extent 1 included.
+bool Algebra::fills(const Factor& factor, const Frame& frame) const {
+  return atoms_[factor.atom].shape == frame.shape && factor.at == factor_of(factor.atom).at;
+}
+
+/// The factor's base over its own indices, ascending; axes of extent 1 are dropped unless it fills the frame.
 Algebra::Placed Algebra::build_factor(const Factor& factor, const Frame& frame) {
   Value value = build_atom(factor.atom, frame.dtype);
   std::vector<int> at;
   Shape shape;
+  if (fills(factor, frame)) {
+    at.resize(frame.shape.size());
+    std::iota(at.begin(), at.end(), 0);
+    return {value, at};
+  }
   for (std::size_t axis = 0; axis < factor.at.size(); ++axis) {
     if (factor.at[axis] < 0) continue;
     at.push_back(factor.at[axis]);
