@@ -96,7 +96,7 @@ Exit parse_and_run(int argc, char** argv) {
   app.add_option("--color", color, "colour on stderr: auto, always, never")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->type_name("WHEN");
-  for (auto add : {add_check, add_train, add_eval, add_predict, add_emit, add_opt}) add(app, action);
+  for (auto add : {add_check, add_train, add_eval, add_predict, add_emit, add_opt, add_gradcheck}) add(app, action);
 
   Console console = Console::from_environment(color);
   if (auto message = unknown_command(app, argc, argv)) return usage_error(console, *message, "");

@@ -10,7 +10,7 @@ namespace nnc::driver {
 
 namespace {
 
-constexpr std::int64_t most_lines = 100;  // beyond this many epochs, not each has its line
+constexpr std::int64_t most_lines = 25;  // beyond this many epochs, not each has its line
 constexpr auto between_frames = std::chrono::milliseconds(100);
 
 /// Six digits are enough to watch; metrics.jsonl has them all.

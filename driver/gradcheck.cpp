@@ -1,0 +1,82 @@
+// nnc gradcheck: gradients against finite differences, in f64.
+#include "passes/gradcheck.h"
+
+#include <fmt/format.h>
+
+#include "driver/commands.h"
+#include "driver/options.h"
+#include "ir/op.h"
+
+namespace nnc::driver {
+
+namespace {
+
+struct GradcheckFlags {
+  std::string file, model;
+  bool ops = false;
+  std::uint64_t seed = 1;
+  ProgramOptions program;
+};
+
+/// One line for what was checked, one for each gradient that is wrong.
+bool show(const std::string& what, const GradcheckReport& report) {
+  bool good = report.failures.empty();
+  fmt::print("{}: {} of {} gradients agree, worst relative error {:.1e}\n", what,
+             report.checked - static_cast<std::int64_t>(report.failures.size()), report.checked, report.worst);
+  for (const GradcheckFailure& failure : report.failures)
+    fmt::print("  {}{}: derived {:.9g}, measured {:.9g}, relative error {:.1e}\n", failure.where,
+               failure.shapes.empty() ? "" : " of " + failure.shapes, failure.derived, failure.measured,
+               failure.relative);
+  return good;
+}
+
+Exit check_ops(const GradcheckOptions& options) {
+  bool good = true;
+  for (Op op : all_ops()) {
+    std::string name(definition(op).name), reason = exempt_from_gradcheck(op);
+    if (reason.empty())
+      good = show(name, gradcheck_op(op, options)) && good;
+    else
+      fmt::print("{}: not checked: {}\n", name, reason);
+  }
+  return good ? Exit::done : Exit::wrong;
+}
+
+Exit gradcheck(const GradcheckFlags& flags, const Console& console) {
+  GradcheckOptions check;
+  check.seed = flags.seed;
+  if (flags.ops) return check_ops(check);
+  if (flags.file.empty()) return console.error("say which program, or --ops for every op"), Exit::usage;
+  auto options = flags.program.elaborate_options(console, flags.model);
+  if (!options) return Exit::usage;
+  Diagnostics diagnostics;
+  std::vector<Elaborated> blocks = elaborate_file(flags.file, *options, diagnostics);
+  console.show(diagnostics);
+  if (diagnostics.has_errors()) return Exit::wrong;
+  if (blocks.empty()) return console.error(fmt::format("`{}` has no train block", flags.file)), Exit::wrong;
+  bool good = true;
+  for (const Elaborated& block : blocks) good = show(block.train.name, gradcheck_step(block.step, check)) && good;
+  return good ? Exit::done : Exit::wrong;
+}
+
+}  // namespace
+
+void add_gradcheck(CLI::App& app, Action& action) {
+  auto flags = std::make_shared<GradcheckFlags>();
+  CLI::App* command = app.add_subcommand(
+      "gradcheck",
+      "Examples:\n"
+      "  nnc gradcheck mnist.nn\n"
+      "  nnc gradcheck --ops\n\n"
+      "Compares the gradients that are derived with finite differences, in f64: of a program's training step by its\n"
+      "parameters, or of every op by its operands.");
+  command->add_option("FILE", flags->file, "the program");
+  command->add_option("MODEL", flags->model, "one train block (default: all)");
+  command->add_flag("--ops", flags->ops, "every op of the compiler instead of a program");
+  command->add_option("--seed", flags->seed, "of the points where gradients are compared")->type_name("N");
+  flags->program.add_to(*command);
+  command->callback(
+      [flags, &action] { action = [flags](const Console& console) { return gradcheck(*flags, console); }; });
+}
+
+}  // namespace nnc::driver
