@@ -130,6 +130,7 @@ void Contraction::run() {
   if (rolled_) scratch_ = emit_.scratch(vector_, copies);
 
   stages_->enter(0, nullptr);
+  for (auto& stage : stages_->stages) stage->park();
   const std::int64_t whole = core_.n / width_;
   const int rest = static_cast<int>(core_.n % width_);
   if (!outside_panels) {

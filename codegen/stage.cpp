@@ -163,7 +163,30 @@ void StageEmitter::enter(int level, llvm::Value* index) {
   enter_level(level);
 }
 
+void StageEmitter::park() {
+  std::vector<bool> used_later(body_.code.size(), false);
+  for (std::size_t id = 0; id < body_.code.size(); ++id)
+    for (int i = 0; i < operand_count(body_.code[id].op); ++i)
+      if (levels_[id] > 0) used_later[body_.code[id].operands[i]] = true;
+  for (ScalarId id : body_.results) used_later[id] = true;
+  for (std::size_t id = 0; id < body_.code.size(); ++id) {
+    if (levels_[id] > 0 || !used_later[id]) continue;
+    llvm::Value* place = emit_.scratch(values_[id]->getType(), 1);
+    emit_.ir.CreateStore(values_[id], place);
+    parked_.emplace_back(static_cast<ScalarId>(id), place);
+  }
+}
+
+/// The loads are volatile: LLVM would move any others out of the loops and take registers from the inner one.
+void StageEmitter::fetch_parked() {
+  for (const auto& [id, place] : parked_) {
+    values_[id] = emit_.ir.CreateLoad(values_[id]->getType(), place, true);
+    splats_[id] = splatted_[id] ? emit_.splat(values_[id], nest_.lanes) : values_[id];
+  }
+}
+
 void StageEmitter::enter_level(int level) {
+  if (level == 1) fetch_parked();
   for (std::optional<Place>& place : input_places_)
     if (place) place->enter(level);
   for (Place& place : store_places_) place.enter(level);

@@ -28,6 +28,9 @@ class StageEmitter {
 
   /// Enters a level of the outer loops: sets its index and emits what is known from there on.
   void enter(int level, llvm::Value* index);
+  /// Keeps what is known at level 0 in memory, from where every entry of level 1 fetches it again. For kernels whose
+  /// registers are all taken by an inner loop between the two levels.
+  void park();
   void set_active(int lanes) { nest_.active = lanes; }
   void set_core(llvm::Value* value) { core_ = value; }
   /// Runs the stage at a point of the outer loops.
@@ -65,6 +68,7 @@ class StageEmitter {
   bool stored_in_kernel(BufferId buffer) const;
 
   void enter_level(int level);
+  void fetch_parked();
   void emit_body_instruction(std::size_t id);
   llvm::Value* emit_input(std::size_t id);
   llvm::Value* uniform_or_vector(ScalarId id, bool vector);
@@ -107,6 +111,7 @@ class StageEmitter {
   std::vector<bool> varying_;
   std::vector<bool> splatted_;  ///< a uniform value that a varying one uses
   std::vector<llvm::Value*> values_, splats_;
+  std::vector<std::pair<ScalarId, llvm::Value*>> parked_;  ///< and where it is
   std::vector<FoldPlan> folds_;
   int accumulators_ = 0;  ///< carried values before the totals
   llvm::Value* core_ = nullptr;
