@@ -80,12 +80,11 @@ struct Dot {
   bool operator==(const Dot&) const = default;
 };
 
-using Attributes =
-    std::variant<NoAttributes, Named, Constant, Size, Iota, Random, Reduce, Broadcast, Transpose, Dot>;
+using Attributes = std::variant<NoAttributes, Named, Constant, Size, Iota, Random, Reduce, Broadcast, Transpose, Dot>;
 
 /// Where a node was written: for messages and for names in printed graphs. Never part of equality.
 struct Origin {
-  std::string name;  ///< what the user calls it ("logits"), or empty
+  std::string name;                              ///< what the user calls it ("logits"), or empty
   std::uint32_t file = 0, line = 0, column = 0;  ///< line 0: nowhere
 };
 

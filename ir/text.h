@@ -19,8 +19,8 @@ struct TextError {
 };
 std::variant<Graph, TextError> parse_graph(const std::string& text);
 
-/// What is wrong with a graph, or empty: operands before users, types as the shape rules say, outputs and obligations that
-/// exist, order set or unset throughout.
+/// What is wrong with a graph, or empty: operands before users, types as the shape rules say, outputs and obligations
+/// that exist, order set or unset throughout.
 std::string verify(const Graph& graph);
 
 }  // namespace nnc
