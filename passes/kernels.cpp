@@ -49,7 +49,10 @@ class Buffers {
   /// Where an output goes; a result is written under `dims`.
   BufferId output(const Output& output, const Dims& dims) {
     const Type& type = graph_[output.node].type;
-    if (output.kind == OutputKind::update) return under(named_.at(output.name), dims);
+    if (output.kind == OutputKind::update) {  // what is written, never read and not declared can only be state
+      if (!named_.contains(output.name)) variable(output.name, type, Region::state, program().state);
+      return under(named_.at(output.name), dims);
+    }
     if (entry_ == "grads" && output.name.starts_with("grad/")) {
       if (!named_.contains(output.name)) variable(output.name, type, Region::grads, program().grads);
       return under(named_.at(output.name), dims);

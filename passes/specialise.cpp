@@ -52,7 +52,8 @@ Matrix as_matrix(Builder& builder, Value x, const std::vector<int>& contracted) 
 /// A transposed matrix is its operand, contracted on the other side.
 Matrix without_transpose(Builder& builder, Matrix matrix) {
   const Node& node = builder[matrix.value.id];
-  if (node.op != Op::transpose) return matrix;
+  const auto* transpose = std::get_if<Transpose>(&node.attributes);
+  if (!transpose || transpose->permutation != std::vector<int>{1, 0}) return matrix;
   return {Value{&builder, node.operands[0]}, 1 - matrix.contracted};
 }
 
