@@ -411,15 +411,15 @@ class Grower {
 
   /// What nobody uses is a result, so is now and then a value with users or a leaf; then the updates.
   void add_outputs() {
-    std::vector<bool> used(builder_.graph().nodes.size(), false);
+    used_.assign(builder_.graph().nodes.size(), false);
     for (const Node& node : builder_.graph().nodes)
-      for (const NodeId operand : node.operands) used[operand] = true;
-    for (const Output& output : builder_.graph().outputs) used[output.node] = true;
+      for (const NodeId operand : node.operands) used_[operand] = true;
+    for (const Output& output : builder_.graph().outputs) used_[output.node] = true;
     int results = 0;
     const auto give = [&](NodeId id) { builder_.output(OutputKind::result, fmt::format("r{}", ++results), value(id)); };
     for (const NodeId id : values_)
-      if (definition(builder_[id].op).cls != OpClass::leaf && (!used[id] || random_.chance(0.05))) {
-        used[id] = true;
+      if (definition(builder_[id].op).cls != OpClass::leaf && (!used_[id] || random_.chance(0.05))) {
+        used_[id] = true;
         give(id);
       }
     if (results == 0 || random_.chance(0.1)) give(random_.one_of(values_));
@@ -435,7 +435,9 @@ class Grower {
       const Type type = builder_[id].type;
       const auto fits = [&](const Type& other) { return other == type; };
       const Value old = value(id), change = pick(fits).value_or(old);
-      const Value next = change.id == id || random_.chance(0.7) ? old - change * 0.125 : change;
+      // Overwritten without being read only where something else reads it: a graph has the variables that it names.
+      const bool replaced = used_[id] && change.id != id && random_.chance(0.3);
+      const Value next = replaced ? change : old - change * 0.125;
       builder_.output(OutputKind::update, std::get<Named>(builder_[id].attributes).name, next);
     }
   }
@@ -446,6 +448,7 @@ class Grower {
   DType real_ = DType::f32;
   std::vector<Extent> extents_;
   std::vector<NodeId> values_;
+  std::vector<bool> used_;
   int names_ = 0;
 };
 
@@ -466,6 +469,16 @@ Tensor random_tensor(const Type& type, std::int64_t batch, Random random) {
     tensor.set(i, value);
   }
   return tensor;
+}
+
+/// Every variable that is updated is a leaf of the graph.
+bool names_its_variables(const Graph& graph) {
+  return std::ranges::all_of(graph.outputs, [&](const Output& output) {
+    return output.kind == OutputKind::result || std::ranges::any_of(graph.nodes, [&](const Node& node) {
+             const auto* named = std::get_if<Named>(&node.attributes);
+             return named && node.op != Op::input && node.op != Op::scalar && named->name == output.name;
+           });
+  });
 }
 
 /// The graph with some nodes standing for others and some outputs gone. `substitute` makes the value of a node, given
@@ -579,7 +592,9 @@ Graph reduce_failing(Graph graph, const std::function<bool(const Graph&)>& fails
   for (bool reduced = true; reduced;) {
     reduced = false;
     for (Graph& candidate : smaller(graph)) {
-      if (weight(candidate) >= weight(graph) || !verify(candidate).empty() || !fails(candidate)) continue;
+      if (weight(candidate) >= weight(graph) || !verify(candidate).empty() || !names_its_variables(candidate) ||
+          !fails(candidate))
+        continue;
       graph = std::move(candidate);
       reduced = true;
       break;
