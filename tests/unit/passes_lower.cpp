@@ -1,5 +1,8 @@
 // Lowering keeps every bit: a program, run by its definition, gives what the evaluator gives for the graph.
 #include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
 
 #include "ir/builder.h"
 #include "ir/evaluate.h"
@@ -155,15 +158,6 @@ Graph mlp_step(const std::vector<std::int64_t>& widths, bool adam) {
 
 }  // namespace
 
-TEST_CASE("show", "[.show]") {
-  LowerOptions options;
-  options.machine = machine_avx2();
-  options.rows = 128;
-  const Program program = lower(mlp_step({784, 256, 128, 10}, true), "step", options);
-  CHECK(verify(program) == "");
-  puts(print(program).c_str());
-}
-
 TEST_CASE("a step of an MLP keeps its bits under every fusion and layout") {
   check_same(mlp_step({20, 17, 16, 10}, true), 13);
   check_same(mlp_step({4, 3, 2}, true), 7);
@@ -285,4 +279,109 @@ TEST_CASE("totals that are carried from block to block keep their bits") {
   b.output(OutputKind::result, "so far", columns / all);
   b.output(OutputKind::result, "not kept", fold(Op::sum, x, {0, 1}, carry("start", DType::f64, {})));
   for (const std::int64_t batch : {1, 256, 300}) check_same(assign_order(Graph(b.graph())), batch, "evaluate.0");
+}
+
+namespace {
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// Compares a text with the file that holds what it should be; NNC_BLESS=1 writes the file instead.
+void check_golden(const std::string& name, const std::string& text) {
+  const std::string path = std::string(NNC_SOURCE_DIR) + "/tests/golden/" + name;
+  if (std::getenv("NNC_BLESS")) std::ofstream(path) << text;
+  CHECK(read_file(path) == text);
+}
+
+/// Two layers with relu between and half the squared error behind, by hand; plain gradient descent.
+Graph regression_step() {
+  Builder b("regression");
+  const Value x = b.leaf(Op::input, "x", f32(rows({20})));
+  const Value y = b.leaf(Op::input, "y", f32(rows({3})));
+  const Value w1 = b.leaf(Op::param, "Hidden.W", f32(fixed({20, 32})));
+  const Value b1 = b.leaf(Op::param, "Hidden.b", f32(fixed({32})));
+  const Value w2 = b.leaf(Op::param, "Out.W", f32(fixed({32, 3})));
+  const Value zero = b.constant(0, DType::f32);
+  const Value z = b.dot(x, w1, {1}, {0}) + b.broadcast(b1, {1}, rows({32}));
+  const Value off = apply(Op::less_equal, z, zero);
+  const Value h = b.select(off, zero, z);
+  const Value error = b.dot(h, w2, {1}, {0}) - y;
+  b.output(OutputKind::result, "loss", sum(b, error * error, {0, 1}) * 0.5);
+  const Value dz = b.select(off, zero, b.dot(error, w2, {1}, {1}));
+  b.output(OutputKind::update, "Out.W", w2 - b.dot(h, error, {0}, {0}) * 0.1);
+  b.output(OutputKind::update, "Hidden.W", w1 - b.dot(x, dz, {0}, {0}) * 0.1);
+  b.output(OutputKind::update, "Hidden.b", b1 - sum(b, dz, {0}) * 0.1);
+  return assign_order(std::move(b).finish());
+}
+
+}  // namespace
+
+TEST_CASE("the fused program of a small regression, to be read") {
+  LowerOptions options;
+  options.machine = machine_avx2();
+  options.rows = 48;
+  check_golden("fused_regression.txt", print(lower(regression_step(), "step", options)));
+  for (const std::int64_t batch : {1, 48}) check_same(regression_step(), batch);
+}
+
+TEST_CASE("the MNIST step: one kernel a contraction, with everything beside it that has its shape") {
+  LowerOptions options;
+  options.machine = machine_avx2();
+  options.rows = 128;
+  const Program program = lower(mlp_step({784, 256, 128, 10}, true), "step", options);
+  CHECK(verify(program) == "");
+  std::size_t contractions = 0;
+  for (const Kernel& kernel : program.kernels) contractions += kernel.core ? 1 : 0;
+  CHECK(contractions == 8);  // three forward, three for the weights, two for the layers below
+  CHECK(program.kernels.size() <= 17);
+  // Parameters and their moments lie in panels, and what updates them is the contraction itself.
+  for (const Slot& slot : program.state)
+    if (program.buffers[slot.buffer].dims.size() == 2)
+      CHECK(program.buffers[slot.buffer].layout.kind == Layout::Kind::panels);
+  for (const Kernel& kernel : program.kernels)
+    for (const Store& store : kernel.stages.back().stores) {
+      const Buffer& to = program.buffers[store.to.buffer];
+      if (to.region == Region::params && to.dims.size() == 2) CHECK(kernel.core.has_value());
+    }
+}
+
+TEST_CASE("other programs over the same parameters find them where training left them") {
+  const Graph step = mlp_step({20, 33, 10}, true);
+  LowerOptions options;
+  options.machine = machine_avx2();
+  options.rows = 9;
+  const Program training = lower(step, "step", options);
+  const VariableLayouts layouts = layouts_of(training);
+
+  Builder b("predict");
+  const Value x = b.leaf(Op::input, "x", f32(rows({20})));
+  const Value w = b.leaf(Op::param, "Dense1.W", f32(fixed({20, 33})));
+  b.output(OutputKind::result, "forward", b.dot(x, w, {1}, {0}));
+  b.output(OutputKind::result, "as rows", b.dot(w, x, {0}, {1}));
+  b.output(OutputKind::result, "flat", sum(b, b.reshape(w, fixed({660})), {0}));
+  const Graph predict = assign_order(std::move(b).finish());
+  options.obey = &layouts;
+  options.rows = 2;
+  for (const Slot& slot : training.params) options.params.emplace_back(slot.name, Type{});
+  for (auto& [name, type] : options.params)
+    for (const Node& node : step.nodes)
+      if (node.op == Op::param && std::get<Named>(node.attributes).name == name) type = node.type;
+  const Program program = lower(predict, "predict", options);
+  REQUIRE(verify(program) == "");
+  REQUIRE(program.params_bytes == training.params_bytes);
+  REQUIRE(program.params.size() == training.params.size());
+  for (std::size_t i = 0; i < program.params.size(); ++i) {
+    const Buffer &here = program.buffers[program.params[i].buffer],
+                 &there = training.buffers[training.params[i].buffer];
+    CHECK(here.name == there.name);
+    CHECK(here.layout == there.layout);
+    CHECK(here.offset == there.offset);
+    CHECK(here.bytes == there.bytes);
+  }
+  const Environment environment = environment_for(predict, 2);
+  const auto expected = evaluate(predict, environment);
+  const auto found = run_program(program, environment);
+  for (const auto& [name, tensor] : expected) CHECK(same_bits(found.at(name), tensor));
 }
