@@ -508,7 +508,8 @@ bool suits(const ast::TypeExpr& type, const Term& term, bool double_precision) {
   }
   if (term.as<Flag>()) return type.base == boolean;
   if (term.as<Text>()) return type.base == string;
-  if (term.as<Number>() || term.as<List>()) return type.base != boolean && type.base != string;
+  if (term.as<List>()) return type.tensor && type.base != i32;  // `i32([0, 1])` where whole numbers are meant
+  if (term.as<Number>()) return type.base != boolean && type.base != string;
   if (term.as<Scalar>()) return type.base == floating || type.base == f32 || type.base == f64;
   return false;
 }
