@@ -162,8 +162,6 @@ std::vector<Elaborated> elaborate_file(const std::string& path, const ElaborateO
   for (const ast::Declaration& declaration : program.user.ast->declarations) {
     const auto* train = std::get_if<ast::Train>(&declaration.form);
     if (!train) continue;
-    for (const ast::Name& model : train->models) trained.push_back(model.text);
-    used.push_back(train->data.text);
     const std::string name = block_name(*train);
     if (std::ranges::find(names, name) != names.end())
       diagnostics.report({.code = Code::duplicate_name,
@@ -173,14 +171,18 @@ std::vector<Elaborated> elaborate_file(const std::string& path, const ElaborateO
     names.push_back(name);
     if (!options.train_block.empty() && options.train_block != name) continue;
     Elaborator elaborator(diagnostics, options);
-    if (auto block = elaborate_train(elaborator, program.user, declaration)) blocks.push_back(std::move(*block));
+    auto block = elaborate_train(elaborator, program.user, declaration);
+    if (!block) continue;
+    for (const ast::Name& model : train->models) trained.push_back(model.text);
+    used.push_back(train->data.text);
+    blocks.push_back(std::move(*block));
   }
   if (!options.train_block.empty() && std::ranges::find(names, options.train_block) == names.end())
     diagnostics.report({.code = Code::unknown_name,
                         .message = fmt::format("there is no train block `{}`", options.train_block),
                         .primary = {program.user.ast->file, 0, 0},
                         .help = did_you_mean(options.train_block, names)});
-  // What no train block uses is checked as declared.
+  // What no train block uses, or only one that failed, is checked as declared.
   std::vector<std::string> data_names;
   for (const ast::Declaration& declaration : program.user.ast->declarations) {
     const auto* data = std::get_if<ast::Data>(&declaration.form);

@@ -12,6 +12,7 @@
 #include <cmath>
 #include <filesystem>
 #include <numeric>
+#include <utility>
 
 #include "frontend/nearest.h"
 #include "frontend/not_built.h"
@@ -141,7 +142,7 @@ class DataBlock {
   Elaborator& e_;
   const Module& module_;
   const ast::Data& data_;
-  bool damaged_, failed_ = false;
+  bool damaged_, failed_ = false, splits_failed_ = false;
   Scope builtins_, scope_;
   Builder feed_{"feed"};
   GraphContext context_;
@@ -150,7 +151,7 @@ class DataBlock {
   std::vector<Fitted> fitted_;
   std::vector<Span> raw_spans_;   ///< where each raw column is written
   std::optional<int> generated_;  ///< source of `samples = N`
-  Span samples_span_{};
+  Span samples_span_{}, fit_span_{};
   std::string current_;                                 ///< column or name that is being defined
   std::map<std::string, int> raw_counts_, fit_counts_;  ///< uses in each column so far
 };
@@ -267,6 +268,7 @@ void DataBlock::setting(const ast::Setting& form) {
     if (help.empty())
       help =
           fmt::format("a column has a type, as in `{}: f32[1] = ...`; a name for a value is given by `let`", name.text);
+    splits_failed_ = true;
     error(Code::unknown_data_setting, name.span, fmt::format("data blocks have no setting or split `{}`", name.text),
           help);
     known = false;
@@ -280,6 +282,7 @@ void DataBlock::fitted_on(const ast::Setting& form) {
     error(Code::duplicate_setting, form.keys.front().span, "`fit` is given twice");
     return;
   }
+  fit_span_ = form.value->span;
   std::vector<const ast::Expr*> names{form.value.get()};
   if (const auto* list = std::get_if<ast::List>(&form.value->form)) {
     names.clear();
@@ -300,9 +303,10 @@ void DataBlock::fitted_on(const ast::Setting& form) {
 void DataBlock::split_setting(const ast::Setting& form) {
   const Term term = e_.evaluate(*form.value, scope_);
   if (term.failed()) {
-    failed_ = true;
+    failed_ = splits_failed_ = true;
     return;
   }
+  const bool before = std::exchange(splits_failed_, true);  // until it is one
   const Host* host = term.as<Host>();
   std::vector<Split> splits;
   if (const Rows* rows = host ? std::any_cast<Rows>(&host->value) : nullptr) {
@@ -329,6 +333,7 @@ void DataBlock::split_setting(const ast::Setting& form) {
     else
       job_.splits.push_back(splits[i]);
   }
+  splits_failed_ = before;
 }
 
 /// What only the whole block shows.
@@ -340,7 +345,7 @@ void DataBlock::complete() {
             "rows are read, as in `let rows = csv(\"file.csv\")`, or made, with `samples = 1000`");
     return;
   }
-  if (job_.splits.empty() && !failed_) {
+  if (job_.splits.empty() && !splits_failed_) {
     if (job_.sources.size() > 1)
       error(Code::bad_split, head,
             fmt::format("`{}` has several sources, and nothing says which is `train`", job_.name));
@@ -349,11 +354,12 @@ void DataBlock::complete() {
   const auto has = [&](const std::string& name) {
     return std::any_of(job_.splits.begin(), job_.splits.end(), [&](const Split& split) { return split.name == name; });
   };
-  if (!failed_ && !has("train")) error(Code::bad_split, head, fmt::format("`{}` has no split `train`", job_.name));
+  if (!splits_failed_ && !has("train"))
+    error(Code::bad_split, head, fmt::format("`{}` has no split `train`", job_.name));
   if (job_.fit.empty()) job_.fit = {"train"};
   for (const std::string& name : job_.fit)
-    if (!failed_ && !has(name))
-      error(Code::bad_split, head,
+    if (!splits_failed_ && !has(name))
+      error(Code::bad_split, fit_span_,
             fmt::format("preprocessing is fitted on `{}`, which is no split of `{}`", name, job_.name));
   if (job_.columns.empty() && !failed_)
     error(Code::bad_column, head, fmt::format("`{}` has no columns", job_.name),

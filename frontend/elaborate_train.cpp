@@ -153,8 +153,7 @@ std::optional<Elaborated> TrainBlock::elaborate() {
   result.step = pass(Which::step, "step");
   check_missing();
   check_figures();
-  if (!fine()) return std::nullopt;
-  e_.freeze_variables();
+  if (fine()) e_.freeze_variables();
   result.evaluate = pass(Which::evaluate, "evaluate");
   result.predict = pass(Which::predict, "predict");
   if (!fine()) return std::nullopt;
@@ -298,6 +297,10 @@ void TrainBlock::setting(const ast::Setting& form, Pass& pass) {
     std::vector<std::string> words{"metric", "output"};
     for (const KeyName& key : keys) words.emplace_back(key.text);
     std::string help = alias != std::end(aliases) ? std::string(alias->help) : did_you_mean(name.text, words);
+    // What was meant by it is not missing.
+    if (const auto meant = nearest_name(name.text, words))
+      for (const KeyName& key : keys)
+        if (key.text == *meant) given_.emplace(key.key, name.span);
     if (help.empty()) help = "a name for a value is given by `let`";
     error(Code::unknown_setting, name.span, fmt::format("train blocks have no setting `{}`", name.text), help);
     return;
@@ -396,7 +399,12 @@ void TrainBlock::loss(const ast::Setting& form, Pass& pass) {
 void TrainBlock::optimise(Pass& pass) {
   if (!optimizer_) return;
   const Term optimizer = e_.evaluate(*optimizer_->value, pass.scope);
-  if (loss_ && !optimizer.failed()) e_.optimise(optimizer, *loss_, optimizer_->value->span);
+  const bool fits = optimizer.as<std::shared_ptr<const OptimizerInstance>>();
+  if (!fits && !optimizer.failed())
+    error(Code::bad_setting, optimizer_->value->span,
+          fmt::format("`optimizer` is an optimizer, not {}", e_.describe(optimizer)),
+          "such as `optimizer = adam(lr = 1e-3)`");
+  if (loss_ && fits) e_.optimise(optimizer, *loss_, optimizer_->value->span);
 }
 
 // ---- rules that watch figures --------------------------------------------------------------------------------------
@@ -496,10 +504,15 @@ void TrainBlock::check_missing() {
   constexpr Required required[] = {{Key::loss, "loss", "loss = softmax_cross_entropy(logits, y)"},
                                    {Key::optimizer, "optimizer", "optimizer = adam(lr = 1e-3)"},
                                    {Key::epochs, "epochs", "epochs = 20"}};
-  for (const Required& one : required)
-    if (!given_.contains(one.key))
-      error(Code::missing_setting, declaration_.head, fmt::format("the train block has no `{}`", one.name),
-            fmt::format("such as `{}`", one.example));
+  std::vector<std::string> missing, examples;
+  for (const Required& one : required) {
+    if (given_.contains(one.key)) continue;
+    missing.push_back(fmt::format("no `{}`", one.name));
+    examples.push_back(fmt::format("`{}`", one.example));
+  }
+  if (!missing.empty())
+    error(Code::missing_setting, declaration_.head, fmt::format("the train block has {}", fmt::join(missing, ", ")),
+          fmt::format("such as {}", fmt::join(examples, ", ")));
 }
 
 }  // namespace

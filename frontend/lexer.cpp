@@ -256,6 +256,7 @@ class Lexer {
 
   /// A run of characters that begin nothing is one error, however long.
   void unknown() {
+    after_error_ = true;
     const std::size_t begin = at_;
     const std::string_view first = text_.substr(at_, utf8_length(text_.substr(at_, 4)));
     while (rest().starts_with(first)) at_ += first.size();
@@ -266,8 +267,9 @@ class Lexer {
   }
 
   void emit(Kind kind, std::size_t end) {
-    result_.tokens.push_back({.kind = kind, .line_before = line_before_, .span = span(at_, end)});
-    line_before_ = false;
+    result_.tokens.push_back(
+        {.kind = kind, .line_before = line_before_, .after_error = after_error_, .span = span(at_, end)});
+    line_before_ = after_error_ = false;
     at_ = end;
   }
 
@@ -296,9 +298,14 @@ class Lexer {
                (tokens[open[at - 1]].kind != Kind::left_brace || *opener == Kind::left_brace))
           --at;
         if (at == 0 || tokens[open[at - 1]].kind != *opener) {
-          report(Code::unclosed_bracket, fmt::format("{} closes nothing", describe(kind)), tokens[i].span.begin,
-                 tokens[i].span.end, "");
-          stray[i] = true;
+          if (!open.empty() && kind != Kind::right_brace && tokens[open.back()].kind != Kind::left_brace) {
+            take_as_partner(open.back(), i);
+            open.pop_back();
+          } else {
+            report(Code::unclosed_bracket, fmt::format("{} closes nothing", describe(kind)), tokens[i].span.begin,
+                   tokens[i].span.end, "");
+            stray[i] = true;
+          }
           continue;
         }
         unclosed(at);
@@ -308,6 +315,20 @@ class Lexer {
       }
     }
     remove(stray);
+  }
+
+  /// `(a]`: one mistake, and it is clear what was meant.
+  void take_as_partner(std::size_t opening, std::size_t closing) {
+    Token &left = result_.tokens[opening], &right = result_.tokens[closing];
+    const Kind meant = left.kind == Kind::left_paren ? Kind::right_paren : Kind::right_bracket;
+    diagnostics_.report({.code = Code::unclosed_bracket,
+                         .message = fmt::format("{} is closed by {}", describe(left.kind), describe(right.kind)),
+                         .primary = right.span,
+                         .labels = {{left.span, "opened here"}},
+                         .help = fmt::format("write {}", describe(meant))});
+    right.kind = meant;
+    left.partner = static_cast<std::uint32_t>(closing);
+    right.partner = static_cast<std::uint32_t>(opening);
   }
 
   static std::optional<Kind> opener_of(Kind closer) {
@@ -338,7 +359,9 @@ class Lexer {
     std::vector<Token> kept;
     for (std::size_t i = 0; i < stray.size(); ++i) {
       moved[i] = static_cast<std::uint32_t>(kept.size());
-      if (!stray[i]) kept.push_back(result_.tokens[i]);
+      if (stray[i]) continue;
+      kept.push_back(result_.tokens[i]);
+      if (i > 0 && stray[i - 1]) kept.back().after_error = true;
     }
     for (Token& token : kept)
       if (token.partner != 0) token.partner = moved[token.partner];
@@ -361,7 +384,7 @@ class Lexer {
   std::string_view text_;
   Diagnostics& diagnostics_;
   std::size_t at_ = 0;
-  bool line_before_ = true;
+  bool line_before_ = true, after_error_ = false;
   Tokens result_;
 };
 

@@ -72,6 +72,7 @@ std::string describe(TokenKind kind);
 struct Token {
   TokenKind kind{};
   bool line_before = false;  ///< the first token of its line
+  bool after_error = false;  ///< characters before it were reported and left out
   Span span{};
   std::uint32_t partner = 0;  ///< brackets: index of the other one; 0 (or itself) where it is unmatched
 };

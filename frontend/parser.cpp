@@ -31,6 +31,9 @@ struct SyntaxError {};
 /// Levels of brackets, blocks and prefix operators within each other. A recursion of this depth fits every stack.
 constexpr int max_nesting = 256;
 
+constexpr const char* goes_on =
+    "to go on on the next line, put the expression in parentheses or begin the line with `|>`";
+
 bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
 bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
 
@@ -83,7 +86,9 @@ class Parser {
   // ---- errors ----------------------------------------------------------------------------------------------------
 
   [[noreturn]] void fail(Code code, Span at, std::string message, std::string help = "") {
-    diagnostics_.report({.code = code, .message = std::move(message), .primary = at, .help = std::move(help)});
+    // What the lexer left out is what is missing here.
+    if (!token().after_error || token().line_before)
+      diagnostics_.report({.code = code, .message = std::move(message), .primary = at, .help = std::move(help)});
     throw SyntaxError{};
   }
 
@@ -95,6 +100,7 @@ class Parser {
   /// Where a line ended too early, the place is its end, not the beginning of the next.
   [[noreturn]] void fail_expected(std::string_view what, std::string help = "") {
     if (token().line_before && position_ > 0) {
+      if (token().after_error) throw SyntaxError{};
       const Span last = last_span();
       fail(Code::unexpected_token, {last.file, last.end, last.end + 1},
            fmt::format("expected {}, but the line ends", what), std::move(help));
@@ -512,6 +518,8 @@ class Parser {
 
   [[noreturn]] void fail_no_statement() {
     std::string help;
+    if (token().kind >= Kind::equal) help = goes_on;
+    if (token().kind >= Kind::equal) help = goes_on;
     if (at(Kind::name) && next().kind == Kind::assign)
       help = fmt::format("write `let {} = ...` to name a value", text(token()));
     fail(Code::unexpected_token, token().span, fmt::format("expected a statement, found {}", found()),
@@ -721,8 +729,7 @@ class Parser {
   /// An operand stands on the line of its operator, unless brackets or a comma let it wait.
   void operand_on_this_line() {
     if (!token().line_before || brackets_ > 0 || position_ == 0 || tokens_[position_ - 1].kind == Kind::comma) return;
-    fail_expected("an expression",
-                  "an expression goes on on the next line inside parentheses, or with `|>` at its beginning");
+    fail_expected("an expression", goes_on);
   }
 
   /// A binary operator goes on with an expression only on the same line or inside brackets.
@@ -775,7 +782,6 @@ class Parser {
 
   // expr = or {"|>" postfix} .
   ExprPtr expr() {
-    const Level level(*this);
     ExprPtr left = or_expr();
     while (at(Kind::pipe)) {
       const Span op_span = token().span;
@@ -849,15 +855,17 @@ class Parser {
   // unary = "-" unary | postfix ["^" unary] .
   ExprPtr unary() {
     operand_on_this_line();
-    const Level level(*this);
     const Span op_span = token().span;
-    if (accept(Kind::minus)) {
+    if (at(Kind::minus)) {
+      const Level level(*this);
+      advance();
       ExprPtr operand = unary();
       const auto depths = {operand->depth};
       return make(op_span, Unary{UnaryOp::negate, op_span, std::move(operand)}, depths);
     }
     ExprPtr base = postfix();
     if (!at_operator(Kind::caret)) return base;
+    const Level level(*this);
     const Span caret = token().span;
     advance();
     ExprPtr exponent = unary();

@@ -1,0 +1,107 @@
+// Wrong programs with their messages: each tests/golden/errors/*.nn begins with `# RUN: check` and ends with what the
+// frontend says about it, as `#|` lines. NNC_BLESS=1 writes the messages that are given now.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "frontend/elaborate.h"
+#include "tests/unit/catch.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+const fs::path folder = fs::path(NNC_SOURCE_DIR) / "tests/golden/errors";
+
+std::string read(const fs::path& path) {
+  std::ifstream stream(path, std::ios::binary);
+  std::ostringstream text;
+  text << stream.rdbuf();
+  return text.str();
+}
+
+/// The program without its expected messages, and those.
+struct Case {
+  std::string program, expected;
+};
+
+Case split(const std::string& text) {
+  Case result;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("#|"))
+      result.expected += line.substr(line.size() > 2 ? 3 : 2) + "\n";
+    else
+      result.program += line + "\n";
+  }
+  return result;
+}
+
+std::string as_comment(const std::string& messages) {
+  std::string result;
+  std::istringstream lines(messages);
+  for (std::string line; std::getline(lines, line);) result += line.empty() ? "#|\n" : "#| " + line + "\n";
+  return result;
+}
+
+/// `# RUN: check --set a=1 --dtype f64`: the options of the command that the frontend sees.
+nnc::ElaborateOptions options_of(const std::string& program) {
+  nnc::ElaborateOptions options;
+  std::istringstream words(program.substr(0, program.find('\n')));
+  for (std::string word; words >> word;) {
+    if (word == "f64") options.double_precision = true;
+    const std::size_t sign = word.find('=');
+    if (sign != std::string::npos) options.overrides.emplace_back(word.substr(0, sign), word.substr(sign + 1));
+  }
+  return options;
+}
+
+/// Messages about a file of that folder, which is not shown.
+std::string messages_of(const fs::path& path, const std::string& program) {
+  nnc::Diagnostics diagnostics;
+  const auto blocks = nnc::elaborate_file(path.string(), options_of(program), diagnostics);
+  std::string messages = diagnostics.render(false);
+  const std::string prefix = folder.string() + "/";
+  for (std::size_t at; (at = messages.find(prefix)) != std::string::npos;) messages.erase(at, prefix.size());
+  CHECK(blocks.empty() == diagnostics.has_errors());
+  return messages;
+}
+
+std::vector<fs::path> cases() {
+  std::vector<fs::path> result;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.path().extension() == ".nn") result.push_back(entry.path());
+  std::sort(result.begin(), result.end());
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("wrong programs get the messages that stand in them", "[golden]") {
+  const bool bless = std::getenv("NNC_BLESS") != nullptr;
+  REQUIRE(cases().size() >= 15);
+  for (const fs::path& path : cases()) {
+    DYNAMIC_SECTION(path.filename().string()) {
+      const Case golden = split(read(path));
+      REQUIRE(golden.program.starts_with("# RUN: check"));
+      const std::string messages = messages_of(path, golden.program);
+      if (bless && messages != golden.expected) {
+        std::ofstream(path, std::ios::binary) << golden.program << as_comment(messages);
+        WARN("blessed " << path.filename().string());
+      } else {
+        CHECK(messages == golden.expected);
+      }
+    }
+  }
+}
+
+TEST_CASE("the golden texts of errors hold at least one message each", "[golden]") {
+  for (const fs::path& path : cases()) {
+    INFO(path.filename().string());
+    CHECK(split(read(path)).expected.find("[") != std::string::npos);
+  }
+}
