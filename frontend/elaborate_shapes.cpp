@@ -103,12 +103,15 @@ std::optional<Axis> Elaborator::dimension(const ast::Expr& expr, Scope& scope) {
     error(Code::not_compile_time, expr.span, fmt::format("a dimension is a whole number, not {}", describe(term)));
     return std::nullopt;
   }
-  if (number->value != std::floor(number->value)) {
-    error(Code::not_whole, expr.span, fmt::format("a dimension must come out whole, and this is {}", number->value));
-    return std::nullopt;
-  }
-  if (number->value < 1 || number->value > 9e15) {
-    error(Code::bad_number, expr.span, fmt::format("a dimension cannot be {}", number->value));
+  const bool is_whole = number->value == std::floor(number->value);
+  if (!is_whole || number->value < 1 || number->value > 9e15) {
+    Diagnostic diagnostic{
+        .code = is_whole ? Code::bad_number : Code::not_whole,
+        .message = is_whole ? fmt::format("a dimension cannot be {}", number->value)
+                            : fmt::format("a dimension must come out whole, and this is {}", number->value),
+        .primary = expr.span};
+    if (number->from) diagnostic.notes.push_back(fmt::format("{}{}", number->value, story(number->from)));
+    report(std::move(diagnostic));
     return std::nullopt;
   }
   return Axis{{static_cast<std::int64_t>(number->value), false}, false, number->from};
@@ -212,6 +215,12 @@ std::optional<Array> Elaborator::place(const Term& given, const ArrayType& type,
   }
   const Array* array = term.as<Array>();
   if (!array) return wrong_kind();
+  if (graph_->rows && frames_.empty() && array->axes.size() == 1 && array->axes[0].extent.batched) {
+    Array spread = *array;  // one number a row fills the row
+    spread.axes.resize(type.axes.size(), Axis{Extent{1, false}, true, nullptr});
+    term = spread;
+    array = term.as<Array>();
+  }
   if (array->node.builder != &builder()) {
     error(Code::not_compile_time, span, fmt::format("{} starts from a value that is computed in training", what), "",
           "an initializer can use numbers, lists and other initializers");
@@ -270,6 +279,7 @@ Term Elaborator::list_to_array(const List& list, DType dtype, Span span) {
   std::vector<double> values;
   std::vector<std::int64_t> dims;
   bool failed = false;
+  std::optional<std::size_t> depth;  // of the numbers
   const auto walk = [&](auto&& self, const List& at, std::size_t level) -> void {
     const auto count = static_cast<std::int64_t>(at.elements.size());
     if (level == dims.size()) dims.push_back(count);
@@ -282,14 +292,20 @@ Term Elaborator::list_to_array(const List& list, DType dtype, Span span) {
     }
     for (const Term& element : at.elements) {
       if (failed) return;
-      if (const List* inner = element.as<List>()) {
+      const List* inner = element.as<List>();
+      if (inner ? depth && *depth <= level : depth && *depth != level) {
+        error(Code::shape_mismatch, at.span, "numbers and lists stand side by side in this list");
+        failed = true;
+        return;
+      }
+      if (inner) {
         self(self, *inner, level + 1);
         continue;
       }
+      depth = level;
       const Number* number = element.as<Number>();
       const Flag* truth = element.as<Flag>();
-      const bool deep = level + 1 == dims.size();
-      if ((number && dtype != DType::boolean && deep) || (truth && dtype == DType::boolean && deep)) {
+      if ((number && dtype != DType::boolean) || (truth && dtype == DType::boolean)) {
         if (number && dtype == DType::i32 && number->value != std::floor(number->value)) {
           error(Code::type_mismatch, at.span, fmt::format("{} is no i32", number->value));
           failed = true;
@@ -340,6 +356,22 @@ std::optional<Array> Elaborator::array(const Term& term, Span span, const std::s
   return std::nullopt;
 }
 
+/// In a data block shapes are those of one row, lined up at their last axes behind the batch that the text does not
+/// see.
+void Elaborator::align_rows(std::vector<Term>& terms) const {
+  const auto has_batch = [](const Array& array) { return !array.axes.empty() && array.axes[0].extent.batched; };
+  std::size_t rank = 0;
+  for (const Term& term : terms)
+    if (const Array* array = term.as<Array>()) rank = std::max(rank, array->axes.size() - (has_batch(*array) ? 1 : 0));
+  for (Term& term : terms) {
+    const Array* array = term.as<Array>();
+    if (!array || !has_batch(*array)) continue;
+    Array aligned = *array;
+    aligned.axes.insert(aligned.axes.begin() + 1, rank + 1 - array->axes.size(), Axis{Extent{1, false}, true, nullptr});
+    term = aligned;
+  }
+}
+
 // ---- elementwise ---------------------------------------------------------------------------------------------------
 
 namespace {
@@ -388,6 +420,27 @@ Term Elaborator::fold(Op op, std::span<const double> values, Span span, const Pr
   }
   return Number{result, from ? because("", source(span), span, from) : nullptr};
 }
+
+namespace {
+
+/// The expressions of a data block are about one row: what has fewer axes repeats along those after the batch.
+void line_up_rows(std::vector<Term>& terms) {
+  const auto batched = [](const Array* array) {
+    return array && !array->axes.empty() && array->axes[0].extent.batched;
+  };
+  std::size_t rank = 0;
+  for (const Term& term : terms)
+    if (const Array* array = term.as<Array>(); batched(array)) rank = std::max(rank, array->axes.size());
+  for (Term& term : terms) {
+    const Array* array = term.as<Array>();
+    if (!batched(array) || array->axes.size() == rank) continue;
+    Array wider = *array;
+    wider.axes.insert(wider.axes.begin() + 1, rank - array->axes.size(), Axis{Extent{1, false}, true, nullptr});
+    term = std::move(wider);
+  }
+}
+
+}  // namespace
 
 Term Elaborator::elementwise(Op op, std::span<const Term> operands, std::span<const Span> spans, Span span,
                              const std::string& shown) {
@@ -469,7 +522,9 @@ Term Elaborator::elementwise(Op op, std::span<const Term> operands, std::span<co
       if (terms[i].failed()) return Failed{};
       if (i >= first && !dtype) dtype = terms[i].as<Array>()->node.type().dtype;
     }
+  if (graph_->rows) line_up_rows(terms);
   const DType elements = dtype.value_or(default_float());
+  if (graph_->rows) align_rows(terms);
   std::vector<Axis> common;
   std::size_t widest = 0;
   bool started = false;

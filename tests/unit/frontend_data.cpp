@@ -1,0 +1,297 @@
+// Data and train blocks: the jobs that they state, and what the fit and feed graphs compute, by the reference
+// evaluator.
+#include <fmt/format.h>
+
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include "frontend/elaborate.h"
+#include "ir/evaluate.h"
+#include "tests/unit/catch.h"
+
+using namespace nnc;
+
+namespace {
+
+/// A program in a file of its own, elaborated; messages where it is wrong.
+struct Program {
+  Diagnostics diagnostics;
+  std::vector<Elaborated> blocks;
+
+  explicit Program(const std::string& text, bool double_precision = false) {
+    static int count = 0;
+    const auto path =
+        std::filesystem::temp_directory_path() / fmt::format("nnc_frontend_data_{}_{}.nn", getpid(), count++);
+    std::ofstream(path) << text;
+    ElaborateOptions options;
+    options.double_precision = double_precision;
+    blocks = elaborate_file(path.string(), options, diagnostics);
+    std::filesystem::remove(path);
+  }
+  const Elaborated& block() {
+    INFO(diagnostics.render(false));
+    REQUIRE(blocks.size() == 1);
+    return blocks[0];
+  }
+};
+
+/// A data block with these lines, and a model of two features that is trained on it.
+std::string with_data(const std::string& lines, const std::string& settings = "") {
+  return "model Net(x: f32[batch, 2]) -> f32[batch, 1] { return x |> Dense(1, init = zeros) }\ndata d {\n" + lines +
+         "\n}\ntrain Net on d {\n  let z = Net(x)\n  loss = half_mse(z, y)\n  output z = z\n  optimizer = sgd(lr = "
+         "0.1)\n  epochs = 3\n" +
+         settings + "\n}\n";
+}
+
+Tensor tensor(DType dtype, std::vector<std::int64_t> dims, const std::vector<double>& values) {
+  Tensor result = Tensor::zeros(dtype, std::move(dims));
+  REQUIRE(result.count() == static_cast<std::int64_t>(values.size()));
+  for (std::size_t i = 0; i < values.size(); ++i) result.set(static_cast<std::int64_t>(i), values[i]);
+  return result;
+}
+
+std::vector<double> values(const Tensor& tensor) {
+  std::vector<double> result;
+  for (std::int64_t i = 0; i < tensor.count(); ++i) result.push_back(tensor.at(i));
+  return result;
+}
+
+bool near(const std::vector<double>& a, const std::vector<double>& b, double tolerance) {
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    if (!(std::abs(a[i] - b[i]) <= tolerance)) return false;
+  return true;
+}
+
+const Split& split(const DataJob& job, const std::string& name) {
+  for (const Split& one : job.splits)
+    if (one.name == name) return one;
+  FAIL("no split " << name);
+  return job.splits.front();
+}
+
+}  // namespace
+
+TEST_CASE("standardize subtracts the mean and divides by the population deviation; a constant column becomes 0") {
+  for (const bool wide : {false, true}) {
+    Program program(with_data("  train = table(a = [1, 2], b = [1, 2], c = [1, 2])\n"
+                              "  x: f32[2] = standardize(cols(\"a\", \"b\"))\n  y: f32[1] = standardize(cols(\"c\"))"),
+                    wide);
+    const Elaborated& block = program.block();
+    const DType dtype = wide ? DType::f64 : DType::f32;
+    REQUIRE(block.data.raw.size() == 2);
+    CHECK(block.data.raw[0].type == Type{dtype, {batch_extent, {2, false}}});
+    Environment rows{.batch = 4, .inputs = {}, .params = {}, .state = {}, .carry = {}, .scalars = {}};
+    const Tensor x = tensor(dtype, {4, 2}, {1, 0.1, 2, 0.1, 3, 0.1, 6, 0.1});
+    rows.inputs = {{"raw.x", x}, {"raw.y", tensor(dtype, {4, 1}, {5, 5, 7, 7})}};
+    auto fitted = evaluate(block.fit, rows, true);
+    CHECK(near(values(fitted.at("update data.x.mean")), {3, x.at(1)}, 0));
+    CHECK(near(values(fitted.at("update data.x.deviation")), {std::sqrt(3.5), 0}, wide ? 1e-15 : 1e-7));
+    CHECK(values(fitted.at("update data.y.deviation")) == std::vector<double>{1});
+    for (const char* path : {"data.x.mean", "data.x.deviation", "data.y.mean", "data.y.deviation"})
+      rows.state[path] = fitted.at(std::string("update ") + path);
+    auto columns = evaluate(block.feed, rows, true);
+    const double s = 1 / std::sqrt(3.5);
+    CHECK(near(values(columns.at("x")), {-2 * s, 0, -s, 0, 0, 0, 3 * s, 0}, wide ? 1e-15 : 1e-6));
+    CHECK(values(columns.at("y")) == std::vector<double>{-1, -1, 1, 1});
+  }
+}
+
+TEST_CASE("a large offset does not cost the fit its precision") {
+  Program program(
+      with_data("  train = table(a = [1], b = [1], c = [1])\n"
+                "  x: f32[2] = standardize(cols(\"a\", \"b\"))\n  y: f32[1] = cols(\"c\")"));
+  std::vector<double> raw;
+  for (int row = 0; row < 10000; ++row) {
+    raw.push_back(1e6 + row % 10);
+    raw.push_back(row % 2);
+  }
+  Environment rows{.batch = 10000, .inputs = {}, .params = {}, .state = {}, .carry = {}, .scalars = {}};
+  rows.inputs = {{"raw.x", tensor(DType::f32, {10000, 2}, raw)}};
+  auto fitted = evaluate(program.block().fit, rows, true);
+  CHECK(near(values(fitted.at("update data.x.mean")), {1e6 + 4.5, 0.5}, 0.04));
+  CHECK(near(values(fitted.at("update data.x.deviation")), {std::sqrt(8.25), 0.5}, 1e-6));
+}
+
+TEST_CASE("minmax maps to [0, 1], undo maps back, and nothing else is fitted") {
+  Program program(
+      with_data("  train = table(a = [1, 2], b = [1, 2], c = [1, 2])\n  x: f32[2] = minmax(cols(\"a\", \"b\"))\n"
+                "  y: f32[1] = minmax(cols(\"c\"))",
+                "  output back = undo(z, y)"));
+  const Elaborated& block = program.block();
+  Environment rows{.batch = 3, .inputs = {}, .params = {}, .state = {}, .carry = {}, .scalars = {}};
+  rows.inputs = {{"raw.x", tensor(DType::f32, {3, 2}, {-1, 7, 1, 7, 3, 7})},
+                 {"raw.y", tensor(DType::f32, {3, 1}, {10, 20, 50})}};
+  auto fitted = evaluate(block.fit, rows, true);
+  CHECK(values(fitted.at("update data.x.min")) == std::vector<double>{-1, 7});
+  CHECK(values(fitted.at("update data.x.max")) == std::vector<double>{3, 7});
+  CHECK(fitted.size() == 4);
+  for (const char* path : {"data.x.min", "data.x.max", "data.y.min", "data.y.max"})
+    rows.state[path] = fitted.at(std::string("update ") + path);
+  auto columns = evaluate(block.feed, rows, true);
+  CHECK(values(columns.at("x")) == std::vector<double>{0, 0, 0.5, 0, 1, 0});
+  CHECK(values(columns.at("y")) == std::vector<double>{0, 0.25, 1});
+  Environment prediction{.batch = 2, .inputs = {}, .params = {}, .state = rows.state, .carry = {}, .scalars = {}};
+  prediction.inputs = {{"x", tensor(DType::f32, {2, 2}, {1, 2, 3, 4})}};
+  prediction.params = {{"Dense1.W", tensor(DType::f32, {2, 1}, {0.25, 0})}, {"Dense1.b", tensor(DType::f32, {1}, {0})}};
+  auto outputs = evaluate(block.predict, prediction, true);
+  CHECK(values(outputs.at("z")) == std::vector<double>{0.25, 0.75});
+  CHECK(values(outputs.at("back")) == std::vector<double>{20, 40});
+}
+
+TEST_CASE("a fitted step can stand inside an expression, on another, and twice in one column") {
+  Program program(
+      with_data("  train = table(a = [1, 2], b = [1, 2])\n"
+                "  x: f32[2] = 2 * standardize(cols(\"a\", \"b\")) + minmax(cols(\"a\", \"b\"))\n"
+                "  y: f32[1] = minmax(standardize(cols(\"a\")))",
+                "  output back = undo(z, y)"));
+  const Elaborated& block = program.block();
+  std::vector<std::string> states;
+  for (const Variable& variable : block.variables)
+    if (variable.is_state) states.push_back(variable.path);
+  CHECK(states == std::vector<std::string>{"data.x.mean", "data.x.deviation", "data.x.2.min", "data.x.2.max",
+                                           "data.y.mean", "data.y.deviation", "data.y.2.min", "data.y.2.max"});
+  Environment rows{.batch = 2, .inputs = {}, .params = {}, .state = {}, .carry = {}, .scalars = {}};
+  rows.inputs = {{"raw.x", tensor(DType::f32, {2, 2}, {1, 2, 3, 6})}, {"raw.y", tensor(DType::f32, {2, 1}, {1, 3})}};
+  auto fitted = evaluate(block.fit, rows, true);
+  for (const std::string& path : states) rows.state[path] = fitted.at("update " + path);
+  auto columns = evaluate(block.feed, rows, true);
+  CHECK(values(columns.at("x")) == std::vector<double>{-2, -2, 3, 3});
+  CHECK(values(columns.at("y")) == std::vector<double>{0, 1});
+  Environment prediction{.batch = 1,
+                         .inputs = {{"x", tensor(DType::f32, {1, 2}, {0, 0})}},
+                         .params = {},
+                         .state = rows.state,
+                         .carry = {},
+                         .scalars = {}};
+  prediction.params = {{"Dense1.W", tensor(DType::f32, {2, 1}, {0, 0})}, {"Dense1.b", tensor(DType::f32, {1}, {0.5})}};
+  CHECK(values(evaluate(block.predict, prediction, true).at("back")) == std::vector<double>{2});
+}
+
+TEST_CASE("classes become numbers or one-hot rows") {
+  Program program(
+      "model Net(x: f32[batch, 3]) -> f32[batch, 2] { return x |> Dense(2) }\n"
+      "data d {\n  let rows = csv(\"sub/flowers.csv\")\n  train, valid = split(rows, 0.8, 0.2, seed = 7, by = "
+      "col(\"species\"))\n"
+      "  x: f32[3] = one_hot(classes(col(\"city\")))\n  y: i32[] = classes(col(\"species\"))\n}\n"
+      "train Net on d {\n  let z = Net(x)\n  loss = softmax_cross_entropy(z, y)\n  metric acc = accuracy(z, y)\n"
+      "  output k = argmax(z, over = -1)\n  optimizer = sgd(lr = 0.1)\n  epochs = 3\n  best = highest(valid.acc)\n"
+      "  early_stop = lowest(valid.loss, patience = 2)\n  stop = train.loss < 1e-3\n  batch_size = full\n  shuffle = "
+      "false\n"
+      "  seed = 9\n  check_every = 4\n}\n");
+  const Elaborated& block = program.block();
+  const DataJob& data = block.data;
+  REQUIRE(data.raw.size() == 2);
+  CHECK(data.raw[0].classes);
+  CHECK(data.raw[0].columns == std::vector<std::string>{"city"});
+  CHECK(data.raw[1].type == Type{DType::i32, {batch_extent}});
+  CHECK(data.columns[1].classes_of == "raw.y");
+  CHECK(data.columns[0].classes_of.empty());
+  REQUIRE(block.feed.obligations.size() == 1);
+  CHECK(block.feed.obligations[0].input == "raw.x");
+  CHECK(block.feed.obligations[0].high == 3);
+  REQUIRE(block.step.obligations.size() == 1);
+  CHECK(block.step.obligations[0].high == 2);
+  CHECK(data.sources[0].path == (std::filesystem::temp_directory_path() / "sub/flowers.csv").string());
+  CHECK(split(data, "valid").stratify_by == "species");
+  CHECK(split(data, "valid").seed == 7);
+  Environment rows{.batch = 2, .inputs = {}, .params = {}, .state = {}, .carry = {}, .scalars = {}};
+  rows.inputs = {{"raw.x", tensor(DType::i32, {2}, {2, 0})}, {"raw.y", tensor(DType::i32, {2}, {1, 0})}};
+  auto columns = evaluate(block.feed, rows, true);
+  CHECK(values(columns.at("x")) == std::vector<double>{0, 0, 1, 1, 0, 0});
+  CHECK(values(columns.at("y")) == std::vector<double>{1, 0});
+
+  const TrainJob& train = block.train;
+  CHECK(train.name == "Net");
+  CHECK(train.batch_size == 0);
+  CHECK(train.epochs == 3);
+  CHECK_FALSE(train.shuffle);
+  CHECK(train.seed == 9);
+  CHECK(train.check_every == 4);
+  CHECK(train.metrics == std::vector<std::string>{"acc"});
+  CHECK(train.outputs == std::vector<std::string>{"k"});
+  REQUIRE((train.best && train.early_stop && train.stop));
+  CHECK(train.best->metric == "valid.acc");
+  CHECK(train.best->highest);
+  CHECK(train.early_stop->patience == 2);
+  CHECK_FALSE(train.early_stop->highest);
+  CHECK(train.stop->metric == "train.loss");
+  CHECK(train.stop->bound == 1e-3);
+  CHECK_FALSE(train.stop->above);
+}
+
+TEST_CASE("an image is read as a row of numbers, in the type that its column declares") {
+  Program program(
+      "model Net(x: f32[batch, 784]) -> f32[batch, 10] { return x |> Dense(10) }\n"
+      "data d {\n  let all = idx(image = \"/abs/images.gz\", label = \"labels.gz\")\n  train, valid = split(all, "
+      "55000, 5000, seed = 1)\n"
+      "  test = idx(image = \"t.gz\", label = \"l.gz\")\n  x: f32[784] = reshape(col(\"image\"), [784]) / 255\n  y: "
+      "i32[] = col(\"label\")\n}\n"
+      "train Net on d {\n  loss = softmax_cross_entropy(Net(x), y)\n  optimizer = sgd(lr = 0.1)\n  epochs = 3\n}\n");
+  const Elaborated& block = program.block();
+  REQUIRE(block.data.raw.size() == 2);
+  CHECK(block.data.raw[0].type == Type{DType::f32, {batch_extent, {784, false}}});
+  CHECK(block.data.raw[1].type == Type{DType::i32, {batch_extent}});
+  CHECK(block.data.sources[0].columns[0].second == "/abs/images.gz");
+  CHECK(split(block.data, "test").kind == Split::Kind::whole);
+  CHECK(split(block.data, "test").source == 1);
+  CHECK_FALSE(split(block.data, "valid").fractional);
+  CHECK(split(block.data, "valid").first == 55000);
+  CHECK(split(block.data, "valid").count == 5000);
+  CHECK(block.train.batch_size == 32);
+  CHECK(block.train.shuffle);
+}
+
+TEST_CASE("columns are named one by one, by a range or by exception") {
+  Program program(
+      with_data("  let rows = csv(\"a.csv\")\n  train, test = split(rows, every = 5)\n  fit = [train, test]\n"
+                "  x: f32[2] = cols(\"p0\", to = \"p1\")\n  y: f32[1] = cols(except = [\"p0\", \"p1\"])"));
+  const DataJob& data = program.block().data;
+  CHECK(data.raw[0].range_from == "p0");
+  CHECK(data.raw[0].range_to == "p1");
+  CHECK(data.raw[0].columns.empty());
+  CHECK(data.raw[1].except == std::vector<std::string>{"p0", "p1"});
+  CHECK(split(data, "train").kind == Split::Kind::every_first);
+  CHECK(split(data, "test").kind == Split::Kind::every_second);
+  CHECK(split(data, "test").every == 5);
+  CHECK(data.fit == std::vector<std::string>{"train", "test"});
+}
+
+TEST_CASE("made columns are functions of the row and of each other") {
+  Program program(
+      with_data("  samples = 100\n  train, valid = split(0.75, 0.25, seed = 3)\n  x: f32[2] = uniform(0, 1)\n"
+                "  let noise: f32[1] = uniform(-0.5, 0.5)\n  y: f32[1] = 0 * noise + 2 * sum(x) + 1"));
+  const Elaborated& block = program.block();
+  CHECK(block.data.raw.empty());
+  REQUIRE(block.data.sources.size() == 1);
+  CHECK(block.data.sources[0].kind == Source::Kind::generated);
+  CHECK(block.data.sources[0].samples == 100);
+  CHECK(split(block.data, "valid").fractional);
+  CHECK(split(block.data, "valid").first == 0.75);
+  Environment rows{.batch = 5, .inputs = {}, .params = {}, .state = {}, .carry = {}, .scalars = {}};
+  const auto first = evaluate(block.feed, rows, true), again = evaluate(block.feed, rows, true);
+  CHECK(first == again);
+  const auto x = values(first.at("x")), y = values(first.at("y"));
+  for (std::size_t row = 0; row < 5; ++row) CHECK(std::abs(y[row] - (2 * (x[2 * row] + x[2 * row + 1]) + 1)) < 1e-5);
+  CHECK(x[0] != x[2]);
+}
+
+TEST_CASE("prediction does not need the target, and evaluation shares the parameters of the step") {
+  Program program(
+      with_data("  train = table(a = [1, 2], b = [1, 2], c = [1, 2])\n  x: f32[2] = cols(\"a\", \"b\")\n"
+                "  y: f32[1] = cols(\"c\")",
+                "  metric off = mae(z, y)"));
+  const Elaborated& block = program.block();
+  for (const Node& node : block.predict.nodes)
+    if (node.op == Op::input) CHECK(std::get<Named>(node.attributes).name == "x");
+  std::vector<std::string> paths;
+  for (const Variable& variable : block.variables) paths.push_back(variable.path);
+  CHECK(paths == std::vector<std::string>{"Dense1.W", "Dense1.b"});
+  std::vector<std::string> outputs;
+  for (const Output& output : block.evaluate.outputs) outputs.push_back(output.name);
+  CHECK(outputs == std::vector<std::string>{"loss", "off"});
+  CHECK(block.fit.outputs.empty());
+}
