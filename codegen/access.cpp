@@ -160,7 +160,7 @@ llvm::Value* Place::lane_pointer(int lane) {
   return at;
 }
 
-/// Whether a tail may read and write the whole vector.
+/// Whether a tail may read and write the whole vector: the vector loop goes along padded rows, from their start.
 bool Place::whole_vectors_fit() const {
   if (form_.column) return true;  // panels are whole, see find_shape
   if (!buffer_.padded_rows || buffer_.dims.empty() || form_.flat.offset != 0) return false;
@@ -169,6 +169,8 @@ bool Place::whole_vectors_fit() const {
   for (std::size_t axis = 0; axis + 1 < buffer_.dims.size(); ++axis) rows *= buffer_.dims[axis];
   if (buffer_.dims.size() >= 2 && !buffer_.layout.strides.empty())
     stride = buffer_.layout.strides[buffer_.layout.strides.size() - 2];
+  for (std::size_t loop = 0; loop < form_.flat.coefficients.size(); ++loop)
+    if (static_cast<int>(loop) != nest_.vector_loop && form_.flat.coefficients[loop] % stride != 0) return false;
   const auto bytes = static_cast<std::uint64_t>((rows - 1) * stride + length) * size_of(buffer_.dtype);
   return stride >= length && buffer_.bytes >= bytes;
 }

@@ -186,7 +186,7 @@ std::vector<InnerLoop> innermost_loops(const std::string& assembly) {
     } else if (has(code, "vmov") && memory) {
       ++now.vector_loads;
     }
-    if (has(code, "(%rsp") || has(code, "(%rbp")) ++now.stack;
+    if (has(code, "(%rsp")) ++now.stack;  // no frame pointer: %rbp is a register like any other
     if (has(code, "call")) ++now.calls;
     if (has(code, "\tj") && has(code, label) && !label.empty() && now.fma > 0) {
       loops.push_back(now);
