@@ -34,7 +34,7 @@ constexpr Law laws[] = {
     {"normalised-quotient", "e t / sum e = (e / sum e) t: a quotient by its own sum stays one"},
 };
 
-constexpr std::int64_t largest_part = std::int64_t{1} << 24;  ///< of a coefficient's numerator and denominator
+constexpr std::int64_t largest_part = std::int64_t{1} << 12;  ///< of a coefficient's numerator and denominator
 constexpr std::size_t most_terms = 32;                        ///< of a product that is multiplied out
 constexpr int largest_power = 64;
 
@@ -167,6 +167,12 @@ Poly Algebra::read_afresh(NodeId id) {
     if (constant->values.size() == 1 && node.type.rank() == 0 && law("numbers"))
       if (const auto value = as_rational(constant->values.front())) return number(*value);
     return atom_of_node(id);
+  }
+  if (const auto* size = std::get_if<Size>(&node.attributes); size && size->extent.count > 1 && law("numbers")) {
+    const Poly rows = atom_of_node(builder_.size(batch_extent, node.type.dtype).id);
+    const Poly result{product(Term{{size->extent.count, 1}, {}}, rows[0], 1)};
+    products_of_[result[0].factors[0].atom].push_back(id);
+    return result;
   }
   if (View step; see_through_once(builder_.graph().nodes, id, step)) return view(read(step.base), step);
   // Only what is one term and not a number is read: 0 * x stays as the user wrote it.
@@ -317,6 +323,9 @@ Term Algebra::product(const Term& a, const Term& b, int sign) {
 /// What all terms have in common: a number where they all have it, and powers of factors.
 Term Algebra::common_factor(const Poly& a) const {
   Term common = a[0];
+  const auto again =
+      std::ranges::unique(common.factors, same_place);  // without the law of powers a factor may stand twice
+  common.factors.erase(again.begin(), again.end());
   for (const Term& term : a) {
     if (std::abs(term.coefficient.numerator) != std::abs(common.coefficient.numerator) ||
         term.coefficient.denominator != common.coefficient.denominator)
@@ -331,6 +340,17 @@ Term Algebra::common_factor(const Poly& a) const {
   return common;
 }
 
+/// The term without factors and number that it is known to have.
+Term Algebra::without(const Term& a, const Term& common) const {
+  Term rest{a.coefficient * reciprocal(common.coefficient), a.factors};
+  for (const Factor& factor : common.factors) {
+    const auto place = std::ranges::find_if(rest.factors, [&](const Factor& f) { return same_place(f, factor); });
+    place->power -= factor.power;
+    if (place->power == 0) rest.factors.erase(place);
+  }
+  return rest;
+}
+
 /// A sum as one factor, its common factors taken out of it.
 Term Algebra::as_term(const Poly& a, const Shape& frame) {
   if (a.empty()) return {{0, 1}, {}};
@@ -339,7 +359,7 @@ Term Algebra::as_term(const Poly& a, const Shape& frame) {
   Poly rest = a;
   if (law("factor-out")) {
     common = common_factor(a);
-    for (Term& term : rest) term = product(term, common, -1);
+    for (Term& term : rest) term = without(term, common);
     std::ranges::sort(rest);
     if (logging_ && !common.factors.empty())
       used("factor-out", show(a), fmt::format("{} ({})", show(common), show(rest)));
@@ -416,7 +436,7 @@ Poly Algebra::sum_of_term(const Term& a, const Shape& frame, const std::vector<i
       inside.clear();
     } else if (!used_inside && law("count")) {
       const Poly count =
-          frame[axis].batched ? atom_of_node(builder_.size(frame[axis], dtype).id) : number({frame[axis].count, 1});
+          frame[axis].batched ? read(builder_.size(frame[axis], dtype).id) : number({frame[axis].count, 1});
       if (logging_) used("count", "sum 1", show(count));
       outside = product(outside, count.empty() ? Term{{0, 1}, {}} : count[0], 1);
     } else {

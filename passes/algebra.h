@@ -137,6 +137,7 @@ class Algebra {
   Poly merged(std::vector<Term> terms);
   Term as_term(const Poly& a, const Shape& frame);
   Term common_factor(const Poly& a) const;
+  Term without(const Term& a, const Term& common) const;
   Poly sum_of_term(const Term& a, const Shape& frame, const std::vector<int>& axes, DType dtype);
   bool is_one_hot(const std::vector<Factor>& factors, int axis);
   Poly without_axes(const Poly& a, const std::vector<int>& axes) const;

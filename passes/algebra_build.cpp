@@ -71,7 +71,7 @@ Algebra::Placed Algebra::build_sum(const Poly& a, const Frame& frame) {
     if (is_negative(common) && !std::ranges::all_of(a, is_negative)) common.coefficient = negated(common.coefficient);
     if (!common.factors.empty() || common.coefficient != Rational{1, 1}) {
       Poly rest = a;
-      for (Term& term : rest) term = product(term, common, -1);
+      for (Term& term : rest) term = without(term, common);
       std::ranges::sort(rest);
       return build_term(common, {build_sum(rest, frame)}, frame);
     }

@@ -20,6 +20,23 @@ Facts truth() {
   return {.non_negative = true, .positive = false, .at_most_one = true, .indicator = true, .sums_to_one = {}};
 }
 
+/// Axes along which the elements (row-major) sum to exactly 1.
+std::vector<int> unit_sums(const std::vector<double>& values, const Shape& shape) {
+  std::vector<int> axes;
+  std::int64_t inner = 1;
+  for (int axis = static_cast<int>(shape.size()); axis-- > 0; inner *= shape[axis].count) {
+    std::vector<double> totals(values.size() / static_cast<std::size_t>(std::max<std::int64_t>(shape[axis].count, 1)),
+                               0);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const auto at = static_cast<std::int64_t>(i);
+      totals[static_cast<std::size_t>(at / (inner * shape[axis].count) * inner + at % inner)] += values[i];
+    }
+    if (!totals.empty() && std::ranges::all_of(totals, [](double total) { return total == 1; })) axes.push_back(axis);
+  }
+  std::ranges::reverse(axes);
+  return axes;
+}
+
 /// Facts of a view of something with facts `x`: elements keep theirs, sums move with their axis if it is shown whole
 /// once.
 Facts seen(const Facts& x, const View& step, const Shape& shape) {
@@ -50,6 +67,7 @@ Facts FactTable::derive(const std::vector<Node>& nodes, NodeId id) const {
       all.at_most_one = all.at_most_one && one.at_most_one;
       all.indicator = all.indicator && one.indicator;
     }
+    all.sums_to_one = unit_sums(constant->values, node.type.shape);
     return all;
   }
   if (View step; see_through_once(nodes, id, step)) return seen(known_[step.base], step, node.type.shape);

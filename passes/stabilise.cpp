@@ -52,11 +52,12 @@ class Stabiliser {
     for (NodeId id = 0; id < graph_.nodes.size(); ++id) {
       std::vector<Value> operands;
       for (NodeId operand : graph_[id].operands) operands.push_back(made[operand]);
-      builder_.set_origin(graph_[id].origin);
+      const Origin& origin = graph_[id].origin;
+      builder_.set_origin({"", origin.file, origin.line, origin.column});
       const std::optional<Value> better = rewritten(id, operands);
       made.push_back(better ? *better : copy_node(builder_, graph_[id], operands));
       builder_.set_origin({});
-      if (better) builder_.name_node(better->id, graph_[id].origin.name);
+      if (better) builder_.name_node(better->id, origin.name);
     }
     return finish_like(graph_, std::move(builder_), made);
   }
