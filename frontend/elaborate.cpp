@@ -143,7 +143,17 @@ std::optional<Graph> model_graph(Elaborator& elaborator, const Module& module, c
   } else {
     return std::nullopt;
   }
-  return std::move(builder).finish();
+  return elaborator.finish_graph();
+}
+
+/// Constants that nothing uses are checked too.
+void check_constants(const Module& module, Diagnostics& diagnostics, const ElaborateOptions& options) {
+  Elaborator elaborator(diagnostics, options);
+  Builder builder("constants");
+  GraphContext context{.builder = &builder, .stream = {}};
+  elaborator.set_graph(&context);
+  for (const auto& [name, declared] : module.names)
+    if (std::holds_alternative<ast::Const>(declared.front().declaration->form)) elaborator.constant(declared.front());
 }
 
 std::string block_name(const ast::Train& train) {
@@ -157,6 +167,7 @@ std::vector<Elaborated> elaborate_file(const std::string& path, const ElaborateO
                                        Diagnostics& diagnostics) {
   Program program;
   load(program, path, options, diagnostics);
+  check_constants(program.user, diagnostics, options);
   std::vector<Elaborated> blocks;
   std::vector<std::string> names, trained, used;
   for (const ast::Declaration& declaration : program.user.ast->declarations) {

@@ -816,22 +816,18 @@ Term Elaborator::inline_optimizer(const OptimizerInstance& instance, const std::
   return application.one_result(optimizer.result, *returned, return_span(optimizer.body, optimizer.name.span));
 }
 
-namespace {
-
-/// Nodes that the gradient of `loss` flows to.
-std::vector<bool> reached_from(const Graph& graph, NodeId loss) {
+std::vector<bool> Elaborator::reached_from(NodeId e) {
+  const Graph& graph = builder().graph();
   std::vector<bool> reached(graph.nodes.size(), false);
-  reached[loss] = true;
-  for (NodeId id = loss + 1; id-- > 0;) {
+  reached[e] = true;
+  for (NodeId id = e + 1; id-- > 0;) {
     const Node& node = graph[id];
-    if (!reached[id] || !definition(node.op).gradient || !is_float(node.type.dtype) || node.op == Op::stop_gradient)
-      continue;
+    if (!reached[id] || !is_float(node.type.dtype) || node.op == Op::stop_gradient) continue;
+    if (!definition(node.op).gradient && node.op != Op::grad) continue;  // a gradient has one of its own
     for (NodeId operand : node.operands) reached[operand] = reached[operand] || is_float(graph[operand].type.dtype);
   }
   return reached;
 }
-
-}  // namespace
 
 void Elaborator::optimise(const Term& term, const Array& loss, Span span) {
   if (term.failed()) return;
@@ -841,7 +837,7 @@ void Elaborator::optimise(const Term& term, const Array& loss, Span span) {
           "such as `optimizer = adam(lr = 1e-3)`");
     return;
   }
-  const std::vector<bool> reached = reached_from(builder().graph(), loss.node.id);
+  const std::vector<bool> reached = reached_from(loss.node.id);
   const std::size_t count = variables_.size();  // optimizer states come after
   for (std::size_t i = 0; i < count; ++i) {
     if (variables_[i].is_state) continue;

@@ -144,12 +144,17 @@ const Provenance* Elaborator::because(std::string variable, std::string text, Sp
 }
 
 std::string Elaborator::story(const Axis& axis) const {
-  std::string text = axis.stretch ? "_" : to_string(axis.extent);
-  if (axis.from && !axis.from->variable.empty()) text = axis.from->variable + " = " + text;
+  const std::string length = axis.stretch ? "_" : to_string(axis.extent);
+  const bool named = axis.from && !axis.from->variable.empty();
+  return (named ? axis.from->variable + " = " + length : length) + story(axis.from);
+}
+
+std::string Elaborator::story(const Provenance* from) const {
+  std::string text;
   int steps = 0;
-  for (const Provenance* at = axis.from; at; at = at->from) {
+  for (; from; from = from->from) {
     if (++steps > longest_story) return text + " <- ...";
-    text += fmt::format(" <- {} {}", at->text, place_text(at->span));
+    text += fmt::format(" <- {} {}", from->text, place_text(from->span));
   }
   return text;
 }

@@ -418,7 +418,7 @@ Term Elaborator::fold(Op op, std::span<const double> values, Span span, const Pr
   } else {
     result = fold_by_graph(op, values);
   }
-  return Number{result, from ? because("", source(span), span, from) : nullptr};
+  return Number{result, from};
 }
 
 namespace {

@@ -200,8 +200,9 @@ Graph TrainBlock::pass(Which which, const std::string& name) {
     optimise(pass);
     e_.finish_updates();
   }
+  Graph graph = e_.finish_graph();
   e_.set_graph(outside);
-  return std::move(pass.builder).finish();
+  return graph;
 }
 
 /// The columns are inputs; in the block they are known by their names.

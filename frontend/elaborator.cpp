@@ -77,6 +77,34 @@ void Elaborator::finish_updates() {
   for (const std::string& path : graph_->updated) builder().output(OutputKind::update, path, graph_->states.at(path));
 }
 
+Graph Elaborator::finish_graph() {
+  Graph graph = std::move(*graph_->builder).finish();
+  for (const Node& node : graph.nodes) {
+    if (node.op != Op::scalar) continue;
+    const std::string& name = std::get<Named>(node.attributes).name;
+    if (const auto use = graph_->scalar_uses.find(name); use != graph_->scalar_uses.end())
+      error(Code::not_compile_time, use->second, fmt::format("`{}` is known only in training", name), "",
+            "it can stand in an optimizer, in its settings and in what only training computes");
+  }
+  return graph;
+}
+
+std::optional<std::string> Elaborator::path_of(const Term& term) const {
+  if (const auto* instance = term.as<std::shared_ptr<const Instance>>()) return (*instance)->path;
+  if (const Callee* callee = term.as<Callee>())
+    if (const auto at = model_paths_.find(callee->name); at != model_paths_.end()) return at->second;
+  if (const Host* host = term.as<Host>(); host && host->what == "a path")
+    return std::any_cast<std::string>(host->value);
+  return std::nullopt;
+}
+
+std::vector<std::size_t> Elaborator::parameters_below(const std::string& path) const {
+  std::vector<std::size_t> below;
+  for (std::size_t i = 0; i < variables_.size(); ++i)
+    if (!variables_[i].is_state && (path.empty() || variables_[i].path.starts_with(path + "."))) below.push_back(i);
+  return below;
+}
+
 // ---- expressions -------------------------------------------------------------------------------------------------
 
 Term Elaborator::evaluate(const ast::Expr& expr, Scope& scope) {
@@ -141,9 +169,13 @@ Term Elaborator::lookup(const std::string& name, Span span, Scope& scope) {
   }
   if (name == "training") return Flag{graph_->training};
   if (is_run_time_scalar(name)) {
-    if (graph_->scalars) return Scalar{builder().leaf(Op::scalar, name, Type{DType::f64, {}})};
-    return error(Code::not_compile_time, span, fmt::format("`{}` is known only in training", name), "",
-                 "it can stand in an optimizer, in its settings and in what only training computes");
+    if (graph_->rows || graph_->builder == &init_)
+      return error(Code::not_compile_time, span, fmt::format("`{}` is known only in training", name));
+    if (!graph_->scalars) {
+      for (auto frame = frames_.rbegin(); in_library(span) && frame != frames_.rend(); ++frame) span = frame->call;
+      graph_->scalar_uses.emplace(name, span);
+    }
+    return Scalar{builder().leaf(Op::scalar, name, Type{DType::f64, {}})};
   }
   if (auto primitive = find_primitive(name)) return primitive;
   if (scope.module().lost.contains(name)) return Failed{};
@@ -168,7 +200,7 @@ Term Elaborator::constant(const Declared& declared) {
   if (const auto known = constants_.find(declaration); known != constants_.end()) return known->second;
   const auto& form = std::get<ast::Const>(declaration->form);
   if (!constants_open_.insert(declaration).second)
-    return error(Code::unknown_name, form.name.span, fmt::format("`{}` is defined by itself", form.name.text));
+    return error(Code::recursive, form.name.span, fmt::format("`{}` is defined by itself", form.name.text));
   Scope scope(*declared.module);
   std::vector<Frame> outside;
   std::swap(outside, frames_);
@@ -260,13 +292,23 @@ Term Elaborator::evaluate_binary(const ast::Expr& expr, const ast::Binary& form,
   Span left_span = form.left->span, right_span = form.right->span;
 
   if (form.op == ast::BinaryOp::matmul) return matmul(left, right, left_span, right_span, expr.span, form.op_span);
+  if (form.op == ast::BinaryOp::floor_divide && (left.as<Scalar>() || right.as<Scalar>())) {
+    // At run time: the quotient towards zero, one less where that is above it.
+    const Span spans[] = {left_span, right_span};
+    const Term quotient = elementwise(Op::div, {{left, right}}, spans, form.op_span, "//");
+    const Scalar* q = quotient.as<Scalar>();
+    if (!q) return Failed{};
+    const Value whole = builder().cast(builder().cast(q->node, DType::i32), DType::f64);
+    const Value above = builder().cast(nnc::apply(Op::less, q->node, whole), DType::f64);
+    return Scalar{whole - above};
+  }
   if (form.op == ast::BinaryOp::floor_divide) {
     const auto a = number(left, left_span, "the left of `//`"), b = number(right, right_span, "the right of `//`");
     if (!a || !b) return Failed{};
     if (*b == 0) return error(Code::type_mismatch, form.op_span, "division by zero");
     const Number *x = left.as<Number>(), *y = right.as<Number>();
     const Provenance* from = x->from ? x->from : y->from;
-    return Number{std::floor(*a / *b), from ? because("", source(expr.span), expr.span, from) : nullptr};
+    return Number{std::floor(*a / *b), from};
   }
   const bool combines = form.op == ast::BinaryOp::logical_and || form.op == ast::BinaryOp::logical_or;
   if (combines && left.as<Flag>() && right.as<Flag>()) return right;
@@ -371,16 +413,9 @@ Term Elaborator::evaluate_index(const ast::Expr& expr, const ast::Index& form, S
 Term Elaborator::evaluate_member(const ast::Member& form, Scope& scope) {
   const Term base = evaluate_callee(*form.base, scope);
   if (base.failed()) return Failed{};
-  std::string prefix;
-  if (const auto* instance = base.as<std::shared_ptr<const Instance>>()) {
-    prefix = (*instance)->path;
-  } else if (const Callee* callee = base.as<Callee>(); callee && model_paths_.contains(callee->name)) {
-    prefix = model_paths_.at(callee->name);
-  } else if (const Host* host = base.as<Host>(); host && host->what == "a path") {
-    prefix = std::any_cast<std::string>(host->value);
-  } else {
-    return error(Code::type_mismatch, form.base->span, fmt::format("{} has no members", describe(base)));
-  }
+  const auto known_path = path_of(base);
+  if (!known_path) return error(Code::type_mismatch, form.base->span, fmt::format("{} has no members", describe(base)));
+  const std::string& prefix = *known_path;
   const std::string path = prefix.empty() ? form.member.text : prefix + "." + form.member.text;
   if (const auto at = variable_index_.find(path); at != variable_index_.end()) return read_variable(at->second);
   std::vector<std::string> known;
@@ -454,6 +489,12 @@ Term Elaborator::evaluate_if(const ast::Expr& expr, const ast::IfExpr& form, Sco
 
 void Elaborator::let(const ast::Let& statement, Scope& scope) {
   const bool one = statement.names.size() == 1;
+  if (one && scope.find(statement.names[0].text)) {
+    error(Code::duplicate_name, statement.names[0].span,
+          fmt::format("`{}` is bound already in this body", statement.names[0].text), "",
+          "a name is bound once; choose another");
+    return;
+  }
   if (one && is_capital(statement.names[0].text)) {
     named_expr_ = statement.value.get();
     instance_name_ = statement.names[0].text;

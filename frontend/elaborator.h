@@ -232,6 +232,7 @@ struct GraphContext {
   int streams = 0;                                       ///< random calls so far under `stream`
   std::map<std::string, Value> states{};                 ///< the current value of every state that was read or updated
   std::map<std::string, ast::Variable::Kind> touched{};  ///< parameters and states that this graph reads
+  std::map<std::string, Span> scalar_uses{};             ///< where run-time scalars were named that do not exist here
   std::vector<std::string> updated{};                    ///< paths of updated states, in order of first update
 };
 
@@ -249,6 +250,9 @@ class Elaborator {
   Builder& builder() { return *graph_->builder; }
   /// Writes `update` outputs for the states that the current graph updated.
   void finish_updates();
+  /// The current graph, finished. A run-time scalar that something in it still needs, where there is none, is reported
+  /// at the place that named it (a setting that only training reads may name one: nothing needs it here).
+  Graph finish_graph();
   /// From here on no graph may introduce parameters or states.
   void freeze_variables() { frozen_ = true; }
   /// Parameters and states so far, and the graph that initialises them.
@@ -311,7 +315,8 @@ class Elaborator {
   std::string describe(const Term& term) const;  ///< "f32[batch, 256]", "the number 3", "a list"
   std::string describe(const ArrayType& type) const;
   std::string describe(const std::vector<Axis>& axes) const;
-  std::string story(const Axis& axis) const;  ///< "D = 256 <- Residual() 6:41 <- const width = 256 1:1"
+  std::string story(const Axis& axis) const;        ///< "D = 256 <- Residual() 6:41 <- const width = 256 1:1"
+  std::string story(const Provenance* from) const;  ///< " <- Residual() 6:41 <- const width = 256 1:1"
   const Provenance* because(std::string variable, std::string text, Span span, const Provenance* from);
   bool in_library(Span span) const;
 
@@ -324,11 +329,18 @@ class Elaborator {
   /// A term where a type without brackets is declared (`int`, `float`, `bool`, `string`).
   Term scalar_of(const ast::TypeExpr& type, const Term& term, Span span, const std::string& what);
   DType element_type(const ast::TypeExpr& type, Scope& scope) const;
+  /// Nodes that the gradient of `e` flows to.
+  std::vector<bool> reached_from(NodeId e);
+  /// The path of an instance, or of a model in a train block.
+  std::optional<std::string> path_of(const Term& term) const;
+  /// Whether a term knows its parameters' names so far: their indices in `variables`, below that path.
+  std::vector<std::size_t> parameters_below(const std::string& path) const;
   static bool is_layer(const Term& callee);
   static bool needs_no_arguments(const Callee& callee);
   Term constant(const Declared& declared);
   Term materialise(const Term& term, const ArrayType& type);
   std::optional<Axis> dimension(const ast::Expr& expr, Scope& scope);
+  void align_rows(std::vector<Term>& terms) const;
   Term list_to_array(const List& list, DType dtype, Span span);
   Origin origin(Span span);
   std::vector<Frame>& frames() { return frames_; }

@@ -499,6 +499,53 @@ Term stop_gradient_primitive(CallSite& site) {
   return Array{e.builder().make(Op::stop_gradient, {{x->node}}), x->axes};
 }
 
+// ---- gradients and weights as values
+// -----------------------------------------------------------------------------------------
+
+/// grad(e, x): the derivative of the number e by x, of the shape of x.
+Term grad_primitive(CallSite& site) {
+  if (!check_arguments(site, 2, 2)) return Failed{};
+  Elaborator& e = site.elaborator;
+  const Term of = site.evaluate(0), by = site.evaluate(1);
+  if (of.failed() || by.failed()) return Failed{};
+  const Array *y = of.as<Array>(), *x = by.as<Array>();
+  if (!y || !y->axes.empty() || !is_float(y->node.type().dtype))
+    return e.error(
+        Code::type_mismatch, site.arguments[0].span,
+        fmt::format("`grad` takes the derivative of one number computed from tensors, not of {}", e.describe(of)), "",
+        y ? "such as `grad(sum(...), x)`" : "");
+  if (!x || !is_float(x->node.type().dtype))
+    return e.error(Code::type_mismatch, site.arguments[1].span,
+                   fmt::format("`grad` takes the derivative by a tensor, not by {}", e.describe(by)));
+  if (!e.reached_from(y->node.id)[x->node.id])
+    return e.error(Code::bad_variable, site.span,
+                   fmt::format("`{}` does not depend on `{}`", e.source(site.arguments[0].span),
+                               e.source(site.arguments[1].span)));
+  e.builder().set_origin(e.origin(site.span));
+  return Array{e.builder().make(Op::grad, {{y->node, x->node}}), x->axes};
+}
+
+/// weights(M): the parameters with two or more axes, params(M): all, of a model or an instance, once it was applied.
+template <int least_rank>
+Term parameters_primitive(CallSite& site) {
+  if (!check_arguments(site, 1, 1)) return Failed{};
+  Elaborator& e = site.elaborator;
+  const Term of = site.evaluate(0);
+  if (of.failed()) return Failed{};
+  const auto path = e.path_of(of);
+  if (!path)
+    return e.error(Code::type_mismatch, site.arguments[0].span,
+                   fmt::format("`{}` takes a model or an instance, not {}", site.name, e.describe(of)));
+  List list{{}, site.span};
+  for (std::size_t index : e.parameters_below(*path))
+    if (e.variables()[index].type.rank() >= least_rank) list.elements.push_back(e.read_variable(index));
+  if (list.elements.empty())
+    return e.error(Code::bad_variable, site.span,
+                   fmt::format("`{}` has no parameters yet", e.source(site.arguments[0].span)), "",
+                   "its parameters are known once it is applied");
+  return list;
+}
+
 struct Primitive {
   const char* name;
   Term (*call)(CallSite&);
@@ -535,6 +582,9 @@ constexpr Primitive primitives[] = {
     {"range", range_primitive},
     {"checked", checked_primitive},
     {"stop_gradient", stop_gradient_primitive},
+    {"grad", grad_primitive},
+    {"weights", parameters_primitive<2>},
+    {"params", parameters_primitive<0>},
 };
 
 struct Missing {
@@ -542,9 +592,8 @@ struct Missing {
   NotBuilt what;
 };
 constexpr Missing missing[] = {
-    {"grad", NotBuilt::grad_expression}, {"concat", NotBuilt::concat},          {"scan", NotBuilt::scan},
-    {"repeat", NotBuilt::repeat},        {"weights", NotBuilt::weights_values}, {"params", NotBuilt::weights_values},
-    {"solve", NotBuilt::solve},          {"frozen", NotBuilt::frozen},
+    {"concat", NotBuilt::concat}, {"scan", NotBuilt::scan},     {"repeat", NotBuilt::repeat},
+    {"solve", NotBuilt::solve},   {"frozen", NotBuilt::frozen},
 };
 
 }  // namespace
