@@ -196,9 +196,12 @@ class CsvReader {
     if (wrong) return wrong;
     table_.rows_.push_back(start);
     if (got == want) return std::nullopt;
-    return problem(start, "the row has another number of fields than the header",
-                   fmt::format("{}, as in line 1", counted(want, "field")),
-                   got == 1 && empty ? "an empty line" : counted(got, "field"));
+    Problem uneven = problem(start, "the row has another number of fields than the header",
+                             fmt::format("{}, as in line 1", counted(want, "field")),
+                             got == 1 && empty ? "an empty line" : counted(got, "field"));
+    if (want == 1 && table_.names_[0].find(';') != std::string::npos)
+      uneven.notes.push_back("help: fields are separated by commas, and numbers have a decimal point");
+    return uneven;
   }
 
   template <class Visit>

@@ -12,6 +12,8 @@
 #include <sstream>
 #include <string>
 
+#include "tests/support/scratch.h"
+
 namespace nnc::test {
 
 inline std::string read_file(const std::filesystem::path& path) {
@@ -20,25 +22,6 @@ inline std::string read_file(const std::filesystem::path& path) {
   text << in.rdbuf();
   return text.str();
 }
-
-/// A folder that is removed at the end of the test.
-class Scratch {
- public:
-  Scratch() {
-    std::string name = (std::filesystem::temp_directory_path() / "nnc-test-XXXXXX").string();
-    path_ = mkdtemp(name.data());
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 struct CommandResult {
   int status = -1;

@@ -1,9 +1,7 @@
 // IDX and safetensors files, whole and damaged; SHA-256.
 #include <fmt/format.h>
-#include <unistd.h>
 #include <zlib.h>
 
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -11,16 +9,15 @@
 #include "runtime/file.h"
 #include "runtime/idx.h"
 #include "runtime/safetensors.h"
+#include "tests/support/scratch.h"
 #include "tests/unit/catch.h"
 
 using namespace nnc;
 
 namespace {
 
-struct Folder {
-  std::string path = fmt::format("{}/nnc-test-{}", std::filesystem::temp_directory_path().string(), ::getpid());
-  Folder() { std::filesystem::create_directories(path); }
-  ~Folder() { std::filesystem::remove_all(path); }
+struct Folder : nnc::test::Scratch {
+  std::string path = Scratch::path().string();
   std::string write(const std::string& name, const std::string& content) const {
     std::ofstream(path + "/" + name, std::ios::binary) << content;
     return path + "/" + name;

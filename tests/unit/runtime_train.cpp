@@ -1,0 +1,312 @@
+// The training loop on entries written by hand: z = w·x, half squared error, gradient descent.
+#include <cmath>
+#include <cstring>
+#include <map>
+
+#include "runtime/checkpoint.h"
+#include "runtime/metrics.h"
+#include "runtime/train.h"
+#include "tests/support/hand_entries.h"
+#include "tests/unit/catch.h"
+
+using namespace nnc;
+using nnc::test::feed_row;
+using nnc::test::HandEntry;
+
+namespace {
+
+constexpr double rate = 0.1;
+
+float& weight(const nnc_call* call) { return *static_cast<float*>(call->params); }
+/// The state counts the steps, as an optimizer's would.
+float& counter(const nnc_call* call) { return *static_cast<float*>(call->state); }
+
+template <int rows>
+void step(const nnc_call* call) {
+  double loss = 0, gradient = 0;
+  for (int i = 0; i < rows; ++i) {
+    double x = *feed_row<float>(call, 0, i), y = *feed_row<float>(call, 1, i), d = weight(call) * x - y;
+    loss += d * d / 2, gradient += d * x;
+  }
+  *static_cast<float*>(call->outputs[0]) = static_cast<float>(loss / rows);
+  weight(call) -= static_cast<float>(rate * gradient / rows);
+  counter(call) += 1;
+}
+
+template <int rows>
+void evaluate(const nnc_call* call) {
+  for (int i = 0; i < rows; ++i) {
+    double d = weight(call) * *feed_row<float>(call, 0, i) - *feed_row<float>(call, 1, i);
+    *static_cast<double*>(call->carry) += d * d / 2;
+  }
+}
+
+void finish(const nnc_call* call) {
+  *static_cast<float*>(call->outputs[0]) = static_cast<float>(*static_cast<double*>(call->carry) / call->scalars[4]);
+}
+
+/// Entries by (kind, rows), made when asked for.
+class HandModel {
+ public:
+  Programs programs() {
+    Programs programs;
+    programs.entry = [this](EntryKind kind, int, std::int64_t rows) { return Entry{entry(kind, rows), 1}; };
+    programs.evaluate_passes = 1;
+    return programs;
+  }
+  const nnc_entry* entry(EntryKind kind, std::int64_t rows) {
+    auto& made = entries_[{kind, rows}];
+    if (!made) made = make(kind, rows);
+    return made->entry();
+  }
+
+ private:
+  static nnc_function function(EntryKind kind, std::int64_t rows) {
+    bool stepping = kind == EntryKind::step;
+    switch (rows) {
+      case 1:
+        return stepping ? step<1> : evaluate<1>;
+      case 2:
+        return stepping ? step<2> : evaluate<2>;
+      case 3:
+        return stepping ? step<3> : evaluate<3>;
+      case 7:
+        return stepping ? step<7> : evaluate<7>;
+    }
+    FAIL("no entry for " << rows << " rows");
+    return nullptr;
+  }
+  static std::unique_ptr<HandEntry> make(EntryKind kind, std::int64_t rows) {
+    bool finishing = kind == EntryKind::evaluate_finish;
+    auto made = std::make_unique<HandEntry>("hand", rows, finishing ? finish : function(kind, rows));
+    made->param("w", {}).state("sgd.t/w", {});
+    if (kind != EntryKind::step) made->carry("sum");
+    if (!finishing) made->feed("x", NNC_F32, {rows}).feed("y", NNC_F32, {rows});
+    if (kind != EntryKind::evaluate) made->output("loss", NNC_F32, {});
+    return made;
+  }
+  std::map<std::pair<EntryKind, std::int64_t>, std::unique_ptr<HandEntry>> entries_;
+};
+
+SplitColumns line(std::string name, float slope) {
+  SplitColumns split{std::move(name), 7, {{"x", DenseArray(DType::f32, {7})}, {"y", DenseArray(DType::f32, {7})}}};
+  for (int i = 0; i < 7; ++i) {
+    float x = static_cast<float>(i - 3) / 4;
+    split.columns[0].array.set(i, x);
+    split.columns[1].array.set(i, slope * x);
+  }
+  return split;
+}
+
+struct Witness : TrainObserver {
+  std::vector<double> losses;
+  std::vector<EpochReport> epochs;
+  std::vector<std::pair<Cursor, bool>> saves;
+  double best_weight = 0;
+  std::int64_t stop_after = -1;
+  void on_step(const Cursor&, double loss) override { losses.push_back(loss); }
+  void on_epoch(const EpochReport& report) override { epochs.push_back(report); }
+  std::optional<Problem> save(const Weights& weights, const Cursor& at, bool best) override {
+    saves.emplace_back(at, best);
+    float w = 0;
+    std::memcpy(&w, weights.params.data(), sizeof w);
+    if (best) best_weight = w;
+    return std::nullopt;
+  }
+  bool interrupted() override { return stop_after >= 0 && static_cast<std::int64_t>(losses.size()) >= stop_after; }
+};
+
+struct Run {
+  HandModel model;
+  Programs programs = model.programs();
+  Runner runner{1};
+  Weights weights{*model.entry(EntryKind::step, 3)};
+  Witness witness;
+  TrainSettings settings;
+  SplitColumns columns = line("train", 2);
+
+  Run() {
+    settings.job.batch_size = 3;
+    settings.job.epochs = 4;
+    settings.job.shuffle = false;
+    settings.seconds_between_saves = 1e9;
+  }
+  TrainOutcome go(const SplitColumns* valid = nullptr) {
+    return train(settings, runner, programs, weights, columns, valid, witness);
+  }
+  float weight() const {
+    float w = 0;
+    std::memcpy(&w, weights.params.data(), sizeof w);
+    return w;
+  }
+};
+
+double figure(const EpochReport& report, const std::string& name) {
+  for (const NamedArray& named : report.figures)
+    if (named.name == name) return named.array.at(0);
+  FAIL("no figure " << name);
+  return 0;
+}
+
+}  // namespace
+
+TEST_CASE("an epoch has whole batches and a smaller last one; train.loss is the mean over rows") {
+  Run run;
+  TrainOutcome outcome = run.go();
+  CHECK(outcome.end == TrainOutcome::End::epochs_done);
+  CHECK(outcome.at.step == 12);
+  REQUIRE(run.witness.losses.size() == 12);
+  REQUIRE(run.witness.epochs.size() == 4);
+  double mean = (3 * run.witness.losses[0] + 3 * run.witness.losses[1] + 1 * run.witness.losses[2]) / 7;
+  CHECK(figure(run.witness.epochs[0], "train.loss") == mean);
+  CHECK(run.witness.epochs[0].figures.size() == 1);  // nothing to evaluate on, no metrics
+  CHECK(run.witness.saves.front().first.step == 0);
+  CHECK(run.witness.saves.back().first.step == 12);
+}
+
+TEST_CASE("a full batch is one step an epoch") {
+  Run run;
+  run.settings.job.batch_size = 0;
+  CHECK(run.go().at.step == 4);
+}
+
+TEST_CASE("shuffled epochs visit every row once, in an order that the seed gives") {
+  Run a, b, c;
+  for (Run* run : {&a, &b, &c}) run->settings.job.shuffle = true;
+  c.settings.job.seed = 1;
+  a.go(), b.go(), c.go();
+  CHECK(a.witness.losses == b.witness.losses);
+  CHECK(a.witness.losses != c.witness.losses);
+}
+
+TEST_CASE("validation runs every check_every epochs and after the last") {
+  Run run;
+  run.settings.job.check_every = 3;
+  SplitColumns valid = line("valid", 2);
+  run.go(&valid);
+  std::vector<std::size_t> figures;
+  for (const EpochReport& report : run.witness.epochs) figures.push_back(report.figures.size());
+  CHECK(figures == std::vector<std::size_t>{1, 1, 2, 2});
+  double d = run.weight() - 2.0, squares = 0;
+  for (int i = 0; i < 7; ++i) squares += d * d * (i - 3) * (i - 3) / 16 / 2;
+  CHECK(std::abs(figure(run.witness.epochs[3], "valid.loss") - squares / 7) < 1e-7);
+}
+
+TEST_CASE("the rules stop training and keep the best weights") {
+  SECTION("stop") {
+    Run run;
+    run.settings.job.stop = StopBelow{"train.loss", 1.0, false};
+    CHECK(run.go().end == TrainOutcome::End::stop_rule);
+    CHECK(run.witness.epochs.size() == 1);
+  }
+  SECTION("early_stop waits for `patience` evaluations without a better one") {
+    Run run;
+    run.settings.job.epochs = 50;
+    run.settings.job.early_stop = Watch{"valid.loss", false, 3};
+    SplitColumns valid = line("valid", 0);  // gets worse with every epoch
+    CHECK(run.go(&valid).end == TrainOutcome::End::early_stop);
+    CHECK(run.witness.epochs.size() == 4);
+  }
+  SECTION("best") {
+    Run run;
+    run.settings.job.best = Watch{"valid.loss", false, 0};
+    SplitColumns valid = line("valid", 0);
+    TrainOutcome outcome = run.go(&valid);
+    CHECK(outcome.best_epoch == 1);
+    CHECK(run.witness.best_weight < run.weight());
+  }
+  SECTION("--max-steps") {
+    Run run;
+    run.settings.max_steps = 5;
+    TrainOutcome outcome = run.go();
+    CHECK(outcome.end == TrainOutcome::End::max_steps);
+    CHECK(outcome.at.step == 5);
+    CHECK(outcome.at.batch == 2);
+  }
+  SECTION("a signal") {
+    Run run;
+    run.witness.stop_after = 4;
+    CHECK(run.go().end == TrainOutcome::End::interrupted);
+    CHECK(run.witness.saves.back().first.step == 4);
+  }
+}
+
+namespace {
+
+int whole_batches = 0;
+
+/// The sixth whole batch of a run makes NaN of everything, as an update that diverges does.
+void step_that_fails(const nnc_call* call) {
+  if (++whole_batches != 6) return step<3>(call);
+  weight(call) = NAN, counter(call) = NAN;
+  *static_cast<float*>(call->outputs[0]) = NAN;
+}
+
+}  // namespace
+
+TEST_CASE("a loss that is not finite ends training with the weights from before that step") {
+  Run good, bad;
+  good.settings.max_steps = 7;
+  good.go();
+  HandEntry failing("step", 3, step_that_fails);
+  failing.param("w", {})
+      .state("sgd.t/w", {})
+      .feed("x", NNC_F32, {3})
+      .feed("y", NNC_F32, {3})
+      .output("loss", NNC_F32, {});
+  whole_batches = 0;
+  bad.programs.entry = [plain = bad.programs.entry, &failing](EntryKind kind, int pass, std::int64_t rows) {
+    return kind == EntryKind::step && rows == 3 ? Entry{failing.entry(), 1} : plain(kind, pass, rows);
+  };
+  TrainOutcome outcome = bad.go();
+  // Two whole batches and a smaller one make an epoch: the sixth whole batch is step 8, the second of epoch 3.
+  CHECK(outcome.end == TrainOutcome::End::diverged);
+  CHECK(std::isnan(outcome.loss));
+  CHECK(outcome.at.epoch == 3);
+  CHECK(outcome.at.step == 7);
+  CHECK(bad.witness.saves.back().first.step == 7);
+  CHECK(bad.weight() == good.weight());
+  CHECK(std::memcmp(bad.weights.state.data(), good.weights.state.data(), sizeof(float)) == 0);
+}
+
+TEST_CASE("a checkpoint comes back into fresh weights, and --init takes parameters alone") {
+  Run run;
+  run.go();
+  TensorFile file = checkpoint_of(run.weights, {{4, 12, 3}, 9, "hash"});
+  CHECK(file.metadata.at("step") == "12");
+  CHECK(file.metadata.at("seed") == "9");
+  REQUIRE(file.find("w"));
+  REQUIRE(file.find("state/sgd.t/w"));
+  Weights fresh(*run.model.entry(EntryKind::step, 3));
+  CHECK_FALSE(restore(file, "f", fresh));
+  CHECK(std::memcmp(fresh.params.data(), run.weights.params.data(), fresh.params.size()) == 0);
+  CHECK(std::memcmp(fresh.state.data(), run.weights.state.data(), fresh.state.size()) == 0);
+
+  Weights start(*run.model.entry(EntryKind::step, 3));
+  std::vector<std::string> notes;
+  file.tensors[0].array = DenseArray(DType::f64, {});
+  file.tensors[0].array.set(0, 0.5);
+  file.tensors.push_back({"other", DenseArray(DType::f32, {1})});
+  CHECK_FALSE(initialise(file, "f", start, notes));
+  float w = 0;
+  std::memcpy(&w, start.params.data(), 4);
+  CHECK(w == 0.5f);
+  CHECK(notes == std::vector<std::string>{"`other` of f is no parameter of the program"});
+  file.tensors[0].array = DenseArray(DType::f32, {2});
+  CHECK(initialise(file, "f", start, notes)->message == "`w` has another shape than the program says");
+  file.tensors[0].name = "v";
+  CHECK(initialise(file, "f", start, notes)->message == "no tensor of the file has the name of a parameter");
+  CHECK(restore(file, "f", start)->message == "the file has no `w`, which the program needs");
+}
+
+TEST_CASE("lines of metrics.jsonl have the shortest numbers that read back") {
+  DenseArray narrow(DType::f32, {}), matrix(DType::i32, {2, 2}), wide(DType::f64, {});
+  narrow.set(0, 0.1f), wide.set(0, 0.1), matrix.set(1, 3);
+  EpochReport report{{3, 12, 4}, 5, {{"train.loss", wide}, {"valid.loss", narrow}, {"valid.confusion", matrix}}, 0, 0};
+  CHECK(
+      epoch_line(report) ==
+      R"({"schema": "nnc.epoch.1", "epoch": 3, "step": 12, "train.loss": 0.1, "valid.loss": 0.1, "valid.confusion": [[0, 3], [0, 0]]})");
+  CHECK(step_line({1, 4, 4}, 1.0 / 3) ==
+        R"({"schema": "nnc.step.1", "epoch": 1, "step": 4, "loss": 0.3333333333333333})");
+  CHECK(number_text(NAN, DType::f32) == "null");
+}
