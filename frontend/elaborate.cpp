@@ -152,8 +152,9 @@ void check_constants(const Module& module, Diagnostics& diagnostics, const Elabo
   Builder builder("constants");
   GraphContext context{.builder = &builder, .stream = {}};
   elaborator.set_graph(&context);
-  for (const auto& [name, declared] : module.names)
-    if (std::holds_alternative<ast::Const>(declared.front().declaration->form)) elaborator.constant(declared.front());
+  for (const ast::Declaration& declaration : module.ast->declarations)
+    if (const auto* form = std::get_if<ast::Const>(&declaration.form))
+      elaborator.constant(module.names.at(form->name.text).front());
 }
 
 std::string block_name(const ast::Train& train) {
