@@ -7,6 +7,7 @@
 // Never a cycle: a cluster is joined only if nothing the node reads depends on that cluster. An update is stored in
 // place only if everyone who reads the old value can run before; otherwise it is copied at the end.
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "ir/op.h"
@@ -15,9 +16,10 @@
 namespace nnc {
 namespace {
 
-constexpr int cheap = 4;              // operations that may be repeated rather than stored
-constexpr int single_use = 100;       // operations that may move into their only reader
-constexpr std::int64_t small = 1024;  // elements that one thread may as well do alone
+constexpr int cheap = 4;               // operations that may be repeated rather than stored
+constexpr int single_use = 100;        // operations that may move into their only reader
+constexpr int most_operations = 4000;  // of one cluster: bodies stay short enough to compile
+constexpr std::int64_t small = 1024;   // elements that one thread may as well do alone
 
 /// A leaf that lies in memory under its own dims; a row of a feed may lie anywhere, a number is no memory.
 bool is_buffer_leaf(const Node& node) {
@@ -186,6 +188,7 @@ class Fuser {
   int new_cluster(Dims outer) {
     clusters_.push_back(Cluster{std::move(outer), {}, {}, {}});
     folds_.push_back(0);
+    operations_.push_back(0);
     for (std::vector<bool>& row : ancestors_) row.push_back(false);
     ancestors_.emplace_back(clusters_.size(), false);
     return static_cast<int>(clusters_.size()) - 1;
@@ -195,6 +198,7 @@ class Fuser {
     for (int read : clusters_read(node)) add_edge(read, cluster);
     clusters_[cluster].members.push_back(node);
     folds_[cluster] += is_fold(graph_[node]) ? 1 : 0;
+    operations_[cluster] += expression_cost(node);
     home_[node] = cluster;
   }
 
@@ -231,6 +235,7 @@ class Fuser {
   }
 
   bool fits(NodeId node, int cluster, const std::set<int>& reads) const {
+    if (operations_[cluster] > most_operations) return false;
     for (int read : reads)
       if (read != cluster && ancestors_[read][cluster]) return false;
     return domain_fits(node, cluster) && aligned(node, cluster);
@@ -314,7 +319,7 @@ class Fuser {
     if (!graph_[node].type.shape.empty() || is_fold(graph_[node])) return false;
     for (int read : clusters_read(node))
       if (read != scalars_) return false;
-    if (scalars_ < 0) scalars_ = new_cluster({});
+    if (scalars_ < 0 || operations_[scalars_] > most_operations) scalars_ = new_cluster({});
     join(node, scalars_);
     return true;
   }
@@ -390,15 +395,19 @@ class Fuser {
     return static_cast<NodeId>(graph_.nodes.size());  // never read
   }
 
-  bool reads(std::size_t cluster, NodeId leaf) const {
-    bool found = false;
-    const auto check = [&](NodeId source) { found = found || reads_leaf(source, leaf, static_cast<int>(cluster)); };
-    for (NodeId member : clusters_[cluster].members) for_sources(member, check);
-    for (std::size_t output : clusters_[cluster].outputs) {
-      std::set<NodeId> seen;
-      visit(graph_.outputs[output].node, seen, check);
+  /// Which clusters read the memory of a leaf. Copies at the end read the arena alone.
+  void find_leaf_readers() {
+    for (std::size_t i = 0; i < clusters_.size(); ++i) {
+      const int cluster = static_cast<int>(i);
+      const auto note = [&](NodeId source) {
+        if (reads_leaf(source, source, cluster)) leaf_readers_[source].insert(cluster);
+      };
+      for (NodeId member : clusters_[cluster].members) for_sources(member, note);
+      for (std::size_t output : clusters_[cluster].outputs) {
+        std::set<NodeId> seen;
+        visit(graph_.outputs[output].node, seen, note);
+      }
     }
-    return found;
   }
 
   /// Whether every read of `leaf` inside the cluster is of the element that `value` replaces, and not after its store.
@@ -423,9 +432,8 @@ class Fuser {
 
   /// Everyone who reads `leaf` runs before `cluster`; false if one of them needs what `cluster` makes.
   bool order_after_readers(NodeId leaf, int cluster) {
-    std::vector<int> readers;
-    for (std::size_t other = 0; other < clusters_.size(); ++other)
-      if (static_cast<int>(other) != cluster && reads(other, leaf)) readers.push_back(static_cast<int>(other));
+    std::set<int> readers = leaf_readers_[leaf];
+    readers.erase(cluster);
     for (int reader : readers)
       if (ancestors_[reader][cluster]) return false;
     for (int reader : readers) add_edge(reader, cluster);
@@ -436,6 +444,7 @@ class Fuser {
   void place_outputs() {
     for (std::size_t i = 0; i < graph_.outputs.size(); ++i)
       if (graph_.outputs[i].kind == OutputKind::result) place_result(i);
+    find_leaf_readers();
     for (std::size_t i = 0; i < graph_.outputs.size(); ++i)
       if (graph_.outputs[i].kind == OutputKind::update) place_update(i);
   }
@@ -469,23 +478,26 @@ class Fuser {
 
   // --- the order ------------------------------------------------------------------------------------------------
 
+  /// Clusters after all that they depend on, otherwise in the order in which they were started.
   Clusters ordered() {
     std::vector<int> place(clusters_.size(), -1);
+    std::vector<std::size_t> waiting_for;
+    std::set<std::size_t> ready;
+    for (std::size_t cluster = 0; cluster < clusters_.size(); ++cluster) {
+      const std::vector<bool>& ancestors = ancestors_[cluster];
+      waiting_for.push_back(static_cast<std::size_t>(std::count(ancestors.begin(), ancestors.end(), true)));
+      if (waiting_for.back() == 0) ready.insert(cluster);
+    }
     Clusters result;
-    std::vector<bool> done(clusters_.size());
-    for (std::size_t step = 0; step < clusters_.size(); ++step)
-      for (std::size_t cluster = 0; cluster < clusters_.size(); ++cluster) {
-        if (done[cluster]) continue;
-        bool ready = true;
-        for (std::size_t earlier = 0; earlier < clusters_.size(); ++earlier)
-          ready = ready && (!ancestors_[cluster][earlier] || done[earlier]);
-        if (!ready) continue;
-        done[cluster] = true;
-        place[cluster] = static_cast<int>(result.clusters.size());
-        std::sort(clusters_[cluster].members.begin(), clusters_[cluster].members.end());
-        result.clusters.push_back(clusters_[cluster]);
-        break;
-      }
+    while (!ready.empty()) {
+      const std::size_t next = *ready.begin();
+      ready.erase(ready.begin());
+      place[next] = static_cast<int>(result.clusters.size());
+      std::sort(clusters_[next].members.begin(), clusters_[next].members.end());
+      result.clusters.push_back(clusters_[next]);
+      for (std::size_t later = 0; later < clusters_.size(); ++later)
+        if (ancestors_[later][next] && --waiting_for[later] == 0) ready.insert(later);
+    }
     for (int& home : home_)
       if (home >= 0) home = place[home];
     result.home = home_;
@@ -503,7 +515,9 @@ class Fuser {
   std::vector<bool> anchored_;  // computed in one place
   std::vector<std::vector<NodeId>> users_;
   std::vector<Cluster> clusters_;
-  std::vector<int> folds_;  // of each cluster: number of folds
+  std::vector<int> folds_;       // of each cluster: number of folds
+  std::vector<int> operations_;  // and of operations on one element
+  std::map<NodeId, std::set<int>> leaf_readers_;
   std::vector<std::vector<bool>> ancestors_;
   int scalars_ = -1;
 };

@@ -385,3 +385,44 @@ TEST_CASE("other programs over the same parameters find them where training left
   const auto found = run_program(program, environment);
   for (const auto& [name, tensor] : expected) CHECK(same_bits(found.at(name), tensor));
 }
+
+TEST_CASE("gradients and updates apart: the second finds what the first left") {
+  const Type matrix = f32(fixed({20, 32})), row = f32(fixed({32}));
+  Builder forward("grads");
+  const Value x = forward.leaf(Op::input, "x", f32(rows({20})));
+  const Value w = forward.leaf(Op::param, "A.W", matrix), bias = forward.leaf(Op::param, "A.b", row);
+  const Value error = forward.dot(x, w, {1}, {0}) + forward.broadcast(bias, {1}, rows({32}));
+  forward.output(OutputKind::result, "loss", sum(forward, error * error, {0, 1}));
+  forward.output(OutputKind::result, "grad/A.W", forward.dot(x, error, {0}, {0}));
+  forward.output(OutputKind::result, "grad/A.b", sum(forward, error, {0}));
+  Builder after("update");
+  for (const auto& [path, type] : {std::pair("A.W", matrix), std::pair("A.b", row)}) {
+    const Value gradient = after.leaf(Op::input, std::string("grad/") + path, type);
+    after.output(OutputKind::update, path, after.leaf(Op::param, path, type) - gradient * 0.1);
+  }
+  const Graph first = assign_order(std::move(forward).finish()), second = assign_order(std::move(after).finish());
+
+  VariableLayouts layouts;
+  layouts.layouts = {{"A.W", {.kind = Layout::Kind::panels, .strides = {}, .panel = 16}}};
+  LowerOptions options;
+  options.machine = machine_avx2();
+  options.rows = 6;
+  options.obey = &layouts;
+  options.params = {{"A.W", matrix}, {"A.b", row}};
+  const Program grads = lower(first, "grads", options), update = lower(second, "update", options);
+  REQUIRE(verify(grads) == "");
+  REQUIRE(verify(update) == "");
+  REQUIRE(grads.grads_bytes == update.grads_bytes);
+  for (std::size_t i = 0; i < grads.grads.size(); ++i)
+    CHECK(grads.buffers[grads.grads[i].buffer].offset == update.buffers[update.grads[i].buffer].offset);
+
+  Environment environment = environment_for(first, 6);
+  const auto made = run_program(grads, environment);
+  for (const auto& [name, tensor] : evaluate(first, environment)) {
+    INFO(name);
+    CHECK(same_bits(made.at(name), tensor));
+    environment.inputs[name] = tensor;
+  }
+  const auto updated = run_program(update, environment);
+  for (const auto& [name, tensor] : evaluate(second, environment)) CHECK(same_bits(updated.at(name), tensor));
+}
