@@ -282,7 +282,7 @@ TEST_CASE("scalar functions are exact", "[codegen]") {
   }
 }
 
-TEST_CASE("every elementwise op of the registry is exact", "[codegen]") {
+TEST_CASE("every elementwise op of the registry is exact", "[codegen][registry]") {
   for (Op op : all_ops()) {
     const OpDef& definition_of_op = definition(op);
     if (definition_of_op.cls != OpClass::elementwise || !definition_of_op.scalar || definition_of_op.arity < 0)

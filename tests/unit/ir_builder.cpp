@@ -114,7 +114,7 @@ TEST_CASE("a copy keeps mark and origin, and leaves the builder's own as they we
   CHECK(to.origin().name.empty());
 }
 
-TEST_CASE("every op is in the registry under its own name and says what it means") {
+TEST_CASE("every op is in the registry under its own name and says what it means", "[registry]") {
   for (Op op : all_ops()) {
     const OpDef& def = definition(op);
     INFO(def.name);

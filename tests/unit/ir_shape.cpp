@@ -1,4 +1,6 @@
-// The shape rule of every op: what it makes of operands that fit, and what it says about those that do not.
+// The shape rule of every op: what it makes of operands that fit, and what it says about those that do not. Elementwise
+// ops share one rule but for element types, so the registry is walked for them; other classes have a table.
+#include <optional>
 #include <set>
 
 #include "ir/builder.h"
@@ -157,9 +159,82 @@ const std::vector<Wrong> wrong = {
     {Op::grad, "%r : f32 = grad(%s, %i)", "grad: it does not take the element type of operand 1 (i32[batch, 4])"},
 };
 
+constexpr DType dtypes[] = {DType::f32, DType::f64, DType::i32, DType::boolean};
+const Shape rows{batch_extent, {4}}, longer{batch_extent, {5}};
+
+/// Every way of giving `arity` operands element types.
+std::vector<std::vector<DType>> element_types(int arity) {
+  std::vector<std::vector<DType>> all{{}};
+  for (int i = 0; i < arity; ++i) {
+    std::vector<std::vector<DType>> more;
+    for (const auto& some : all)
+      for (DType dtype : dtypes) {
+        more.push_back(some);
+        more.back().push_back(dtype);
+      }
+    all = more;
+  }
+  return all;
+}
+
+/// An op over inputs of these types: the graph, or why there is none.
+struct Made {
+  std::optional<Graph> graph;
+  Type type;
+  std::optional<ShapeError> error;
+};
+
+Made made_of(Op op, const std::vector<Type>& operands, DType wanted) {
+  Builder builder;
+  std::vector<NodeId> ids;
+  for (std::size_t i = 0; i < operands.size(); ++i)
+    ids.push_back(builder.leaf(Op::input, "x" + std::to_string(i), operands[i]).id);
+  const ValueOrError made = builder.try_make(op, ids, NoAttributes{}, {wanted, {}});
+  if (const auto* error = std::get_if<ShapeError>(&made)) return {std::nullopt, {}, *error};
+  const Value value = std::get<Value>(made);
+  const Type type = value.type();
+  builder.output(OutputKind::result, "r", value);
+  return {std::move(builder).finish(), type, std::nullopt};
+}
+
+std::vector<Type> with_shape(const std::vector<DType>& elements, const Shape& shape) {
+  std::vector<Type> types;
+  for (DType element : elements) types.push_back({element, shape});
+  return types;
+}
+
+void check_made(const Made& made, const Shape& shape) {
+  REQUIRE(made.graph);
+  CHECK(made.type.shape == shape);
+  CHECK(verify(*made.graph) == "");
+  const auto again = parse_graph(print(*made.graph));
+  REQUIRE(std::holds_alternative<Graph>(again));
+  CHECK(same_graph(std::get<Graph>(again), *made.graph));
+}
+
+/// With element types that an elementwise op takes: equal shapes are kept, rank 0 meets every element, nothing else
+/// fits.
+void check_elementwise_shapes(Op op, const std::vector<DType>& elements, DType wanted) {
+  check_made(made_of(op, with_shape(elements, rows), wanted), rows);
+  check_made(made_of(op, with_shape(elements, {}), wanted), {});
+  std::vector<Type> more = with_shape(elements, rows);
+  more.push_back(more.back());
+  CHECK(made_of(op, more, wanted).error->kind == ShapeError::Kind::operand_count);
+  if (elements.size() < 2) return;
+  for (std::size_t i = 0; i < elements.size(); ++i) {
+    std::vector<Type> types = with_shape(elements, rows);
+    types[i].shape = {};
+    check_made(made_of(op, types, wanted), rows);
+    types[i].shape = longer;
+    CHECK(made_of(op, types, wanted).error->kind == ShapeError::Kind::extents_differ);
+    types[i].shape = {{4}};
+    CHECK(made_of(op, types, wanted).error->kind == ShapeError::Kind::rank);
+  }
+}
+
 }  // namespace
 
-TEST_CASE("every op makes the type that its rule says") {
+TEST_CASE("every op makes the type that its rule says", "[registry]") {
   std::set<Op> seen;
   for (const auto& [op, statement] : right) {
     const auto result = parse_graph(leaves + statement + "\n");
@@ -172,10 +247,13 @@ TEST_CASE("every op makes the type that its rule says") {
     CHECK(verify(graph) == "");
     seen.insert(op);
   }
-  CHECK(seen.size() == all_ops().size());
+  for (Op op : all_ops()) {
+    INFO(definition(op).name);
+    CHECK((seen.contains(op) || definition(op).cls == OpClass::elementwise));
+  }
 }
 
-TEST_CASE("every op refuses operands that do not fit, and says why") {
+TEST_CASE("every op refuses operands that do not fit, and says why", "[registry]") {
   std::set<Op> seen;
   for (const auto& [op, statement, message] : wrong) {
     const auto result = parse_graph(leaves + statement + "\n");
@@ -184,5 +262,35 @@ TEST_CASE("every op refuses operands that do not fit, and says why") {
     CHECK(std::get<TextError>(result).message == message);
     seen.insert(op);
   }
-  CHECK(seen.size() == all_ops().size());
+  for (Op op : all_ops()) {
+    INFO(definition(op).name);
+    CHECK((seen.contains(op) || definition(op).cls == OpClass::elementwise));
+  }
+}
+
+TEST_CASE("every elementwise op keeps its operands' shape, and takes some element types and refuses others",
+          "[registry]") {
+  for (Op op : all_ops()) {
+    const OpDef& def = definition(op);
+    if (def.cls != OpClass::elementwise) continue;
+    INFO(def.name);
+    CHECK(op_named(def.name) == op);
+    REQUIRE(def.arity > 0);
+    int taken = 0, refused = 0;
+    for (const auto& elements : element_types(def.arity))
+      for (DType wanted : dtypes) {
+        const Made made = made_of(op, with_shape(elements, rows), wanted);
+        if (made.graph) {
+          ++taken;
+          check_elementwise_shapes(op, elements, wanted);
+        } else {
+          ++refused;
+          CHECK((made.error->kind == ShapeError::Kind::element_type ||
+                 made.error->kind == ShapeError::Kind::types_differ));
+          CHECK(describe(op, *made.error, with_shape(elements, rows)).starts_with(std::string(def.name) + ": "));
+        }
+      }
+    CHECK(taken > 0);
+    CHECK(refused > 0);
+  }
 }

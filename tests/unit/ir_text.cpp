@@ -361,7 +361,7 @@ class Grower {
 
 }  // namespace
 
-TEST_CASE("grown graphs read back from their text") {
+TEST_CASE("grown graphs read back from their text", "[registry]") {
   std::set<Op> seen;
   for (unsigned seed = 0; seed < 1500; ++seed) {
     const Graph graph = Grower(seed).grow();

@@ -26,7 +26,7 @@ std::vector<Op> checked_ops() {
   return ops;
 }
 
-TEST_CASE("every gradient rule agrees with differences over 20 shapes") {
+TEST_CASE("every gradient rule agrees with differences over 20 shapes", "[registry]") {
   for (Op op : checked_ops()) {
     const GradcheckReport report = gradcheck_op(op);
     INFO(definition(op).name << "\n" << text_of(report));
@@ -36,7 +36,7 @@ TEST_CASE("every gradient rule agrees with differences over 20 shapes") {
   }
 }
 
-TEST_CASE("only ops without a derivative are exempt, and the ops about gradients themselves") {
+TEST_CASE("only ops without a derivative are exempt, and the ops about gradients themselves", "[registry]") {
   for (Op op : all_ops()) {
     const std::string reason = exempt_from_gradcheck(op);
     if (reason.empty()) continue;
@@ -45,7 +45,7 @@ TEST_CASE("only ops without a derivative are exempt, and the ops about gradients
   }
 }
 
-TEST_CASE("a rule that is off by a thousandth is caught, and named") {
+TEST_CASE("a rule that is off by a thousandth is caught, and named", "[registry]") {
   for (Op broken : checked_ops()) {
     GradcheckOptions options;
     options.hook = [&](const GradientQuery& query, Gradients& gradients) {
@@ -65,7 +65,7 @@ TEST_CASE("a rule that is off by a thousandth is caught, and named") {
   }
 }
 
-TEST_CASE("a gradient of a repeated operand that is not summed is caught, and named") {
+TEST_CASE("a gradient of a repeated operand that is not summed is caught, and named", "[registry]") {
   // One element's share stands for the sum over all that the operand met: what a dropped broadcast sum comes to.
   for (Op broken : checked_ops()) {
     GradcheckOptions options;
