@@ -1,6 +1,8 @@
 // nnc check: everything that can be said about a program without its data.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "driver/commands.h"
 #include "driver/options.h"
 
@@ -18,10 +20,9 @@ Exit check(const CheckFlags& flags, const Console& console) {
   if (!options) return Exit::usage;
   Exit result = Exit::done;
   for (const std::string& file : flags.files) {
-    Diagnostics diagnostics;
-    elaborate_file(file, *options, diagnostics);
-    console.show(diagnostics);
-    if (diagnostics.has_errors()) result = Exit::wrong;
+    Exit status = Exit::done;
+    read_program(file, *options, console, status);
+    result = std::max(result, status);
   }
   return result;
 }
@@ -30,11 +31,12 @@ Exit check(const CheckFlags& flags, const Console& console) {
 
 void add_check(CLI::App& app, Action& action) {
   auto flags = std::make_shared<CheckFlags>();
-  CLI::App* command = app.add_subcommand("check",
-                                         "Examples:\n"
-                                         "  nnc check mnist.nn\n"
-                                         "  nnc check a.nn b.nn --set width=64\n\n"
-                                         "Parses programs and checks names, types and shapes. No data is read.");
+  CLI::App* command =
+      app.add_subcommand("check", "Parses programs and checks names, types and shapes. No data is read.");
+  command->footer(
+      "Examples:\n"
+      "  nnc check mnist.nn\n"
+      "  nnc check a.nn b.nn --set width=64\n");
   command->add_option("FILE", flags->files, "programs")->required();
   flags->program.add_to(*command);
   command->callback([flags, &action] { action = [flags](const Console& console) { return check(*flags, console); }; });

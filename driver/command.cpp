@@ -13,13 +13,22 @@ namespace nnc::driver {
 
 namespace {
 
-constexpr const char* overview =
+constexpr const char* examples =
     "Examples:\n"
     "  nnc train linear.nn             train, leave a run directory\n"
     "  nnc eval runs/Line-1            loss and metrics of a run\n"
     "  nnc predict runs/Line-1 --input new.csv\n"
-    "  nnc emit linear.nn --stage opt  the simplified graph, with its gradients\n\n"
-    "nnc compiles neural networks written in .nn files and trains them.";
+    "  nnc emit linear.nn --stage opt  the simplified graph, with its gradients\n";
+
+/// Help begins with examples; they are kept in the footer, which CLI11 would print last.
+class ExamplesFirst : public CLI::Formatter {
+ public:
+  std::string make_help(const CLI::App* app, std::string name, CLI::AppFormatMode mode) const override {
+    if (mode == CLI::AppFormatMode::Sub) return CLI::Formatter::make_help(app, name, mode);
+    return app->get_footer() + "\n" + CLI::Formatter::make_help(app, name, mode);
+  }
+  std::string make_footer(const CLI::App*) const override { return ""; }
+};
 
 /// Commands of the design that this version does not have, so that asking for one gets a plain answer.
 const std::vector<std::string> not_built = {"new",    "fmt",     "test",    "derive", "build",      "inspect", "bench",
@@ -89,7 +98,9 @@ Exit parse_and_run(int argc, char** argv) {
   Action action;
   std::string color = "auto";
   bool show_version = false;
-  CLI::App app(overview, "nnc");
+  CLI::App app("Compiles neural networks written in .nn files and trains them.", "nnc");
+  app.footer(examples);
+  app.formatter(std::make_shared<ExamplesFirst>());
   app.require_subcommand(0, 1);
   app.fallthrough();
   app.add_flag("--version", show_version, "print the version");
@@ -104,7 +115,7 @@ Exit parse_and_run(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     const CLI::App* asked = app.get_subcommands().empty() ? &app : app.get_subcommands().front();
-    fmt::print("{}", asked->help());
+    fmt::print("{}", asked->help(asked == &app ? "" : "nnc"));
     return Exit::done;
   } catch (const CLI::ParseError& error) {
     std::string command = app.get_subcommands().empty() ? "" : app.get_subcommands().front()->get_name();

@@ -91,7 +91,7 @@ Exit emit(const EmitFlags& flags, const Console& console) {
   Exit result = Exit::done;
   bool alone = blocks.empty() && !diagnostics.has_errors();
   if (!alone) console.show(diagnostics);
-  if (diagnostics.has_errors()) return Exit::wrong;
+  if (diagnostics.has_errors()) return exit_of(diagnostics);
   if (alone) result = emit_model(flags, *options, *compilation, console, text);
   for (const Elaborated& block : blocks) {
     if (blocks.size() > 1 && flags.model.empty()) {
@@ -110,14 +110,15 @@ Exit emit(const EmitFlags& flags, const Console& console) {
 
 void add_emit(CLI::App& app, Action& action) {
   auto flags = std::make_shared<EmitFlags>();
-  CLI::App* command = app.add_subcommand(
-      "emit",
+  CLI::App* command =
+      app.add_subcommand("emit",
+                         "Prints one stage of the compiler: graph (as written), grad (with its derivatives), opt "
+                         "(simplified: what the program means), fused (kernels, buffers, layouts), llvm, asm.");
+  command->footer(
       "Examples:\n"
       "  nnc emit mnist.nn --stage opt\n"
       "  nnc emit mnist.nn --stage fused --mode infer\n"
-      "  nnc emit mnist.nn --stage asm --cpu znver3 -o step.s\n\n"
-      "Prints one stage of the compiler: graph (as written), grad (with its derivatives), opt (simplified: what\n"
-      "the program means), fused (kernels, buffers, layouts), llvm, asm.");
+      "  nnc emit mnist.nn --stage asm --cpu znver3 -o step.s\n");
   command->add_option("FILE", flags->file, "the program")->required();
   command->add_option("MODEL", flags->model,
                       "the train block (its `as` name or its model), or a model of a file without one");
@@ -128,7 +129,7 @@ void add_emit(CLI::App& app, Action& action) {
       ->check(CLI::IsMember({"train", "infer"}))
       ->type_name("train|infer");
   command->add_option("--rows", flags->rows, "rows of a batch (default: the program's batch_size)")
-      ->check(CLI::PositiveNumber)
+      ->check(whole_from_one())
       ->type_name("N");
   command->add_option("--disable-law", flags->disabled_laws, "laws that stabilise and simplify may not use")
       ->delimiter(',')

@@ -56,12 +56,13 @@ Exit eval(const EvalFlags& flags, const Console& console) {
 
 void add_eval(CLI::App& app, Action& action) {
   auto flags = std::make_shared<EvalFlags>();
-  CLI::App* command = app.add_subcommand("eval",
-                                         "Examples:\n"
-                                         "  nnc eval runs/Mlp-1\n"
-                                         "  nnc eval runs/Mlp-1 --split test --json\n"
-                                         "  nnc eval mnist.nn --weights best.safetensors --data ~/mnist\n\n"
-                                         "Prints the loss and the metrics of a trained model over whole splits.");
+  CLI::App* command =
+      app.add_subcommand("eval", "Prints the loss and the metrics of a trained model over whole splits.");
+  command->footer(
+      "Examples:\n"
+      "  nnc eval runs/Mlp-1\n"
+      "  nnc eval runs/Mlp-1 --split test --json\n"
+      "  nnc eval mnist.nn --weights best.safetensors --data ~/mnist\n");
   flags->trained.add_to(*command);
   command->add_option("--split", flags->split, "only this one (default: all)")->type_name("NAME");
   command->add_flag("--json", flags->json, "one JSON object a line");

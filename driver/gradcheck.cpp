@@ -49,10 +49,9 @@ Exit gradcheck(const GradcheckFlags& flags, const Console& console) {
   if (flags.file.empty()) return console.error("say which program, or --ops for every op"), Exit::usage;
   auto options = flags.program.elaborate_options(console, flags.model);
   if (!options) return Exit::usage;
-  Diagnostics diagnostics;
-  std::vector<Elaborated> blocks = elaborate_file(flags.file, *options, diagnostics);
-  console.show(diagnostics);
-  if (diagnostics.has_errors()) return Exit::wrong;
+  Exit status = Exit::done;
+  std::vector<Elaborated> blocks = read_program(flags.file, *options, console, status);
+  if (status != Exit::done) return status;
   if (blocks.empty()) return console.error(fmt::format("`{}` has no train block", flags.file)), Exit::wrong;
   bool good = true;
   for (const Elaborated& block : blocks) good = show(block.train.name, gradcheck_step(block.step, check)) && good;
@@ -63,13 +62,14 @@ Exit gradcheck(const GradcheckFlags& flags, const Console& console) {
 
 void add_gradcheck(CLI::App& app, Action& action) {
   auto flags = std::make_shared<GradcheckFlags>();
-  CLI::App* command = app.add_subcommand(
-      "gradcheck",
+  CLI::App* command =
+      app.add_subcommand("gradcheck",
+                         "Compares the gradients that are derived with finite differences, in f64: of a program's "
+                         "training step by its parameters, or of every op by its operands.");
+  command->footer(
       "Examples:\n"
       "  nnc gradcheck mnist.nn\n"
-      "  nnc gradcheck --ops\n\n"
-      "Compares the gradients that are derived with finite differences, in f64: of a program's training step by its\n"
-      "parameters, or of every op by its operands.");
+      "  nnc gradcheck --ops\n");
   command->add_option("FILE", flags->file, "the program");
   command->add_option("MODEL", flags->model, "one train block (default: all)");
   command->add_flag("--ops", flags->ops, "every op of the compiler instead of a program");

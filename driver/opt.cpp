@@ -63,11 +63,11 @@ Exit opt(const OptFlags& flags, const Console& console) {
 void add_opt(CLI::App& app, Action& action) {
   auto flags = std::make_shared<OptFlags>();
   CLI::App* command = app.add_subcommand(
-      "opt",
+      "opt", "Runs passes on a printed graph and prints what they make of it; without --passes, prints it back.");
+  command->footer(
       "Examples:\n"
       "  nnc opt step.ng --passes differentiate,simplify\n"
-      "  nnc emit linear.nn --stage graph | nnc opt - --passes stabilise\n\n"
-      "Runs passes on a printed graph and prints what they make of it; without --passes, prints it back.");
+      "  nnc emit linear.nn --stage graph | nnc opt - --passes stabilise\n");
   command->add_option("GRAPH", flags->graph, "a graph as `nnc emit` prints it, or - for stdin")->required();
   command->add_option("--passes", flags->passes, "passes in the order in which to run them")
       ->delimiter(',')

@@ -68,12 +68,30 @@ std::optional<Compilation> CompileFlags::compilation(const Console& console, boo
   return made;
 }
 
-std::vector<Elaborated> read_program(const std::string& path, const ElaborateOptions& options, const Console& console) {
+CLI::Validator whole_from_one() {
+  return CLI::Validator(
+      [](std::string& text) {
+        bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+        bool fits = digits && text.size() <= 18 && std::stoll(text) >= 1;
+        return fits ? std::string() : fmt::format("expected a whole number from 1, found `{}`", text);
+      },
+      "");
+}
+
+Exit exit_of(const Diagnostics& diagnostics) {
+  if (!diagnostics.has_errors()) return Exit::done;
+  for (const Diagnostic& diagnostic : diagnostics.all())
+    if (diagnostic.code == Code::file_unreadable) return Exit::usage;
+  return Exit::wrong;
+}
+
+std::vector<Elaborated> read_program(const std::string& path, const ElaborateOptions& options, const Console& console,
+                                     Exit& status) {
   Diagnostics diagnostics;
-  std::vector<Elaborated> models = elaborate_file(path, options, diagnostics);
+  std::vector<Elaborated> blocks = elaborate_file(path, options, diagnostics);
   console.show(diagnostics);
-  if (diagnostics.has_errors()) models.clear();
-  return models;
+  status = exit_of(diagnostics);
+  return blocks;
 }
 
 namespace {

@@ -33,8 +33,14 @@ struct CompileFlags {
   std::optional<Compilation> compilation(const Console& console, bool to_run) const;
 };
 
-/// The train blocks of a file, or an empty list with all errors shown.
-std::vector<Elaborated> read_program(const std::string& path, const ElaborateOptions& options, const Console& console);
+/// For options that count something.
+CLI::Validator whole_from_one();
+
+/// The train blocks of a file, with all diagnostics shown. `status` is done, or says what kind of error there was.
+std::vector<Elaborated> read_program(const std::string& path, const ElaborateOptions& options, const Console& console,
+                                     Exit& status);
+/// What a command ends with that got these diagnostics.
+Exit exit_of(const Diagnostics& diagnostics);
 
 /// The path by which a file must be elaborated for `move_data`: relative to the working directory, so that paths which
 /// the program gives from the root can be told from others.

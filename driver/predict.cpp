@@ -189,14 +189,14 @@ Exit predict(const PredictFlags& flags, const Console& console) {
 
 void add_predict(CLI::App& app, Action& action) {
   auto flags = std::make_shared<PredictFlags>();
-  CLI::App* command = app.add_subcommand(
-      "predict",
+  CLI::App* command = app.add_subcommand("predict",
+                                         "Writes the train block's outputs for each row of a file. Columns are found "
+                                         "by name, in any order; the target may be absent.");
+  command->footer(
       "Examples:\n"
       "  nnc predict runs/Line-1 --input new.csv\n"
       "  nnc predict runs/Mlp-1 --input t10k-images-idx3-ubyte.gz --output digits.csv\n"
-      "  nnc predict runs/Mlp-1 --input new.csv --format jsonl\n\n"
-      "Writes the train block's outputs for each row of a file. Columns are found by name, in any order; the\n"
-      "target may be absent.");
+      "  nnc predict runs/Mlp-1 --input new.csv --format jsonl\n");
   flags->trained.add_to(*command);
   command->add_option("--input", flags->input, "a .csv file, or an IDX file (also .gz) for a model with one input")
       ->required()

@@ -277,10 +277,9 @@ Exit train_file(TrainFlags flags, const Console& console) {
   auto compilation = flags.compile.compilation(console, true);
   if (!options || !compilation) return Exit::usage;
   if (flags.data) flags.file = movable(flags.file);
-  Diagnostics diagnostics;
-  std::vector<Elaborated> blocks = elaborate_file(flags.file, *options, diagnostics);
-  console.show(diagnostics);
-  if (diagnostics.has_errors()) return Exit::wrong;
+  Exit status = Exit::done;
+  std::vector<Elaborated> blocks = read_program(flags.file, *options, console, status);
+  if (status != Exit::done) return status;
   if (blocks.empty()) return console.error(fmt::format("`{}` has no train block", flags.file)), Exit::wrong;
   if (blocks.size() > 1 && flags.out) return console.error("--out is for one train block: say which one"), Exit::usage;
   std::signal(SIGINT, note_signal);
@@ -297,12 +296,13 @@ Exit train_file(TrainFlags flags, const Console& console) {
 void add_train(CLI::App& app, Action& action) {
   auto flags = std::make_shared<TrainFlags>();
   CLI::App* command = app.add_subcommand("train",
-                                         "Examples:\n"
-                                         "  nnc train linear.nn\n"
-                                         "  nnc train mnist.nn --data ~/mnist --seed 2 --out run2\n"
-                                         "  nnc train net.nn --set width=512 --epochs 3 --init start.safetensors\n\n"
                                          "Trains and leaves a run directory (runs/NAME-N) with weights, metrics and "
                                          "all it takes to evaluate and predict.");
+  command->footer(
+      "Examples:\n"
+      "  nnc train linear.nn\n"
+      "  nnc train mnist.nn --data ~/mnist --seed 2 --out run2\n"
+      "  nnc train net.nn --set width=512 --epochs 3 --init start.safetensors\n");
   command->add_option("FILE", flags->file, "the program")->required();
   command->add_option("MODEL", flags->model,
                       "one train block: its `as` name or its model (default: all, in file order)");
@@ -311,10 +311,10 @@ void add_train(CLI::App& app, Action& action) {
   command->add_option("--init", flags->init, "start from the parameters of this safetensors file, by path")
       ->type_name("FILE");
   command->add_option("--epochs", flags->epochs, "instead of the program's `epochs`")
-      ->check(CLI::PositiveNumber)
+      ->check(whole_from_one())
       ->type_name("N");
   command->add_option("--max-steps", flags->max_steps, "stop after so many steps")
-      ->check(CLI::PositiveNumber)
+      ->check(whole_from_one())
       ->type_name("N");
   command->add_option("--seed", flags->seed, "instead of the program's `seed`")->type_name("N");
   command->add_flag("--log-steps", flags->log_steps, "a line in metrics.jsonl for every step too");

@@ -72,6 +72,9 @@ std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console&
     // What the command line says comes on top of what the run remembers.
     for (const auto& pair : own->overrides) origin.options.overrides.push_back(pair);
     if (own->double_precision) origin.options.double_precision = true;
+  } else if (!fs::exists(flags.source)) {
+    console.error(fmt::format("there is no run and no program `{}`", flags.source));
+    return nullptr;
   } else if (!flags.weights) {
     console.error(fmt::format("`{}` is a program: say with --weights which weights it has", flags.source));
     return nullptr;
@@ -82,8 +85,9 @@ std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console&
   Diagnostics diagnostics;
   std::vector<Elaborated> blocks = elaborate_file(origin.file, origin.options, diagnostics);
   if (diagnostics.has_errors() || !is_folder) console.show(diagnostics);
+  status = exit_of(diagnostics);
+  if (status != Exit::done) return nullptr;
   status = Exit::wrong;
-  if (diagnostics.has_errors()) return nullptr;
   if (blocks.size() != 1) {
     console.error(blocks.empty() ? fmt::format("`{}` has no train block", origin.file)
                                  : fmt::format("`{}` has several train blocks: say which one, such as {}", origin.file,
