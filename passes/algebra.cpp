@@ -192,7 +192,10 @@ Poly Algebra::read_afresh(NodeId id) {
         break;
       }
       if (!one_term(result)) break;
-      if (!result[0].factors.empty()) products_of_[result[0].factors[0].atom].push_back(id);
+      // It may stand for its factors where they have all its axes; else it repeats them.
+      const auto long_axes = std::ranges::count_if(node.type.shape, [](Extent extent) { return !is_unit(extent); });
+      if (!result[0].factors.empty() && std::ssize(indices_of(result[0])) == long_axes)
+        products_of_[result[0].factors[0].atom].push_back(id);
       return result;
     }
     case Op::sum: {
@@ -204,7 +207,10 @@ Poly Algebra::read_afresh(NodeId id) {
       const bool whole = one_term(result) && result[0].coefficient == Rational{1, 1} && result[0].factors.size() <= 1 &&
                          (result[0].factors.empty() || result[0].factors[0].power == 1);
       if (!whole) break;
-      if (!result[0].factors.empty()) written_sums_.try_emplace(result[0].factors[0].atom, id);
+      // Over a repeated operand the sum's atom has fewer elements than the node.
+      if (!result[0].factors.empty() &&
+          element_count(atoms_[result[0].factors[0].atom].shape) == element_count(node.type.shape))
+        written_sums_.try_emplace(result[0].factors[0].atom, id);
       return result;
     }
     default:  // what other ops a user wrote is not arithmetic to rearrange
