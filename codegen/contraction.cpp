@@ -14,7 +14,7 @@ namespace nnc {
 namespace {
 
 /// Instructions that a stage may be copied into.
-constexpr int unrolled_limit = 160;
+constexpr int unrolled_limit = 64;
 /// Rows with a pointer each; more would not stay in the general registers.
 constexpr int pointer_rows = 12;
 

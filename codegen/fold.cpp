@@ -71,9 +71,10 @@ Carried StageEmitter::first_totals() {
   return values;
 }
 
-void StageEmitter::clear_memory() {
+/// `all`: when the stage begins; otherwise what starts anew with each chunk.
+void StageEmitter::clear_memory(bool all) {
   for (std::size_t i = 0; i < folds_.size(); ++i) {
-    if (folds_[i].place != FoldPlace::in_memory) continue;
+    if (folds_[i].place != FoldPlace::in_memory || !(all || folds_[i].chunked)) continue;
     llvm::Value* zero = llvm::Constant::getNullValue(fold_type(folds_[i], stage_.folds[i]));
     for (int lane = 0; lane < folds_[i].order_lanes; ++lane)
       emit_.ir.CreateStore(zero, memory_lane(i, emit_.index(lane)));

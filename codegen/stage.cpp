@@ -248,7 +248,7 @@ void StageEmitter::write_stores() {
 
 void StageEmitter::run() {
   enter_level(begin_level());
-  clear_memory();
+  clear_memory(true);
   Carried state = first_accumulators();
   state.append(first_totals());
   finish_folds(run_chunks(state));
@@ -288,7 +288,7 @@ Carried StageEmitter::run_chunk(const Carried& state, llvm::Value* begin, llvm::
     if (plan.count == 1) next[plan.first] = fresh[plan.first];
     next.push_back(emit_.ir.CreateFAdd(state[plan.total], sum));
   }
-  clear_memory();
+  clear_memory(false);
   return next;
 }
 

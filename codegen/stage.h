@@ -84,7 +84,7 @@ class StageEmitter {
   llvm::Type* fold_type(const FoldPlan& plan, const Fold& fold) const;
   Carried first_accumulators();
   Carried first_totals();
-  void clear_memory();
+  void clear_memory(bool all);
   void accumulate(std::size_t fold, Carried& carried);
   llvm::Value* accumulate_lanes(std::size_t fold, llvm::Value* accumulator);
   void accumulate_in_memory(std::size_t fold);

@@ -25,11 +25,12 @@ llvm::CodeGenOptLevel level_of(CodegenLevel level) {
   return llvm::CodeGenOptLevel::Less;
 }
 
-/// Addresses are emitted in their final form; loop strength reduction would only take time and rewrite them.
-void set_option(const char* name) {
+/// LLVM's own options of no interface but the command line's.
+template <class T>
+void set_option(const char* name, T value) {
   auto& options = llvm::cl::getRegisteredOptions();
   const auto option = options.find(name);
-  if (option != options.end()) static_cast<llvm::cl::opt<bool>*>(option->second)->setValue(true);
+  if (option != options.end()) static_cast<llvm::cl::opt<T>*>(option->second)->setValue(value);
 }
 
 }  // namespace
@@ -41,7 +42,10 @@ void initialise_llvm() {
     LLVMInitializeX86Target();
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
-    set_option("disable-lsr");
+    // Addresses are emitted in their final form: loop strength reduction would only take time and rewrite them.
+    set_option("disable-lsr", true);
+    // FastISel, the selector of level none, makes a scalar select of two loads a blend that reads 16 bytes (22.1.8).
+    set_option("fast-isel", llvm::cl::boolOrDefault::BOU_FALSE);
   });
 }
 
