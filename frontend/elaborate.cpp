@@ -214,6 +214,8 @@ std::vector<Elaborated> elaborate_file(const std::string& path, const ElaborateO
     Elaborator elaborator(diagnostics, options);
     model_graph(elaborator, program.user, {&declaration, &program.user});
   }
+  for (const ast::Declaration& declaration : program.user.ast->declarations)
+    check_names(program.user, declaration, diagnostics);
   if (diagnostics.has_errors()) return {};
   return blocks;
 }

@@ -206,7 +206,7 @@ void DataBlock::find_samples() {
 void DataBlock::let(const ast::Let& form) {
   current_ = form.names.front().text;
   context_.stream = "data/" + job_.name + "/" + current_;
-  context_.streams = 0;
+  context_.streams.clear();
   e_.let(form, scope_);
 }
 
@@ -223,7 +223,7 @@ void DataBlock::column(const ast::ColumnDef& form) {
   }
   current_ = name;
   context_.stream = "data/" + job_.name + "/" + name;
-  context_.streams = 0;
+  context_.streams.clear();
   const auto type = e_.resolve(form.type, scope_);
   const Term term = e_.evaluate(*form.value, scope_);
   if (!type || term.failed()) return fail();

@@ -229,8 +229,8 @@ struct GraphContext {
   bool scalars = false;
   /// First part of the names of random streams: "step", "data/curve/x", "init/Dense1.W".
   std::string stream;
-  int streams = 0;                                       ///< random calls so far under `stream`
-  std::map<std::string, Value> states{};                 ///< the current value of every state that was read or updated
+  std::map<std::string, int> streams{};   ///< random calls so far, by `stream` and the instance that they stand in
+  std::map<std::string, Value> states{};  ///< the current value of every state that was read or updated
   std::map<std::string, ast::Variable::Kind> touched{};  ///< parameters and states that this graph reads
   std::map<std::string, Span> scalar_uses{};             ///< where run-time scalars were named that do not exist here
   std::vector<std::string> updated{};                    ///< paths of updated states, in order of first update
@@ -413,6 +413,11 @@ class Elaborator {
 };
 
 }  // namespace elaboration
+
+// ---- what nothing elaborates (check_names.cpp) ---------------------------------------------------------------------
+
+/// Reports names in a function, layer, model or optimizer that nothing has, whether or not it is used.
+void check_names(const Module& module, const ast::Declaration& declaration, Diagnostics& diagnostics);
 
 // ---- train and data blocks (elaborate_train.cpp, elaborate_data.cpp)
 // -------------------------------------------------

@@ -598,10 +598,14 @@ constexpr Missing missing[] = {
 
 }  // namespace
 
-/// The stream's name is hashed by FNV-1a and mixed by splitmix64's finaliser, so that near names give far keys.
+/// A stream is named by the graph, the instance that the call stands in and its number there; the name is hashed by
+/// FNV-1a and mixed by splitmix64's finaliser, so that near names give far keys.
 Value Elaborator::random(const ArrayType& type) {
+  std::string name = graph_->stream;
+  const auto frame = std::find_if(frames_.rbegin(), frames_.rend(), [](const Frame& at) { return at.makes_instances; });
+  if (graph_->builder != &init_ && frame != frames_.rend() && !frame->path.empty()) name += "/" + frame->path;
   std::uint64_t hash = 0xcbf29ce484222325u;
-  for (char c : fmt::format("{}#{}", graph_->stream, ++graph_->streams))
+  for (char c : fmt::format("{}#{}", name, ++graph_->streams[name]))
     hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
   hash = (hash ^ (hash >> 30)) * 0xbf58476d1ce4e5b9u;
   hash = (hash ^ (hash >> 27)) * 0x94d049bb133111ebu;

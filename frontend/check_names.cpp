@@ -1,0 +1,178 @@
+// Names in bodies that nothing elaborates: functions, layers, optimizers and models that are declared and not used, and
+// branches that are not taken. Only names are looked up; shapes are known where something is applied.
+#include <fmt/format.h>
+
+#include <set>
+
+#include "frontend/elaborator.h"
+#include "frontend/nearest.h"
+#include "frontend/primitives.h"
+
+namespace nnc {
+
+namespace {
+
+class NameCheck {
+ public:
+  NameCheck(const Module& module, Diagnostics& diagnostics) : module_(module), diagnostics_(diagnostics) {
+    open();
+    known_.back().insert("batch");
+  }
+
+  void signature(const std::vector<ast::Param>& params) {
+    for (const ast::Param& param : params) {
+      if (param.value) expr(*param.value);
+      variables(param.type);
+      known_.back().insert(param.name.text);
+    }
+    for (const ast::Param& param : params) type(param.type);
+  }
+  void result(const ast::TypeExpr& declared) {
+    variables(declared);
+    type(declared);
+  }
+
+  void block(const ast::Block& block) {
+    open();
+    for (const ast::Statement& statement : block.statements) std::visit(*this, statement.form);
+    known_.pop_back();
+  }
+
+  void operator()(const ast::Let& form) {
+    if (form.type) type(*form.type);
+    expr(*form.value);
+    for (const ast::Name& name : form.names) known_.back().insert(name.text);
+  }
+  void operator()(const ast::If& form) {
+    expr(*form.condition);
+    block(form.yes);
+    if (form.no) block(*form.no);
+  }
+  void operator()(const ast::Return& form) {
+    for (const ast::ExprPtr& value : form.values) expr(*value);
+  }
+  void operator()(const ast::Variable& form) {
+    type(form.type);
+    expr(*form.value);
+    known_.back().insert(form.name.text);
+  }
+  void operator()(const ast::Update& form) { expr(*form.value); }
+
+  // Expressions.
+  void operator()(const ast::Number&) {}
+  void operator()(const ast::String&) {}
+  void operator()(const ast::Boolean&) {}
+  void operator()(const ast::NameUse& form) { use(form.name); }
+  void operator()(const ast::Ellipsis&) {}
+  void operator()(const ast::NewAxis&) {}
+  void operator()(const ast::Slice& form) {
+    for (const ast::ExprPtr* part : {&form.begin, &form.end, &form.step})
+      if (*part) expr(**part);
+  }
+  void operator()(const ast::Unary& form) { expr(*form.operand); }
+  void operator()(const ast::Binary& form) {
+    expr(*form.left);
+    expr(*form.right);
+  }
+  void operator()(const ast::Pipe& form) {
+    expr(*form.left);
+    expr(*form.right);
+  }
+  void operator()(const ast::Call& form) {
+    expr(*form.callee);
+    for (const ast::Argument& argument : form.arguments) expr(*argument.value);
+  }
+  void operator()(const ast::Index& form) {
+    expr(*form.base);
+    for (const ast::ExprPtr& index : form.indices) expr(*index);
+  }
+  void operator()(const ast::Member& form) { expr(*form.base); }
+  void operator()(const ast::List& form) {
+    for (const ast::ExprPtr& element : form.elements) expr(*element);
+  }
+  void operator()(const ast::Comprehension& form) {
+    open();
+    for (const ast::Comprehension::Loop& loop : form.loops) {
+      expr(*loop.over);
+      known_.back().insert(loop.variable.text);
+    }
+    expr(*form.element);
+    known_.pop_back();
+  }
+  void operator()(const ast::IfExpr& form) {
+    expr(*form.condition);
+    expr(*form.yes);
+    expr(*form.no);
+  }
+
+ private:
+  void open() { known_.emplace_back(); }
+
+  void expr(const ast::Expr& expr) {
+    const Span outside = std::exchange(span_, expr.span);
+    std::visit(*this, expr.form);
+    span_ = outside;
+  }
+
+  /// Capital names that stand alone in a signature are bound by it.
+  void variables(const ast::TypeExpr& declared) {
+    for (const ast::Dim& dim : declared.dims)
+      if (dim.value)
+        if (const auto* name = std::get_if<ast::NameUse>(&dim.value->form);
+            name && name->name[0] >= 'A' && name->name[0] <= 'Z')
+          known_.back().insert(name->name);
+  }
+  void type(const ast::TypeExpr& declared) {
+    for (const ast::Dim& dim : declared.dims)
+      if (dim.value) expr(*dim.value);
+  }
+
+  void use(const std::string& name) {
+    for (const auto& level : known_)
+      if (level.contains(name)) return;
+    if (module_.find(name) || module_.lost.contains(name) || find_primitive(name) || is_run_time_scalar(name) ||
+        name == "training")
+      return;
+    std::vector<std::string> candidates;
+    for (const auto& level : known_) candidates.insert(candidates.end(), level.begin(), level.end());
+    Scope(module_).names(candidates);
+    primitive_names(candidates);
+    diagnostics_.report({.code = Code::unknown_name,
+                         .message = fmt::format("there is no `{}`", name),
+                         .primary = span_,
+                         .help = did_you_mean(name, candidates)});
+  }
+
+  const Module& module_;
+  Diagnostics& diagnostics_;
+  std::vector<std::set<std::string>> known_;
+  Span span_;
+};
+
+}  // namespace
+
+void check_names(const Module& module, const ast::Declaration& declaration, Diagnostics& diagnostics) {
+  if (declaration.damaged) return;
+  NameCheck check(module, diagnostics);
+  if (const auto* function = std::get_if<ast::Function>(&declaration.form)) {
+    check.signature(function->inputs);
+    for (const ast::TypeExpr& result : function->results) check.result(result);
+    check.block(function->body);
+  } else if (const auto* model = std::get_if<ast::Model>(&declaration.form)) {
+    check.signature(model->inputs);
+    for (const ast::TypeExpr& result : model->results) check.result(result);
+    check.block(model->body);
+  } else if (const auto* layer = std::get_if<ast::Layer>(&declaration.form)) {
+    check.signature(layer->inputs);
+    check.signature(layer->settings);
+    for (const ast::TypeExpr& result : layer->results) check.result(result);
+    check.block(layer->body);
+  } else if (const auto* optimizer = std::get_if<ast::Optimizer>(&declaration.form)) {
+    check.signature(optimizer->inputs);
+    check.signature(optimizer->settings);
+    check.result(optimizer->result);
+    check.block(optimizer->body);
+  }
+}
+
+}  // namespace nnc
