@@ -1,0 +1,99 @@
+// Programs that were damaged at random are answered with messages or with graphs that verify: never with a crash, never
+// with silence, never slowly.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <sstream>
+
+#include "frontend/elaborate.h"
+#include "frontend/lexer.h"
+#include "ir/text.h"
+#include "tests/unit/catch.h"
+
+using namespace nnc;
+
+namespace {
+
+std::string read(const std::filesystem::path& path) {
+  std::ifstream stream(path, std::ios::binary);
+  std::ostringstream text;
+  text << stream.rdbuf();
+  return text.str();
+}
+
+std::vector<std::string> programs() {
+  const std::filesystem::path root = NNC_SOURCE_DIR;
+  std::vector<std::string> result;
+  for (const char* folder : {"examples", "tests/reference", "tests/golden/errors"})
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(root / folder))
+      if (entry.path().extension() == ".nn") result.push_back(read(entry.path()));
+  std::sort(result.begin(), result.end());  // the folder's order is not the same everywhere
+  return result;
+}
+
+std::vector<Span> tokens_of(const std::string& text, Diagnostics& diagnostics) {
+  const std::uint32_t file = diagnostics.add_file({.path = "mutant", .text = text});
+  std::vector<Span> result;
+  for (const Token& token : tokenize(file, diagnostics).tokens) result.push_back(token.span);
+  return result;
+}
+
+/// One token is removed, replaced by another of some program, or gets one before it; or one byte changes.
+void mutate(std::string& text, const std::vector<std::string>& words, std::mt19937& random) {
+  Diagnostics diagnostics;
+  const std::vector<Span> tokens = tokens_of(text, diagnostics);
+  const Span at = tokens[random() % tokens.size()];
+  const std::string& word = words[random() % words.size()];
+  switch (random() % 4) {
+    case 0:
+      text.erase(at.begin, at.end - at.begin);
+      break;
+    case 1:
+      text.replace(at.begin, at.end - at.begin, word);
+      break;
+    case 2:
+      text.insert(at.begin, " " + word + " ");
+      break;
+    case 3:
+      if (!text.empty()) text[random() % text.size()] = static_cast<char>(random() % 256);
+      break;
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a damaged program is answered with messages or with graphs that verify") {
+  const std::vector<std::string> originals = programs();
+  REQUIRE(originals.size() > 10);
+  std::vector<std::string> words;
+  for (const std::string& text : originals) {
+    Diagnostics diagnostics;
+    for (const Span& span : tokens_of(text, diagnostics)) words.emplace_back(diagnostics.text(span));
+  }
+  const auto path = std::filesystem::temp_directory_path() / fmt::format("nnc_mutant_{}.nn", getpid());
+  std::mt19937 random(20261121);
+  int elaborated = 0;
+  for (int i = 0; i < 1000; ++i) {
+    std::string text = originals[random() % originals.size()];
+    for (int edits = 1 + static_cast<int>(random() % 3); edits > 0; --edits) mutate(text, words, random);
+    std::ofstream(path, std::ios::binary) << text;
+    INFO("mutant " << i << ":\n" << text);
+    Diagnostics diagnostics;
+    const auto start = std::chrono::steady_clock::now();
+    const auto blocks = elaborate_file(path.string(), {}, diagnostics);
+    CHECK(diagnostics.render(false).empty() == diagnostics.all().empty());
+    CHECK(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() < 5.0);
+    if (diagnostics.has_errors()) CHECK(blocks.empty());
+    for (const Elaborated& block : blocks)
+      for (const Graph* graph : {&block.init, &block.fit, &block.feed, &block.step, &block.evaluate, &block.predict})
+        CHECK(verify(*graph) == "");
+    elaborated += !blocks.empty();
+  }
+  std::filesystem::remove(path);
+  CHECK(elaborated > 0);
+}
