@@ -423,7 +423,34 @@ class Grower {
         give(id);
       }
     if (results == 0 || random_.chance(0.1)) give(random_.one_of(values_));
+    if (options_.gradients) add_gradients();
     if (options_.updates) add_updates();
+  }
+
+  Value sum_of_all(Value x) {
+    std::vector<int> axes(x.type().shape.size());
+    std::iota(axes.begin(), axes.end(), 0);
+    return builder_.sum(x, axes);
+  }
+
+  /// A loss to which every result of the graph's float type adds, and a step against its gradients.
+  void add_gradients() {
+    std::optional<Value> loss;
+    for (const Output& output : std::vector(builder_.graph().outputs)) {
+      const Value result = value(output.node);
+      if (output.kind != OutputKind::result || result.type().dtype != real_) continue;
+      const Value part = sum_of_all(random_.chance(0.2) ? result * *made(Op::stop_gradient, {result}) : result);
+      loss = loss ? *loss + part : part;
+    }
+    if (!loss) return;
+    builder_.output(OutputKind::result, "loss", *loss);
+    for (const NodeId id : std::vector(values_)) {
+      const Value x = value(id);
+      if (builder_[id].op != Op::param || x.type().dtype != real_) continue;
+      const Value step = builder_.make(Op::grad, std::vector{*loss, x}) * 0.125;
+      builder_.output(OutputKind::update, std::get<Named>(builder_[id].attributes).name, x - step);
+      updated_.insert(id);
+    }
   }
 
   void add_updates() {
@@ -431,7 +458,7 @@ class Grower {
     for (NodeId id = 0; id < builder_.graph().nodes.size(); ++id)
       if (builder_[id].op == Op::param || builder_[id].op == Op::state) variables.push_back(id);
     for (const NodeId id : variables) {
-      if (random_.chance(0.4)) continue;
+      if (random_.chance(0.4) || updated_.contains(id)) continue;
       const Type type = builder_[id].type;
       const auto fits = [&](const Type& other) { return other == type; };
       const Value old = value(id), change = pick(fits).value_or(old);
@@ -449,6 +476,7 @@ class Grower {
   std::vector<Extent> extents_;
   std::vector<NodeId> values_;
   std::vector<bool> used_;
+  std::set<NodeId> updated_;  ///< by gradients
   int names_ = 0;
 };
 

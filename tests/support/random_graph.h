@@ -15,6 +15,7 @@ struct RandomGraphOptions {
   bool random_ops = true;  ///< random and iota, which depend on seed, step and row_offset
   bool updates = true;     ///< parameters, state and carries that are written
   bool carries = true;     ///< folds over a split
+  bool gradients = false;  ///< grad nodes of a sum of all results, by the parameters, which they update
 };
 
 /// The graph of a seed: one float type, two to four extents out of {1, 2, 15, 16, 17, 31, 33, 64} and the batch, values

@@ -12,6 +12,7 @@
 #include "ir/evaluate.h"
 #include "ir/text.h"
 #include "passes/passes.h"
+#include "passes/pipeline.h"
 #include "tests/support/random.h"
 #include "tests/support/random_graph.h"
 #include "tests/support/run_native.h"
@@ -27,6 +28,7 @@ struct Configuration {
   CodegenLevel level = CodegenLevel::less;
   unsigned threads = 1;
   std::int64_t batch = 1;
+  bool defining_passes = false;  ///< the graph is as written, with gradients: all of them run first
 };
 
 std::string describe(const Configuration& c) {
@@ -51,7 +53,9 @@ Graph parsed(const std::string& text) {
 
 /// What differs between the evaluator and compiled code, or empty.
 std::string difference(const Graph& written, const Configuration& c, std::uint64_t seed) {
-  const Graph graph = assign_order(written);
+  PipelineOptions passes;
+  passes.verify_each = true;
+  const Graph graph = c.defining_passes ? optimise(written, passes) : assign_order(written);
   const Environment environment = test::random_environment(graph, c.batch, seed);
   std::map<std::string, Tensor> expected = evaluate(graph, environment);
   for (const auto* kept : {&environment.params, &environment.state, &environment.carry})
@@ -105,13 +109,14 @@ result "r" = %0
       CHECK(difference_or_error(graph, {.machine = machine, .level = level, .batch = 16}, 1) == "");
 }
 
-TEST_CASE("random graphs: compiled code gives the evaluator's bits") {
-  const std::uint64_t first = number_from("NNC_RANDOM_FIRST", 0), count = number_from("NNC_RANDOM_GRAPHS", 300);
+/// `count` graphs from `first` on, each in two configurations.
+void check_random_graphs(std::uint64_t first, std::uint64_t count, const test::RandomGraphOptions& kind) {
   for (std::uint64_t seed = first; seed < first + count; ++seed) {
-    const Graph graph = test::random_graph(seed);
+    const Graph graph = test::random_graph(seed, kind);
     test::Random random(test::seed_of(seed, "configuration"));
     for (int i = 0; i < 2; ++i) {
-      const Configuration c = random_configuration(random, test::random_batch(seed + static_cast<std::uint64_t>(i)));
+      Configuration c = random_configuration(random, test::random_batch(seed + static_cast<std::uint64_t>(i)));
+      c.defining_passes = kind.gradients;
       CAPTURE(seed, describe(c));
       const std::string wrong = difference_or_error(graph, c, seed);
       if (wrong.empty()) {
@@ -123,6 +128,15 @@ TEST_CASE("random graphs: compiled code gives the evaluator's bits") {
       FAIL_CHECK(wrong << "\ncut down to\n" << print(least) << difference_or_error(least, c, seed));
     }
   }
+}
+
+TEST_CASE("random graphs: compiled code gives the evaluator's bits") {
+  check_random_graphs(number_from("NNC_RANDOM_FIRST", 0), number_from("NNC_RANDOM_GRAPHS", 300), {});
+}
+
+TEST_CASE("random graphs with gradients: compiled code gives the bits of the optimised graph") {
+  check_random_graphs(number_from("NNC_RANDOM_FIRST", 0), number_from("NNC_RANDOM_GRAPHS", 150),
+                      {.most_nodes = 20, .gradients = true});
 }
 
 }  // namespace
