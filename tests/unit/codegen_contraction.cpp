@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <sstream>
 
+#include "tests/support/assembly.h"
 #include "tests/support/programs.h"
 #include "tests/unit/catch.h"
 
@@ -150,50 +150,10 @@ void check(Sizes s, Left left, Right right, Schedule schedule, bool heavy, unsig
   for (std::int64_t m = 0; m < s.m; ++m)
     for (std::int64_t n = s.n; n < (s.n + panel - 1) / panel * panel; ++n)
       wrong += !same(w[place_of(buffer(made.w), m, n)], T(0));
-  INFO(fmt::format("{}x{}x{}, a {}, b {}, tile {}x{} of {}, heavy {}, {} threads", s.m, s.n, s.k, static_cast<int>(left),
-                   static_cast<int>(right), schedule.tile_rows, schedule.tile_vectors, schedule.lanes, heavy, threads));
+  INFO(fmt::format("{}x{}x{}, a {}, b {}, tile {}x{} of {}, heavy {}, {} threads", s.m, s.n, s.k,
+                   static_cast<int>(left), static_cast<int>(right), schedule.tile_rows, schedule.tile_vectors,
+                   schedule.lanes, heavy, threads));
   CHECK(wrong == 0);
-}
-
-// ---- the innermost loop
-
-struct InnerLoop {
-  int fma = 0, vector_loads = 0, broadcasts = 0, stack = 0, calls = 0;
-  bool operator==(const InnerLoop&) const = default;
-};
-
-bool has(const std::string& line, const std::string& part) { return line.find(part) != std::string::npos; }
-
-/// Blocks of assembly that end in a jump to their own beginning and contain an fma.
-std::vector<InnerLoop> innermost_loops(const std::string& assembly) {
-  std::vector<InnerLoop> loops;
-  std::istringstream text(assembly);
-  std::string line, label;
-  InnerLoop now;
-  while (std::getline(text, line)) {
-    if (line.starts_with(".L") && has(line, ":")) {
-      label = line.substr(0, line.find(':'));
-      now = {};
-      continue;
-    }
-    const std::string code = line.substr(0, line.find('#'));
-    const bool memory = has(code, "(");
-    if (has(code, "vfmadd")) {
-      ++now.fma;
-      if (memory) ++(has(code, "{1to") ? now.broadcasts : now.vector_loads);
-    } else if (has(code, "vbroadcast") && memory) {
-      ++now.broadcasts;
-    } else if (has(code, "vmov") && memory) {
-      ++now.vector_loads;
-    }
-    if (has(code, "(%rsp")) ++now.stack;  // no frame pointer: %rbp is a register like any other
-    if (has(code, "call")) ++now.calls;
-    if (has(code, "\tj") && has(code, label) && !label.empty() && now.fma > 0) {
-      loops.push_back(now);
-      now = {};
-    }
-  }
-  return loops;
 }
 
 void check_inner_loops(const std::string& cpu, Left left, Right right, Sizes s, DType dtype, bool heavy) {
@@ -214,8 +174,8 @@ void check_inner_loops(const std::string& cpu, Left left, Right right, Sizes s, 
     const auto expected = [&](int height) { return InnerLoop{height * vectors, vectors, height, 0, 0}; };
     for (std::size_t i = 0; i < loops.size(); ++i) {
       const int height = loops.size() == 2 && i == 0 ? rows + 1 : rows;
-      INFO(fmt::format("fma {} loads {} broadcasts {} stack {} calls {}; height {}", loops[i].fma, loops[i].vector_loads,
-                       loops[i].broadcasts, loops[i].stack, loops[i].calls, height));
+      INFO(fmt::format("fma {} loads {} broadcasts {} stack {} calls {}; height {}", loops[i].fma,
+                       loops[i].vector_loads, loops[i].broadcasts, loops[i].stack, loops[i].calls, height));
       CHECK(loops[i] == expected(height));
     }
   }
@@ -224,7 +184,8 @@ void check_inner_loops(const std::string& cpu, Left left, Right right, Sizes s, 
 }  // namespace
 
 TEST_CASE("contractions are exact", "[codegen]") {
-  for (Sizes s : {Sizes{1, 1, 1}, {1, 16, 5}, {5, 10, 3}, {6, 16, 40}, {13, 33, 17}, {17, 40, 1}, {12, 7, 9}, {31, 64, 33}})
+  for (Sizes s :
+       {Sizes{1, 1, 1}, {1, 16, 5}, {5, 10, 3}, {6, 16, 40}, {13, 33, 17}, {17, 40, 1}, {12, 7, 9}, {31, 64, 33}})
     for (Left left : {Left::rows, Left::transposed})
       for (Right right : {Right::row_major, Right::padded, Right::panels, Right::other_panels})
         for (bool heavy : {false, true}) {
@@ -245,7 +206,8 @@ TEST_CASE("contractions by any machine's schedule", "[codegen]") {
 TEST_CASE("contractions over rows of a feed", "[codegen]") {
   for (Sizes s : {Sizes{1, 8, 3}, {29, 20, 17}})
     for (Left left : {Left::feed_rows, Left::feed_transposed})
-      for (Schedule schedule : {tile(14, 2, 16), tile(6, 2, 8)}) check<float>(s, left, Right::panels, schedule, false, 2);
+      for (Schedule schedule : {tile(14, 2, 16), tile(6, 2, 8)})
+        check<float>(s, left, Right::panels, schedule, false, 2);
 }
 
 TEST_CASE("a contraction over nothing is zero", "[codegen]") {

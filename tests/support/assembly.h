@@ -1,0 +1,49 @@
+// The innermost loops of contractions, read from assembly text: what a step of k executes.
+#pragma once
+
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace nnc::test {
+
+struct InnerLoop {
+  int fma = 0, vector_loads = 0, broadcasts = 0, stack = 0, calls = 0;
+  bool operator==(const InnerLoop&) const = default;
+};
+
+inline bool has(const std::string& line, const std::string& part) { return line.find(part) != std::string::npos; }
+
+/// Blocks of assembly that end in a jump to their own beginning and contain an fma.
+inline std::vector<InnerLoop> innermost_loops(const std::string& assembly) {
+  std::vector<InnerLoop> loops;
+  std::istringstream text(assembly);
+  std::string line, label;
+  InnerLoop now;
+  while (std::getline(text, line)) {
+    if (line.starts_with(".L") && has(line, ":")) {
+      label = line.substr(0, line.find(':'));
+      now = {};
+      continue;
+    }
+    const std::string code = line.substr(0, line.find('#'));
+    const bool memory = has(code, "(");
+    if (has(code, "vfmadd")) {
+      ++now.fma;
+      if (memory) ++(has(code, "{1to") ? now.broadcasts : now.vector_loads);
+    } else if (has(code, "vbroadcast") && memory) {
+      ++now.broadcasts;
+    } else if (has(code, "vmov") && memory) {
+      ++now.vector_loads;
+    }
+    if (has(code, "(%rsp")) ++now.stack;  // no frame pointer: %rbp is a register like any other
+    if (has(code, "call")) ++now.calls;
+    if (has(code, "\tj") && has(code, label) && !label.empty() && now.fma > 0) {
+      loops.push_back(now);
+      now = {};
+    }
+  }
+  return loops;
+}
+
+}  // namespace nnc::test
