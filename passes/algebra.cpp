@@ -202,8 +202,8 @@ Poly Algebra::read_afresh(NodeId id) {
       if (!law("sums") || node.operands.size() != 1) break;
       const Poly a = read(node.operands[0]);
       if (!one_term(a)) break;
-      const Poly result =
-          sum(a, builder_[node.operands[0]].type.shape, std::get<Reduce>(node.attributes).axes, node.type.dtype);
+      const Shape shape = builder_[node.operands[0]].type.shape;  // a copy: nodes move while others are built
+      const Poly result = sum(a, shape, std::get<Reduce>(node.attributes).axes, node.type.dtype);
       const bool whole = one_term(result) && result[0].coefficient == Rational{1, 1} && result[0].factors.size() <= 1 &&
                          (result[0].factors.empty() || result[0].factors[0].power == 1);
       if (!whole) break;
