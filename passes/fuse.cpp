@@ -218,13 +218,27 @@ class Fuser {
     return std::equal(into.outer.begin(), into.outer.end(), dims.begin());
   }
 
+  Dims inner_loops(NodeId node, int cluster) const {
+    if (is_fold(graph_[node])) return fold_loops(graph_, node);
+    const Dims dims = dims_of(graph_[node].type);
+    return {dims.begin() + static_cast<std::ptrdiff_t>(clusters_[cluster].outer.size()), dims.end()};
+  }
+
+  /// Whether what `node` reads is made by the time its stage runs: stages of one level run without inner loops first,
+  /// and otherwise in no order that a reader could rely on.
+  bool made_before(NodeId source, NodeId node, int cluster) const {
+    if (is_fold(graph_[source])) return true;
+    const Dims loops = inner_loops(source, cluster);
+    return loops.empty() || loops == inner_loops(node, cluster);
+  }
+
   /// Whether all that the node reads of the cluster belongs to its own outer point.
   bool aligned(NodeId node, int cluster) const {
     bool all = true;
     const std::size_t outer = clusters_[cluster].outer.size();
     for_mapped_sources(node, [&](NodeId source, const IndexMap* map, const Dims& loops) {
       if (home_[source] != cluster || !has_home(source)) return;
-      if (!map || map->size() < outer) {
+      if (!map || map->size() < outer || !made_before(source, node, cluster)) {
         all = false;
         return;
       }

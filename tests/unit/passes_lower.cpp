@@ -257,6 +257,8 @@ TEST_CASE("folds over rows that wait for each other keep their bits") {
   const Value variance = sum(b, off * off, {0});
   b.output(OutputKind::result, "batch norm", off / spread_columns(apply(Op::sqrt, variance) + 1e-5));
   const Value total = sum(b, off * normal, {0, 1});
+  const Value smooth = apply(Op::softplus, b.broadcast(total, {}, fixed({31})));
+  b.output(OutputKind::result, "another nest", apply(Op::sin, b.reshape(smooth, fixed({1, 31}))));
   b.output(OutputKind::result, "scaled", normal * total);
   for (const std::int64_t batch : {1, 2, 300}) check_same(assign_order(Graph(b.graph())), batch);
 }
