@@ -1,0 +1,246 @@
+// How the command behaves: exit statuses, what goes to stdout and what to stderr, runs that move, signals.
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <thread>
+
+#include "tests/support/command.h"
+#include "tests/unit/catch.h"
+
+namespace {
+
+using nlohmann::json;
+using nnc::test::read_file;
+using nnc::test::run_nnc;
+using nnc::test::Scratch;
+namespace fs = std::filesystem;
+
+void write_file(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
+
+/// y = 2x + 1 over twenty rows, with a rate that --set can spoil.
+void write_program(const fs::path& folder, const std::string& settings = "") {
+  write_file(
+      folder / "line.nn",
+      "const rate = 0.1\n"
+      "data rows {\n  let all = csv(\"rows.csv\")\n  train, valid = split(all, every = 4)\n  x: f32[1] = cols(\"a\")\n "
+      " y: f32[1] = cols(\"b\")\n}\n"
+      "model Line(x: f32[batch, 1]) -> f32[batch, 1] { return x |> Dense(1) }\n"
+      "train Line on rows {\n  let z = Line(x)\n  loss = half_mse(z, y)\n  output b = z\n  optimizer = sgd(lr = rate)\n"
+      "  batch_size = 4\n  epochs = 20\n" +
+          settings + "}\n");
+  std::string rows = "a,b\n";
+  for (int i = 0; i < 20; ++i) rows += std::to_string(i / 10.0) + "," + std::to_string(i / 5.0 + 1) + "\n";
+  write_file(folder / "rows.csv", rows);
+}
+
+std::vector<json> json_lines(const std::string& text) {
+  std::vector<json> lines;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) lines.push_back(json::parse(line));
+  return lines;
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("usage errors exit with 2, say the nearest name, and leave stdout empty", "[command]") {
+  const Scratch scratch;
+  write_program(scratch.path());
+  struct Case {
+    std::string arguments, message;
+  };
+  for (const Case& wrong :
+       {Case{"", "Examples:"}, Case{"trian line.nn", "did you mean `train`?"},
+        Case{"fmt line.nn", "`nnc fmt` is not built yet"}, Case{"train line.nn --epoch 3", "did you mean `--epochs`?"},
+        Case{"train line.nn --epochs 0", "expected a whole number from 1"},
+        Case{"train nowhere.nn", "cannot read `nowhere.nn`"},
+        Case{"train line.nn --set rate", "--set takes NAME=VALUE"}, Case{"train line.nn --cpu z80", "z80"},
+        Case{"train line.nn --out /proc/none", "cannot make the folder"},
+        Case{"train line.nn --init nowhere", "cannot read `nowhere`"},
+        Case{"eval nowhere", "there is no run and no program"}, Case{"eval line.nn", "--weights"},
+        Case{"opt nowhere", "cannot read"}, Case{"emit line.nn --stage opts", "opts"},
+        Case{"predict nowhere", "--input"}}) {
+    INFO(wrong.arguments);
+    auto result = run_nnc(wrong.arguments, scratch.path());
+    CHECK(result.status == 2);
+    CHECK(result.out.empty());
+    CHECK(contains(result.err, wrong.message));
+  }
+}
+
+TEST_CASE("help and version go to stdout; help begins with examples", "[command]") {
+  const Scratch scratch;
+  for (std::string command : {"", "check", "train", "eval", "predict", "emit", "opt", "gradcheck"}) {
+    auto result = run_nnc(command + " --help", scratch.path());
+    CHECK(result.status == 0);
+    CHECK(result.out.starts_with("Examples:\n  nnc " + command));
+    CHECK(result.err.empty());
+  }
+  CHECK(run_nnc("--version", scratch.path()).out.starts_with("nnc "));
+}
+
+TEST_CASE("a wrong program exits with 1, in colour where that is asked for", "[command]") {
+  const Scratch scratch;
+  write_file(scratch.path() / "wrong.nn", "model M(x: f32[batch, 2]) -> f32[batch, 3] { return x }\n");
+  auto plain = run_nnc("check wrong.nn", scratch.path());
+  CHECK(plain.status == 1);
+  CHECK(plain.out.empty());
+  CHECK_FALSE(contains(plain.err, "\033["));
+  CHECK(contains(run_nnc("check wrong.nn --color always", scratch.path()).err, "\033["));
+  CHECK(contains(run_nnc("check wrong.nn", scratch.path(), "CLICOLOR_FORCE=1").err, "\033["));
+  CHECK_FALSE(contains(run_nnc("check wrong.nn", scratch.path(), "CLICOLOR_FORCE=1 NO_COLOR=1").err, "\033["));
+}
+
+TEST_CASE("a run has all it takes, from any folder, and after it has moved", "[command]") {
+  const Scratch scratch;
+  write_program(scratch.path(), "  best = lowest(valid.loss)\n");
+  auto trained = run_nnc("train line.nn --json --log-steps --set rate=0.2 --seed 5", scratch.path());
+  INFO(trained.err);
+  REQUIRE(trained.status == 0);
+  const fs::path run = scratch.path() / "runs/Line-1";
+  for (std::string file : {"run.json", "metrics.jsonl", "last.safetensors", "best.safetensors", "model/line.nn"})
+    CHECK(fs::exists(run / file));
+  const json record = json::parse(read_file(run / "run.json"));
+  CHECK(record.at("schema") == "nnc.run.1");
+  CHECK(record.at("state") == "finished");
+  CHECK(record.at("seed") == 5);
+  CHECK(record.at("rows") == json({{"train", 15}, {"valid", 5}}));
+  const auto metrics = json_lines(read_file(run / "metrics.jsonl"));
+  CHECK(metrics.size() == 20 + 20 * 4);
+  CHECK(metrics.back().at("schema") == "nnc.epoch.1");
+  CHECK(metrics.back().contains("valid.loss"));
+
+  auto shown = json_lines(trained.out);
+  REQUIRE(shown.size() == 22);
+  CHECK(shown.back().at("split") == "valid");
+  fs::create_directories(scratch.path() / "elsewhere");
+  fs::rename(scratch.path() / "runs", scratch.path() / "elsewhere/kept");
+  auto evaluated = run_nnc("eval kept/Line-1 --split valid --json", scratch.path() / "elsewhere");
+  INFO(evaluated.err);
+  REQUIRE(evaluated.status == 0);
+  CHECK(json_lines(evaluated.out).at(0) == shown.back());
+
+  write_file(scratch.path() / "new.csv", "other,a\nx,0\ny,1\n");
+  auto predicted = run_nnc("predict elsewhere/kept/Line-1 --input new.csv", scratch.path());
+  INFO(predicted.err);
+  REQUIRE(predicted.status == 0);
+  std::istringstream lines(predicted.out);
+  std::string header, first, second;
+  lines >> header >> first >> second;
+  CHECK(header == "b");
+  CHECK(std::abs(std::stod(first) - 1) < 0.5);
+  CHECK(std::abs(std::stod(second) - 3) < 0.5);
+  auto wrong = run_nnc("predict elsewhere/kept/Line-1 --input rows2.csv", scratch.path());
+  CHECK(wrong.status == 2);
+  write_file(scratch.path() / "bad.csv", "a\n1\nx\n");
+  auto bad = run_nnc("predict elsewhere/kept/Line-1 --input bad.csv", scratch.path());
+  CHECK(bad.status == 1);
+  CHECK(contains(bad.err, "bad.csv:3:1"));
+
+  // The data moved too.
+  fs::create_directories(scratch.path() / "data");
+  fs::rename(scratch.path() / "rows.csv", scratch.path() / "data/rows.csv");
+  CHECK(run_nnc("eval kept/Line-1 --split valid", scratch.path() / "elsewhere").status == 2);
+  auto moved = run_nnc("eval kept/Line-1 --split valid --json --data ../data", scratch.path() / "elsewhere");
+  INFO(moved.err);
+  REQUIRE(moved.status == 0);
+  CHECK(moved.out == evaluated.out);
+}
+
+TEST_CASE("runs are numbered, and a folder that holds one is not written over", "[command]") {
+  const Scratch scratch;
+  write_program(scratch.path());
+  REQUIRE(run_nnc("train line.nn --epochs 1", scratch.path()).status == 0);
+  REQUIRE(run_nnc("train line.nn --epochs 1", scratch.path()).status == 0);
+  CHECK(fs::exists(scratch.path() / "runs/Line-2/run.json"));
+  auto again = run_nnc("train line.nn --out runs/Line-2", scratch.path());
+  CHECK(again.status == 2);
+  CHECK(contains(again.err, "already holds a run"));
+}
+
+TEST_CASE("threads, code-generation levels and repetition leave every bit of the weights alone", "[command]") {
+  const Scratch scratch;
+  write_program(scratch.path());
+  std::string first;
+  int number = 0;
+  for (std::string flags : {"", "--threads 2", "--threads 3 --codegen-level none", "--codegen-level aggressive",
+                            "--codegen-level default"}) {
+    std::string run = "r" + std::to_string(number++);
+    INFO(flags);
+    REQUIRE(run_nnc("train line.nn --out " + run + " " + flags, scratch.path()).status == 0);
+    std::string weights = read_file(scratch.path() / run / "last.safetensors");
+    if (first.empty()) first = weights;
+    CHECK(weights == first);
+  }
+  CHECK(run_nnc("train line.nn", scratch.path(), "NNC_THREADS=0").status == 2);
+}
+
+TEST_CASE("training that diverges exits with 3, names epoch and step, and keeps the last good weights", "[command]") {
+  const Scratch scratch;
+  write_program(scratch.path());
+  auto result = run_nnc("train line.nn --set rate=50 --out run --epochs 1000", scratch.path());
+  CHECK(result.status == 3);
+  CHECK(result.out.empty());
+  CHECK(contains(result.err, "training diverged: the loss became"));
+  CHECK(contains(result.err, "help: try a lower learning rate"));
+  const json record = json::parse(read_file(scratch.path() / "run/run.json"));
+  CHECK(record.at("state") == "diverged");
+  const std::int64_t step = record.at("step");
+  CHECK(contains(result.err, "step " + std::to_string(step + 1)));
+  // One step less than where it failed gives the same weights.
+  REQUIRE(run_nnc("train line.nn --set rate=50 --out same --epochs 1000 --max-steps " + std::to_string(step),
+                  scratch.path())
+              .status == 0);
+  const auto data_of = [&](const std::string& run) {
+    std::string bytes = read_file(scratch.path() / run / "last.safetensors");
+    return bytes.substr(bytes.size() - 8);  // W and b
+  };
+  CHECK(data_of("run") == data_of("same"));
+}
+
+TEST_CASE("a signal ends training after its step, with the weights kept", "[command]") {
+  const Scratch scratch;
+  write_program(scratch.path());
+  const pid_t child = fork();
+  if (child == 0) {
+    if (chdir(scratch.path().c_str()) != 0 || !std::freopen("err", "w", stderr)) _exit(99);
+    execl(NNC_BINARY, "nnc", "train", "line.nn", "--out", "run", "--epochs", "1000000000", nullptr);
+    _exit(99);
+  }
+  // Its record stands on the disk when training begins.
+  for (int i = 0; i < 600 && !fs::exists(scratch.path() / "run/last.safetensors"); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  REQUIRE(fs::exists(scratch.path() / "run/last.safetensors"));
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  kill(child, SIGINT);
+  int status = 0;
+  waitpid(child, &status, 0);
+  REQUIRE(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 130);
+  const json record = json::parse(read_file(scratch.path() / "run/run.json"));
+  CHECK(record.at("state") == "interrupted");
+  CHECK(record.at("step") > 0);
+  CHECK(run_nnc("eval run", scratch.path()).status == 0);
+}
+
+TEST_CASE("--init starts from the parameters of a file and names what does not match", "[command]") {
+  const Scratch scratch;
+  write_program(scratch.path());
+  REQUIRE(run_nnc("train line.nn --out a --epochs 3", scratch.path()).status == 0);
+  write_program(scratch.path(), "  shuffle = false\n");
+  auto result = run_nnc("train line.nn --out b --epochs 1 --init a/last.safetensors", scratch.path());
+  INFO(result.err);
+  CHECK(result.status == 0);
+  std::string text = read_file(scratch.path() / "line.nn");
+  text.replace(text.find("Dense(1)"), 8, "Dense(2) |> Dense(1)");
+  write_file(scratch.path() / "two.nn", text);
+  auto other = run_nnc("train two.nn --out c --init a/last.safetensors", scratch.path());
+  CHECK(other.status == 1);
+  CHECK(contains(other.err, "`Dense1.W` has another shape than the program says"));
+}
