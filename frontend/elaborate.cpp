@@ -157,6 +157,20 @@ void check_constants(const Module& module, Diagnostics& diagnostics, const Elabo
       elaborator.constant(module.names.at(form->name.text).front());
 }
 
+/// Whether every input's dimensions are known without a caller. (Those that a capital stands for are its caller's.)
+bool stands_alone(const ast::Model& model) {
+  const auto known = [](auto&& self, const ast::Expr& expr) -> bool {
+    if (const auto* use = std::get_if<ast::NameUse>(&expr.form)) return !(use->name[0] >= 'A' && use->name[0] <= 'Z');
+    const auto* product = std::get_if<ast::Binary>(&expr.form);
+    return !product || (self(self, *product->left) && self(self, *product->right));
+  };
+  return std::ranges::all_of(model.inputs, [&](const ast::Param& param) {
+    return std::ranges::all_of(param.type.dims, [&](const ast::Dim& dim) {
+      return dim.kind == ast::Dim::Kind::expression && known(known, *dim.value);
+    });
+  });
+}
+
 std::string block_name(const ast::Train& train) {
   if (train.as) return train.as->text;
   return train.models.empty() ? "" : train.models.front().text;
@@ -210,7 +224,7 @@ std::vector<Elaborated> elaborate_file(const std::string& path, const ElaborateO
   }
   for (const ast::Declaration& declaration : program.user.ast->declarations) {
     const auto* model = std::get_if<ast::Model>(&declaration.form);
-    if (!model || std::ranges::find(trained, model->name.text) != trained.end()) continue;
+    if (!model || !stands_alone(*model) || std::ranges::find(trained, model->name.text) != trained.end()) continue;
     Elaborator elaborator(diagnostics, options);
     model_graph(elaborator, program.user, {&declaration, &program.user});
   }
