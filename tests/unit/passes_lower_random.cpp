@@ -1,5 +1,7 @@
 // Random graphs: whatever the shapes, a program run by its definition gives the evaluator's bits, fused or not, in any
 // layout, on any machine, for the program that chooses layouts and for those that obey.
+//
+// NNC_RANDOM_GRAPHS=N runs N graphs from NNC_RANDOM_FIRST on instead of the usual ones.
 #include <fmt/format.h>
 
 #include <cstdlib>
@@ -53,7 +55,7 @@ std::string difference(const Graph& graph, std::uint64_t seed) {
 
 TEST_CASE("random graphs keep their bits when lowered") {
   const char* count = std::getenv("NNC_RANDOM_GRAPHS");
-  const char* from = std::getenv("NNC_RANDOM_FROM");
+  const char* from = std::getenv("NNC_RANDOM_FIRST");
   const std::uint64_t first = from ? std::strtoull(from, nullptr, 10) : 1;
   const std::uint64_t last = first + (count ? std::strtoull(count, nullptr, 10) : 100);
   for (std::uint64_t seed = first; seed < last; ++seed) {
