@@ -10,7 +10,8 @@
 //   log-exp        log(exp x) = x;  log(exp(x) y) = x + log y;  log(exp(x) / y) = x - log y
 //   log-logistic   log s(x) = -softplus(-x);  log(1 - s(x)) = -softplus(x), s the logistic function
 //   log-one-plus-exp   log(1 + exp x) = softplus(x)
-//   logistic       1 / (1 + exp(-x)) = s(x);  exp(x) / (1 + exp(x)) = s(x)
+//   indicator-log  i log(x) = log(i ? x : 1) for an indicator i: 0 where i is 0, even if x is 0 too, and so is the
+//   gradient logistic       1 / (1 + exp(-x)) = s(x);  exp(x) / (1 + exp(x)) = s(x)
 #include <algorithm>
 #include <map>
 #include <set>
@@ -31,6 +32,7 @@ constexpr Law laws[] = {
     {"log-exp", "log(exp(x) / y) = x - log y"},
     {"log-logistic", "log s(x) = -softplus(-x);  log(1 - s(x)) = -softplus(x)"},
     {"log-one-plus-exp", "log(1 + exp(x)) = softplus(x)"},
+    {"indicator-log", "i log(x) = log(i ? x : 1) for i in {0, 1}"},
     {"logistic", "1 / (1 + exp(-x)) = s(x)"},
 };
 
@@ -118,6 +120,9 @@ class Stabiliser {
     }
     if (old.op == Op::div)
       if (const auto better = logistic_quotient(operands[0], operands[1])) return logged("logistic", id, *better);
+    if (old.op == Op::mul && in_force(options_, "indicator-log"))
+      for (std::size_t i : {0, 1})
+        if (const auto better = chosen_log(operands[i], operands[1 - i])) return logged("indicator-log", id, *better);
     return std::nullopt;
   }
 
@@ -277,6 +282,17 @@ class Stabiliser {
   }
 
   Value negated(Value x) { return node(x).op == Op::neg ? operand(x, 0) : -x; }
+
+  /// i * log x, or i * -log x, where i is a truth value as a number.
+  std::optional<Value> chosen_log(Value i, Value logarithm) {
+    if (node(i).op != Op::cast || node(operand(i, 0)).type.dtype != DType::boolean) return std::nullopt;
+    const bool negative = node(logarithm).op == Op::neg;
+    const Value log = negative ? operand(logarithm, 0) : logarithm;
+    if (node(log).op != Op::log || log.type().shape != i.type().shape) return std::nullopt;
+    const Value one = builder_.constant(1, log.type().dtype);
+    const Value chosen = apply(Op::log, builder_.select(operand(i, 0), operand(log, 0), one));
+    return negative ? -chosen : chosen;
+  }
 
   // logistic
 

@@ -317,6 +317,25 @@ TEST_CASE("logits of a thousand have finite and right gradients") {
   }
 }
 
+TEST_CASE("a class without probability that is not the label does no harm") {
+  Builder b("zero");
+  const Shape rows{{2}, {3}};
+  const Value p = b.leaf(Op::param, "p", {DType::f32, rows});
+  const Value y = b.leaf(Op::input, "y", {DType::i32, {{2}}});
+  const Value index = b.make(Op::iota, {}, Iota{1}, Type{DType::i32, rows});
+  const Value hot = b.cast(apply(Op::equal, b.broadcast(y, {0}, rows), index), DType::f32);
+  const Value loss = -b.sum(hot * apply(Op::log, p), {0, 1});
+  b.output(OutputKind::result, "loss", loss);
+  b.output(OutputKind::result, "gradient", b.make(Op::grad, {{loss, p}}));
+  Environment at;
+  at.params.emplace("p", Tensor::zeros(DType::f32, {2, 3}));
+  at.inputs.emplace("y", Tensor::zeros(DType::i32, {2}));
+  for (int row = 0; row < 2; ++row) at.params.at("p").set(row * 3, 0.5);
+  const auto values = evaluate(opt(std::move(b).finish()), at);
+  CHECK_THAT(values.at("loss").at(0), Catch::Matchers::WithinRel(2 * std::log(2.0), 1e-6));
+  for (int i = 0; i < 6; ++i) CHECK(values.at("gradient").at(i) == (i % 3 == 0 ? -2 : 0));
+}
+
 TEST_CASE("a user's own arithmetic is left alone") {
   Builder b("plain");
   const Value x = b.leaf(Op::input, "x", {DType::f32, {{4}}});
