@@ -138,8 +138,10 @@ class Training {
 
   std::optional<Problem> make_columns() {
     if (auto problem = data_->check(session_->input_checks())) return problem;
-    if (session_->fits())
+    if (session_->fits()) {
       if (auto problem = data_->fit(*runner_, programs_, *weights_)) return problem;
+      warn_of_constant_columns();
+    }
     for (const std::string& split : data_->splits()) {
       auto columns = data_->feed(split, EntryKind::feed, *runner_, programs_, *weights_, session_->column_checks(),
                                  session_->inputs_of_columns());
@@ -147,6 +149,26 @@ class Training {
       splits_.push_back(std::move(*columns));
     }
     return std::nullopt;
+  }
+
+  /// standardize and minmax make 0 of a column that never changes; nobody means to train on that.
+  void warn_of_constant_columns() const {
+    for (const nnc_slot& slot : state_of(*weights_->layout)) {
+      std::string path = slot.name;
+      std::size_t dot = path.rfind('.');
+      if (!path.starts_with("data.") || (!path.ends_with(".deviation") && !path.ends_with(".max"))) continue;
+      DenseArray spread = unpack(slot, weights_->state.data());
+      if (path.ends_with(".max")) {
+        const nnc_slot* low = find_slot(state_of(*weights_->layout), path.substr(0, dot) + ".min");
+        if (low == nullptr) continue;
+        DenseArray lowest = unpack(*low, weights_->state.data());
+        for (std::int64_t i = 0; i < spread.count(); ++i) spread.set(i, spread.at(i) - lowest.at(i));
+      }
+      for (std::int64_t i = 0; i < spread.count(); ++i)
+        if (spread.at(i) == 0)
+          console_.warning(fmt::format("value {} of column `{}` is the same in all rows of {}: it becomes 0", i + 1,
+                                       path.substr(5, dot - 5), fmt::join(data_job_.fit, ", ")));
+    }
   }
 
   std::optional<Problem> make_run() {

@@ -50,7 +50,9 @@ std::string house_program(const fs::path& data, const std::string& y, int epochs
   return "data house {\n  let rows = csv(\"" + (data / "seeds/ch05_house_price.csv").string() +
          "\")\n  train = rows\n  x: f32[2] = minmax(cols(\"distance_km\", \"area_m2\"))\n  y: f32[1] = " + y +
          "\n}\nmodel House(x: f32[batch, 2]) -> f32[batch, 1] { return x |> Dense(1, init = zeros) }\n"
-         "train House on house {\n  let z = House(x)\n  loss = half_mse(z, y)\n  output price = undo(z, y)\n"
+         "train House on house {\n  let z = House(x)\n  loss = half_mse(z, y)\n  output price = " +
+         (y.starts_with("cols") ? "z" : "undo(z, y)") +
+         "\n"
          "  optimizer = sgd(lr = 0.01)\n  batch_size = 10\n  epochs = " +
          std::to_string(epochs) + "\n}\n";
 }
