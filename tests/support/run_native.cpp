@@ -3,10 +3,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <barrier>
 #include <cstring>
 #include <memory>
 #include <numeric>
+#include <span>
 #include <stdexcept>
 #include <thread>
 
@@ -16,19 +18,24 @@ namespace nnc::test {
 
 namespace {
 
-/// Bytes that end, but for their alignment, where an inaccessible page begins.
+constexpr int undefined = 0xff;  // a NaN as f32 and f64
+
+/// Bytes that end, but for their alignment, where an inaccessible page begins, or begin where one ends.
 class Guarded {
  public:
-  Guarded(std::size_t bytes, std::size_t alignment, int fill) {
+  Guarded(std::size_t bytes, std::size_t alignment, int fill, Guard guard) {
     const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
     const std::size_t aligned = (bytes + alignment - 1) / alignment * alignment;
     const std::size_t usable = (aligned + page - 1) / page * page;
     mapped_ = usable + page;
     base_ = static_cast<std::byte*>(mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    if (base_ == MAP_FAILED || mprotect(base_ + usable, page, PROT_NONE) != 0)
+    if (base_ == MAP_FAILED) throw std::runtime_error("no memory for a test");
+    std::byte* const open = guard == Guard::behind ? base_ : base_ + page;
+    if (mprotect(guard == Guard::behind ? base_ + usable : base_, page, PROT_NONE) != 0)
       throw std::runtime_error("no memory for a test");
-    data_ = base_ + usable - aligned;
-    std::memset(base_, 0xff, usable);
+    data_ = guard == Guard::behind ? open + usable - aligned : open;
+    rest_ = guard == Guard::behind ? std::span(open, data_) : std::span(data_ + aligned, open + usable);
+    std::memset(open, undefined, usable);
     std::memset(data_, fill, aligned);
   }
   ~Guarded() { munmap(base_, mapped_); }
@@ -36,23 +43,23 @@ class Guarded {
   Guarded& operator=(const Guarded&) = delete;
 
   std::byte* data() const { return data_; }
-  /// Nothing before the bytes was written.
-  bool front_intact() const {
-    for (const std::byte* at = base_; at < data_; ++at)
-      if (*at != std::byte{0xff}) return false;
-    return true;
+  /// Nothing on the side without a guard was written.
+  bool intact() const {
+    return std::ranges::all_of(rest_, [](std::byte byte) { return byte == std::byte{undefined}; });
   }
 
  private:
   std::byte *base_ = nullptr, *data_ = nullptr;
+  std::span<std::byte> rest_;
   std::size_t mapped_ = 0;
 };
 using Memory = std::unique_ptr<Guarded>;
 
 constexpr std::size_t region_alignment = 64;
-constexpr int undefined = 0xff;  // a NaN as f32 and f64
 
-Memory region(std::uint64_t bytes, int fill) { return std::make_unique<Guarded>(bytes, region_alignment, fill); }
+Memory region(std::uint64_t bytes, int fill, Guard guard) {
+  return std::make_unique<Guarded>(bytes, region_alignment, fill, guard);
+}
 
 DType dtype_of(const nnc_slot& slot) {
   switch (static_cast<nnc_dtype>(slot.dtype)) {
@@ -124,7 +131,7 @@ void check_padding(const nnc_slot& slot, const std::byte* at) {
     if (!used[i] && at[i] != std::byte{0}) throw std::runtime_error(std::string("padding of ") + slot.name);
 }
 
-/// The values of a region that the caller keeps: parameters, state, carries.
+/// The values of a region that the caller keeps: parameters, state, carries, gradients.
 struct Kept {
   const nnc_slot* slots;
   std::uint32_t count;
@@ -132,15 +139,15 @@ struct Kept {
   Memory memory;
 
   Kept(const nnc_slot* first, std::uint32_t number, std::uint64_t bytes, const std::map<std::string, Tensor>& from,
-       int fill)
-      : slots(first), count(number), values(from), memory(region(bytes, fill)) {
+       int fill, Guard guard)
+      : slots(first), count(number), values(from), memory(region(bytes, fill, guard)) {
     for (std::uint32_t i = 0; i < count; ++i)
       if (const auto found = values.find(slots[i].name); found != values.end())
         write(slots[i], memory->data() + slots[i].offset, found->second);
   }
-  void read_into(std::map<std::string, Tensor>& results) const {
+  void read_into(std::map<std::string, Tensor>& results, const std::string& prefix = "update ") const {
     for (std::uint32_t i = 0; i < count; ++i)
-      results[std::string("update ") + slots[i].name] = read(slots[i], memory->data() + slots[i].offset);
+      results[prefix + slots[i].name] = read(slots[i], memory->data() + slots[i].offset);
   }
   void check() const {
     for (std::uint32_t i = 0; i < count; ++i) check_padding(slots[i], memory->data() + slots[i].offset);
@@ -153,10 +160,10 @@ struct Column {
   std::vector<std::uint32_t> order;
   nnc_feed feed{};
 
-  Column(const nnc_slot& slot, const Tensor& tensor, std::uint32_t rows) {
+  Column(const nnc_slot& slot, const Tensor& tensor, std::uint32_t rows, Guard guard) {
     const std::size_t row_bytes = tensor.data.size() / rows;
     const std::size_t stored_rows = rows + 3;
-    memory = std::make_unique<Guarded>(row_bytes * stored_rows, size_of(tensor.dtype), undefined);
+    memory = std::make_unique<Guarded>(row_bytes * stored_rows, size_of(tensor.dtype), undefined, guard);
     std::vector<std::uint32_t> places(stored_rows);
     std::iota(places.begin(), places.end(), 0U);
     Random random(seed_of(rows, slot.name));
@@ -170,23 +177,25 @@ struct Column {
 
 }  // namespace
 
-std::map<std::string, Tensor> run_native(const nnc_entry& entry, const Environment& environment, unsigned threads) {
-  const Kept params(entry.params, entry.param_count, entry.params_bytes, environment.params, 0);
-  const Kept state(entry.state, entry.state_count, entry.state_bytes, environment.state, 0);
-  const Kept carry(entry.carry, entry.carry_count, entry.carry_bytes, environment.carry, undefined);
-  const Memory grads = region(entry.grads_bytes, undefined), arena = region(entry.arena_bytes, undefined);
+std::map<std::string, Tensor> run_native(const nnc_entry& entry, const Environment& environment, unsigned threads,
+                                         Guard guard) {
+  const Kept params(entry.params, entry.param_count, entry.params_bytes, environment.params, 0, guard);
+  const Kept state(entry.state, entry.state_count, entry.state_bytes, environment.state, 0, guard);
+  const Kept carry(entry.carry, entry.carry_count, entry.carry_bytes, environment.carry, undefined, guard);
+  const Kept grads(entry.grads, entry.grad_count, entry.grads_bytes, environment.inputs, undefined, guard);
+  const Memory arena = region(entry.arena_bytes, undefined, guard);
 
   std::vector<Column> columns;
   std::vector<nnc_feed> feeds;
   for (std::uint32_t i = 0; i < entry.feed_count; ++i)
-    columns.emplace_back(entry.feeds[i], environment.inputs.at(entry.feeds[i].name), entry.rows);
+    columns.emplace_back(entry.feeds[i], environment.inputs.at(entry.feeds[i].name), entry.rows, guard);
   for (const Column& column : columns) feeds.push_back(column.feed);
 
   std::vector<Memory> outputs;
   std::vector<void*> output_places;
   for (std::uint32_t i = 0; i < entry.output_count; ++i) {
     outputs.push_back(
-        std::make_unique<Guarded>(entry.outputs[i].bytes, size_of(dtype_of(entry.outputs[i])), undefined));
+        std::make_unique<Guarded>(entry.outputs[i].bytes, size_of(dtype_of(entry.outputs[i])), undefined, guard));
     output_places.push_back(outputs.back()->data());
   }
   std::vector<double> scalars;
@@ -197,7 +206,7 @@ std::map<std::string, Tensor> run_native(const nnc_entry& entry, const Environme
   nnc_call call{};
   call.params = params.memory->data();
   call.state = state.memory->data();
-  call.grads = grads->data();
+  call.grads = grads.memory->data();
   call.carry = carry.memory->data();
   call.arena = arena->data();
   call.feeds = feeds.data();
@@ -226,12 +235,13 @@ std::map<std::string, Tensor> run_native(const nnc_entry& entry, const Environme
   params.read_into(results);
   state.read_into(results);
   carry.read_into(results);
+  grads.read_into(results, "");
   params.check();
   state.check();
-  for (const Memory* memory : {&params.memory, &state.memory, &carry.memory, &grads, &arena})
-    if (!(*memory)->front_intact()) throw std::runtime_error("written before the start of a region");
+  for (const Memory* memory : {&params.memory, &state.memory, &carry.memory, &grads.memory, &arena})
+    if (!(*memory)->intact()) throw std::runtime_error("written outside a region");
   for (const Memory& output : outputs)
-    if (!output->front_intact()) throw std::runtime_error("written before the start of a result");
+    if (!output->intact()) throw std::runtime_error("written outside a result");
   return results;
 }
 

@@ -10,9 +10,13 @@
 
 namespace nnc::test {
 
+/// Which end of each region the inaccessible page is at; the other end has bytes that must not change.
+enum class Guard { behind, before };
+
 /// What is left in memory after one call by a team of `threads`: results by name, every parameter, state and carry as
-/// "update NAME", written or not. Throws std::runtime_error where padding of a parameter or state is not zero
-/// afterwards.
-std::map<std::string, Tensor> run_native(const nnc_entry& entry, const Environment& environment, unsigned threads);
+/// "update NAME", written or not; gradients, which `grads` writes and `update` reads as inputs, by their names. Throws
+/// std::runtime_error where padding of a parameter or state is not zero afterwards.
+std::map<std::string, Tensor> run_native(const nnc_entry& entry, const Environment& environment, unsigned threads,
+                                         Guard guard = Guard::behind);
 
 }  // namespace nnc::test

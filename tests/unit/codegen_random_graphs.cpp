@@ -4,8 +4,12 @@
 //
 // NNC_RANDOM_GRAPHS=N runs N graphs from NNC_RANDOM_FIRST on instead of the usual ones.
 #include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
+#include <functional>
 #include <stdexcept>
 
 #include "codegen/compile.h"
@@ -28,12 +32,14 @@ struct Configuration {
   CodegenLevel level = CodegenLevel::less;
   unsigned threads = 1;
   std::int64_t batch = 1;
+  test::Guard guard = test::Guard::behind;
   bool defining_passes = false;  ///< the graph is as written, with gradients: all of them run first
 };
 
 std::string describe(const Configuration& c) {
-  return fmt::format("machine {}, fuse {}, layout {}, level {}, threads {}, batch {}", c.machine.name, c.fuse, c.layout,
-                     static_cast<int>(c.level), c.threads, c.batch);
+  return fmt::format("machine {}, fuse {}, layout {}, level {}, threads {}, batch {}, guard {}", c.machine.name, c.fuse,
+                     c.layout, static_cast<int>(c.level), c.threads, c.batch,
+                     c.guard == test::Guard::behind ? "behind" : "before");
 }
 
 Configuration random_configuration(test::Random& random, std::int64_t batch) {
@@ -42,7 +48,8 @@ Configuration random_configuration(test::Random& random, std::int64_t batch) {
           .layout = random.chance(0.7),
           .level = random.one_of<CodegenLevel>({CodegenLevel::none, CodegenLevel::less, CodegenLevel::aggressive}),
           .threads = static_cast<unsigned>(random.between(1, 3)),
-          .batch = batch};
+          .batch = batch,
+          .guard = random.chance(0.5) ? test::Guard::behind : test::Guard::before};
 }
 
 Graph parsed(const std::string& text) {
@@ -70,7 +77,7 @@ std::string difference(const Graph& written, const Configuration& c, std::uint64
   const Program program = lower(graph, "step", options);
   if (const std::string wrong = verify(program); !wrong.empty()) return "the program does not verify: " + wrong;
   const auto compiled = compile(program, {.target = detect_host().target, .level = c.level});
-  const std::map<std::string, Tensor> found = test::run_native(compiled->entry(), environment, c.threads);
+  const std::map<std::string, Tensor> found = test::run_native(compiled->entry(), environment, c.threads, c.guard);
   for (const auto& [name, tensor] : expected) {
     if (!found.contains(name)) return "there is no " + name;
     const Tensor& other = found.at(name);
@@ -83,12 +90,38 @@ std::string difference(const Graph& written, const Configuration& c, std::uint64
   return "";
 }
 
-std::string difference_or_error(const Graph& graph, const Configuration& c, std::uint64_t seed) {
-  try {
-    return difference(graph, c, seed);
-  } catch (const std::exception& error) {
-    return error.what();
+/// What `check` returns or throws, run in a process of its own: a graph that crashes can be cut down like any other.
+std::string in_child(const std::function<std::string()>& check) {
+  int ends[2];
+  if (pipe(ends) != 0) return "no pipe";
+  const pid_t child = fork();
+  if (child < 0) return "no process";
+  if (child == 0) {
+    for (const int number : {SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL}) std::signal(number, SIG_DFL);
+    std::string text;
+    try {
+      text = check();
+    } catch (const std::exception& error) {
+      text = error.what();
+    }
+    const bool written = write(ends[1], text.data(), text.size()) == static_cast<ssize_t>(text.size());
+    _exit(written ? 0 : 1);
   }
+  close(ends[1]);
+  std::string text(1 << 16, '\0');
+  std::size_t length = 0;
+  for (ssize_t got = 0; (got = read(ends[0], text.data() + length, text.size() - length)) > 0;)
+    length += static_cast<std::size_t>(got);
+  close(ends[0]);
+  text.resize(length);
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (WIFSIGNALED(status)) return fmt::format("signal {}", WTERMSIG(status));
+  return text.empty() && WEXITSTATUS(status) != 0 ? "the child failed" : text;
+}
+
+std::string difference_or_error(const Graph& graph, const Configuration& c, std::uint64_t seed) {
+  return in_child([&] { return difference(graph, c, seed); });
 }
 
 std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
