@@ -51,6 +51,8 @@ Value align(const Array& array, const std::vector<Axis>& to, bool spread_numbers
 bool is_comparison(Op op) { return op == Op::equal || op == Op::less || op == Op::less_equal; }
 bool is_logical(Op op) { return op == Op::logical_and || op == Op::logical_or || op == Op::logical_not; }
 
+bool fits_i32(double value) { return value == std::floor(value) && value >= -2147483648.0 && value <= 2147483647.0; }
+
 std::string_view dtype_word(DType dtype) { return name_of(dtype); }
 
 }  // namespace
@@ -168,12 +170,33 @@ std::optional<ArrayType> Elaborator::resolve(const ast::TypeExpr& type, Scope& s
       }
     }
   }
-  if (std::ranges::count_if(result.axes, [](const Axis& axis) { return axis.extent.batched; }) > 1) {
-    error(Code::shape_mismatch, type.span, "a tensor can have only one axis as long as the batch");
-    failed = true;
-  }
+  failed = !countable(result.axes, type.span) || failed;
   if (failed) return std::nullopt;
   return result;
+}
+
+bool Elaborator::belongs_here(Value node, Span span) {
+  if (node.builder == &builder()) return true;
+  error(Code::not_compile_time, span, "this is computed in training, and an initial value cannot depend on it", "",
+        "an initializer can use numbers, lists and other initializers");
+  return false;
+}
+
+bool Elaborator::countable(const std::vector<Axis>& axes, Span span) {
+  constexpr std::int64_t most = std::int64_t{1} << 53;
+  std::int64_t count = 1;
+  int batched = 0;
+  for (const Axis& axis : axes) {
+    batched += axis.extent.batched;
+    if (axis.extent.count > most / count) {
+      error(Code::bad_number, span, fmt::format("a tensor of shape [{}] has too many elements", describe(axes)));
+      return false;
+    }
+    count *= axis.extent.count;
+  }
+  if (batched <= 1) return true;
+  error(Code::shape_mismatch, span, "a tensor can have only one axis as long as the batch");
+  return false;
 }
 
 // ---- places ------------------------------------------------------------------------------------------------------
@@ -198,7 +221,7 @@ std::optional<Array> Elaborator::place(const Term& given, const ArrayType& type,
   }
   if (const Number* number = term.as<Number>()) {
     if (type.dtype == DType::boolean) return wrong_kind();
-    if (type.dtype == DType::i32 && number->value != std::floor(number->value)) return wrong_kind();
+    if (type.dtype == DType::i32 && !fits_i32(number->value)) return wrong_kind();
     const Array filled{builder().constant(number->value, type.dtype), {}};
     return Array{align(filled, type.axes, true), type.axes};
   }
@@ -208,6 +231,7 @@ std::optional<Array> Elaborator::place(const Term& given, const ArrayType& type,
     return Array{align(filled, type.axes, true), type.axes};
   }
   if (const Scalar* scalar = term.as<Scalar>()) {
+    if (!belongs_here(scalar->node, span)) return std::nullopt;
     const bool truth = scalar->node.type().dtype == DType::boolean;
     if (truth != (type.dtype == DType::boolean)) return wrong_kind();
     const Array filled{truth ? scalar->node : rank0(term, type.dtype), {}};
@@ -221,11 +245,7 @@ std::optional<Array> Elaborator::place(const Term& given, const ArrayType& type,
     term = spread;
     array = term.as<Array>();
   }
-  if (array->node.builder != &builder()) {
-    error(Code::not_compile_time, span, fmt::format("{} starts from a value that is computed in training", what), "",
-          "an initializer can use numbers, lists and other initializers");
-    return std::nullopt;
-  }
+  if (!belongs_here(array->node, span)) return std::nullopt;
   if (array->node.type().dtype != type.dtype) {
     error(Code::type_mismatch, span,
           fmt::format("{} has elements of type {}, and this has {}", what, dtype_word(type.dtype),
@@ -306,7 +326,7 @@ Term Elaborator::list_to_array(const List& list, DType dtype, Span span) {
       const Number* number = element.as<Number>();
       const Flag* truth = element.as<Flag>();
       if ((number && dtype != DType::boolean) || (truth && dtype == DType::boolean)) {
-        if (number && dtype == DType::i32 && number->value != std::floor(number->value)) {
+        if (number && dtype == DType::i32 && !fits_i32(number->value)) {
           error(Code::type_mismatch, at.span, fmt::format("{} is no i32", number->value));
           failed = true;
         }
@@ -333,6 +353,7 @@ Term Elaborator::list_to_array(const List& list, DType dtype, Span span) {
 Value Elaborator::rank0(const Term& term, DType dtype) {
   if (const Number* number = term.as<Number>()) return builder().constant(number->value, dtype);
   const Value node = term.as<Scalar>()->node;
+  if (!is_float(dtype)) return builder().cast(node, dtype);
   if (const auto* size = std::get_if<Size>(&builder()[node.id].attributes)) return builder().size(size->extent, dtype);
   if (const auto* known = std::get_if<Constant>(&builder()[node.id].attributes))
     return builder().constant(known->values.front(), dtype);
@@ -342,7 +363,15 @@ Value Elaborator::rank0(const Term& term, DType dtype) {
 std::optional<Array> Elaborator::array(const Term& term, Span span, const std::string& what, DType dtype) {
   if (term.failed()) return std::nullopt;
   if (const Array* known = term.as<Array>()) return *known;
-  if (term.as<Number>() || term.as<Scalar>()) return Array{rank0(term, dtype), {}};
+  if (const Number* number = term.as<Number>();
+      number && dtype != DType::boolean && (dtype != DType::i32 || fits_i32(number->value)))
+    return Array{rank0(term, dtype), {}};
+  if (const Scalar* scalar = term.as<Scalar>()) {
+    if (!belongs_here(scalar->node, span)) return std::nullopt;
+    const bool truth = scalar->node.type().dtype == DType::boolean;
+    if (truth && dtype == DType::boolean) return Array{scalar->node, {}};
+    if (!truth && dtype != DType::boolean) return Array{rank0(term, dtype), {}};
+  }
   if (const List* list = term.as<List>()) {
     const Term made = list_to_array(*list, dtype, span);
     if (const Array* known = made.as<Array>()) return *known;
@@ -455,13 +484,13 @@ Term Elaborator::elementwise(Op op, std::span<const Term> operands, std::span<co
     const bool condition = i < first || is_logical(op);
     if (const Array* known = term.as<Array>()) {
       any_array = true;
-      if (known->node.builder != &builder())
-        return error(Code::not_compile_time, spans[i], "a value of training cannot stand in an initializer");
+      if (!belongs_here(known->node, spans[i])) return Failed{};
       if (i >= first && !dtype) dtype = known->node.type().dtype;
     } else if (term.as<Shapeless>()) {
       any_shapeless = true;
     } else if (const Scalar* scalar = term.as<Scalar>()) {
       any_scalar = true;
+      if (!belongs_here(scalar->node, spans[i])) return Failed{};
       if (condition != (scalar->node.type().dtype == DType::boolean))
         return error(Code::type_mismatch, spans[i], fmt::format("`{}` does not take {}", shown, describe(term)));
     } else if (term.as<List>()) {
@@ -511,7 +540,11 @@ Term Elaborator::elementwise(Op op, std::span<const Term> operands, std::span<co
       else
         nodes.push_back(terms[i].as<Scalar>() ? terms[i].as<Scalar>()->node : rank0(terms[i], DType::f64));
     }
-    return Scalar{builder().make(op, nodes)};
+    std::vector<NodeId> ids;
+    for (const Value& node : nodes) ids.push_back(node.id);
+    const ValueOrError made = builder().try_make(op, ids);
+    if (const Value* node = std::get_if<Value>(&made)) return Scalar{*node};
+    return error(Code::type_mismatch, span, fmt::format("`{}` does not take {} here", shown, describe(terms[first])));
   }
 
   // With tensors. Lists first become tensors of the others' element type.
@@ -577,8 +610,7 @@ Term Elaborator::elementwise(Op op, std::span<const Term> operands, std::span<co
     common = std::move(joined);
     if (other.size() > terms[widest].as<Array>()->axes.size()) widest = i;
   }
-  if (std::ranges::count_if(common, [](const Axis& axis) { return axis.extent.batched; }) > 1)
-    return error(Code::shape_mismatch, span, "this tensor would have two axes as long as the batch");
+  if (!countable(common, span)) return Failed{};
   std::vector<Value> nodes;
   for (std::size_t i = 0; i < count; ++i) {
     if (terms[i].as<Shapeless>()) {
@@ -593,8 +625,7 @@ Term Elaborator::elementwise(Op op, std::span<const Term> operands, std::span<co
     } else if (const Scalar* scalar = terms[i].as<Scalar>(); scalar && scalar->node.type().dtype == DType::boolean) {
       nodes.push_back(scalar->node);
     } else {
-      if (const Number* number = terms[i].as<Number>();
-          number && elements == DType::i32 && number->value != std::floor(number->value))
+      if (const Number* number = terms[i].as<Number>(); number && elements == DType::i32 && !fits_i32(number->value))
         return error(Code::type_mismatch, spans[i], fmt::format("{} is no i32", number->value));
       if (elements == DType::boolean)
         return error(Code::type_mismatch, spans[i],
@@ -644,11 +675,12 @@ Term Elaborator::matmul(const Term& left, const Term& right, Span left_span, Spa
   }
   if (a->node.type().dtype != b->node.type().dtype)
     return report(labelled(Code::type_mismatch, "element types differ in `@`"));
-  const auto batched = [](const Axis& axis) { return axis.extent.batched; };
   std::vector<Axis> axes(a->axes.begin(), a->axes.end() - 1);
   axes.insert(axes.end(), b->axes.begin() + 1, b->axes.end());
-  if (std::ranges::count_if(axes, batched) > 1)
-    return report(labelled(Code::shape_mismatch, "this tensor would have two axes as long as the batch"));
+  if (!countable(axes, op_span) || !belongs_here(a->node, left_span) || !belongs_here(b->node, right_span))
+    return Failed{};
+  if (a->node.type().dtype == DType::boolean)
+    return report(labelled(Code::type_mismatch, "`@` does not take truth values"));
   builder().set_origin(origin(span));
   const Value x = k.stretch ? whole_node(*a) : a->node, y = l.stretch ? whole_node(*b) : b->node;
   if (k.stretch)

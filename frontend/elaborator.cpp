@@ -15,6 +15,9 @@ namespace {
 /// Deeper than any program that people write, and shallow enough for the stack.
 constexpr int max_depth = 1500;
 
+/// More elements of comprehensions than any program needs; a loop over loops that would take hours stops here.
+constexpr std::int64_t most_elements = 1'000'000;
+
 bool is_capital(const std::string& name) { return !name.empty() && name[0] >= 'A' && name[0] <= 'Z'; }
 
 }  // namespace
@@ -115,6 +118,8 @@ Term Elaborator::evaluate(const ast::Expr& expr, Scope& scope) {
   if (const Length* length = term.as<Length>()) {
     const Axis& axis = length->axis;
     if (!axis.extent.batched) return Number{static_cast<double>(axis.extent.count), axis.from};
+    if (graph_->builder == &init_)
+      return error(Code::not_compile_time, expr.span, "an initial value cannot depend on the size of the batch");
     builder().set_origin(origin(expr.span));
     return Scalar{builder().size(axis.extent, DType::f64)};
   }
@@ -447,6 +452,11 @@ Term Elaborator::evaluate_comprehension(const ast::Expr& expr, const ast::Compre
   bool failed = false;
   const auto loop = [&](auto&& self, std::size_t level, Scope& outer) -> void {
     if (level == form.loops.size()) {
+      if (++elements_ > most_elements) {
+        error(Code::bad_number, expr.span, fmt::format("more than {} elements of lists", most_elements));
+        failed = true;
+        return;
+      }
       result.elements.push_back(evaluate(*form.element, outer));
       failed = failed || result.elements.back().failed();
       return;

@@ -340,6 +340,10 @@ class Elaborator {
   Term constant(const Declared& declared);
   Term materialise(const Term& term, const ArrayType& type);
   std::optional<Axis> dimension(const ast::Expr& expr, Scope& scope);
+  /// The node belongs to the current graph; else a message ("... is computed in training").
+  bool belongs_here(Value node, Span span);
+  /// A tensor of these axes has a number of elements that can be counted; else a message.
+  bool countable(const std::vector<Axis>& axes, Span span);
   void align_rows(std::vector<Term>& terms) const;
   Term list_to_array(const List& list, DType dtype, Span span);
   Origin origin(Span span);
@@ -410,6 +414,8 @@ class Elaborator {
   const ast::Expr* named_expr_ = nullptr;  ///< the right side of a `let` that names an instance
   std::string instance_name_;              ///< and the name
   int depth_ = 0;
+  std::int64_t calls_ = 0;     ///< bodies inlined so far
+  std::int64_t elements_ = 0;  ///< elements of comprehensions so far
 };
 
 }  // namespace elaboration

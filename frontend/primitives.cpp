@@ -322,7 +322,7 @@ Term reshape_primitive(CallSite& site) {
       axes.back().from = e.because("", e.source(site.span), site.span, nullptr);
   }
   for (Axis& axis : axes) axis.stretch = false;
-  if (given.failed()) return Failed{};
+  if (given.failed() || !e.countable(axes, site.span)) return Failed{};
   if (const Shapeless* shapeless = given.as<Shapeless>()) {
     // A value that takes any shape takes this one.
     const Shapeless inner = *shapeless;
@@ -417,6 +417,8 @@ Term size_primitive(CallSite& site) {
   for (const Axis& axis : axes) shape.push_back(axis.extent);
   const Extent count = element_count(shape);
   if (!count.batched) return Number{static_cast<double>(count.count)};
+  if (&e.builder() == &e.init())
+    return e.error(Code::not_compile_time, site.span, "an initial value cannot depend on the size of the batch");
   return Scalar{e.builder().size(count, DType::f64)};
 }
 
@@ -426,8 +428,12 @@ Term size_primitive(CallSite& site) {
 /// random: uniform in [0, 1), another stream for each that is elaborated.
 Term random_primitive(CallSite& site) {
   if (!check_arguments(site, 0, 0)) return Failed{};
-  return Shapeless{"random",
-                   [](Elaborator& e, const ArrayType& type) -> Term { return e.wrap(e.random(type), type.axes); }};
+  const Span span = site.span;
+  return Shapeless{"random", [span](Elaborator& e, const ArrayType& type) -> Term {
+                     if (is_float(type.dtype)) return e.wrap(e.random(type), type.axes);
+                     return e.error(Code::type_mismatch, span,
+                                    fmt::format("`random` has floating elements, and this is {}", e.describe(type)));
+                   }};
 }
 
 /// iota: the index along the last axis of its place.
@@ -446,6 +452,8 @@ Term iota_primitive(CallSite& site) {
                      if (axis < -rank || axis >= rank)
                        return at.error(Code::bad_axis, span,
                                        fmt::format("`iota` has no axis {} in {}", axis, at.describe(type)));
+                     if (type.dtype == DType::boolean)
+                       return at.error(Code::type_mismatch, span, "`iota` is a number, and this is bool");
                      const Iota along{static_cast<int>(axis < 0 ? axis + rank : axis)};
                      return at.wrap(at.builder().make(Op::iota, {}, along, at.type_of(type)), type.axes);
                    }};
