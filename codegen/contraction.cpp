@@ -24,11 +24,22 @@ class Contraction {
   void run();
 
  private:
-  /// A micro-kernel: its rows and vectors, and how many lanes of the last vector exist.
+  /// A tile of columns: its vectors, and how many lanes of the last one exist.
+  struct Columns {
+    llvm::Value* n = nullptr;  ///< the first
+    int vectors = 0, last_active = 0;
+  };
+  /// A tile of rows. Where `is_tall` is set, it decides between `rows` + 1 and `rows` when the code runs.
+  struct Rows {
+    llvm::Value* m = nullptr;  ///< the first
+    int rows = 0;
+    llvm::Value* is_tall = nullptr;
+  };
+  /// A micro-kernel's place and size.
   struct Tile {
+    llvm::Value* m = nullptr;
+    llvm::Value* n = nullptr;
     int rows = 0, vectors = 0, last_active = 0;
-    llvm::Value* m = nullptr;  ///< first row
-    llvm::Value* n = nullptr;  ///< first column
   };
   /// How a's or b's elements are reached while k runs.
   enum class Walk {
@@ -39,10 +50,12 @@ class Contraction {
   enum Level { level_first = 1, level_second = 2, level_vector = 3, level_row = 4 };
 
   void split();
-  void run_tiles(llvm::Value* n, int vectors, int last_active);
-  void run_rows(llvm::Value* m, int rows);
-  void run_panels(llvm::Value* m, int rows);
-  void run_tile(const Tile& tile);
+  void share_work();
+  void choose_epilogue();
+  void each_columns(llvm::function_ref<void(const Columns&)> at);
+  void each_rows(llvm::function_ref<void(const Rows&)> at);
+  void run_tile(const Rows& rows, const Columns& columns);
+  void multiply_into_scratch(const Tile& tile);
   Carried multiply(const Tile& tile);
   Walk walk_of(const AccessForm& form, int k_loop) const;
   llvm::Value* address(const AccessForm& form, llvm::Value* first, llvm::Value* second);
@@ -51,9 +64,9 @@ class Contraction {
   bool b_contiguous() const;
   bool b_whole_vectors() const;
   void epilogue_unrolled(const Tile& tile, const Carried& values);
-  void epilogue_rolled(const Tile& tile, const Carried& values);
-  void epilogue_point(const Tile& tile, int vector_active, llvm::Value* vector, llvm::Value* row, llvm::Value* value);
-  void enter_vector(const Tile& tile, llvm::Value* vector, int active);
+  void epilogue_rolled(const Rows& rows, const Columns& columns);
+  void enter_vector(llvm::Value* vector, int active);
+  void run_stages(llvm::Value* row, llvm::Value* value);
   int active_of(const Tile& tile, int vector) const { return vector + 1 == tile.vectors ? tile.last_active : lanes_; }
 
   Emitter& emit_;
@@ -107,10 +120,9 @@ void Contraction::split() {
   tall_ = core_.m % tiles_;
 }
 
-void Contraction::run() {
-  split();
+/// Threads share the outside loop if it has several steps for each, else whichever has more.
+void Contraction::share_work() {
   const std::int64_t panels = (core_.n + width_ - 1) / width_, pieces = kernel_.schedule.parallel;
-  // Threads share the outside loop if it has several steps for each, else whichever has more.
   const bool outside_panels = kernel_.schedule.panels_outside;
   const std::int64_t outside = outside_panels ? panels : tiles_, inside = outside_panels ? tiles_ : panels;
   const bool share_outside = outside >= 4 * pieces || outside >= inside;
@@ -120,99 +132,97 @@ void Contraction::run() {
   tile_end_ = share_panels ? emit_.index(tiles_) : share.end;
   panel_begin_ = share_panels ? share.begin : emit_.index(0);
   panel_end_ = share_panels ? share.end : emit_.index(panels);
+}
 
+void Contraction::choose_epilogue() {
   int cost = 0;
   for (const auto& stage : stages_->stages) cost += stage->cost();
-  bool folds = false;
-  for (const Stage& stage : kernel_.stages) folds = folds || !stage.folds.empty() || !stage.inner.empty();
+  bool loops = false;
+  for (const Stage& stage : kernel_.stages) loops = loops || !stage.folds.empty() || !stage.inner.empty();
   const std::int64_t copies = (rows_ + (tall_ > 0)) * kernel_.schedule.tile_vectors;
-  rolled_ = folds || cost * copies > unrolled_limit;
+  rolled_ = loops || cost * copies > unrolled_limit;
   if (rolled_) scratch_ = emit_.scratch(vector_, copies);
+}
 
+void Contraction::run() {
+  split();
+  share_work();
+  choose_epilogue();
   stages_->enter(0, nullptr);
   for (auto& stage : stages_->stages) stage->park();
-  const std::int64_t whole = core_.n / width_;
-  const int rest = static_cast<int>(core_.n % width_);
-  if (!outside_panels) {
-    run_rows(nullptr, 0);
-    return;
-  }
-  emit_loop(emit_, panel_begin_, lesser(emit_, panel_end_, emit_.index(whole)), 1, {},
-            [&](llvm::Value* panel, const Carried&) {
-              run_tiles(emit_.scaled(panel, width_), kernel_.schedule.tile_vectors, lanes_);
-              return Carried();
-            });
-  if (rest == 0) return;
-  emit_if(emit_, emit_.ir.CreateICmpEQ(panel_end_, emit_.index(panels)), {}, [&] {
-    const int vectors = (rest + lanes_ - 1) / lanes_;
-    run_tiles(emit_.index(whole * width_), vectors, rest - (vectors - 1) * lanes_);
-    return Carried();
-  });
+  if (kernel_.schedule.panels_outside)
+    each_columns([&](const Columns& columns) { each_rows([&](const Rows& rows) { run_tile(rows, columns); }); });
+  else
+    each_rows([&](const Rows& rows) { each_columns([&](const Columns& columns) { run_tile(rows, columns); }); });
 }
 
-/// Both heights of this thread's tiles of rows; `at` gets the first row and the height.
-template <class At>
-void each_tile_of_rows(Emitter& emit, llvm::Value* begin, llvm::Value* end, std::int64_t tall, std::int64_t tiles,
-                       std::int64_t rows, At at) {
-  if (tall > 0)
-    emit_loop(emit, begin, lesser(emit, end, emit.index(tall)), 1, {}, [&](llvm::Value* tile, const Carried&) {
-      at(emit.scaled(tile, rows + 1), static_cast<int>(rows + 1));
-      return Carried();
-    });
-  if (tall == tiles) return;
-  llvm::Value* first = emit.ir.CreateSelect(emit.ir.CreateICmpSLT(begin, emit.index(tall)), emit.index(tall), begin);
-  emit_loop(emit, first, end, 1, {}, [&](llvm::Value* tile, const Carried&) {
-    at(emit.add(emit.scaled(tile, rows), emit.index(tall)), static_cast<int>(rows));
-    return Carried();
-  });
-}
-
-/// All tiles of rows of one tile of columns.
-void Contraction::run_tiles(llvm::Value* n, int vectors, int last_active) {
-  each_tile_of_rows(emit_, tile_begin_, tile_end_, tall_, tiles_, rows_, [&](llvm::Value* m, int rows) {
-    run_tile({.rows = rows, .vectors = vectors, .last_active = last_active, .m = m, .n = n});
-  });
-}
-
-/// Tiles of rows outside, tiles of columns inside.
-void Contraction::run_rows(llvm::Value*, int) {
-  each_tile_of_rows(emit_, tile_begin_, tile_end_, tall_, tiles_, rows_,
-                    [&](llvm::Value* m, int rows) { run_panels(m, rows); });
-}
-
-void Contraction::run_panels(llvm::Value* m, int rows) {
+/// This thread's tiles of columns: whole ones, then the narrower last one.
+void Contraction::each_columns(llvm::function_ref<void(const Columns&)> at) {
   const std::int64_t whole = core_.n / width_, panels = (core_.n + width_ - 1) / width_;
   const int rest = static_cast<int>(core_.n % width_);
   emit_loop(emit_, panel_begin_, lesser(emit_, panel_end_, emit_.index(whole)), 1, {},
             [&](llvm::Value* panel, const Carried&) {
-              run_tile({.rows = rows,
-                        .vectors = kernel_.schedule.tile_vectors,
-                        .last_active = lanes_,
-                        .m = m,
-                        .n = emit_.scaled(panel, width_)});
+              at({emit_.scaled(panel, width_), kernel_.schedule.tile_vectors, lanes_});
               return Carried();
             });
   if (rest == 0) return;
   emit_if(emit_, emit_.ir.CreateICmpEQ(panel_end_, emit_.index(panels)), {}, [&] {
     const int vectors = (rest + lanes_ - 1) / lanes_;
-    run_tile({.rows = rows,
-              .vectors = vectors,
-              .last_active = rest - (vectors - 1) * lanes_,
-              .m = m,
-              .n = emit_.index(whole * width_)});
+    at({emit_.index(whole * width_), vectors, rest - (vectors - 1) * lanes_});
     return Carried();
   });
 }
 
-void Contraction::run_tile(const Tile& tile) {
-  const Carried values = multiply(tile);
-  const bool panels_first = kernel_.schedule.panels_outside;
-  stages_->enter(level_first, panels_first ? tile.n : tile.m);
-  stages_->enter(level_second, panels_first ? tile.m : tile.n);
-  if (rolled_)
-    epilogue_rolled(tile, values);
-  else
+/// This thread's tiles of rows. One loop where the code after the micro-kernel takes any height, else one for each.
+void Contraction::each_rows(llvm::function_ref<void(const Rows&)> at) {
+  llvm::Value* tall = emit_.index(tall_);
+  const auto height = static_cast<int>(rows_);
+  if (rolled_ && tall_ > 0) {
+    emit_loop(emit_, tile_begin_, tile_end_, 1, {}, [&](llvm::Value* tile, const Carried&) {
+      llvm::Value* m = emit_.add(emit_.scaled(tile, rows_), lesser(emit_, tile, tall));
+      at({m, height, emit_.ir.CreateICmpSLT(tile, tall)});
+      return Carried();
+    });
+    return;
+  }
+  emit_loop(emit_, tile_begin_, lesser(emit_, tile_end_, tall), 1, {}, [&](llvm::Value* tile, const Carried&) {
+    at({emit_.scaled(tile, rows_ + 1), height + 1});
+    return Carried();
+  });
+  if (tall_ == tiles_) return;
+  llvm::Value* first = emit_.ir.CreateSelect(emit_.ir.CreateICmpSLT(tile_begin_, tall), tall, tile_begin_);
+  emit_loop(emit_, first, tile_end_, 1, {}, [&](llvm::Value* tile, const Carried&) {
+    at({emit_.add(emit_.scaled(tile, rows_), tall), height});
+    return Carried();
+  });
+}
+
+void Contraction::run_tile(const Rows& rows, const Columns& columns) {
+  Tile tile{rows.m, columns.n, rows.rows, columns.vectors, columns.last_active};
+  const auto enter_tile = [&] {
+    const bool panels_first = kernel_.schedule.panels_outside;
+    stages_->enter(level_first, panels_first ? tile.n : tile.m);
+    stages_->enter(level_second, panels_first ? tile.m : tile.n);
+  };
+  if (!rolled_) {
+    const Carried values = multiply(tile);
+    enter_tile();
     epilogue_unrolled(tile, values);
+    return;
+  }
+  if (!rows.is_tall) {
+    multiply_into_scratch(tile);
+  } else {
+    for (const bool tall : {true, false}) {
+      tile.rows = rows.rows + (tall ? 1 : 0);
+      emit_if(emit_, tall ? rows.is_tall : emit_.ir.CreateNot(rows.is_tall), {}, [&] {
+        multiply_into_scratch(tile);
+        return Carried();
+      });
+    }
+  }
+  enter_tile();
+  epilogue_rolled(rows, columns);
 }
 
 // ---- the innermost loop
@@ -354,12 +364,12 @@ Carried Contraction::multiply(const Tile& tile) {
 
 // ---- the stages after it
 
-void Contraction::enter_vector(const Tile&, llvm::Value* vector, int active) {
+void Contraction::enter_vector(llvm::Value* vector, int active) {
   stages_->set_active(active);
   stages_->enter(level_vector, emit_.scaled(vector, lanes_));
 }
 
-void Contraction::epilogue_point(const Tile&, int, llvm::Value*, llvm::Value* row, llvm::Value* value) {
+void Contraction::run_stages(llvm::Value* row, llvm::Value* value) {
   for (auto& stage : stages_->stages) stage->set_core(value);
   stages_->enter(level_row, row);
   stages_->run();
@@ -367,31 +377,38 @@ void Contraction::epilogue_point(const Tile&, int, llvm::Value*, llvm::Value* ro
 
 void Contraction::epilogue_unrolled(const Tile& tile, const Carried& values) {
   for (int j = 0; j < tile.vectors; ++j) {
-    enter_vector(tile, emit_.index(j), active_of(tile, j));
+    enter_vector(emit_.index(j), active_of(tile, j));
     for (int i = 0; i < tile.rows; ++i)
-      epilogue_point(tile, active_of(tile, j), emit_.index(j), emit_.index(i),
-                     values[static_cast<std::size_t>(i * tile.vectors + j)]);
+      run_stages(emit_.index(i), values[static_cast<std::size_t>(i * tile.vectors + j)]);
   }
   stages_->set_active(lanes_);
 }
 
-void Contraction::epilogue_rolled(const Tile& tile, const Carried& values) {
-  const llvm::Align align(64);
+void Contraction::multiply_into_scratch(const Tile& tile) {
+  const Carried values = multiply(tile);
   for (std::size_t i = 0; i < values.size(); ++i)
-    emit_.ir.CreateStore(values[i], emit_.element(vector_, scratch_, emit_.index(static_cast<std::int64_t>(i))));
-  const auto rows_of = [&](llvm::Value* vector, int active) {
-    enter_vector(tile, vector, active);
-    emit_loop(emit_, emit_.index(0), emit_.index(tile.rows), 1, {}, [&](llvm::Value* row, const Carried&) {
-      llvm::Value* at = emit_.add(emit_.scaled(row, tile.vectors), vector);
-      epilogue_point(tile, active, vector, row, emit_.ir.CreateLoad(vector_, emit_.element(vector_, scratch_, at)));
+    emit_.ir.CreateAlignedStore(values[i], emit_.element(vector_, scratch_, emit_.index(static_cast<std::int64_t>(i))),
+                                scratch_align(vector_));
+}
+
+/// The stages as a loop over the tile in scratch memory.
+void Contraction::epilogue_rolled(const Rows& rows, const Columns& columns) {
+  llvm::Value* height = emit_.index(rows.rows);
+  if (rows.is_tall) height = emit_.ir.CreateSelect(rows.is_tall, emit_.index(rows.rows + 1), height);
+  const auto all_rows = [&](llvm::Value* vector, int active) {
+    enter_vector(vector, active);
+    emit_loop(emit_, emit_.index(0), height, 1, {}, [&](llvm::Value* row, const Carried&) {
+      llvm::Value* at = emit_.add(emit_.scaled(row, columns.vectors), vector);
+      run_stages(row,
+                 emit_.ir.CreateAlignedLoad(vector_, emit_.element(vector_, scratch_, at), scratch_align(vector_)));
       return Carried();
     });
     return Carried();
   };
-  const int whole = tile.last_active == lanes_ ? tile.vectors : tile.vectors - 1;
+  const int whole = columns.last_active == lanes_ ? columns.vectors : columns.vectors - 1;
   emit_loop(emit_, emit_.index(0), emit_.index(whole), 1, {},
-            [&](llvm::Value* vector, const Carried&) { return rows_of(vector, lanes_); });
-  if (whole < tile.vectors) rows_of(emit_.index(whole), tile.last_active);
+            [&](llvm::Value* vector, const Carried&) { return all_rows(vector, lanes_); });
+  if (whole < columns.vectors) all_rows(emit_.index(whole), columns.last_active);
   stages_->set_active(lanes_);
 }
 

@@ -158,6 +158,11 @@ llvm::Value* Emitter::scratch(llvm::Type* type, std::int64_t count) {
   return memory;
 }
 
+llvm::Align scratch_align(llvm::Type* element) {
+  const std::uint64_t bytes = element->getPrimitiveSizeInBits().getFixedValue() / 8;
+  return llvm::Align(bytes == 0 ? 1 : std::min<std::uint64_t>(64, bytes));
+}
+
 llvm::Value* Emitter::splat(llvm::Value* scalar, int lanes) {
   return lanes == 1 ? scalar : ir.CreateVectorSplat(static_cast<unsigned>(lanes), scalar);
 }

@@ -77,6 +77,9 @@ class Emitter {
   std::map<std::pair<BufferId, std::size_t>, llvm::Value*> feed_members_;
 };
 
+/// What the address of every element of scratch memory is a multiple of, as far as it is known.
+llvm::Align scratch_align(llvm::Type* element);
+
 /// for (index = begin; index < end; index += step) carried = body(index, carried). With constant bounds, no loop that
 /// runs once or never is emitted.
 using LoopBody = llvm::function_ref<Carried(llvm::Value* index, const Carried& carried)>;

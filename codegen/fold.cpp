@@ -77,7 +77,7 @@ void StageEmitter::clear_memory(bool all) {
     if (folds_[i].place != FoldPlace::in_memory || !(all || folds_[i].chunked)) continue;
     llvm::Value* zero = llvm::Constant::getNullValue(fold_type(folds_[i], stage_.folds[i]));
     for (int lane = 0; lane < folds_[i].order_lanes; ++lane)
-      emit_.ir.CreateStore(zero, memory_lane(i, emit_.index(lane)));
+      emit_.ir.CreateAlignedStore(zero, memory_lane(i, emit_.index(lane)), scratch_align(zero->getType()));
   }
 }
 
@@ -143,8 +143,9 @@ void StageEmitter::accumulate_in_memory(std::size_t i) {
     lane = emit_.ir.CreateAnd(index_of(emit_, nest_, inner_.back()), emit_.index(plan.order_lanes - 1));
   llvm::Value* at = memory_lane(i, lane);
   llvm::Value* factor = fold.op == FoldOp::product ? uniform_or_vector(result(fold.factor), plan.varying) : nullptr;
-  llvm::Value* before = emit_.ir.CreateLoad(fold_type(plan, fold), at);
-  emit_.ir.CreateStore(step(fold, before, uniform_or_vector(result(fold.value), plan.varying), factor), at);
+  llvm::Value* before = emit_.ir.CreateAlignedLoad(fold_type(plan, fold), at, scratch_align(fold_type(plan, fold)));
+  emit_.ir.CreateAlignedStore(step(fold, before, uniform_or_vector(result(fold.value), plan.varying), factor), at,
+                              scratch_align(before->getType()));
 }
 
 /// The first greatest; the first NaN is the greatest of all.
@@ -177,7 +178,7 @@ llvm::Value* StageEmitter::chunk_sum(std::size_t i, const Carried& carried) {
   llvm::Type* type = fold_type(plan, stage_.folds[i]);
   Carried lanes;
   for (int lane = 0; lane < plan.order_lanes; ++lane)
-    lanes.push_back(emit_.ir.CreateLoad(type, memory_lane(i, emit_.index(lane))));
+    lanes.push_back(emit_.ir.CreateAlignedLoad(type, memory_lane(i, emit_.index(lane)), scratch_align(type)));
   for (int width = plan.order_lanes / 2; width >= 1; width /= 2)
     for (int lane = 0; lane < width; ++lane) lanes[lane] = plus(lanes[lane], lanes[lane + width]);
   return lanes[0];

@@ -64,8 +64,10 @@ class OuterLoops {
 
   void run() {
     choose_shared_loop();
+    // Without a loop to share there is one point, and it is one thread's: it may add to what it reads.
+    const bool shared = shared_level_ != 0;
     const Share share =
-        share_of_thread(emit_, shared_level_ == 0 ? 1 : units(shared_level_), kernel_.schedule.parallel);
+        share_of_thread(emit_, shared ? units(shared_level_) : 1, shared ? kernel_.schedule.parallel : 1);
     begin_ = share.begin;
     end_ = share.end;
     StageRow stages(emit_, kernel_, nest_, kernel_.schedule.vector == Schedule::Vector::inner);
