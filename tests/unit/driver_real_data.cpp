@@ -84,17 +84,19 @@ HouseResult train_house(const fs::path& data, const std::string& y, int epochs) 
 }  // namespace
 
 // data/seeds/README.md, row "5.4 min-max x": loss 380.5935, W -40.2326 399.3639, B 244.3912, z(15, 93) = 486.143.
-// The order of the rows is drawn, so the last digits differ from run to run: over three seeds an independent
-// implementation spreads by 0.06 in W, 0.0003 in the loss and 0.08 in the price; the tolerances are twice that or less.
+// The order of the rows is drawn and the rate stays at 0.01, so a run ends near the minimum, not in it. Forty runs of
+// an independent implementation (NumPy, f64, other orders) have standard deviations of 0.12 in W, 0.22 in B and 0.38 in
+// the price, and a loss of 0.06 +- 0.063 above that of least squares, 380.5928; the tolerances are three of these.
 TEST_CASE("house price with min-max features reaches the published loss, weights and price", "[real-data]") {
   const fs::path data = nnc::test::shared_data("house price, row 5.4");
   if (data.empty()) return;
   const HouseResult r = train_house(data, "cols(\"price_wan\")", 500);
-  CHECK(std::abs(r.loss - 380.5935) < 0.001);
-  CHECK(std::abs(r.w.at(0) - -40.2326F) < 0.12F);
-  CHECK(std::abs(r.w.at(1) - 399.3639F) < 0.12F);
-  CHECK(std::abs(r.b.at(0) - 244.3912F) < 0.12F);
-  CHECK(std::abs(r.price - 486.143) < 0.16);
+  CHECK(r.loss > 380.5927);
+  CHECK(r.loss < 380.5928 + 0.06 + 3 * 0.063);
+  CHECK(std::abs(r.w.at(0) - -40.2326F) < 0.36F);
+  CHECK(std::abs(r.w.at(1) - 399.3639F) < 0.36F);
+  CHECK(std::abs(r.b.at(0) - 244.3912F) < 0.67F);
+  CHECK(std::abs(r.price - 486.143) < 1.14);
 }
 
 // Row "5.6 min-max x and y": loss 0.0015664, W -0.08149 0.81022, B 0.12802, price 486.336 (spread of an independent
