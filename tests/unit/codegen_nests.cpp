@@ -376,3 +376,25 @@ TEST_CASE("nothing to do is done", "[codegen]") {
   check_fold<float>(fold_case(FoldOp::sum, Order::lanes, {0}, 2, Schedule::Vector::inner, 8));
   check_fold<float>(fold_case(FoldOp::sum, Order::serial, {4, 0}, 2, Schedule::Vector::none, 1));
 }
+
+// All threads of the team added to the one parameter.
+TEST_CASE("a kernel of one point is run by one thread, also where the schedule asks for more", "[codegen]") {
+  Draft draft;
+  const BufferId parameter = draft.row_major(Region::params, DType::f64, {1});
+  Stage stage;
+  stage.body = body({{ScalarType::f64, access(parameter, {0}, 1)}}, [](std::span<const Scalar> in) {
+    return std::vector<Scalar>{in[0] + in[0].builder->constant(1, ScalarType::f64)};
+  });
+  stage.stores = {{access(parameter, {0}, 1), 0}};
+  Kernel kernel;
+  kernel.name = "count";
+  kernel.outer = {1};
+  kernel.stages = {stage};
+  kernel.schedule.parallel = 3;
+  draft.program.kernels = {kernel};
+  const auto compiled = compile(draft.program, host_options());
+  Arena memory(draft.program);
+  *memory.at<double>(parameter) = 0;
+  for (int call = 0; call < 100; ++call) memory.run(compiled->entry(), 3);
+  CHECK(*memory.at<double>(parameter) == 100);
+}
