@@ -122,6 +122,8 @@ class Algebra {
   struct Fraction {
     std::vector<int> indices;
     std::optional<Value> numerator, denominator;
+    /// Higher powers, multiplied last: a x x is 0 for a = 0 where a (x x) may be 0 * inf.
+    std::vector<Value> later;
   };
 
   bool law(std::string_view name) const { return in_force_.count(std::string(name)) > 0; }

@@ -162,8 +162,13 @@ Algebra::Placed Algebra::build_term(Term a, std::vector<Placed> more, const Fram
   for (const Factor& factor : a.factors) {
     const Placed base = build_factor(factor, frame);
     Fraction& at = level(base.indices);
-    for (int i = 0; i < std::abs(factor.power); ++i)
-      times(factor.power > 0 ? at.numerator : at.denominator, base.value);
+    for (int i = 0; i < std::abs(factor.power); ++i) {
+      if (factor.power > 0 && i > 0) {
+        at.later.push_back(base.value);
+      } else {
+        times(factor.power > 0 ? at.numerator : at.denominator, base.value);
+      }
+    }
   }
 
   // The widest set of indices that any factor has may be the union of several.
@@ -171,6 +176,7 @@ Algebra::Placed Algebra::build_term(Term a, std::vector<Placed> more, const Fram
   for (const auto& [key, fraction] : levels) all = united(all, fraction.indices);
   level(all);
   for (auto at = levels.begin(); at != levels.end(); ++at) {
+    for (Value again : at->second.later) times(at->second.numerator, again);
     const auto next = std::find_if(std::next(at), levels.end(), [&](const auto& wider) {
       return std::ranges::includes(wider.second.indices, at->second.indices);
     });
@@ -191,7 +197,7 @@ void Algebra::merge_into(Fraction& wider, const Fraction& narrower, const Frame&
     return spread_to({x, x.type().rank() == 0 ? std::vector<int>{} : narrower.indices}, wider.indices, frame);
   };
   if (wider.numerator && wider.denominator)
-    wider = {wider.indices, *wider.numerator / *wider.denominator, std::nullopt};
+    wider = {wider.indices, *wider.numerator / *wider.denominator, std::nullopt, wider.later};
   if (narrower.numerator) {
     const Value factor = narrower.denominator ? *narrower.numerator / *narrower.denominator : *narrower.numerator;
     wider.numerator = wider.numerator ? *wider.numerator * spread(factor) : spread(factor);
@@ -264,7 +270,7 @@ std::optional<std::vector<int>> Algebra::match(const Term& pattern, const Term& 
         for (std::size_t axis = 0; axis < wanted.at.size(); ++axis) {
           if (wanted.at[axis] < 0) continue;
           const int known = to[wanted.at[axis]];
-          if (known >= 0 && known != there.at[axis]) return false;
+          if (known >= 0 ? known != there.at[axis] : std::ranges::find(to, there.at[axis]) != to.end()) return false;
         }
         return true;
       };
