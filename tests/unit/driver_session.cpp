@@ -1,0 +1,123 @@
+// Compiled entries through the session: blocks of any size give the same bits of figures, batches of any size the same
+// bits of predictions, and every program finds parameters where the training step wants them.
+#include <cstring>
+#include <fstream>
+
+#include "driver/session.h"
+#include "runtime/data.h"
+#include "tests/support/scratch.h"
+#include "tests/unit/catch.h"
+
+using namespace nnc;
+
+namespace {
+
+const char* const program =
+    "data rows {\n  train = csv(\"rows.csv\")\n  x: f32[3] = standardize(cols(\"a\", \"b\", \"c\"))\n  y: i32[] = "
+    "col(\"y\")\n}\n"
+    "model Net(x: f32[batch, 3]) -> f32[batch, 4] { return x |> Dense(40) |> tanh |> Dense(4) }\n"
+    "train Net on rows {\n  let z = Net(x)\n  loss = softmax_cross_entropy(z, y)\n  metric acc = accuracy(z, y)\n"
+    "  output p = softmax(z)\n  output best = argmax(z, over = -1)\n  optimizer = adam(lr = 0.01)\n  batch_size = 32\n "
+    " epochs = 1\n}\n";
+
+/// The program on so many rows, with fresh weights and fitted state.
+struct Model {
+  nnc::test::Scratch scratch;
+  std::vector<Elaborated> blocks;
+  std::optional<driver::Session> session;
+  Programs programs;
+  Runner runner{2};
+  std::optional<Weights> weights;
+  SplitColumns columns;
+
+  explicit Model(int rows) {
+    std::ofstream file(scratch.path() / "rows.csv");
+    file << "a,b,c,y\n";
+    for (int i = 0; i < rows; ++i)
+      file << i % 17 << "," << (i * 7) % 23 << "," << (i * i) % 31 << "," << (i % 17 + i % 5) % 4 << "\n";
+    file.close();
+    std::ofstream(scratch.path() / "net.nn") << program;
+    Diagnostics diagnostics;
+    blocks = elaborate_file((scratch.path() / "net.nn").string(), {}, diagnostics);
+    INFO(diagnostics.render(false));
+    REQUIRE(blocks.size() == 1);
+    driver::Compilation compilation{detect_host(), CodegenLevel::less, 2};
+    session.emplace(blocks[0], compilation, 32);
+    programs = session->programs();
+    Entry init = session->entry(EntryKind::init, 0, 1);
+    weights.emplace(*init.code);
+    Scalars scalars;
+    nnc_call call{};
+    call.params = weights->params.data(), call.state = weights->state.data(), call.scalars = scalars.values,
+    call.seed = 7;
+    runner.run(init, call);
+    auto data = RawData::open(blocks[0].data, {});
+    REQUIRE(data);
+    REQUIRE_FALSE(data->fit(runner, programs, *weights));
+    auto fed = data->feed("train", EntryKind::feed, runner, programs, *weights, session->column_checks(),
+                          session->inputs_of_columns());
+    REQUIRE(fed);
+    columns = std::move(*fed);
+  }
+};
+
+bool same(const std::vector<NamedArray>& a, const std::vector<NamedArray>& b) {
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    if (a[i].name != b[i].name || a[i].array.dims != b[i].array.dims ||
+        std::memcmp(a[i].array.bytes.data(), b[i].array.bytes.data(), a[i].array.bytes.size()) != 0)
+      return false;
+  return true;
+}
+
+}  // namespace
+
+TEST_CASE("blocks of any multiple of 4096 rows give the same bits of loss and metrics") {
+  Model model(20000);
+  ColumnFeeder feeder(model.columns);
+  auto figures = fold_rows(model.runner, model.programs, EntryKind::evaluate, *model.weights, feeder, 0);
+  REQUIRE(figures.size() == 2);
+  CHECK(figures[0].array.at(0) > 1);
+  for (std::int64_t block : {2 * block_rows, 3 * block_rows, 5 * block_rows})
+    CHECK(
+        same(figures, fold_rows(model.runner, model.programs, EntryKind::evaluate, *model.weights, feeder, 0, block)));
+}
+
+TEST_CASE("a prediction's bits do not depend on its batch") {
+  Model model(97);
+  ColumnFeeder feeder(model.columns);
+  auto outputs = map_rows(model.runner, model.programs, EntryKind::predict, *model.weights, feeder, 0);
+  REQUIRE(outputs.size() == 2);
+  for (std::int64_t batch : {1, 2, 15, 16, 17, 96})
+    CHECK(same(outputs, map_rows(model.runner, model.programs, EntryKind::predict, *model.weights, feeder, 0, batch)));
+}
+
+TEST_CASE("every entry has the same slots of parameters and state as the training step") {
+  Model model(64);
+  const nnc_entry& step = *model.session->entry(EntryKind::step, 0, 32).code;
+  for (auto [kind, rows] : {std::pair{EntryKind::init, 1},
+                            {EntryKind::step, 17},
+                            {EntryKind::evaluate, 64},
+                            {EntryKind::predict, 5},
+                            {EntryKind::feed, 64},
+                            {EntryKind::fit_finish, 1}}) {
+    const nnc_entry& entry = *model.session->entry(kind, 0, rows).code;
+    INFO(entry.name);
+    CHECK(entry.params_bytes == step.params_bytes);
+    CHECK(entry.state_bytes == step.state_bytes);
+    REQUIRE(entry.param_count == step.param_count);
+    for (std::uint32_t i = 0; i < step.param_count; ++i) {
+      CHECK(std::string(entry.params[i].name) == step.params[i].name);
+      CHECK(entry.params[i].offset == step.params[i].offset);
+      CHECK(entry.params[i].layout == step.params[i].layout);
+    }
+  }
+  // What is packed comes back.
+  for (const nnc_slot& slot : params_of(step)) {
+    DenseArray values(DType::f32, {slot.dims, slot.dims + slot.rank});
+    for (std::int64_t i = 0; i < values.count(); ++i) values.set(i, static_cast<double>(i) + 0.5);
+    pack(slot, values, model.weights->params.data());
+    DenseArray back = unpack(slot, model.weights->params.data());
+    CHECK(std::memcmp(back.bytes.data(), values.bytes.data(), values.bytes.size()) == 0);
+  }
+}
