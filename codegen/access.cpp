@@ -141,22 +141,24 @@ void Place::enter(int level) {
       if (form.coefficients[loop] != 0) complete = std::max(complete, nest_.level_of(static_cast<int>(loop)));
     return complete;
   };
-  if (shape_ != Shape::scattered) {
-    if (form_.row && complete_at(*form_.row) == level)
-      pointer = emit_.byte_offset(pointer, row_term(affine(*form_.row, 0)));
-    if (form_.column && complete_at(*form_.column) == level)
-      pointer = emit_.element(element_, pointer, column_term(affine(*form_.column, 0)));
-  }
+  if (form_.row && !by_lane(*form_.row) && complete_at(*form_.row) == level)
+    pointer = emit_.byte_offset(pointer, row_term(affine(*form_.row, 0)));
+  if (form_.column && !by_lane(*form_.column) && complete_at(*form_.column) == level)
+    pointer = emit_.element(element_, pointer, column_term(affine(*form_.column, 0)));
   pointers_[static_cast<std::size_t>(level)] = pointer;
 }
 
-/// Scattered: `pointer` has the linear terms of lane 0.
+/// Whether a term that is not linear has to be computed for each lane of a scattered access.
+bool Place::by_lane(const Affine& form) const { return shape_ == Shape::scattered && form.depends(nest_.vector_loop); }
+
+/// Scattered: the pointers have lane 0's linear terms, and all that are the same in all lanes.
 llvm::Value* Place::lane_pointer(int lane) {
   llvm::Value* at = pointers_[static_cast<std::size_t>(level_)];
   const std::int64_t step = form_.flat.coefficients[static_cast<std::size_t>(nest_.vector_loop)];
   if (lane > 0 && step != 0) at = emit_.element(element_, at, emit_.index(lane * step));
-  if (form_.row) at = emit_.byte_offset(at, row_term(affine(*form_.row, lane)));
-  if (form_.column) at = emit_.element(element_, at, column_term(affine(*form_.column, lane)));
+  if (form_.row && by_lane(*form_.row)) at = emit_.byte_offset(at, row_term(affine(*form_.row, lane)));
+  if (form_.column && by_lane(*form_.column))
+    at = emit_.element(element_, at, column_term(affine(*form_.column, lane)));
   return at;
 }
 

@@ -70,7 +70,7 @@ class Place {
   enum class Shape { uniform, contiguous, scattered };
   Shape find_shape() const;
   bool whole_vectors_fit() const;
-  llvm::Value* pointer() const { return pointers_.back(); }
+  bool by_lane(const Affine& form) const;
   llvm::Value* lane_pointer(int lane);
   llvm::Value* row_term(llvm::Value* row);
   llvm::Value* column_term(llvm::Value* column);
