@@ -13,8 +13,8 @@ namespace nnc {
 
 namespace {
 
-/// Instructions that a stage may be copied into.
-constexpr int unrolled_limit = 64;
+/// Instructions that the copies of the stages may take together; a body as short as an SGD update is always copied.
+constexpr int unrolled_limit = 64, short_body = 5;
 /// Rows with a pointer each; more would not stay in the general registers.
 constexpr int pointer_rows = 12;
 
@@ -140,7 +140,7 @@ void Contraction::choose_epilogue() {
   bool loops = false;
   for (const Stage& stage : kernel_.stages) loops = loops || !stage.folds.empty() || !stage.inner.empty();
   const std::int64_t copies = (rows_ + (tall_ > 0)) * kernel_.schedule.tile_vectors;
-  rolled_ = loops || cost * copies > unrolled_limit;
+  rolled_ = loops || (cost > short_body && cost * copies > unrolled_limit);
   if (rolled_) scratch_ = emit_.scratch(vector_, copies);
 }
 
