@@ -103,7 +103,8 @@ int main(int argc, char** argv) {
   double flops = 0, peak = 0;
   for (std::uint32_t i = 0; i < compiled->entry().kernel_count; ++i)
     flops += static_cast<double>(compiled->entry().kernels[i].flops);
-  if (elaborate.double_precision) flops *= 2;  // half the lanes
+  const double lanes_lost = elaborate.double_precision ? 2 : 1;  // the peak is that of f32
+  flops *= lanes_lost;
 
   const double step = best_seconds(program, options, host.machine.vector_bytes, peak);
   fmt::print("{}, {} rows, {}, one thread\n", file, rows, host.target.cpu);
@@ -116,7 +117,7 @@ int main(int argc, char** argv) {
     Program one = program;
     one.kernels = {program.kernels[i]};
     const double time = best_seconds(one, options, host.machine.vector_bytes, peak);
-    const double share = static_cast<double>(compiled->entry().kernels[i].flops) / peak;
+    const double share = lanes_lost * static_cast<double>(compiled->entry().kernels[i].flops) / peak;
     fmt::print("{:>9.2f} us", 1e6 * time);
     fmt::print("  {:>6}  kernel {} {}\n", share > 0 ? fmt::format("{:.1f}%", 100 * share / time) : "", i,
                program.kernels[i].name);
