@@ -48,6 +48,8 @@ void Barrier::wait() {
 
 Team::Team(int threads) {
   if (threads <= available_threads()) spins_ = spins_before_yield;
+  done_.prepare(static_cast<std::uint32_t>(threads),
+                spins_);  // once: a worker may still be leaving it at the next call
   for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(static_cast<std::uint32_t>(i)); });
 }
 
@@ -67,7 +69,6 @@ void Team::run(nnc_function function, const nnc_call& call, int threads) {
   barrier_.prepare(own.threads, spins_);
   if (own.threads == 1) return function(&own);
   // All workers wake, also those that this call does not need: they only report back.
-  done_.prepare(static_cast<std::uint32_t>(size()), spins_);
   active_ = own.threads;
   function_ = function;
   call_ = &own;
