@@ -23,7 +23,8 @@ struct Host {
   Machine machine;
 };
 Host detect_host();
-/// A target by --cpu NAME ("znver5", "znver3", "x86-64-v3", "native"); a Machine that suits it. Error text where unknown.
+/// A target by --cpu NAME ("znver5", "znver3", "x86-64-v3", "native"); a Machine that suits it. Error text where
+/// unknown.
 struct TargetOrError {
   Host host;
   std::string error;
