@@ -20,6 +20,7 @@
 #include "tests/support/random.h"
 #include "tests/support/random_graph.h"
 #include "tests/support/run_native.h"
+#include "tests/support/targets.h"
 #include "tests/unit/catch.h"
 
 using namespace nnc;
@@ -28,6 +29,7 @@ namespace {
 
 struct Configuration {
   Machine machine;
+  Target target{};
   bool fuse = true, layout = true;
   CodegenLevel level = CodegenLevel::less;
   unsigned threads = 1;
@@ -37,13 +39,14 @@ struct Configuration {
 };
 
 std::string describe(const Configuration& c) {
-  return fmt::format("machine {}, fuse {}, layout {}, level {}, threads {}, batch {}, guard {}", c.machine.name, c.fuse,
-                     c.layout, static_cast<int>(c.level), c.threads, c.batch,
+  return fmt::format("machine {}, target {}, fuse {}, layout {}, level {}, threads {}, batch {}, guard {}",
+                     c.machine.name, c.target.cpu, c.fuse, c.layout, static_cast<int>(c.level), c.threads, c.batch,
                      c.guard == test::Guard::behind ? "behind" : "before");
 }
 
 Configuration random_configuration(test::Random& random, std::int64_t batch) {
   return {.machine = random.one_of<Machine>({machine_avx512(), machine_avx2(), machine_four_lanes()}),
+          .target = random.one_of(test::targets()),
           .fuse = random.chance(0.7),
           .layout = random.chance(0.7),
           .level = random.one_of<CodegenLevel>({CodegenLevel::none, CodegenLevel::less, CodegenLevel::aggressive}),
@@ -76,7 +79,7 @@ std::string difference(const Graph& written, const Configuration& c, std::uint64
   options.layout = c.layout;
   const Program program = lower(graph, "step", options);
   if (const std::string wrong = verify(program); !wrong.empty()) return "the program does not verify: " + wrong;
-  const auto compiled = compile(program, {.target = detect_host().target, .level = c.level});
+  const auto compiled = compile(program, {.target = c.target, .level = c.level});
   const std::map<std::string, Tensor> found = test::run_native(compiled->entry(), environment, c.threads, c.guard);
   for (const auto& [name, tensor] : expected) {
     if (!found.contains(name)) return "there is no " + name;
@@ -139,7 +142,8 @@ result "r" = %0
 )");
   for (const Machine& machine : {machine_avx512(), machine_avx2(), machine_four_lanes()})
     for (const CodegenLevel level : {CodegenLevel::none, CodegenLevel::less, CodegenLevel::aggressive})
-      CHECK(difference_or_error(graph, {.machine = machine, .level = level, .batch = 16}, 1) == "");
+      CHECK(difference_or_error(graph, {.machine = machine, .target = test::targets()[0], .level = level, .batch = 16},
+                                1) == "");
 }
 
 /// `count` graphs from `first` on, each in two configurations.
