@@ -1,7 +1,9 @@
 // A whole training step of a .nn file as generated code, one thread: its time against the bound of its contractions,
 // FLOPs / fma peak, which is measured between the runs. With --kernels each kernel is timed alone as well.
 //
-//   bench_step [FILE.nn] [--rows N] [--kernels] [--dtype f64]
+//   bench_step [FILE.nn] [--rows N] [--kernels] [--dtype f64] [--at-least PERCENT]
+//
+// Ends with status 1 where the share is below --at-least.
 #include <fmt/format.h>
 
 #include <cstring>
@@ -64,12 +66,15 @@ int main(int argc, char** argv) {
   std::string file = NNC_SOURCE_DIR "/examples/mnist/mnist.nn";
   std::int64_t rows = 0;
   bool kernels = false;
+  double at_least = 0;
   ElaborateOptions elaborate;
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--rows") == 0 && i + 1 < argc)
       rows = std::atoll(argv[++i]);
     else if (std::strcmp(argv[i], "--kernels") == 0)
       kernels = true;
+    else if (std::strcmp(argv[i], "--at-least") == 0 && i + 1 < argc)
+      at_least = std::atof(argv[++i]);
     else if (std::strcmp(argv[i], "--dtype") == 0 && i + 1 < argc)
       elaborate.double_precision = std::strcmp(argv[++i], "f64") == 0;
     else
@@ -111,8 +116,11 @@ int main(int argc, char** argv) {
   fmt::print("passes and lowering {:.1f} ms, code generation {:.1f} ms\n", 1e3 * (lowered - begin), 1e3 * code);
   fmt::print("fma peak {:.1f} GFLOP/s, contractions {:.1f} MFLOP: bound {:.1f} us\n", peak / 1e9, flops / 1e6,
              1e6 * flops / peak);
-  fmt::print("step {:.1f} us: {:.1f}% of the bound\n", 1e6 * step, 100 * flops / peak / step);
-  if (!kernels) return 0;
+  const double percent = 100 * flops / peak / step;
+  fmt::print("step {:.1f} us: {:.1f}% of the bound\n", 1e6 * step, percent);
+  const int status = percent < at_least ? 1 : 0;
+  if (status != 0) fmt::print("that is below the {}% that were asked for\n", at_least);
+  if (!kernels) return status;
   for (std::size_t i = 0; i < program.kernels.size(); ++i) {
     Program one = program;
     one.kernels = {program.kernels[i]};
@@ -122,4 +130,5 @@ int main(int argc, char** argv) {
     fmt::print("  {:>6}  kernel {} {}\n", share > 0 ? fmt::format("{:.1f}%", 100 * share / time) : "", i,
                program.kernels[i].name);
   }
+  return status;
 }
