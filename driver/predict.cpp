@@ -1,10 +1,9 @@
 // nnc predict: the outputs of a trained model for rows of a file.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <iostream>
-#include <iterator>
+#include <array>
+#include <fstream>
 
 #include "driver/commands.h"
 #include "driver/trained.h"
@@ -25,14 +24,20 @@ bool ends_with_any(const std::string& text, std::initializer_list<std::string_vi
   return std::any_of(endings.begin(), endings.end(), [&](std::string_view ending) { return text.ends_with(ending); });
 }
 
-bool looks_like_csv(const std::string& path) { return ends_with_any(path, {".csv", ".CSV", ".txt"}); }
+/// IDX files begin with two zero bytes, packed ones with gzip's mark; a CSV file with neither.
+bool looks_like_idx(const std::string& path) {
+  std::array<char, 2> head = {};
+  std::ifstream file(path, std::ios::binary);
+  file.read(head.data(), head.size());
+  return file && (head == std::array<char, 2>{0, 0} || head == std::array<char, 2>{'\x1f', '\x8b'});
+}
 
 /// The data block with the input file as its one source and its one split.
 Result<DataJob> job_for_input(const Trained& trained, const std::string& input) {
   DataJob job = trained.data;
   Source source;
   std::vector<std::string> needed = trained.session->predict_inputs();
-  if (looks_like_csv(input)) {
+  if (!looks_like_idx(input)) {
     source.kind = Source::Kind::csv;
     source.path = input;
   } else {
@@ -156,6 +161,7 @@ Exit predict_rows(Trained& trained, const PredictFlags& flags, Format format, co
   }
   auto data = RawData::open(*job, {.splits = {}, .inputs = trained.session->predict_inputs(), .classes = &classes});
   if (!data) return fail(data.problem());
+  if (auto problem = data->check(trained.session->input_checks())) return fail(*problem);
   auto columns = data->feed("input", EntryKind::predict_feed, *trained.runner, trained.programs, *trained.weights,
                             trained.session->column_checks(), trained.session->inputs_of_columns());
   if (!columns) return fail(columns.problem());
@@ -198,7 +204,9 @@ void add_predict(CLI::App& app, Action& action) {
       "  nnc predict runs/Mlp-1 --input t10k-images-idx3-ubyte.gz --output digits.csv\n"
       "  nnc predict runs/Mlp-1 --input new.csv --format jsonl\n");
   flags->trained.add_to(*command);
-  command->add_option("--input", flags->input, "a .csv file, or an IDX file (also .gz) for a model with one input")
+  command
+      ->add_option("--input", flags->input,
+                   "a CSV file (- for stdin), or an IDX file (also .gz) for a model with one input")
       ->required()
       ->type_name("FILE");
   command->add_option("--output", flags->output, "where to write (default: stdout)")->type_name("FILE");

@@ -6,6 +6,8 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <iostream>
+#include <iterator>
 #include <limits>
 
 #include "runtime/file.h"
@@ -239,6 +241,7 @@ class CsvReader {
 };
 
 Result<CsvTable> CsvTable::read(const std::string& path) {
+  if (path == "-") return parse({std::istreambuf_iterator<char>(std::cin), {}}, "stdin");
   auto text = read_file(path);
   if (!text) return text.problem();
   return parse(std::move(*text), path);

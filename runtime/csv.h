@@ -19,6 +19,7 @@ namespace nnc {
 /// are asked for, so that a table takes little more memory than its file.
 class CsvTable {
  public:
+  /// "-" is stdin.
   static Result<CsvTable> read(const std::string& path);
   /// `path` is for messages.
   static Result<CsvTable> parse(std::vector<char> text, const std::string& path);

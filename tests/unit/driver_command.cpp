@@ -136,6 +136,8 @@ TEST_CASE("a run has all it takes, from any folder, and after it has moved", "[c
   CHECK(header == "b");
   CHECK(std::abs(std::stod(first) - 1) < 0.5);
   CHECK(std::abs(std::stod(second) - 3) < 0.5);
+  run_nnc("predict elsewhere/kept/Line-1 --input - --output piped.csv <new.csv; true", scratch.path());
+  CHECK(read_file(scratch.path() / "piped.csv") == predicted.out);
   auto wrong = run_nnc("predict elsewhere/kept/Line-1 --input rows2.csv", scratch.path());
   CHECK(wrong.status == 2);
   write_file(scratch.path() / "bad.csv", "a\n1\nx\n");
