@@ -1,5 +1,5 @@
-// From syntax to graphs: layers, functions and optimizers are inlined, shapes unified, names turned into paths. The whole
-// step is one graph, optimizer included; `grad` is a node in it that the passes remove.
+// From syntax to graphs: layers, functions and optimizers are inlined, shapes unified, names turned into paths. The
+// whole step is one graph, optimizer included; `grad` is a node in it that the passes remove.
 #pragma once
 
 #include <optional>
@@ -22,10 +22,11 @@ struct Variable {
 /// One train block, elaborated. Parameters and states have the same paths in all graphs.
 struct Elaborated {
   std::vector<Variable> variables;  ///< in elaborated order
-  Graph init;      ///< update PATH for every parameter and every state except the fitted ones
-  Graph fit;       ///< over the rows of DataJob::fit: inputs are raw columns; update "data.x.mean", ... Folds run over the whole split
-  Graph feed;      ///< raw columns (inputs), fitted states -> result x, y, ...: one row at a time
-  Graph step;      ///< columns -> result loss, update PATH: training = true, with grad nodes
+  Graph init;                       ///< update PATH for every parameter and every state except the fitted ones
+  Graph fit;   ///< over the rows of DataJob::fit: inputs are raw columns; update "data.x.mean", ... Folds run over the
+               ///< whole split
+  Graph feed;  ///< raw columns (inputs), fitted states -> result x, y, ...: one row at a time
+  Graph step;  ///< columns -> result loss, update PATH: training = true, with grad nodes
   Graph evaluate;  ///< columns -> result loss, result METRIC: training = false, over a whole split
   Graph predict;   ///< columns -> result OUTPUT (row values): training = false
   DataJob data;
@@ -38,9 +39,10 @@ struct ElaborateOptions {
   std::string train_block;                                     ///< which one; empty: all, in file order
 };
 
-/// Parses and elaborates a file with the standard library. Reads imports but no data. On errors, `diagnostics` holds them
-/// all and the result is empty. A file without train blocks is checked and gives an empty list.
-std::vector<Elaborated> elaborate_file(const std::string& path, const ElaborateOptions& options, Diagnostics& diagnostics);
+/// Parses and elaborates a file with the standard library. Reads imports but no data. On errors, `diagnostics` holds
+/// them all and the result is empty. A file without train blocks is checked and gives an empty list.
+std::vector<Elaborated> elaborate_file(const std::string& path, const ElaborateOptions& options,
+                                       Diagnostics& diagnostics);
 
 /// The forward graph of a model alone (for `emit` of a file without a train block): inputs named as the model's.
 std::optional<Graph> elaborate_model(const std::string& path, const std::string& model, const ElaborateOptions& options,

@@ -21,10 +21,10 @@ struct Place {
 struct Source {
   enum class Kind : std::uint8_t { csv, idx, table, generated };
   Kind kind{};
-  std::string path;                                            ///< csv, as resolved against the folder of the .nn file
-  std::vector<std::pair<std::string, std::string>> columns;    ///< idx: column name, path
+  std::string path;                                          ///< csv, as resolved against the folder of the .nn file
+  std::vector<std::pair<std::string, std::string>> columns;  ///< idx: column name, path
   std::vector<std::pair<std::string, std::vector<double>>> inline_columns;  ///< table: name, one value a row
-  std::int64_t samples = 0;                                    ///< generated: number of rows
+  std::int64_t samples = 0;                                                 ///< generated: number of rows
   Place place;
 };
 
@@ -32,8 +32,9 @@ struct Source {
 struct Split {
   std::string name;
   int source = 0;
-  /// whole: all rows. share: consecutive rows of the source's permutation by `seed` (Fisher-Yates on Philox): `first` and
-  /// `count` are fractions where below or equal 1 and `fractional`, else rows. every: row i goes to the second part where i % every == every - 1.
+  /// whole: all rows. share: consecutive rows of the source's permutation by `seed` (Fisher-Yates on Philox): `first`
+  /// and `count` are fractions where below or equal 1 and `fractional`, else rows. every: row i goes to the second part
+  /// where i % every == every - 1.
   enum class Kind : std::uint8_t { whole, share, every_first, every_second } kind = Kind::whole;
   double first = 0, count = 0;
   bool fractional = false;
@@ -45,12 +46,12 @@ struct Split {
 
 /// An input of the feed graph, read from a source: a column, several columns side by side, or class indices.
 struct RawColumn {
-  std::string input;                ///< name of the graph's input node
-  std::vector<std::string> columns; ///< names in the file, or one idx column
-  std::vector<std::string> except;  ///< where set, `columns` is empty: all columns of the file but these
-  std::string range_from, range_to; ///< cols("p0", to = "p63")
-  bool classes = false;             ///< strings or numbers become i32 indices of the sorted distinct values, fitted
-  Type type;                        ///< f32 or f64 or i32, [batch, ...]: elements of one row are dense
+  std::string input;                 ///< name of the graph's input node
+  std::vector<std::string> columns;  ///< names in the file, or one idx column
+  std::vector<std::string> except;   ///< where set, `columns` is empty: all columns of the file but these
+  std::string range_from, range_to;  ///< cols("p0", to = "p63")
+  bool classes = false;              ///< strings or numbers become i32 indices of the sorted distinct values, fitted
+  Type type;                         ///< f32 or f64 or i32, [batch, ...]: elements of one row are dense
   Place place;
 };
 
@@ -83,7 +84,7 @@ struct StopBelow {
 };
 
 struct TrainJob {
-  std::string name;   ///< the train block's name: its `as` name or its model's
+  std::string name;  ///< the train block's name: its `as` name or its model's
   std::string model, data;
   std::int64_t batch_size = 32;  ///< 0: full
   std::int64_t epochs = 0;

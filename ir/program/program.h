@@ -1,8 +1,9 @@
 // A lowered program: the kernels of one entry point for one number of rows, the buffers they read and write, where each
 // lies, and how each is to be run on a machine. A value: printed by `--stage fused`, verified, and compiled by codegen.
 //
-// A kernel is a nest: an outer domain whose points are independent (threads share it out), and stages that run one after
-// the other at each outer point. A map is one stage, a softmax row is three; an epilogue is the stages after `core`.
+// A kernel is a nest: an outer domain whose points are independent (threads share it out), and stages that run one
+// after the other at each outer point. A map is one stage, a softmax row is three; an epilogue is the stages after
+// `core`.
 #pragma once
 
 #include <cstdint>
@@ -51,9 +52,9 @@ struct Buffer {
   Layout layout;
   Region region{};
   std::uint64_t offset = 0;
-  std::uint64_t bytes = 0;      ///< with padding; the padding of a params or state buffer holds zeros
-  std::vector<double> values;   ///< constants only
-  bool padded_rows = false;     ///< whole vectors of the last axis may be read and written past its end (arena padding)
+  std::uint64_t bytes = 0;     ///< with padding; the padding of a params or state buffer holds zeros
+  std::vector<double> values;  ///< constants only
+  bool padded_rows = false;    ///< whole vectors of the last axis may be read and written past its end (arena padding)
 };
 
 /// index of a buffer axis = offset + sum of coefficient[j] * loop[j]; the loops are Kernel::outer, then Stage::inner.
@@ -69,11 +70,22 @@ struct Access {
 };
 
 // What an input of a stage's body is.
-struct FoldResult { std::uint16_t stage = 0, fold = 0; bool operator==(const FoldResult&) const = default; };
-struct LoopIndex { std::uint16_t loop = 0; bool operator==(const LoopIndex&) const = default; };  ///< i64 value of a loop's index
-struct CoreValue { bool operator==(const CoreValue&) const = default; };  ///< the contraction's element at (m, n)
+struct FoldResult {
+  std::uint16_t stage = 0, fold = 0;
+  bool operator==(const FoldResult&) const = default;
+};
+struct LoopIndex {
+  std::uint16_t loop = 0;
+  bool operator==(const LoopIndex&) const = default;
+};  ///< i64 value of a loop's index
+struct CoreValue {
+  bool operator==(const CoreValue&) const = default;
+};  ///< the contraction's element at (m, n)
 /// A number of the call, i64: nnc_call::seed, step or row_offset.
-struct CallValue { enum class Which : std::uint8_t { seed, step, row_offset } which{}; bool operator==(const CallValue&) const = default; };
+struct CallValue {
+  enum class Which : std::uint8_t { seed, step, row_offset } which{};
+  bool operator==(const CallValue&) const = default;
+};
 using BodyInput = std::variant<Access, FoldResult, LoopIndex, CoreValue, CallValue>;
 
 struct Body {
@@ -88,15 +100,16 @@ enum class FoldOp : std::uint8_t {
   argmax    ///< value; i32 index of the first greatest along the one inner loop (a NaN is the greatest)
 };
 
-/// A reduction of the body's values over all inner loops of its stage. With `carry` the f64 total (or the maximum) starts
-/// from, and is the new value for, that buffer; otherwise from +0 (-inf). See docs/architecture.md, "Order of additions".
+/// A reduction of the body's values over all inner loops of its stage. With `carry` the f64 total (or the maximum)
+/// starts from, and is the new value for, that buffer; otherwise from +0 (-inf). See docs/architecture.md, "Order of
+/// additions".
 struct Fold {
   FoldOp op{};
   Order order = Order::serial;
-  DType dtype{};           ///< of the accumulated values; the total of chunks is f64
-  DType result{};          ///< of FoldResult; f64 where a carry is kept
-  ScalarId value = 0;      ///< index into Body::program.results
-  ScalarId factor = 0;     ///< product only
+  DType dtype{};        ///< of the accumulated values; the total of chunks is f64
+  DType result{};       ///< of FoldResult; f64 where a carry is kept
+  ScalarId value = 0;   ///< index into Body::program.results
+  ScalarId factor = 0;  ///< product only
   std::optional<Access> carry;
 };
 
@@ -106,10 +119,11 @@ struct Store {
 };
 
 /// Loops over `inner` (row-major), evaluates the body at each point, feeds the folds, writes the stores.
-/// In a stage with folds `inner` holds the reduced axes of extent other than 1 in order, or {1} if there is none: so with
-/// one loop a chunk is 4096 elements, with more it is 256 indices of the first loop, and a lane is the last loop's index.
-/// All inputs of a point are read before its stores are written. What a stage stores, only later stages of the same outer
-/// point may read in the same kernel; a buffer that is read and written at once (an update in place) has one map for both.
+/// In a stage with folds `inner` holds the reduced axes of extent other than 1 in order, or {1} if there is none: so
+/// with one loop a chunk is 4096 elements, with more it is 256 indices of the first loop, and a lane is the last loop's
+/// index. All inputs of a point are read before its stores are written. What a stage stores, only later stages of the
+/// same outer point may read in the same kernel; a buffer that is read and written at once (an update in place) has one
+/// map for both.
 struct Stage {
   std::vector<std::int64_t> inner;
   Body body;
@@ -129,14 +143,14 @@ struct Contract {
 
 /// How a kernel runs; never what it computes. Chosen by the pass `schedule` from Machine.
 struct Schedule {
-  /// Which loop is vectorised: the last outer one (every stage's inner loops are then scalar loops, folds keep a vector of
-  /// accumulators; no fold has Order::lanes), or each stage's last inner one (folds are lanes; stages without inner loops
-  /// are scalar), or none. With `core`: outer. Accesses need not be contiguous along the vectorised loop.
+  /// Which loop is vectorised: the last outer one (every stage's inner loops are then scalar loops, folds keep a vector
+  /// of accumulators; no fold has Order::lanes), or each stage's last inner one (folds are lanes; stages without inner
+  /// loops are scalar), or none. With `core`: outer. Accesses need not be contiguous along the vectorised loop.
   enum class Vector : std::uint8_t { outer, inner, none };
   Vector vector = Vector::none;
-  int lanes = 1;          ///< elements of a vector in this kernel
-  int tile_rows = 0;      ///< contraction: MR; M is split evenly into tiles of at most this many rows
-  int tile_vectors = 0;   ///< contraction: NR
+  int lanes = 1;               ///< elements of a vector in this kernel
+  int tile_rows = 0;           ///< contraction: MR; M is split evenly into tiles of at most this many rows
+  int tile_vectors = 0;        ///< contraction: NR
   bool panels_outside = true;  ///< contraction: loop over column panels outside, row tiles inside
   std::int64_t parallel = 1;   ///< pieces into which threads share the outer domain; 1: one thread runs it
   bool operator==(const Schedule&) const = default;
