@@ -86,84 +86,60 @@ class Values {
   std::vector<Line> storage_;
 };
 
-template <class T>
-NNC_INLINE void run_float(const ScalarInstruction& x, ScalarId id, Values& v, int n) {
-  T* r = v.as<T>(id);
-  const T* a = v.as<T>(x.operands[0]);
-  const T* b = v.as<T>(x.operands[1]);
-  switch (x.op) {
-    case ScalarOp::add:
-      return map(r, a, b, n, [](T p, T q) { return p + q; });
-    case ScalarOp::sub:
-      return map(r, a, b, n, [](T p, T q) { return p - q; });
-    case ScalarOp::mul:
-      return map(r, a, b, n, [](T p, T q) { return p * q; });
-    case ScalarOp::div:
-      return map(r, a, b, n, [](T p, T q) { return p / q; });
-    case ScalarOp::fma:
-      return map_fma(r, a, b, v.as<T>(x.operands[2]), n);
-    case ScalarOp::sqrt:
-      return map(r, a, n, [](T p) { return std::sqrt(p); });
-    case ScalarOp::neg:
-      return map(r, a, n, [](T p) { return -p; });
-    case ScalarOp::abs:
-      return map(r, a, n, [](T p) { return std::fabs(p); });
-    case ScalarOp::minimum:
-      return map(r, a, b, n, [](T p, T q) { return ieee_minimum(p, q); });
-    case ScalarOp::maximum:
-      return map(r, a, b, n, [](T p, T q) { return ieee_maximum(p, q); });
-    default:
-      assert(false);  // the caller passes float opcodes only
-  }
+/// f of one element or two, which are floats of the instruction's type.
+template <class F>
+NNC_INLINE void run_float1(const ScalarInstruction& x, ScalarId id, Values& v, int n, F f) {
+  const ScalarId a = x.operands[0];
+  return x.type == ScalarType::f32 ? map(v.as<float>(id), v.as<float>(a), n, f)
+                                   : map(v.as<double>(id), v.as<double>(a), n, f);
+}
+template <class F>
+NNC_INLINE void run_float2(const ScalarInstruction& x, ScalarId id, Values& v, int n, F f) {
+  const ScalarId a = x.operands[0], b = x.operands[1];
+  return x.type == ScalarType::f32 ? map(v.as<float>(id), v.as<float>(a), v.as<float>(b), n, f)
+                                   : map(v.as<double>(id), v.as<double>(a), v.as<double>(b), n, f);
 }
 
-/// Wrapping arithmetic on the unsigned type U of the integer's width.
-template <class U>
-NNC_INLINE void run_integer(const ScalarInstruction& x, ScalarId id, Values& v, int n) {
-  using S = std::make_signed_t<U>;
-  U* r = v.as<U>(id);
-  const U* a = v.as<U>(x.operands[0]);
-  const U* b = v.as<U>(x.operands[1]);
+/// f of two integers of the instruction's type; on unsigned ones, since arithmetic wraps.
+template <class F>
+NNC_INLINE void run_integer(const ScalarInstruction& x, ScalarId id, Values& v, int n, F f) {
+  using U32 = std::uint32_t;
+  using U64 = std::uint64_t;
+  const ScalarId a = x.operands[0], b = x.operands[1];
+  return x.type == ScalarType::i32 ? map(v.as<U32>(id), v.as<U32>(a), v.as<U32>(b), n, f)
+                                   : map(v.as<U64>(id), v.as<U64>(a), v.as<U64>(b), n, f);
+}
+
+/// f(element, distance) of integers; the distance is a constant, the same in all lanes.
+template <class U, class F>
+NNC_INLINE void run_shift_of(const ScalarInstruction& x, ScalarId id, Values& v, int n, F f) {
   constexpr U mask = sizeof(U) * 8 - 1;
-  const int shift = static_cast<int>(b[0] & mask);  // a constant: the same in all lanes
-  switch (x.op) {
-    case ScalarOp::int_add:
-      return map(r, a, b, n, [](U p, U q) { return p + q; });
-    case ScalarOp::int_sub:
-      return map(r, a, b, n, [](U p, U q) { return p - q; });
-    case ScalarOp::int_mul:
-      return map(r, a, b, n, [](U p, U q) { return p * q; });
-    case ScalarOp::int_and:
-      return map(r, a, b, n, [](U p, U q) { return p & q; });
-    case ScalarOp::int_or:
-      return map(r, a, b, n, [](U p, U q) { return p | q; });
-    case ScalarOp::int_xor:
-      return map(r, a, b, n, [](U p, U q) { return p ^ q; });
-    case ScalarOp::shift_left:
-      return map(r, a, n, [shift](U p) { return p << shift; });
-    case ScalarOp::shift_right:
-      return map(r, a, n, [shift](U p) { return p >> shift; });
-    case ScalarOp::shift_right_signed:
-      return map(r, a, n, [shift](U p) { return static_cast<U>(static_cast<S>(p) >> shift); });
-    default:
-      assert(false);  // the caller passes integer opcodes only
-  }
+  const int distance = static_cast<int>(v.as<U>(x.operands[1])[0] & mask);
+  map(v.as<U>(id), v.as<U>(x.operands[0]), n, [distance, f](U p) { return f(p, distance); });
+}
+template <class F>
+NNC_INLINE void run_shift(const ScalarInstruction& x, ScalarId id, Values& v, int n, F f) {
+  return x.type == ScalarType::i32 ? run_shift_of<std::uint32_t>(x, id, v, n, f)
+                                   : run_shift_of<std::uint64_t>(x, id, v, n, f);
 }
 
-template <class T>
-NNC_INLINE void run_compare(const ScalarInstruction& x, ScalarId id, Values& v, int n) {
+/// f of two elements of one type, a truth.
+template <class F>
+NNC_INLINE void run_compare(const ScalarInstruction& x, ScalarType type, ScalarId id, Values& v, int n, F f) {
   auto* r = v.as<std::uint8_t>(id);
-  const T* a = v.as<T>(x.operands[0]);
-  const T* b = v.as<T>(x.operands[1]);
-  switch (x.op) {
-    case ScalarOp::equal:
-      return map(r, a, b, n, [](T p, T q) { return static_cast<std::uint8_t>(p == q); });
-    case ScalarOp::less:
-      return map(r, a, b, n, [](T p, T q) { return static_cast<std::uint8_t>(p < q); });
-    case ScalarOp::less_equal:
-      return map(r, a, b, n, [](T p, T q) { return static_cast<std::uint8_t>(p <= q); });
-    default:
-      assert(false);  // the caller passes comparisons only
+  const ScalarId a = x.operands[0], b = x.operands[1];
+  const auto truth = [f](auto p, auto q) { return static_cast<std::uint8_t>(f(p, q)); };
+  switch (type) {
+    case ScalarType::f32:
+      return map(r, v.as<float>(a), v.as<float>(b), n, truth);
+    case ScalarType::f64:
+      return map(r, v.as<double>(a), v.as<double>(b), n, truth);
+    case ScalarType::i32:
+      return map(r, v.as<std::int32_t>(a), v.as<std::int32_t>(b), n, truth);
+    case ScalarType::i64:
+      return map(r, v.as<std::int64_t>(a), v.as<std::int64_t>(b), n, truth);
+    case ScalarType::boolean:
+      return map(r, v.as<std::uint8_t>(a), v.as<std::uint8_t>(b), n, truth);
   }
 }
 
@@ -214,32 +190,35 @@ NNC_INLINE void run_instruction(const ScalarProgram& program, ScalarId id, Value
     case ScalarOp::constant:
       return;  // filled by the caller
     case ScalarOp::add:
+      return run_float2(x, id, v, n, [](auto p, auto q) { return p + q; });
     case ScalarOp::sub:
+      return run_float2(x, id, v, n, [](auto p, auto q) { return p - q; });
     case ScalarOp::mul:
+      return run_float2(x, id, v, n, [](auto p, auto q) { return p * q; });
     case ScalarOp::div:
-    case ScalarOp::fma:
+      return run_float2(x, id, v, n, [](auto p, auto q) { return p / q; });
+    case ScalarOp::fma: {
+      const ScalarId a = x.operands[0], b = x.operands[1], c = x.operands[2];
+      return x.type == ScalarType::f32
+                 ? map_fma(v.as<float>(id), v.as<float>(a), v.as<float>(b), v.as<float>(c), n)
+                 : map_fma(v.as<double>(id), v.as<double>(a), v.as<double>(b), v.as<double>(c), n);
+    }
     case ScalarOp::sqrt:
+      return run_float1(x, id, v, n, [](auto p) { return std::sqrt(p); });
     case ScalarOp::neg:
+      return run_float1(x, id, v, n, [](auto p) { return -p; });
     case ScalarOp::abs:
+      return run_float1(x, id, v, n, [](auto p) { return std::fabs(p); });
     case ScalarOp::minimum:
+      return run_float2(x, id, v, n, [](auto p, auto q) { return ieee_minimum(p, q); });
     case ScalarOp::maximum:
-      return x.type == ScalarType::f32 ? run_float<float>(x, id, v, n) : run_float<double>(x, id, v, n);
+      return run_float2(x, id, v, n, [](auto p, auto q) { return ieee_maximum(p, q); });
     case ScalarOp::equal:
+      return run_compare(x, type_of_first(), id, v, n, [](auto p, auto q) { return p == q; });
     case ScalarOp::less:
+      return run_compare(x, type_of_first(), id, v, n, [](auto p, auto q) { return p < q; });
     case ScalarOp::less_equal:
-      switch (type_of_first()) {
-        case ScalarType::f32:
-          return run_compare<float>(x, id, v, n);
-        case ScalarType::f64:
-          return run_compare<double>(x, id, v, n);
-        case ScalarType::i32:
-          return run_compare<std::int32_t>(x, id, v, n);
-        case ScalarType::i64:
-          return run_compare<std::int64_t>(x, id, v, n);
-        case ScalarType::boolean:
-          return run_compare<std::uint8_t>(x, id, v, n);
-      }
-      return;
+      return run_compare(x, type_of_first(), id, v, n, [](auto p, auto q) { return p <= q; });
     case ScalarOp::select: {
       const auto* condition = v.as<std::uint8_t>(x.operands[0]);
       const ScalarId b = x.operands[1], c = x.operands[2];
@@ -264,16 +243,25 @@ NNC_INLINE void run_instruction(const ScalarProgram& program, ScalarId id, Value
       return map(r, a, n, [](U8 p) { return static_cast<U8>(p ^ 1); });
     }
     case ScalarOp::int_add:
+      return run_integer(x, id, v, n, [](auto p, auto q) { return p + q; });
     case ScalarOp::int_sub:
+      return run_integer(x, id, v, n, [](auto p, auto q) { return p - q; });
     case ScalarOp::int_mul:
+      return run_integer(x, id, v, n, [](auto p, auto q) { return p * q; });
     case ScalarOp::int_and:
+      return run_integer(x, id, v, n, [](auto p, auto q) { return p & q; });
     case ScalarOp::int_or:
+      return run_integer(x, id, v, n, [](auto p, auto q) { return p | q; });
     case ScalarOp::int_xor:
+      return run_integer(x, id, v, n, [](auto p, auto q) { return p ^ q; });
     case ScalarOp::shift_left:
+      return run_shift(x, id, v, n, [](auto p, int by) { return p << by; });
     case ScalarOp::shift_right:
+      return run_shift(x, id, v, n, [](auto p, int by) { return p >> by; });
     case ScalarOp::shift_right_signed:
-      return x.type == ScalarType::i32 ? run_integer<std::uint32_t>(x, id, v, n)
-                                       : run_integer<std::uint64_t>(x, id, v, n);
+      return run_shift(x, id, v, n, [](auto p, int by) {
+        return static_cast<decltype(p)>(static_cast<std::make_signed_t<decltype(p)>>(p) >> by);
+      });
     case ScalarOp::bitcast:
       std::memcpy(v.at(id), v.at(x.operands[0]), static_cast<std::size_t>(n) * size_of(x.type));
       return;
