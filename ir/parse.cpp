@@ -49,8 +49,8 @@ struct Failure {
   throw Failure{{.line = at.line, .column = at.column, .message = std::move(message)}};
 }
 
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+using syntax::is_digit;
+using syntax::is_letter;
 
 class Lexer {
  public:

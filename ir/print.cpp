@@ -37,8 +37,8 @@ std::string quoted(std::string_view text) {
   return result + '"';
 }
 
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+using syntax::is_digit;
+using syntax::is_letter;
 
 /// Whether a name prints as it is: letters, digits, dots, and no `.2` at its end, which numbers names that are equal.
 bool is_plain(std::string_view name) {

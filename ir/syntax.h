@@ -8,6 +8,10 @@
 
 namespace nnc::syntax {
 
+/// What names and numbers are made of; a letter begins a name, and so does an underscore.
+constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
+constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
 /// How tightly an operator binds its operands; within one level they group to the left, comparisons not at all.
 enum class Binding { comparison = 1, sum, product, sign, atom };
 

@@ -19,8 +19,6 @@ std::size_t hash_of(const ScalarInstruction& instruction) {
   return static_cast<std::size_t>(hash);
 }
 
-bool is_float(ScalarType type) { return type == ScalarType::f32 || type == ScalarType::f64; }
-
 Scalar binary(ScalarOp op, Scalar a, Scalar b) {
   assert(a.builder == b.builder && a.type() == b.type());
   const Scalar operands[] = {a, b};

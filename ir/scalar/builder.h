@@ -10,6 +10,8 @@
 
 namespace nnc {
 
+inline bool is_float(ScalarType type) { return type == ScalarType::f32 || type == ScalarType::f64; }
+
 class ScalarBuilder;
 
 /// A value of a program under construction.
