@@ -13,6 +13,12 @@
 
 namespace nnc {
 
+std::vector<int> united(const std::vector<int>& a, const std::vector<int>& b) {
+  std::vector<int> all;
+  std::ranges::set_union(a, b, std::back_inserter(all));
+  return all;
+}
+
 namespace {
 
 constexpr Law laws[] = {
@@ -66,12 +72,6 @@ std::vector<int> indices_of(const Factor& factor) {
   return indices;
 }
 
-std::vector<int> united(const std::vector<int>& a, const std::vector<int>& b) {
-  std::vector<int> all;
-  std::ranges::set_union(a, b, std::back_inserter(all));
-  return all;
-}
-
 std::vector<int> indices_of(const Term& term) {
   std::vector<int> indices;
   for (const Factor& factor : term.factors) indices = united(indices, indices_of(factor));
@@ -102,7 +102,8 @@ int place_in(const std::vector<int>& indices, int index) {
   return static_cast<int>(std::ranges::lower_bound(indices, index) - indices.begin());
 }
 
-bool same_place(const Factor& a, const Factor& b) { return a.atom == b.atom && a.at == b.at; }
+/// Of products and sums that a user wrote only these are read: 0 * x stays as it was written.
+bool is_one_term(const Poly& a) { return a.size() == 1 && a[0].coefficient.numerator != 0; }
 
 Shape shape_of(const Shape& frame, const std::vector<int>& indices) {
   Shape shape;
@@ -175,48 +176,46 @@ Poly Algebra::read_afresh(NodeId id) {
     return result;
   }
   if (View step; see_through_once(builder_.graph().nodes, id, step)) return view(read(step.base), step);
-  // Only what is one term and not a number is read: 0 * x stays as the user wrote it.
-  const auto one_term = [](const Poly& a) { return a.size() == 1 && a[0].coefficient.numerator != 0; };
-  switch (node.op) {
-    case Op::neg:
-      if (law("products") && one_term(read(node.operands[0]))) return negate(read(node.operands[0]));
-      break;
-    case Op::mul:
-    case Op::div: {
-      const Poly a = read(node.operands[0]), b = read(node.operands[1]);
-      if (!law("products") || !one_term(a) || !one_term(b)) break;
-      Poly result;
-      try {
-        result = node.op == Op::mul ? multiply(a, b, node.type.shape) : divide(a, b, node.type.shape);
-      } catch (BudgetSpent) {
-        break;
-      }
-      if (!one_term(result)) break;
-      // It may stand for its factors where they have all its axes; else it repeats them.
-      const auto long_axes = std::ranges::count_if(node.type.shape, [](Extent extent) { return !is_unit(extent); });
-      if (!result[0].factors.empty() && std::ssize(indices_of(result[0])) == long_axes)
-        products_of_[result[0].factors[0].atom].push_back(id);
-      return result;
-    }
-    case Op::sum: {
-      if (!law("sums") || node.operands.size() != 1) break;
-      const Poly a = read(node.operands[0]);
-      if (!one_term(a)) break;
-      const Shape shape = builder_[node.operands[0]].type.shape;  // a copy: nodes move while others are built
-      const Poly result = sum(a, shape, std::get<Reduce>(node.attributes).axes, node.type.dtype);
-      const bool whole = one_term(result) && result[0].coefficient == Rational{1, 1} && result[0].factors.size() <= 1 &&
-                         (result[0].factors.empty() || result[0].factors[0].power == 1);
-      if (!whole) break;
-      // Over a repeated operand the sum's atom has fewer elements than the node.
-      if (!result[0].factors.empty() &&
-          element_count(atoms_[result[0].factors[0].atom].shape) == element_count(node.type.shape))
-        written_sums_.try_emplace(result[0].factors[0].atom, id);
-      return result;
-    }
-    default:  // what other ops a user wrote is not arithmetic to rearrange
-      break;
+  std::optional<Poly> arithmetic;  // what other ops a user wrote is not arithmetic to rearrange
+  if (node.op == Op::neg || node.op == Op::mul || node.op == Op::div) arithmetic = read_product(id);
+  if (node.op == Op::sum) arithmetic = read_sum(id);
+  return arithmetic ? *arithmetic : atom_of_node(id);
+}
+
+std::optional<Poly> Algebra::read_product(NodeId id) {
+  const Node node = builder_[id];  // a copy: nodes move while others are built
+  const Poly a = read(node.operands[0]), b = read(node.operands.back());
+  if (!law("products") || !is_one_term(a) || !is_one_term(b)) return std::nullopt;
+  if (node.op == Op::neg) return negate(a);
+  Poly result;
+  try {
+    result = node.op == Op::mul ? multiply(a, b, node.type.shape) : divide(a, b, node.type.shape);
+  } catch (BudgetSpent) {
+    return std::nullopt;
   }
-  return atom_of_node(id);
+  if (!is_one_term(result)) return std::nullopt;
+  // It may stand for its factors where they have all its axes; else it repeats them.
+  const auto long_axes = std::ranges::count_if(node.type.shape, [](Extent extent) { return !is_unit(extent); });
+  if (!result[0].factors.empty() && std::ssize(indices_of(result[0])) == long_axes)
+    products_of_[result[0].factors[0].atom].push_back(id);
+  return result;
+}
+
+std::optional<Poly> Algebra::read_sum(NodeId id) {
+  const Node node = builder_[id];
+  if (!law("sums") || node.operands.size() != 1) return std::nullopt;
+  const Poly a = read(node.operands[0]);
+  if (!is_one_term(a)) return std::nullopt;
+  const Shape shape = builder_[node.operands[0]].type.shape;
+  const Poly result = sum(a, shape, std::get<Reduce>(node.attributes).axes, node.type.dtype);
+  const bool whole = is_one_term(result) && result[0].coefficient == Rational{1, 1} && result[0].factors.size() <= 1 &&
+                     (result[0].factors.empty() || result[0].factors[0].power == 1);
+  if (!whole) return std::nullopt;
+  // Over a repeated operand the sum's atom has fewer elements than the node.
+  if (!result[0].factors.empty() &&
+      element_count(atoms_[result[0].factors[0].atom].shape) == element_count(node.type.shape))
+    written_sums_.try_emplace(result[0].factors[0].atom, id);
+  return result;
 }
 
 Poly Algebra::atom_of_node(NodeId id) {

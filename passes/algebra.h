@@ -50,6 +50,11 @@ struct Factor {
   auto operator<=>(const Factor&) const = default;
 };
 
+/// Whether two factors are the same atom in the same place, whatever their powers.
+inline bool same_place(const Factor& a, const Factor& b) { return a.atom == b.atom && a.at == b.at; }
+/// Two ascending lists of indices as one.
+std::vector<int> united(const std::vector<int>& a, const std::vector<int>& b);
+
 struct Term {
   Rational coefficient{1, 1};
   std::vector<Factor> factors;  ///< sorted
@@ -131,6 +136,8 @@ class Algebra {
   void step();
 
   Poly read_afresh(NodeId id);
+  std::optional<Poly> read_product(NodeId id);
+  std::optional<Poly> read_sum(NodeId id);
   Poly atom_of_node(NodeId id);
   int intern(Atom atom);
   Factor factor_of(int atom) const;

@@ -12,14 +12,6 @@ namespace nnc {
 
 namespace {
 
-std::vector<int> united(const std::vector<int>& a, const std::vector<int>& b) {
-  std::vector<int> all;
-  std::ranges::set_union(a, b, std::back_inserter(all));
-  return all;
-}
-
-bool same_place(const Factor& a, const Factor& b) { return a.atom == b.atom && a.at == b.at; }
-
 /// Removes `count` powers (of the factor's sign) of a factor.
 void take(Term& term, const Factor& like, int count) {
   const auto factor = std::ranges::find_if(term.factors, [&](const Factor& f) { return same_place(f, like); });

@@ -6,6 +6,9 @@
 // multiplied out. The cheapest is built, the earlier one where two cost the same, so that a graph which cannot get
 // cheaper comes back as it is. Nothing here knows a function, a layer or a loss.
 #include <algorithm>
+#include <cassert>
+#include <map>
+#include <tuple>
 
 #include "ir/builder.h"
 #include "ir/text.h"
@@ -26,54 +29,62 @@ double element_estimate(const Type& type) {
   return static_cast<double>(count.count) * (count.batched ? nominal_batch : 1);
 }
 
-/// What a node costs, in simple operations on elements.
-double cost_of(const std::vector<Node>& nodes, const Node& node) {
-  switch (definition(node.op).cls) {
-    case OpClass::leaf:
-    case OpClass::view:
-    case OpClass::control:
-      return 0;
-    case OpClass::generate:
-      return element_estimate(node.type);
-    case OpClass::reduce:
-      return element_estimate(nodes[node.operands[0]].type);
-    case OpClass::contract: {
-      double inner = 1;
-      const Shape& a = nodes[node.operands[0]].type.shape;
-      for (int axis : std::get<Dot>(node.attributes).a) inner *= element_estimate({DType::f32, {a[axis]}});
-      return inner * element_estimate(node.type);
+/// What nodes cost, in operations on elements; of elementwise ops the instructions of their scalar programs.
+class Costs {
+ public:
+  double of(const std::vector<Node>& nodes, const Node& node) {
+    switch (definition(node.op).cls) {
+      case OpClass::leaf:
+      case OpClass::view:
+      case OpClass::control:
+        return 0;
+      case OpClass::generate:
+        return element_estimate(node.type);
+      case OpClass::elementwise:
+        return instructions(nodes, node) * element_estimate(node.type);
+      case OpClass::reduce:
+        return element_estimate(nodes[node.operands[0]].type);
+      case OpClass::contract: {
+        double inner = 1;
+        const Shape& a = nodes[node.operands[0]].type.shape;
+        for (int axis : std::get<Dot>(node.attributes).a) inner *= element_estimate({DType::f32, {a[axis]}});
+        return inner * element_estimate(node.type);
+      }
     }
-    case OpClass::elementwise:
-      break;
+    return 0;
   }
-  double each = 1;
-  switch (node.op) {
-    case Op::exp:
-    case Op::log:
-    case Op::tanh:
-    case Op::logistic:
-    case Op::softplus:
-    case Op::sin:
-    case Op::cos:
-    case Op::pow:
-      each = 16;
-      break;
-    default:  // one instruction; a division hides behind the memory that it reads
-      break;
-  }
-  return each * element_estimate(node.type);
-}
 
-double total_cost(const Graph& graph) {
-  double total = 0;
-  for (const Node& node : graph.nodes) total += cost_of(graph.nodes, node);
-  return total;
-}
+  double of(const Graph& graph) {
+    double total = 0;
+    for (const Node& node : graph.nodes) total += of(graph.nodes, node);
+    return total;
+  }
+
+ private:
+  double instructions(const std::vector<Node>& nodes, const Node& node) {
+    std::vector<DType> operands;
+    for (NodeId operand : node.operands) operands.push_back(nodes[operand].type.dtype);
+    const auto [known, fresh] = instructions_.try_emplace({node.op, node.type.dtype, operands});
+    if (fresh) {
+      const ScalarProgram program = definition(node.op).scalar(operands, node.type.dtype, node.attributes);
+      known->second = static_cast<double>(std::ranges::count_if(program.code, [](const ScalarInstruction& x) {
+        return x.op != ScalarOp::input && x.op != ScalarOp::constant;
+      }));
+    }
+    return known->second;
+  }
+
+  std::map<std::tuple<Op, DType, std::vector<DType>>, double> instructions_;
+};
 
 class Simplifier {
  public:
-  Simplifier(const Graph& graph, const SimplifyOptions& options)
-      : graph_(graph), options_(options), builder_(graph.name), algebra_(builder_, options, graph.obligations) {}
+  Simplifier(const Graph& graph, const SimplifyOptions& options, Costs& costs)
+      : graph_(graph),
+        options_(options),
+        costs_(costs),
+        builder_(graph.name),
+        algebra_(builder_, options, graph.obligations) {}
 
   Graph run() {
     find_used_values();
@@ -96,20 +107,9 @@ class Simplifier {
     const Node& node = graph_[id];
     if (!node.derived || !is_float(node.type.dtype)) return false;
     if (View step; see_through_once(graph_.nodes, id, step)) return true;
-    switch (node.op) {
-      case Op::add:
-      case Op::sub:
-      case Op::mul:
-      case Op::div:
-      case Op::neg:
-        return true;
-      case Op::sum:
-        return node.operands.size() == 1;
-      case Op::select:
-        return is_same_choice(id);
-      default:  // an atom
-        return false;
-    }
+    const bool plain = node.op == Op::add || node.op == Op::sub || node.op == Op::mul || node.op == Op::div ||
+                       node.op == Op::neg || (node.op == Op::sum && node.operands.size() == 1);
+    return plain || (node.op == Op::select && is_same_choice(id));  // else an atom
   }
 
   /// Both sides are one number, or read as the same.
@@ -178,7 +178,8 @@ class Simplifier {
       keep_log(algebra_.take_log());
       return cheapest(plain, graph_[id].type);
     } catch (BudgetSpent) {
-      keep_log({{"budget", print_expression(graph_, id), print_expression(graph_, id)}});
+      algebra_.take_log();
+      keep_log({{"budget", print_expression(graph_, id), "the same: it has too many terms"}});
       return std::nullopt;
     }
   }
@@ -187,25 +188,19 @@ class Simplifier {
     const Node& node = graph_[id];
     const auto x = [&](std::size_t i) -> const Poly& { return poly(node.operands[i]); };
     if (View step; see_through_once(graph_.nodes, id, step)) return algebra_.view(x(0), step);
-    switch (node.op) {
-      case Op::add:
-        return algebra_.add(x(0), x(1));
-      case Op::sub:
-        return algebra_.add(x(0), algebra_.negate(x(1)));
-      case Op::mul:
-        return algebra_.multiply(x(0), x(1), node.type.shape);
-      case Op::div:
-        return algebra_.divide(x(0), x(1), node.type.shape);
-      case Op::neg:
-        return algebra_.negate(x(0));
-      case Op::select:
-        if (options_.log)
-          log.push_back({"same-choice", print_expression(graph_, id), print_expression(graph_, node.operands[1])});
-        return x(1);
-      default:  // is_arithmetic leaves only this one
-        return algebra_.sum(x(0), graph_[node.operands[0]].type.shape, std::get<Reduce>(node.attributes).axes,
-                            node.type.dtype);
+    if (node.op == Op::add) return algebra_.add(x(0), x(1));
+    if (node.op == Op::sub) return algebra_.add(x(0), algebra_.negate(x(1)));
+    if (node.op == Op::mul) return algebra_.multiply(x(0), x(1), node.type.shape);
+    if (node.op == Op::div) return algebra_.divide(x(0), x(1), node.type.shape);
+    if (node.op == Op::neg) return algebra_.negate(x(0));
+    if (node.op == Op::select) {
+      if (options_.log)
+        log.push_back({"same-choice", print_expression(graph_, id), print_expression(graph_, node.operands[1])});
+      return x(1);
     }
+    assert(node.op == Op::sum);
+    return algebra_.sum(x(0), graph_[node.operands[0]].type.shape, std::get<Reduce>(node.attributes).axes,
+                        node.type.dtype);
   }
 
   /// The terms as they are or multiplied out.
@@ -268,7 +263,7 @@ class Simplifier {
       open.pop_back();
       if (is_free(at) || seen_[at] == stamp_) continue;
       seen_[at] = stamp_;
-      cost += cost_of(builder_.graph().nodes, builder_[at]);
+      cost += costs_.of(builder_.graph().nodes, builder_[at]);
       for (NodeId operand : builder_[at].operands) open.push_back(operand);
     }
     return cost;
@@ -276,6 +271,7 @@ class Simplifier {
 
   const Graph& graph_;
   const SimplifyOptions& options_;
+  Costs& costs_;
   Builder builder_;
   Algebra algebra_;
   std::vector<Value> made_;                 ///< by old node; arithmetic that is only read stands as it was derived
@@ -289,11 +285,12 @@ class Simplifier {
 
 Graph simplify(const Graph& graph, const SimplifyOptions& options) {
   Graph best = graph;
-  double least = total_cost(graph);
+  Costs costs;
+  double least = costs.of(graph);
   for (int round = 0; round < most_rounds; ++round) {
-    Simplifier simplifier(best, options);
+    Simplifier simplifier(best, options, costs);
     Graph next = simplifier.run();
-    const double cost = total_cost(next);
+    const double cost = costs.of(next);
     if (cost >= least) break;
     best = std::move(next);
     least = cost;

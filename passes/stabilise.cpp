@@ -148,19 +148,12 @@ class Stabiliser {
     const Scaled* second = operands.size() > 1 ? scaled(operands[1]) : nullptr;
     if (!first && !second) return std::nullopt;
     if (definition(old.op).cls == OpClass::view || old.op == Op::neg) return with_rest(*first, old);
-    switch (old.op) {
-      case Op::sum:
-        return through_sum(*first, old);
-      case Op::mul:
-      case Op::div:
-        return through_product(old, operands, first, second);
-      case Op::add:
-      case Op::sub:
-        if (!first || !second || !same_factor(*first, *second) || first->power != second->power) return std::nullopt;
-        return Scaled{first->family, first->power, first->shift, apply(old.op, first->rest, second->rest)};
-      default:  // every other op needs the value itself
-        return std::nullopt;
-    }
+    if (old.op == Op::sum) return through_sum(*first, old);
+    if (old.op == Op::mul || old.op == Op::div) return through_product(old, operands, first, second);
+    const bool together = first && second && same_factor(*first, *second) && first->power == second->power;
+    if ((old.op == Op::add || old.op == Op::sub) && together)
+      return Scaled{first->family, first->power, first->shift, apply(old.op, first->rest, second->rest)};
+    return std::nullopt;  // every other op needs the value itself
   }
 
   Scaled without_maximum(NodeId id, Value z, const std::vector<int>& axes) {
@@ -224,30 +217,25 @@ class Stabiliser {
       return shift + log_or_better(factor->rest);
     }
     const Node at = node(x);
-    switch (at.op) {
-      case Op::exp:
-        return under("log-exp", law, [&] { return operand(x, 0); });
-      case Op::mul:
-      case Op::div:
-        if (!is_exponential(operand(x, 0)) && !is_exponential(operand(x, 1))) return std::nullopt;
-        return under("log-exp", law, [&] { return log_of_product(x, at); });
-      case Op::broadcast:
-        if (const auto inner = log_of(operand(x, 0), law))
-          return builder_.make(Op::broadcast, {{*inner}}, at.attributes, at.type);
-        return std::nullopt;
-      case Op::logistic:
-        return under("log-logistic", law, [&] { return -apply(Op::softplus, negated(operand(x, 0))); });
-      case Op::sub:
-        if (!is_one(operand(x, 0)) || node(operand(x, 1)).op != Op::logistic) return std::nullopt;
-        return under("log-logistic", law, [&] { return -apply(Op::softplus, operand(operand(x, 1), 0)); });
-      case Op::add:
-        for (std::size_t i : {0, 1})
-          if (is_one(operand(x, i)) && node(operand(x, 1 - i)).op == Op::exp)
-            return under("log-one-plus-exp", law, [&] { return apply(Op::softplus, operand(operand(x, 1 - i), 0)); });
-        return std::nullopt;
-      default:  // of other values the logarithm is what it is
-        return std::nullopt;
+    if (at.op == Op::exp) return under("log-exp", law, [&] { return operand(x, 0); });
+    if (at.op == Op::mul || at.op == Op::div) {
+      if (!is_exponential(operand(x, 0)) && !is_exponential(operand(x, 1))) return std::nullopt;
+      return under("log-exp", law, [&] { return log_of_product(x, at); });
     }
+    if (at.op == Op::broadcast) {
+      const auto inner = log_of(operand(x, 0), law);
+      if (!inner) return std::nullopt;
+      return builder_.make(Op::broadcast, {{*inner}}, at.attributes, at.type);
+    }
+    if (at.op == Op::logistic)
+      return under("log-logistic", law, [&] { return -apply(Op::softplus, negated(operand(x, 0))); });
+    if (at.op == Op::sub && is_one(operand(x, 0)) && node(operand(x, 1)).op == Op::logistic)
+      return under("log-logistic", law, [&] { return -apply(Op::softplus, operand(operand(x, 1), 0)); });
+    if (at.op == Op::add)
+      for (std::size_t i : {0, 1})
+        if (is_one(operand(x, i)) && node(operand(x, 1 - i)).op == Op::exp)
+          return under("log-one-plus-exp", law, [&] { return apply(Op::softplus, operand(operand(x, 1 - i), 0)); });
+    return std::nullopt;  // of other values the logarithm is what it is
   }
 
   template <class Make>
