@@ -74,6 +74,7 @@ class OuterLoops {
     stages_ = &stages;
     stages.enter(0, nullptr);
     run_level(1);
+    stages_ = nullptr;
   }
 
  private:
