@@ -95,7 +95,7 @@ int main(int argc, char** argv) {
   if (rows == 0) rows = block.train.batch_size;
   const driver::Session session(block, {.host = host}, rows);
   const double begin = bench::seconds();
-  const Program program = session.lower_graph(optimise(block.step), "step", rows);
+  const Program program = session.lower_graph(optimise(block.step), EntryKind::step, rows);
   const double lowered = bench::seconds();
   const CompileOptions options{.target = host.target};
   double code = 1e30;

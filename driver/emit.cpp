@@ -1,6 +1,8 @@
 // nnc emit: one stage of the compiler, as text.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "codegen/compile.h"
 #include "driver/commands.h"
 #include "driver/options.h"
@@ -45,9 +47,30 @@ std::string program_text(const Program& program, const Compilation& compilation,
   return print(program);
 }
 
+struct Mode {
+  const char* name;
+  EntryKind entry;
+};
+constexpr Mode modes[] = {{"train", EntryKind::step},
+                          {"grads", EntryKind::grads},
+                          {"update", EntryKind::update},
+                          {"infer", EntryKind::predict}};
+
+EntryKind entry_of(const std::string& mode) {
+  return std::find_if(std::begin(modes), std::end(modes), [&](const Mode& m) { return m.name == mode; })->entry;
+}
+
+/// What an entry computes, as it is written.
+Graph graph_of(const Elaborated& block, EntryKind entry) {
+  if (entry == EntryKind::grads) return separate(block.step).grads;
+  if (entry == EntryKind::update) return separate(block.step).update;
+  if (entry == EntryKind::predict) return block.predict.outputs.empty() ? block.evaluate : block.predict;
+  return block.step;
+}
+
 Exit emit_block(const Elaborated& block, const EmitFlags& flags, const Compilation& compilation, std::string& text) {
-  const bool infer = flags.mode == "infer";
-  const Graph& graph = !infer ? block.step : block.predict.outputs.empty() ? block.evaluate : block.predict;
+  const EntryKind entry = entry_of(flags.mode);
+  const Graph graph = graph_of(block, entry);
   if (is_graph_stage(flags.stage)) {
     text += graph_text(graph, flags);
     return Exit::done;
@@ -55,8 +78,7 @@ Exit emit_block(const Elaborated& block, const EmitFlags& flags, const Compilati
   std::int64_t step_rows = block.train.batch_size > 0 ? block.train.batch_size : rows_unless_told;
   if (flags.rows > 0) step_rows = flags.rows;
   Session session(block, compilation, step_rows);
-  Program program =
-      session.lower_graph(optimise(graph, pipeline_options(flags)), infer ? "predict" : "step", step_rows);
+  Program program = session.lower_graph(optimise(graph, pipeline_options(flags)), entry, step_rows);
   text += program_text(program, compilation, flags.stage);
   return Exit::done;
 }
@@ -125,9 +147,12 @@ void add_emit(CLI::App& app, Action& action) {
   command->add_option("--stage", flags->stage, "which stage (default: opt)")
       ->check(CLI::IsMember({"graph", "grad", "opt", "fused", "llvm", "asm"}))
       ->type_name("STAGE");
-  command->add_option("--mode", flags->mode, "the training step, or what `predict` runs")
-      ->check(CLI::IsMember({"train", "infer"}))
-      ->type_name("train|infer");
+  command
+      ->add_option("--mode", flags->mode,
+                   "the training step (whole, or its two halves: gradients, and the update from them), "
+                   "or what `predict` runs")
+      ->check(CLI::IsMember({"train", "grads", "update", "infer"}))
+      ->type_name("train|grads|update|infer");
   command->add_option("--rows", flags->rows, "rows of a batch (default: the program's batch_size)")
       ->check(whole_from_one())
       ->type_name("N");

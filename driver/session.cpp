@@ -27,6 +27,10 @@ std::string name_of(EntryKind kind) {
       return "feed";
     case EntryKind::step:
       return "step";
+    case EntryKind::grads:
+      return "grads";
+    case EntryKind::update:
+      return "update";
     case EntryKind::evaluate:
       return "evaluate";
     case EntryKind::evaluate_finish:
@@ -119,6 +123,10 @@ Graph Session::graph_of(EntryKind kind, int pass) {
       return optimise(model_.feed);
     case EntryKind::step:
       return optimise(model_.step);
+    case EntryKind::grads:
+      return optimise(separate(model_.step).grads);
+    case EntryKind::update:
+      return optimise(separate(model_.step).update);
     case EntryKind::evaluate:
       return evaluate_.passes[static_cast<std::size_t>(pass)];
     case EntryKind::evaluate_finish:
@@ -137,9 +145,11 @@ const Graph& Session::optimised(EntryKind kind, int pass) {
   return found->second;
 }
 
-Program Session::lower_graph(const Graph& opt, const std::string& name, std::int64_t rows) const {
+Program Session::lower_graph(const Graph& opt, EntryKind kind, std::int64_t rows) const {
+  const std::string name = name_of(kind);
   LowerOptions options = options_;
   options.rows = rows;
+  if (kind == EntryKind::grads || kind == EntryKind::update) options.gradients = separate(model_.step).gradients;
   options.obey = &layouts_;
   Program program = lower(opt, name, options);
   std::string fault = verify(program);
@@ -151,7 +161,7 @@ Program Session::lower_graph(const Graph& opt, const std::string& name, std::int
 Entry Session::entry(EntryKind kind, int pass, std::int64_t rows) {
   Made& made = made_[{kind, pass, rows}];
   if (!made.code) {
-    Program program = lower_graph(optimised(kind, pass), name_of(kind), rows);
+    Program program = lower_graph(optimised(kind, pass), kind, rows);
     made.threads = std::min(threads_of(program), compilation_.threads);
     made.code = compile(program, {compilation_.host.target, compilation_.level});
   }

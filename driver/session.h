@@ -41,7 +41,7 @@ class Session {
   std::vector<std::string> predict_inputs() const;
 
   /// One program as it is compiled, for `emit`.
-  Program lower_graph(const Graph& opt, const std::string& name, std::int64_t rows) const;
+  Program lower_graph(const Graph& opt, EntryKind kind, std::int64_t rows) const;
 
  private:
   using Key = std::tuple<EntryKind, int, std::int64_t>;

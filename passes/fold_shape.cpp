@@ -80,6 +80,10 @@ NodeId under_reshapes(const Graph& graph, NodeId node) {
   return node;
 }
 
+bool is_gradient(const LowerOptions& options, const std::string& name) {
+  return std::ranges::any_of(options.gradients, [&](const auto& gradient) { return gradient.first == name; });
+}
+
 int cost_of(const Graph& graph, NodeId node) {
   const OpDef& op = definition(graph[node].op);
   if (!op.scalar) return 0;

@@ -21,19 +21,11 @@ constexpr int single_use = 100;        // operations that may move into their on
 constexpr int most_operations = 4000;  // of one cluster: bodies stay short enough to compile
 constexpr std::int64_t small = 1024;   // elements that one thread may as well do alone
 
-/// A leaf that lies in memory under its own dims; a row of a feed may lie anywhere, a number is no memory.
-bool is_buffer_leaf(const Node& node) {
-  if (node.op == Op::input) return std::get<Named>(node.attributes).name.starts_with("grad/");
-  return node.op == Op::param || node.op == Op::state || node.op == Op::carry ||
-         (node.op == Op::constant && !node.type.shape.empty());
-}
-
 class Fuser {
  public:
-  Fuser(const Graph& graph, bool enabled, const VariableLayouts* obey)
+  Fuser(const Graph& graph, const LowerOptions& options)
       : graph_(graph),
-        enabled_(enabled),
-        obey_(obey),
+        options_(options),
         home_(graph.nodes.size(), -1),
         stored_(graph.nodes.size()),
         dense_(graph.nodes.size()),
@@ -46,7 +38,7 @@ class Fuser {
     mark_memory_operands();
     mark_outputs();
     for (NodeId id = 0; id < graph_.nodes.size(); ++id) place(id);
-    if (enabled_) mark_stored(), recompute_rather_than_reload();
+    if (options_.fuse) mark_stored(), recompute_rather_than_reload();
     place_outputs();
     mark_stored();
     return ordered();
@@ -60,10 +52,17 @@ class Fuser {
       for (NodeId operand : graph_[id].operands) users_[operand].push_back(id);
   }
 
+  /// A leaf that lies in memory under its own dims; a row of a feed may lie anywhere, a number is no memory.
+  bool is_buffer_leaf(const Node& node) const {
+    if (node.op == Op::input) return is_gradient(options_, std::get<Named>(node.attributes).name);
+    return node.op == Op::param || node.op == Op::state || node.op == Op::carry ||
+           (node.op == Op::constant && !node.type.shape.empty());
+  }
+
   /// Whether another program has put the leaf in panels, which only rows of `b` can be read from.
   bool in_panels(NodeId leaf) const {
     const auto* named = std::get_if<Named>(&graph_[leaf].attributes);
-    const Layout* layout = named && obey_ ? obey_->find(named->name) : nullptr;
+    const Layout* layout = named && options_.obey ? options_.obey->find(named->name) : nullptr;
     return layout && layout->kind == Layout::Kind::panels;
   }
 
@@ -344,7 +343,7 @@ class Fuser {
       if (solid_[node]) start(node);
       return;
     }
-    if (is_core(graph_[node]) || !enabled_) return start(node);
+    if (is_core(graph_[node]) || !options_.fuse) return start(node);
     if (cls == OpClass::generate) return may_float(node) ? void() : start(node);
     if (is_fold(graph_[node])) return try_join(node) ? void() : start(node);
     if (belongs_to_fold(node) || try_join(node) || joins_scalars(node) || may_float(node)) return;
@@ -521,8 +520,7 @@ class Fuser {
   }
 
   const Graph& graph_;
-  bool enabled_;
-  const VariableLayouts* obey_;
+  const LowerOptions& options_;
   std::vector<int> home_;
   std::vector<bool> stored_, dense_;
   std::vector<bool> solid_;     // needed in memory
@@ -538,8 +536,6 @@ class Fuser {
 
 }  // namespace
 
-Clusters fuse(const Graph& graph, bool enabled, const VariableLayouts* obey) {
-  return Fuser(graph, enabled, obey).run();
-}
+Clusters fuse(const Graph& graph, const LowerOptions& options) { return Fuser(graph, options).run(); }
 
 }  // namespace nnc

@@ -18,14 +18,12 @@ constexpr int cheap_across_stages = 6;  // operations that a later stage repeats
 /// The buffers of a program, made when first asked for.
 class Buffers {
  public:
-  Buffers(const Graph& graph, const Clusters& clusters, const std::string& entry, const LowerOptions& options,
-          Draft& draft)
-      : graph_(graph), clusters_(clusters), entry_(entry), draft_(draft) {
+  Buffers(const Graph& graph, const Clusters& clusters, const LowerOptions& options, Draft& draft)
+      : graph_(graph), clusters_(clusters), options_(options), draft_(draft) {
     declare(options.params, Region::params, program().params);
     declare(options.state, Region::state, program().state);
     declare(options.carry, Region::carry, program().carry);
-    if (entry == "grads" || entry == "update")
-      for (const auto& [path, type] : options.params) variable("grad/" + path, type, Region::grads, program().grads);
+    declare(options.gradients, Region::grads, program().grads);
     for (NodeId id = 0; id < graph.nodes.size(); ++id) declare_leaf(id);
   }
 
@@ -53,10 +51,7 @@ class Buffers {
       if (!named_.contains(output.name)) variable(output.name, type, Region::state, program().state);
       return under(named_.at(output.name), dims);
     }
-    if (entry_ == "grads" && output.name.starts_with("grad/")) {
-      if (!named_.contains(output.name)) variable(output.name, type, Region::grads, program().grads);
-      return under(named_.at(output.name), dims);
-    }
+    if (is_gradient(options_, output.name)) return under(named_.at(output.name), dims);
     const BufferId id = add(output.name, type.dtype, dims_of(type), Region::output);
     program().buffers[id].offset = program().outputs.size();
     program().outputs.push_back({output.name, id});
@@ -122,7 +117,7 @@ class Buffers {
     if (node.op == Op::scalar) {
       leaves_[id] = add(named->name, DType::f64, {}, Region::scalars);
       program().buffers[leaves_[id]].offset = scalar_index(named->name);
-    } else if (node.op == Op::input && !named->name.starts_with("grad/")) {
+    } else if (node.op == Op::input && !is_gradient(options_, named->name)) {
       leaves_[id] = add(named->name, node.type.dtype, dims_of(node.type), Region::feed);
       program().buffers[leaves_[id]].offset = program().feeds.size();
       program().feeds.push_back({named->name, leaves_[id]});
@@ -138,10 +133,8 @@ class Buffers {
       variable(named.name, node.type, Region::params, program().params);
     else if (node.op == Op::state)
       variable(named.name, node.type, Region::state, program().state);
-    else if (node.op == Op::carry)
-      variable(named.name, node.type, Region::carry, program().carry);
     else
-      variable(named.name, node.type, Region::grads, program().grads);
+      variable(named.name, node.type, Region::carry, program().carry);
   }
 
   /// The order of nnc_call::scalars.
@@ -155,7 +148,7 @@ class Buffers {
 
   const Graph& graph_;
   const Clusters& clusters_;
-  const std::string& entry_;
+  const LowerOptions& options_;
   Draft& draft_;
   std::map<NodeId, BufferId> leaves_, arena_;
   std::map<std::string, BufferId> named_;
@@ -572,13 +565,11 @@ class KernelMaker {
 
 }  // namespace
 
-Draft make_kernels(const Graph& graph, const Clusters& clusters, const std::string& entry,
-                   const LowerOptions& options) {
+Draft make_kernels(const Graph& graph, const Clusters& clusters, const LowerOptions& options) {
   Draft draft;
-  draft.program.entry = entry;
   draft.program.rows = options.rows;
   draft.program.obligations = graph.obligations;
-  Buffers buffers(graph, clusters, entry, options, draft);
+  Buffers buffers(graph, clusters, options, draft);
   for (std::size_t cluster = 0; cluster < clusters.clusters.size(); ++cluster)
     draft.program.kernels.push_back(
         KernelMaker(graph, clusters, static_cast<int>(cluster), buffers, draft.program).make());

@@ -5,8 +5,9 @@ namespace nnc {
 
 Program lower(const Graph& opt, const std::string& entry, const LowerOptions& options) {
   const Graph graph = specialise(opt, options.rows);
-  const Clusters clusters = fuse(graph, options.fuse, options.obey);
-  Draft draft = make_kernels(graph, clusters, entry, options);
+  const Clusters clusters = fuse(graph, options);
+  Draft draft = make_kernels(graph, clusters, options);
+  draft.program.entry = entry;
   choose_layouts(draft, options);
   schedule(draft, options);
   plan(draft);

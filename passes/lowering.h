@@ -29,8 +29,8 @@ struct Clusters {
   std::vector<bool> dense;   ///< of each node: its buffer is read under other dims, so it has no padding
 };
 
-/// `obey`: the layouts that leaves have already, if they are not to be chosen here.
-Clusters fuse(const Graph& graph, bool enabled, const VariableLayouts* obey);
+/// Of the options: whether to fuse, the layouts that leaves have already, and which inputs are gradients.
+Clusters fuse(const Graph& graph, const LowerOptions& options);
 
 /// Position of an expression among the stages of its cluster: after how many folds in a row, and over which inner
 /// loops.
@@ -61,6 +61,8 @@ Dims fold_loops(const Graph& graph, NodeId fold);
 std::vector<IndexMap> fold_operand_maps(const Graph& graph, NodeId fold);
 /// The node under a chain of reshapes, whose elements lie in the same order.
 NodeId under_reshapes(const Graph& graph, NodeId node);
+/// Whether a name stands for a gradient that lies in memory between two programs.
+bool is_gradient(const LowerOptions& options, const std::string& name);
 /// Number of operations of a node on one element, with those that take long weighted.
 int cost_of(const Graph& graph, NodeId node);
 
@@ -72,7 +74,7 @@ struct Draft {
 };
 
 /// Kernels with their bodies, and buffers that are dense and have no place yet.
-Draft make_kernels(const Graph& graph, const Clusters& clusters, const std::string& entry, const LowerOptions& options);
+Draft make_kernels(const Graph& graph, const Clusters& clusters, const LowerOptions& options);
 void choose_layouts(Draft& draft, const LowerOptions& options);
 void schedule(Draft& draft, const LowerOptions& options);
 void plan(Draft& draft);

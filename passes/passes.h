@@ -40,9 +40,10 @@ struct Blockwise {
 };
 Blockwise blockwise(const Graph& graph);
 
-/// Graphs for the entries `grads` (result loss; result grad/PATH) and `update` (inputs grad/PATH -> updates).
+/// Graphs for the entries `grads` (results: the loss and each gradient) and `update` (gradients as inputs -> updates).
 struct Separated {
   Graph grads, update;
+  std::vector<std::pair<std::string, Type>> gradients;  ///< names in both graphs, "grad/PATH", and types
 };
 Separated separate(const Graph& step);
 
@@ -61,6 +62,9 @@ struct LowerOptions {
   /// Every parameter, state and carry of the job in order (path, type), so that offsets agree between programs. Those
   /// that a graph has and these lists lack are appended in the order of the graph.
   std::vector<std::pair<std::string, Type>> params, state, carry;
+  /// Results and inputs that are gradients (name, type): they lie in a region of their own between `grads` and
+  /// `update`.
+  std::vector<std::pair<std::string, Type>> gradients;
 };
 Graph specialise(const Graph& graph, std::int64_t rows);  ///< every extent a number; dots two-dimensional
 Program lower(const Graph& opt, const std::string& entry, const LowerOptions& options);

@@ -56,7 +56,9 @@ Separated separate(const Graph& step) {
       grads.output(output.kind, output.name, whole[output.node]);
   for (const auto& [id, name] : gradients) {
     const auto& made = grads.graph().outputs;
-    if (std::ranges::find(made, name, &Output::name) == made.end()) grads.output(OutputKind::result, name, whole[id]);
+    if (std::ranges::find(made, name, &Output::name) != made.end()) continue;
+    grads.output(OutputKind::result, name, whole[id]);
+    result.gradients.emplace_back(name, step[id].type);
   }
   for (const Obligation& obligation : step.obligations) grads.oblige(obligation);
   result.grads = std::move(grads).finish();

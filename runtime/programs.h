@@ -20,6 +20,8 @@ enum class EntryKind : std::uint8_t {
   fit_finish,       ///< carries -> fitted state
   feed,             ///< raw rows -> columns
   step,             ///< a batch: loss, and every parameter and state updated
+  grads,            ///< a batch: loss, and gradients left in a region of their own
+  update,           ///< those gradients: every parameter and state updated; with `grads` before it the same as `step`
   evaluate,         ///< one pass over the rows of a split: carries
   evaluate_finish,  ///< carries -> loss and metrics
   predict_feed,     ///< raw rows -> the columns that `predict` reads

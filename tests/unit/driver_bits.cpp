@@ -109,6 +109,10 @@ class Model {
 
   const std::vector<Call>& calls() const { return calls_; }
   const Graph& step() const { return step_; }
+  /// The gradients that lie between the programs of these two graphs; none for other graphs.
+  std::vector<std::pair<std::string, Type>> gradients_of(const Graph* graph) const {
+    return graph == &grads_ || graph == &update_ ? gradients_ : std::vector<std::pair<std::string, Type>>{};
+  }
   std::int64_t batch() const { return batch_; }
   LowerOptions options() const {
     LowerOptions options;
@@ -138,6 +142,7 @@ class Model {
     fit_ = blockwise(optimise(elaborated_.fit, options));
     evaluate_ = blockwise(optimise(elaborated_.evaluate, options));
     const Separated parts = separate(elaborated_.step);
+    gradients_ = parts.gradients;
     grads_ = optimise(parts.grads, options);
     update_ = optimise(parts.update, options);
   }
@@ -252,9 +257,8 @@ class Model {
     std::map<std::string, Tensor> found = add("grads", "grads", grads_, before);
     Environment then = before;
     then.inputs.clear();
-    for (const auto& [name, tensor] : found)
-      if (name.starts_with("grad/")) then.inputs[name] = tensor;
-    CHECK_FALSE(then.inputs.empty());
+    CHECK_FALSE(gradients_.empty());
+    for (const auto& [name, type] : gradients_) then.inputs[name] = found.at(name);
     apply_updates(found, then);
     found.merge(add("update", "update", update_, then));
     for (const auto& [name, tensor] : whole) {
@@ -274,6 +278,7 @@ class Model {
   test::Scratch scratch_;
   Elaborated elaborated_;
   Graph init_, feed_, step_, predict_, grads_, update_;
+  std::vector<std::pair<std::string, Type>> gradients_;
   Blockwise fit_, evaluate_;
   std::map<std::string, Tensor> columns_;
   std::int64_t rows_ = 0, batch_ = 0;
@@ -321,6 +326,7 @@ class Machinery {
   std::unique_ptr<Compiled> compile_for(const Call& call) const {
     LowerOptions options = options_;
     options.rows = call.environment.batch;
+    options.gradients = model_.gradients_of(call.graph);
     Program program = lower(*call.graph, call.entry, options);
     // These kernels are too small to be worth a thread; here threads share them all the same.
     for (Kernel& kernel : program.kernels)

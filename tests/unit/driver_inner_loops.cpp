@@ -41,7 +41,7 @@ TEST_CASE("the innermost loops of the MNIST step") {
     const TargetOrError target = target_named(cpu);
     REQUIRE(target.error.empty());
     const driver::Session session(blocks[0], {.host = target.host}, 128);
-    const Program program = session.lower_graph(optimise(blocks[0].step), "step", 128);
+    const Program program = session.lower_graph(optimise(blocks[0].step), EntryKind::step, 128);
     int contractions = 0;
     for (const Kernel& kernel : program.kernels) {
       if (!kernel.core) continue;

@@ -97,6 +97,8 @@ TEST_CASE("every entry has the same slots of parameters and state as the trainin
   const nnc_entry& step = *model.session->entry(EntryKind::step, 0, 32).code;
   for (auto [kind, rows] : {std::pair{EntryKind::init, 1},
                             {EntryKind::step, 17},
+                            {EntryKind::grads, 32},
+                            {EntryKind::update, 1},
                             {EntryKind::evaluate, 64},
                             {EntryKind::predict, 5},
                             {EntryKind::feed, 64},
@@ -120,4 +122,60 @@ TEST_CASE("every entry has the same slots of parameters and state as the trainin
     DenseArray back = unpack(slot, model.weights->params.data());
     CHECK(std::memcmp(back.bytes.data(), values.bytes.data(), values.bytes.size()) == 0);
   }
+}
+
+TEST_CASE("gradients, and then the update from them, are the step to the bit") {
+  Model model(64);
+  const std::int64_t rows = 32;
+  ColumnFeeder feeder(model.columns);
+  Scalars scalars;
+  scalars[ScalarSlot::step] = scalars[ScalarSlot::epoch] = 1;
+  scalars[ScalarSlot::steps_per_epoch] = scalars[ScalarSlot::total_steps] = 2;
+
+  // Every gradient lies where both halves look for it, dense.
+  const nnc_entry& grads = *model.session->entry(EntryKind::grads, 0, rows).code;
+  const nnc_entry& update = *model.session->entry(EntryKind::update, 0, 1).code;
+  REQUIRE(grads.grad_count == grads.param_count);
+  REQUIRE(update.grad_count == grads.grad_count);
+  REQUIRE(update.grads_bytes == grads.grads_bytes);
+  CHECK(update.feed_count == 0);
+  for (std::uint32_t i = 0; i < grads.grad_count; ++i) {
+    CHECK(std::string(grads.grads[i].name) == update.grads[i].name);
+    CHECK(grads.grads[i].offset == update.grads[i].offset);
+    CHECK(grads.grads[i].layout == NNC_ROW_MAJOR);
+  }
+
+  Bytes gradients(grads.grads_bytes);
+  const auto run = [&](EntryKind kind, std::int64_t entry_rows, Weights& weights) {
+    const Entry entry = model.session->entry(kind, 0, entry_rows);
+    std::vector<nnc_feed> feeds(entry.code->feed_count);
+    feeder.block(*entry.code, 0, entry_rows, feeds);
+    std::vector<DenseArray> results;
+    std::vector<void*> outputs;
+    for (const nnc_slot& slot : outputs_of(*entry.code))
+      results.emplace_back(dtype_of(slot), std::vector<std::int64_t>(slot.dims, slot.dims + slot.rank));
+    for (DenseArray& result : results) outputs.push_back(result.bytes.data());
+    nnc_call call{};
+    call.params = weights.params.data(), call.state = weights.state.data(), call.grads = gradients.data();
+    call.feeds = feeds.data(), call.outputs = outputs.data(), call.scalars = scalars.values;
+    call.seed = 7, call.step = 1;
+    model.runner.run(entry, call);
+    return results;
+  };
+  const auto equal = [](const Bytes& a, const Bytes& b) {
+    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size()) == 0;
+  };
+  const Weights before = *model.weights;
+  Weights whole = before, halves = before;
+  const std::vector<DenseArray> loss = run(EntryKind::step, rows, whole);
+  const std::vector<DenseArray> loss_again = run(EntryKind::grads, rows, halves);
+  CHECK(equal(halves.params, before.params));
+  run(EntryKind::update, 1, halves);
+  CHECK_FALSE(equal(whole.params, before.params));
+  CHECK_FALSE(equal(whole.state, before.state));
+  CHECK(equal(halves.params, whole.params));
+  CHECK(equal(halves.state, whole.state));
+  REQUIRE(loss.size() == 1);
+  REQUIRE(loss_again.size() == 1);
+  CHECK(loss_again[0].at(0) == loss[0].at(0));
 }

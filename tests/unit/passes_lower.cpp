@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <set>
 
 #include "ir/builder.h"
 #include "ir/evaluate.h"
@@ -339,14 +340,26 @@ TEST_CASE("the MNIST step: one kernel a contraction, with everything beside it t
   CHECK(contractions == 8);  // three forward, three for the weights, two for the layers below
   CHECK(program.kernels.size() <= 17);
   // Parameters and their moments lie in panels, and what updates them is the contraction itself.
-  for (const Slot& slot : program.state)
-    if (program.buffers[slot.buffer].dims.size() == 2)
-      CHECK(program.buffers[slot.buffer].layout.kind == Layout::Kind::panels);
+  for (const auto* slots : {&program.params, &program.state}) {
+    std::size_t in_panels = 0;
+    for (const Slot& slot : *slots) {
+      const Buffer& buffer = program.buffers[slot.buffer];
+      if (buffer.dims.size() != 2) continue;
+      CHECK(buffer.layout.kind == Layout::Kind::panels);
+      ++in_panels;
+    }
+    CHECK(in_panels == (slots == &program.params ? 3 : 6));
+  }
+  std::set<std::string> stored;
   for (const Kernel& kernel : program.kernels)
     for (const Store& store : kernel.stages.back().stores) {
       const Buffer& to = program.buffers[store.to.buffer];
-      if (to.region == Region::params && to.dims.size() == 2) CHECK(kernel.core.has_value());
+      if (to.region != Region::params || to.dims.size() != 2) continue;
+      CHECK(kernel.core.has_value());
+      CHECK(to.layout.kind == Layout::Kind::panels);
+      CHECK(stored.insert(to.name).second);
     }
+  CHECK(stored.size() == 3);
 }
 
 TEST_CASE("other programs over the same parameters find them where training left them") {
@@ -411,9 +424,11 @@ TEST_CASE("gradients and updates apart: the second finds what the first left") {
   options.rows = 6;
   options.obey = &layouts;
   options.params = {{"A.W", matrix}, {"A.b", row}};
+  options.gradients = {{"grad/A.W", matrix}, {"grad/A.b", row}};
   const Program grads = lower(first, "grads", options), update = lower(second, "update", options);
   REQUIRE(verify(grads) == "");
   REQUIRE(verify(update) == "");
+  REQUIRE(grads.grads.size() == 2);
   REQUIRE(grads.grads_bytes == update.grads_bytes);
   for (std::size_t i = 0; i < grads.grads.size(); ++i)
     CHECK(grads.buffers[grads.grads[i].buffer].offset == update.buffers[update.grads[i].buffer].offset);
