@@ -4,11 +4,11 @@
 
 #include <llvm/IR/Intrinsics.h>
 
+#include "ir/scalar/builder.h"
+
 namespace nnc {
 
 namespace {
-
-bool is_float(ScalarType type) { return type == ScalarType::f32 || type == ScalarType::f64; }
 
 llvm::Value* emit_compare(Emitter& emit, ScalarOp op, ScalarType type, llvm::Value* a, llvm::Value* b) {
   using Predicate = llvm::CmpInst::Predicate;

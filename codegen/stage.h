@@ -56,7 +56,6 @@ class StageEmitter {
     std::optional<Place> carry;
   };
 
-  int outer_levels() const { return outer_levels_; }
   int begin_level() const { return outer_levels_ + 1; }
   int inner_level(std::size_t i) const { return outer_levels_ + 2 + static_cast<int>(i); }
 

@@ -21,9 +21,6 @@ std::span<const nnc_slot> state_of(const nnc_entry& entry) { return {entry.state
 std::span<const nnc_slot> carry_of(const nnc_entry& entry) { return {entry.carry, entry.carry_count}; }
 std::span<const nnc_slot> feeds_of(const nnc_entry& entry) { return {entry.feeds, entry.feed_count}; }
 std::span<const nnc_slot> outputs_of(const nnc_entry& entry) { return {entry.outputs, entry.output_count}; }
-std::span<const nnc_obligation> obligations_of(const nnc_entry& entry) {
-  return {entry.obligations, entry.obligation_count};
-}
 
 const nnc_slot* find_slot(std::span<const nnc_slot> slots, std::string_view name) {
   for (const nnc_slot& slot : slots)

@@ -17,7 +17,6 @@ std::span<const nnc_slot> state_of(const nnc_entry& entry);
 std::span<const nnc_slot> carry_of(const nnc_entry& entry);
 std::span<const nnc_slot> feeds_of(const nnc_entry& entry);
 std::span<const nnc_slot> outputs_of(const nnc_entry& entry);
-std::span<const nnc_obligation> obligations_of(const nnc_entry& entry);
 /// The slot of that name, or null.
 const nnc_slot* find_slot(std::span<const nnc_slot> slots, std::string_view name);
 
