@@ -119,6 +119,7 @@ class TrainBlock {
   void optimise(Pass& pass);
   void check_missing();
   void check_figures();
+  std::string predicted_classes(const Graph& evaluate, const Graph& predict) const;
 
   Elaborator& e_;
   const Module& module_;
@@ -157,6 +158,9 @@ std::optional<Elaborated> TrainBlock::elaborate() {
   result.evaluate = pass(Which::evaluate, "evaluate");
   result.predict = pass(Which::predict, "predict");
   if (!fine()) return std::nullopt;
+  const std::string classes = predicted_classes(result.evaluate, result.predict);
+  for (const Output& output : result.predict.outputs)
+    job_.classes_of_outputs.push_back(result.predict[output.node].op == Op::argmax ? classes : "");
   result.variables = e_.variables();
   result.init = std::move(e_.init()).finish();
   result.fit = std::move(data_.fit);
@@ -406,6 +410,20 @@ void TrainBlock::optimise(Pass& pass) {
           fmt::format("`optimizer` is an optimizer, not {}", e_.describe(optimizer)),
           "such as `optimizer = adam(lr = 1e-3)`");
   if (loss_ && fits) e_.optimise(optimizer, *loss_, optimizer_->value->span);
+}
+
+/// What predictions are compared with is what the loss and the metrics read and the predictions do not. Where that is
+/// one column, and one of classes, its names are those of what is predicted.
+std::string TrainBlock::predicted_classes(const Graph& evaluate, const Graph& predict) const {
+  const auto reads = [](const Graph& graph, const std::string& column) {
+    return std::any_of(graph.nodes.begin(), graph.nodes.end(), [&](const Node& node) {
+      return node.op == Op::input && std::get<Named>(node.attributes).name == column;
+    });
+  };
+  std::vector<const Column*> targets;
+  for (const Column& column : data_.job.columns)
+    if (reads(evaluate, column.name) && !reads(predict, column.name)) targets.push_back(&column);
+  return targets.size() == 1 ? targets[0]->classes_of : "";
 }
 
 // ---- rules that watch figures --------------------------------------------------------------------------------------

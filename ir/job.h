@@ -93,6 +93,8 @@ struct TrainJob {
   std::int64_t check_every = 1;
   std::vector<std::string> metrics;  ///< names, in order; results of the evaluate graph beside "loss"
   std::vector<std::string> outputs;  ///< results of the predict graph
+  /// For each output the RawColumn::input whose class names it is written by, where it has as many values; or empty.
+  std::vector<std::string> classes_of_outputs;
   std::optional<Watch> early_stop, best;
   std::optional<StopBelow> stop;
   Place place;
