@@ -112,12 +112,16 @@ std::uint32_t read_source(const std::string& path, Diagnostics& diagnostics) {
   constexpr std::uintmax_t largest = 1u << 30;
   std::string reason;
   std::error_code failed;
-  std::ifstream stream(path, std::ios::binary);
-  if (std::filesystem::is_directory(path, failed)) {
+  std::ifstream stream;
+  // Looked at before it is opened: opening a pipe waits for somebody who writes into it, and a device may never end.
+  const std::filesystem::file_status status = std::filesystem::status(path, failed);
+  if (std::filesystem::is_directory(status)) {
     reason = "it is a folder";
-  } else if (!stream) {
+  } else if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+    reason = "it is not a regular file";
+  } else if (stream.open(path, std::ios::binary); !stream) {
     reason = std::strerror(errno);
-  } else if (std::filesystem::is_regular_file(path, failed) && std::filesystem::file_size(path, failed) > largest) {
+  } else if (std::filesystem::file_size(path, failed) > largest) {
     reason = "it is larger than a GiB";
   } else {
     std::ostringstream text;

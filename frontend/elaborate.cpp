@@ -75,12 +75,15 @@ void Program::load_library(Diagnostics& diagnostics) {
   }
 }
 
+/// What there is, for a name of the command line that is none of it.
+std::string listed(std::string_view what, const std::vector<std::string>& names) {
+  if (names.empty()) return fmt::format("there is no {}", what);
+  return fmt::format("{}s: {}", what, fmt::join(names, ", "));
+}
+
 /// --set NAME=EXPRESSION replaces the constant's expression.
 void Program::override_constants(const ElaborateOptions& options, Diagnostics& diagnostics) {
   for (const auto& [name, expression] : options.overrides) {
-    const std::uint32_t file =
-        diagnostics.add_file({.path = "--set", .text = fmt::format("const {} = {}\n", name, expression)});
-    const Span span{file, 6, 6 + static_cast<std::uint32_t>(name.size())};
     const auto at = user.names.find(name);
     if (at == user.names.end() || !std::holds_alternative<ast::Const>(at->second.front().declaration->form)) {
       std::vector<std::string> known;
@@ -88,10 +91,13 @@ void Program::override_constants(const ElaborateOptions& options, Diagnostics& d
         if (std::holds_alternative<ast::Const>(declared.front().declaration->form)) known.push_back(candidate);
       diagnostics.report({.code = Code::unknown_override,
                           .message = fmt::format("the file has no constant `{}`", name),
-                          .primary = span,
+                          .primary = {diagnostics.add_file({.path = "--set", .text = ""}), 0, 0},
+                          .notes = {listed("constant", known)},
                           .help = did_you_mean(name, known)});
       continue;
     }
+    const std::uint32_t file =
+        diagnostics.add_file({.path = "--set", .text = fmt::format("const {} = {}\n", name, expression)});
     const Ast& ast = files.emplace_back(parse(file, diagnostics));
     if (ast.declarations.size() == 1) at->second = {Declared{&ast.declarations.front(), &user}};
   }
@@ -206,7 +212,8 @@ std::vector<Elaborated> elaborate_file(const std::string& path, const ElaborateO
   if (!options.train_block.empty() && std::ranges::find(names, options.train_block) == names.end())
     diagnostics.report({.code = Code::unknown_name,
                         .message = fmt::format("there is no train block `{}`", options.train_block),
-                        .primary = {program.user.ast->file, 0, 0},
+                        .primary = {diagnostics.add_file({.path = path, .text = ""}), 0, 0},
+                        .notes = {listed("train block", names)},
                         .help = did_you_mean(options.train_block, names)});
   // What no train block uses, or only one that failed, is checked as declared.
   std::vector<std::string> data_names;
