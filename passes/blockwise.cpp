@@ -3,6 +3,8 @@
 // total so far and hands the new total on. A row value that itself needs such a fold (the deviation from a mean) takes
 // another pass. The last graph has no rows left and finishes the results. Blocks that end where chunks of the order of
 // additions end (multiples of 4096 rows do) give the same bits as the whole split at once.
+#include "passes/blockwise.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -37,8 +39,21 @@ class Splitter {
       }
     }
     for (const Output& output : graph.outputs)
-      if (is_batched(graph[output.node].type.shape))
-        throw std::invalid_argument(fmt::format("output {} has a value for each row", output.name));
+      if (is_batched(graph[output.node].type.shape)) refuse(output.node, "an output of it has a value for each row");
+  }
+
+  /// Why there is nothing to run, by the first node that stands in the way.
+  std::optional<NotBlockwise> fault() const {
+    if (!refused_) return std::nullopt;
+    const Node& node = graph_[*refused_];
+    NotBlockwise fault{"", std::string(definition(node.op).name), why_, node.origin.line};
+    std::vector<bool> needs(graph_.nodes.size(), false);
+    for (NodeId id = 0; id < graph_.nodes.size(); ++id)
+      needs[id] = id == *refused_ || std::any_of(graph_[id].operands.begin(), graph_[id].operands.end(),
+                                                 [&](NodeId operand) { return needs[operand]; });
+    for (const Output& output : graph_.outputs)
+      if (needs[output.node] && fault.output.empty()) fault.output = output.name;
+    return fault;
   }
 
   Blockwise run() const {
@@ -94,7 +109,7 @@ class Splitter {
   }
 
   /// Blocks are cut along the outermost summed axis, or chunks would not end where blocks do.
-  void check_rows_are_outermost(NodeId id) const {
+  void check_rows_are_outermost(NodeId id) {
     const Shape& shape = graph_[graph_[id].operands[0]].type.shape;
     if (graph_[id].operands.size() > 1) refuse(id, "it has a carry already");
     for (int axis : std::get<Reduce>(graph_[id].attributes).axes) {
@@ -104,27 +119,37 @@ class Splitter {
   }
 
   /// Only folds lead from rows to something without rows.
-  void check_keeps_rows(NodeId id) const {
+  void check_keeps_rows(NodeId id) {
     const Node& node = graph_[id];
     if (is_batched(node.type.shape)) return;
     for (NodeId operand : node.operands)
       if (is_batched(graph_[operand].type.shape)) refuse(id, "it joins all rows and is neither a sum nor a maximum");
   }
 
-  [[noreturn]] void refuse(NodeId id, std::string_view why) const {
-    const Node& node = graph_[id];
-    throw std::invalid_argument(fmt::format("`{}`{} cannot be computed block by block: {}", definition(node.op).name,
-                                            node.origin.line ? fmt::format(" (line {})", node.origin.line) : "", why));
+  void refuse(NodeId id, std::string_view why) {
+    if (refused_) return;
+    refused_ = id;
+    why_ = why;
   }
 
   const Graph& graph_;
   std::vector<int> pass_;                  ///< after how many passes over the rows a node is known
   std::map<NodeId, std::string> carries_;  ///< folds
   int passes_ = 0;
+  std::optional<NodeId> refused_;
+  std::string why_;
 };
 
 }  // namespace
 
-Blockwise blockwise(const Graph& graph) { return Splitter(graph).run(); }
+std::optional<NotBlockwise> why_not_blockwise(const Graph& graph) { return Splitter(graph).fault(); }
+
+Blockwise blockwise(const Graph& graph) {
+  const Splitter splitter(graph);
+  if (auto fault = splitter.fault())
+    throw std::invalid_argument(fmt::format("`{}`{} cannot be computed block by block: {}", fault->op,
+                                            fault->line ? fmt::format(" (line {})", fault->line) : "", fault->why));
+  return splitter.run();
+}
 
 }  // namespace nnc
