@@ -2,8 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <exception>
 #include <new>
+#include <system_error>
 
 #include "driver/commands.h"
 #include "driver/run_record.h"
@@ -88,6 +93,7 @@ Exit run_action(const Action& action, const Console& console) {
     console.error("there is not enough memory");
     return Exit::wrong;
   } catch (const std::exception& bug) {
+    if (std::ferror(stdout) != 0) return Exit::usage;  // what was thrown is that; run_command tells
     console.error(fmt::format("this is a bug in nnc: {}", bug.what()));
     console.note(fmt::format("please report it with the program and the command line (nnc {})", version));
     return Exit::bug;
@@ -129,6 +135,17 @@ Exit parse_and_run(int argc, char** argv) {
 
 }  // namespace
 
-int run_command(int argc, char** argv) { return static_cast<int>(parse_and_run(argc, argv)); }
+int run_command(int argc, char** argv) {
+  Exit status = Exit::usage;
+  try {
+    status = parse_and_run(argc, argv);
+  } catch (const std::system_error&) {
+    if (std::ferror(stdout) == 0) throw;
+  }
+  // Results that did not reach their reader are no success, whatever came before.
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return static_cast<int>(status);
+  fmt::print(stderr, "error: cannot write to stdout: {}\n", std::strerror(errno));
+  return static_cast<int>(status == Exit::done ? Exit::usage : status);
+}
 
 }  // namespace nnc::driver

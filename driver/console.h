@@ -11,10 +11,12 @@
 
 namespace nnc::driver {
 
+inline constexpr int most_threads = 1024;
+
 struct Console {
   bool color = false;                      ///< on stderr
   bool live = false;                       ///< stderr is a terminal that can show a moving line
-  std::optional<int> environment_threads;  ///< NNC_THREADS
+  std::optional<int> environment_threads;  ///< NNC_THREADS; 0 where it is no number of threads
 
   /// --color always|never|auto, then NO_COLOR, CLICOLOR_FORCE, CLICOLOR, then whether stderr is a terminal.
   static Console from_environment(const std::string& color_option);
@@ -28,7 +30,7 @@ struct Console {
 
 Exit exit_of(const Problem& problem);
 
-/// Writes to a file, or to stdout where `path` is "-".
+/// Writes to a file, or to stdout where `path` is "-"; whether that succeeded is asked once, when the command ends.
 std::optional<Problem> write_text(const std::string& path, const std::string& text);
 
 }  // namespace nnc::driver

@@ -73,7 +73,9 @@ void add_gradcheck(CLI::App& app, Action& action) {
   command->add_option("FILE", flags->file, "the program");
   command->add_option("MODEL", flags->model, "one train block (default: all)");
   command->add_flag("--ops", flags->ops, "every op of the compiler instead of a program");
-  command->add_option("--seed", flags->seed, "of the points where gradients are compared")->type_name("N");
+  command->add_option("--seed", flags->seed, "of the points where gradients are compared")
+      ->check(whole_of_64_bits())
+      ->type_name("N");
   flags->program.add_to(*command);
   command->callback(
       [flags, &action] { action = [flags](const Console& console) { return gradcheck(*flags, console); }; });

@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "driver/commands.h"
+#include "driver/options.h"
 #include "ir/text.h"
 #include "passes/pipeline.h"
 #include "runtime/file.h"
@@ -74,6 +75,7 @@ void add_opt(CLI::App& app, Action& action) {
       ->type_name("A,B");
   command->add_option("--disable-law", flags->disabled_laws, "laws that stabilise and simplify may not use")
       ->delimiter(',')
+      ->check(law_name())
       ->type_name("LAW");
   command->add_option("-o,--output", flags->output, "where to write (default: stdout)")->type_name("FILE");
   command->add_flag("--verify-each", flags->verify_each, "check the graph after every pass");

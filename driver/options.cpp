@@ -2,7 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <charconv>
 #include <filesystem>
+
+#include "passes/blockwise.h"
+#include "passes/laws.h"
+#include "passes/pipeline.h"
+#include "runtime/names.h"
 
 namespace nnc::driver {
 
@@ -35,7 +42,7 @@ std::optional<ElaborateOptions> ProgramOptions::elaborate_options(const Console&
 
 void CompileFlags::add_to(CLI::App& app) {
   app.add_option("--threads", threads, "threads to run on (NNC_THREADS; else all that this process may use)")
-      ->check(CLI::Range(1, 1024))
+      ->check(CLI::Range(1, most_threads))
       ->type_name("N");
   app.add_option("--cpu", cpu, "compile for this processor: native, znver5, znver3, x86-64-v3, ...")->type_name("NAME");
   app.add_option("--codegen-level", level, "how long code generation may take")
@@ -62,7 +69,7 @@ std::optional<Compilation> CompileFlags::compilation(const Console& console, boo
                                     : CodegenLevel::aggressive;
   made.threads = threads ? *threads : console.environment_threads ? *console.environment_threads : available_threads();
   if (made.threads < 1) {
-    console.error("NNC_THREADS must be a number from 1");
+    console.error(fmt::format("NNC_THREADS is a whole number from 1 to {}", most_threads));
     return std::nullopt;
   }
   return made;
@@ -74,6 +81,31 @@ CLI::Validator whole_from_one() {
         bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
         bool fits = digits && text.size() <= 18 && std::stoll(text) >= 1;
         return fits ? std::string() : fmt::format("expected a whole number from 1, found `{}`", text);
+      },
+      "");
+}
+
+CLI::Validator whole_of_64_bits() {
+  return CLI::Validator(
+      [](std::string& text) {
+        std::uint64_t value = 0;
+        auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), value);
+        if (fault == std::errc() && end == text.data() + text.size()) return std::string();
+        return fmt::format("expected a whole number from 0 to {}, found `{}`", UINT64_MAX, text);
+      },
+      "");
+}
+
+CLI::Validator law_name() {
+  return CLI::Validator(
+      [](std::string& text) {
+        std::vector<std::string> names;
+        for (auto laws : {stabilise_laws(), simplify_laws()})
+          for (const Law& law : laws) names.emplace_back(law.name);
+        if (std::find(names.begin(), names.end(), text) != names.end()) return std::string();
+        std::string near = closest_name(text, names);
+        return fmt::format("there is no law `{}`{}; there are {}", text,
+                           near.empty() ? "" : fmt::format("; did you mean `{}`?", near), fmt::join(names, ", "));
       },
       "");
 }
@@ -91,7 +123,24 @@ std::vector<Elaborated> read_program(const std::string& path, const ElaborateOpt
   std::vector<Elaborated> blocks = elaborate_file(path, options, diagnostics);
   console.show(diagnostics);
   status = exit_of(diagnostics);
+  for (const Elaborated& block : blocks)
+    if (auto problem = not_blockwise(block)) console.show(*problem), status = std::max(status, Exit::wrong);
   return blocks;
+}
+
+std::optional<Problem> not_blockwise(const Elaborated& block) {
+  auto fault = why_not_blockwise(optimise(block.evaluate));
+  if (!fault) return std::nullopt;
+  Problem problem{
+      .kind = Problem::Kind::data,
+      .message = fmt::format("{} cannot be computed over a whole split",
+                             fault->output == "loss" ? "the loss" : fmt::format("the metric `{}`", fault->output)),
+      .place = block.train.place,
+      .expected = "sums, means or maxima over the rows",
+      .found =
+          fmt::format("`{}`{}: {}", fault->op, fault->line ? fmt::format(" in line {}", fault->line) : "", fault->why),
+      .notes = {"note: a split is read in blocks of rows, from which only sums and maxima can be joined"}};
+  return problem;
 }
 
 namespace {

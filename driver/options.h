@@ -35,10 +35,16 @@ struct CompileFlags {
 
 /// For options that count something.
 CLI::Validator whole_from_one();
+/// For seeds.
+CLI::Validator whole_of_64_bits();
+/// For laws to leave out, by name.
+CLI::Validator law_name();
 
 /// The train blocks of a file, with all diagnostics shown. `status` is done, or says what kind of error there was.
 std::vector<Elaborated> read_program(const std::string& path, const ElaborateOptions& options, const Console& console,
                                      Exit& status);
+/// A loss or a metric that cannot be computed over a whole split block by block.
+std::optional<Problem> not_blockwise(const Elaborated& block);
 /// What a command ends with that got these diagnostics.
 Exit exit_of(const Diagnostics& diagnostics);
 

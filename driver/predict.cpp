@@ -7,6 +7,7 @@
 
 #include "driver/commands.h"
 #include "driver/trained.h"
+#include "runtime/file.h"
 #include "runtime/metrics.h"
 
 namespace nnc::driver {
@@ -62,25 +63,20 @@ Result<DataJob> job_for_input(const Trained& trained, const std::string& input) 
   return job;
 }
 
-/// Class names for an output that picks one of as many values as the only column of classes has; else null.
+/// The names of the classes that an output picks from, as the program says, where it has as many; else null.
 const std::vector<std::string>* classes_of(const Trained& trained, const ClassNames& classes,
                                            const std::string& output) {
-  const std::vector<std::string>* names = nullptr;
-  for (const Column& column : trained.data.columns) {
-    if (column.classes_of.empty() || !classes.contains(column.classes_of)) continue;
-    if (names != nullptr) return nullptr;
-    names = &classes.at(column.classes_of);
-  }
+  const TrainJob& train = trained.block.train;
+  std::size_t at =
+      static_cast<std::size_t>(std::find(train.outputs.begin(), train.outputs.end(), output) - train.outputs.begin());
+  auto names = classes.find(train.classes_of_outputs.at(at));
+  if (names == classes.end()) return nullptr;
   const Graph& graph = trained.block.predict;
-  for (const Output& made : graph.outputs) {
-    const Node& node = graph[made.node];
-    if (made.name != output || node.op != Op::argmax) continue;
-    const Shape& from = graph[node.operands[0]].type.shape;
-    const Extent& picked = from[static_cast<std::size_t>(std::get<Reduce>(node.attributes).axes[0])];
-    bool fits = names != nullptr && !picked.batched && picked.count == static_cast<std::int64_t>(names->size());
-    return fits ? names : nullptr;
-  }
-  return nullptr;
+  const Node& picked = graph[graph.outputs.at(at).node];
+  const Shape& from = graph[picked.operands[0]].type.shape;
+  const Extent& values = from[static_cast<std::size_t>(std::get<Reduce>(picked.attributes).axes[0])];
+  bool fits = !values.batched && values.count == static_cast<std::int64_t>(names->second.size());
+  return fits ? &names->second : nullptr;
 }
 
 struct LabelledOutput {
@@ -180,6 +176,13 @@ Exit predict_rows(Trained& trained, const PredictFlags& flags, Format format, co
 Exit predict(const PredictFlags& flags, const Console& console) {
   std::string kind = flags.format;
   if (kind.empty()) kind = ends_with_any(flags.output, {".jsonl", ".json"}) ? "jsonl" : "csv";
+  if (ends_with_any(flags.output, {".npy", ".npz"})) {
+    console.error(fmt::format("cannot write `{}`: arrays of NumPy are not built yet", flags.output));
+    console.note("help: name a .csv or a .jsonl file");
+    return Exit::usage;
+  }
+  if (flags.input != "-")
+    if (auto problem = unreadable(flags.input)) return console.show(*problem), exit_of(*problem);
   Exit status = Exit::done;
   auto trained = Trained::open(flags.trained, console, status);
   if (!trained) return status;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "runtime/file.h"
 #include "runtime/metrics.h"
 
@@ -59,6 +61,91 @@ std::string run_json(const RunRecord& record, const Compilation& compilation, co
   return json.dump(2) + "\n";
 }
 
+namespace {
+
+/// Takes values out of the record and remembers the first key whose value is missing or of another kind.
+class RecordReader {
+ public:
+  explicit RecordReader(const Json& json) : json_(json) {}
+
+  std::string text(const char* key) {
+    const Json* value = at(key);
+    return value && (value->is_string() || wrong(key, "a string", value)) ? read<std::string>(*value) : "";
+  }
+  std::uint64_t whole(const char* key) {
+    const Json* value = at(key);
+    return value && (value->is_number_unsigned() || wrong(key, "a whole number from 0", value))
+               ? read<std::uint64_t>(*value)
+               : 0;
+  }
+  bool flag(const char* key) {
+    const Json* value = at(key);
+    return value && (value->is_boolean() || wrong(key, "true or false", value)) && read<bool>(*value);
+  }
+  /// Pairs of a name and an expression.
+  std::vector<std::pair<std::string, std::string>> settings(const char* key) {
+    std::vector<std::pair<std::string, std::string>> pairs;
+    const Json* value = at(key);
+    const auto is_pair = [](const Json& pair) {
+      return pair.is_array() && pair.size() == 2 && pair[0].is_string() && pair[1].is_string();
+    };
+    const bool fits = value && value->is_array() && std::all_of(value->begin(), value->end(), is_pair);
+    if (value && !fits) wrong(key, "a list of pairs of strings", value);
+    if (fits)
+      for (const Json& pair : *value) pairs.emplace_back(read<std::string>(pair[0]), read<std::string>(pair[1]));
+    return pairs;
+  }
+  ClassNames classes(const char* key) {
+    ClassNames classes;
+    const Json* value = at(key);
+    const auto is_names = [](const Json& names) {
+      return names.is_array() &&
+             std::all_of(names.begin(), names.end(), [](const Json& name) { return name.is_string(); });
+    };
+    const bool fits = value && value->is_object() && std::all_of(value->begin(), value->end(), is_names);
+    if (value && !fits) wrong(key, "lists of strings by name", value);
+    if (fits)
+      for (const auto& [name, names] : value->items()) classes[name] = names.get<std::vector<std::string>>();
+    return classes;
+  }
+  /// Always false.
+  bool wrong(const char* key, std::string expected, const Json* found) {
+    if (!key_.empty()) return false;
+    key_ = key, expected_ = std::move(expected), found_ = found ? shown(*found) : "no such key";
+    return false;
+  }
+
+  /// Completes `problem` where something was wrong.
+  bool complete(Problem& problem) const {
+    if (key_.empty()) return false;
+    problem.message = fmt::format("the record of the run is damaged at `{}`", key_);
+    problem.expected = expected_, problem.found = found_;
+    return true;
+  }
+
+ private:
+  template <class T>
+  static T read(const Json& value) {
+    return value.get<T>();
+  }
+  static std::string shown(const Json& value) {
+    constexpr std::size_t most = 60;
+    std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
+    return fmt::format("`{}`", text.size() > most ? text.substr(0, most) + "..." : text);
+  }
+  const Json* at(const char* key) {
+    auto found = json_.find(key);
+    if (found != json_.end()) return &*found;
+    wrong(key, "a value", nullptr);
+    return nullptr;
+  }
+
+  const Json& json_;
+  std::string key_, expected_, found_;
+};
+
+}  // namespace
+
 Result<RunRecord> read_run(const std::string& folder) {
   std::string path = folder + "/run.json";
   auto text = read_file(path);
@@ -69,26 +156,28 @@ Result<RunRecord> read_run(const std::string& folder) {
                 .expected = {},
                 .found = {},
                 .notes = {}};
-  Json json = Json::parse(text->begin(), text->end(), nullptr, false);
-  if (!json.is_object() || json.value("schema", "") != "nnc.run.1") return wrong;
+  const Json json = Json::parse(text->begin(), text->end(), nullptr, false);
+  if (!json.is_object()) return wrong;
+  RecordReader reader(json);
+  const std::string schema = reader.text("schema");
+  if (schema != "nnc.run.1") reader.wrong("schema", "`nnc.run.1`", json.contains("schema") ? &json["schema"] : nullptr);
   RunRecord record;
-  try {
-    record.train_block = json.at("train");
-    record.model = json.at("model");
-    record.file = json.at("file");
-    record.source_hash = json.at("source_sha256");
-    record.data_folder = json.at("data_folder");
-    for (const Json& pair : json.at("set")) record.set.emplace_back(pair.at(0), pair.at(1));
-    record.dtype = json.at("dtype");
-    record.seed = json.at("seed");
-    record.epochs = json.at("epochs");
-    record.best = json.at("best");
-    record.classes = json.at("classes").get<ClassNames>();
-  } catch (const Json::exception& fault) {
-    wrong.found = fault.what();
-    return wrong;
-  }
-  if (record.file.find('/') != std::string::npos) return wrong;
+  record.train_block = reader.text("train");
+  record.model = reader.text("model");
+  record.file = reader.text("file");
+  const bool is_name = !record.file.empty() && record.file.find('/') == std::string::npos;
+  if (!is_name) reader.wrong("file", "the name of a file in model/", json.contains("file") ? &json["file"] : nullptr);
+  record.source_hash = reader.text("source_sha256");
+  record.data_folder = reader.text("data_folder");
+  record.set = reader.settings("set");
+  record.dtype = reader.text("dtype");
+  if (record.dtype != "f32" && record.dtype != "f64")
+    reader.wrong("dtype", "f32 or f64", json.contains("dtype") ? &json["dtype"] : nullptr);
+  record.seed = reader.whole("seed");
+  record.epochs = static_cast<std::int64_t>(reader.whole("epochs"));
+  record.best = reader.flag("best");
+  record.classes = reader.classes("classes");
+  if (reader.complete(wrong)) return wrong;
   return record;
 }
 

@@ -57,7 +57,7 @@ class RunObserver : public TrainObserver {
     progress_.epoch(report);
   }
   std::optional<Problem> save(const Weights& weights, const Cursor& at, bool best) override {
-    run_.flush_metrics();
+    if (auto problem = run_.flush_metrics()) return problem;
     TensorFile file = checkpoint_of(weights, {at, record_.seed, record_.source_hash});
     return write_safetensors(run_.file(best ? "best.safetensors" : "last.safetensors"), file);
   }
@@ -216,7 +216,16 @@ class Training {
     if (session_->fits())
       console_.note(fmt::format("fitted on {}: {}", fmt::join(data_job_.fit, ", "), fitted_names()));
     for (const auto& [input, names] : data_->classes())
-      console_.note(fmt::format("classes of `{}`: {}", input, fmt::join(names, ", ")));
+      console_.note(fmt::format("classes of `{}`: {}", column_of(input), fmt::join(names, ", ")));
+  }
+
+  /// What the program calls an input of classes.
+  std::string column_of(const std::string& input) const {
+    for (const Column& column : data_job_.columns)
+      if (column.classes_of == input) return column.name;
+    for (const RawColumn& raw : data_job_.raw)
+      if (raw.input == input && raw.columns.size() == 1) return raw.columns[0];
+    return input;
   }
 
   std::string fitted_names() const {
@@ -230,8 +239,9 @@ class Training {
     RunObserver observer(*run_, flags_, record_, Progress(console_, settings.job, split("train")->rows));
     TrainOutcome outcome = train(settings, *runner_, programs_, *weights_, *split("train"), split("valid"), observer);
     observer.end();
-    run_->flush_metrics();
-    auto problem = outcome.problem ? outcome.problem : write_record(&outcome);
+    auto problem = outcome.problem;
+    if (!problem) problem = run_->flush_metrics();
+    if (!problem) problem = write_record(&outcome);
     if (problem) return console_.show(*problem), exit_of(*problem);
     if (outcome.end == TrainOutcome::End::diverged) return say_diverged(outcome);
     if (outcome.end == TrainOutcome::End::interrupted) {
@@ -267,7 +277,8 @@ class Training {
     if (kept == "best.safetensors") {
       auto file = read_safetensors(run_->file(kept));
       if (!file) return console_.show(file.problem()), exit_of(file.problem());
-      if (auto problem = restore(*file, run_->file(kept), *weights_)) return console_.show(*problem), exit_of(*problem);
+      if (auto problem = restore(*file, run_->file(kept), *weights_, Surplus::refused))
+        return console_.show(*problem), exit_of(*problem);
     }
     console_.note(fmt::format("{} after epoch {}, step {}{}", describe(outcome.end), outcome.at.epoch, outcome.at.step,
                               kept == "best.safetensors" ? fmt::format("; best epoch {}", outcome.best_epoch) : ""));
@@ -338,7 +349,9 @@ void add_train(CLI::App& app, Action& action) {
   command->add_option("--max-steps", flags->max_steps, "stop after so many steps")
       ->check(whole_from_one())
       ->type_name("N");
-  command->add_option("--seed", flags->seed, "instead of the program's `seed`")->type_name("N");
+  command->add_option("--seed", flags->seed, "instead of the program's `seed`")
+      ->check(whole_of_64_bits())
+      ->type_name("N");
   command->add_flag("--log-steps", flags->log_steps, "a line in metrics.jsonl for every step too");
   command->add_flag("--json", flags->json, "epochs and results as JSON lines on stdout");
   flags->program.add_to(*command);

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "runtime/checkpoint.h"
+#include "runtime/file.h"
 #include "runtime/run_directory.h"
 
 namespace nnc::driver {
@@ -30,6 +31,21 @@ struct Origin {
   ElaborateOptions options;
 };
 
+/// A run's weights belong to the very text that they were trained with.
+std::optional<Problem> check_source(const std::string& path, const std::string& recorded) {
+  auto text = read_file(path);
+  if (!text) return text.problem();
+  std::string found = sha256({text->data(), text->size()});
+  if (found == recorded) return std::nullopt;
+  return Problem{.kind = Problem::Kind::data,
+                 .message = "the run's program is not the one that it was trained with",
+                 .place = {path, 0, 0},
+                 .expected = fmt::format("SHA-256 {}, as run.json has it", recorded),
+                 .found = fmt::format("SHA-256 {}", found),
+                 .notes = {"help: put the original text back; another program can have the weights of a run by "
+                           "`nnc eval PROGRAM --weights RUN/last.safetensors`"}};
+}
+
 Result<Origin> origin_of_run(const TrainedFlags& flags, Trained& trained) {
   auto record = read_run(flags.source);
   if (!record) return record.problem();
@@ -37,11 +53,26 @@ Result<Origin> origin_of_run(const TrainedFlags& flags, Trained& trained) {
   trained.seed = record->seed;
   trained.weights_path = flags.source + "/" + record->weights_file();
   if (record->best && !fs::exists(trained.weights_path)) trained.weights_path = flags.source + "/last.safetensors";
+  if (auto problem = check_source(flags.source + "/model/" + record->file, record->source_hash)) return *problem;
   Origin origin{movable(flags.source + "/model/" + record->file), record->train_block, record->data_folder, {}};
   origin.options.overrides = record->set;
   origin.options.double_precision = record->dtype == "f64";
   origin.options.train_block = record->train_block;
   return origin;
+}
+
+/// The classes that a run remembers must be those that its program asks for.
+std::optional<Problem> check_classes(const ClassNames& classes, const DataJob& job, const std::string& run) {
+  for (const RawColumn& raw : job.raw) {
+    if (!raw.classes || (classes.contains(raw.input) && !classes.at(raw.input).empty())) continue;
+    return Problem{.kind = Problem::Kind::data,
+                   .message = fmt::format("the record of the run lacks the classes of `{}`", raw.input),
+                   .place = {run + "/run.json", 0, 0},
+                   .expected = fmt::format("`classes` with a list of names `{}`", raw.input),
+                   .found = classes.contains(raw.input) ? "an empty list" : "no such key",
+                   .notes = {}};
+  }
+  return std::nullopt;
 }
 
 /// The batch that layouts are chosen for: data are not read for that.
@@ -80,6 +111,7 @@ std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console&
     return nullptr;
   }
   if (flags.weights) trained->weights_path = *flags.weights;
+  trained->own_weights = is_folder && !flags.weights;
   if (flags.data) origin.data_folder = *flags.data;
 
   Diagnostics diagnostics;
@@ -96,6 +128,9 @@ std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console&
   }
   trained->block = std::move(blocks[0]);
   trained->data = trained->block.data;
+  auto problem = not_blockwise(trained->block);
+  if (!problem && trained->classes) problem = check_classes(*trained->classes, trained->data, flags.source);
+  if (problem) return console.show(*problem), nullptr;
   if (!origin.data_folder.empty()) move_data(trained->data, origin.file, origin.data_folder);
   if (!is_folder) trained->seed = trained->block.train.seed;
   status = Exit::done;
@@ -110,7 +145,7 @@ std::optional<Problem> Trained::load() {
   weights.emplace(*any.code);
   auto file = read_safetensors(weights_path);
   if (!file) return file.problem();
-  return restore(*file, weights_path, *weights);
+  return restore(*file, weights_path, *weights, own_weights ? Surplus::refused : Surplus::ignored);
 }
 
 }  // namespace nnc::driver

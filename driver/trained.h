@@ -30,6 +30,7 @@ struct Trained {
   std::optional<ClassNames> classes;  ///< a run's
   std::uint64_t seed = 0;
   std::string weights_path;
+  bool own_weights = false;  ///< the run's, which fit its program exactly
 
   std::optional<Session> session;
   Programs programs;

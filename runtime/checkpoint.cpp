@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 namespace nnc {
 
@@ -57,16 +58,26 @@ TensorFile checkpoint_of(const Weights& weights, const CheckpointRecord& record)
   return file;
 }
 
-std::optional<Problem> restore(const TensorFile& file, const std::string& path, Weights& weights) {
+std::optional<Problem> restore(const TensorFile& file, const std::string& path, Weights& weights, Surplus surplus) {
+  std::set<std::string> known;
   auto load = [&](const nnc_slot& slot, std::string name, std::byte* region) -> std::optional<Problem> {
     const DenseArray* array = file.find(name);
     if (array == nullptr) return wrong(path, fmt::format("the file has no `{}`, which the program needs", name));
+    known.insert(name);
+    DType want = dtype_of(slot);
+    if (array->dtype != want && !(is_float(array->dtype) && is_float(want)))
+      return wrong(path, fmt::format("`{}` has elements of another kind than the program says", name),
+                   std::string(name_of(want)), std::string(name_of(array->dtype)));
     return load_slot(slot, name, *array, path, region);
   };
   for (const nnc_slot& slot : params_of(*weights.layout))
     if (auto problem = load(slot, slot.name, weights.params.data())) return problem;
   for (const nnc_slot& slot : state_of(*weights.layout))
     if (auto problem = load(slot, name_in_file(slot), weights.state.data())) return problem;
+  if (surplus == Surplus::refused)
+    for (const NamedArray& tensor : file.tensors)
+      if (!known.contains(tensor.name))
+        return wrong(path, fmt::format("the file has `{}`, which the program does not have", tensor.name));
   return std::nullopt;
 }
 

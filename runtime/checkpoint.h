@@ -22,8 +22,13 @@ struct CheckpointRecord {
 
 TensorFile checkpoint_of(const Weights& weights, const CheckpointRecord& record);
 
-/// Every parameter and state from a checkpoint of the same model; a missing or a differently shaped one is a problem.
-std::optional<Problem> restore(const TensorFile& file, const std::string& path, Weights& weights);
+/// What a file may hold that the program does not have.
+enum class Surplus : std::uint8_t { ignored, refused };
+
+/// Every parameter and state from a checkpoint of the same model; a missing one, one of another shape, and one that is
+/// no longer a float, an integer or a boolean (f32 and f64 convert) is a problem.
+std::optional<Problem> restore(const TensorFile& file, const std::string& path, Weights& weights,
+                               Surplus surplus = Surplus::ignored);
 
 /// Parameters by path from any safetensors file, element types converted; everything else keeps its value. `notes` gets
 /// what only one side has. Another shape, or no match at all, is a problem.

@@ -228,7 +228,8 @@ class DataReader {
       auto table = Table::open(state_.job.sources[source]);
       if (!table) return table.problem();
       state_.tables[source] = std::move(*table);
-      if (state_.tables[source]->rows() == 0) return wrong(state_.job.sources[source].place, "a source has no rows");
+      if (state_.tables[source]->rows() == 0)
+        return wrong(state_.job.sources[source].place, fmt::format("{} has no rows", source_name(source)));
     }
     return std::nullopt;
   }
@@ -472,7 +473,7 @@ Result<SplitColumns> RawData::feed(const std::string& split, EntryKind kind, Run
     Place place = traced ? state_->place(chosen.source, inputs->second[0], row) : source.place;
     return wrong(place, fmt::format("a value of column `{}` is out of range", wanted.name),
                  fmt::format("a whole number from {} to {}", wanted.low, wanted.high - 1),
-                 fmt::format("{} in row {} of split `{}`", bad->value, row, split));
+                 fmt::format("{} in row {} of split `{}`", bad->value, row + 1, split));
   }
   return columns;
 }

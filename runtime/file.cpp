@@ -82,14 +82,37 @@ void sha_block(std::array<std::uint32_t, 8>& hash, const unsigned char* block) {
 
 }  // namespace
 
-Result<std::vector<char>> read_file(const std::string& path) {
-  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  if (file.number < 0) return io_problem(path, "read", errno);
+namespace {
+
+/// Opens a regular file; `size` gets its length.
+std::optional<Problem> open_regular(const std::string& path, Descriptor& file, std::size_t& size) {
+  // Without waiting: a pipe would open only when somebody writes into it.
+  file.number = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   struct stat status{};
-  if (::fstat(file.number, &status) != 0) return io_problem(path, "read", errno);
+  if (file.number < 0 || ::fstat(file.number, &status) != 0) return io_problem(path, "read", errno);
   if (S_ISDIR(status.st_mode)) return io_problem(path, "read", EISDIR);
-  if (!S_ISREG(status.st_mode)) return io_problem(path, "read", EINVAL);
-  std::vector<char> content(static_cast<std::size_t>(status.st_size));
+  if (!S_ISREG(status.st_mode)) {
+    Problem problem = io_problem(path, "read", 0);
+    problem.message = fmt::format("cannot read `{}`: it is not a regular file", path);
+    return problem;
+  }
+  size = static_cast<std::size_t>(status.st_size);
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Problem> unreadable(const std::string& path) {
+  Descriptor file;
+  std::size_t size = 0;
+  return open_regular(path, file, size);
+}
+
+Result<std::vector<char>> read_file(const std::string& path) {
+  Descriptor file;
+  std::size_t size = 0;
+  if (auto problem = open_regular(path, file, size)) return *problem;
+  std::vector<char> content(size);
   std::size_t filled = 0;
   while (filled < content.size()) {
     ssize_t got = ::read(file.number, content.data() + filled, content.size() - filled);
@@ -106,9 +129,9 @@ std::optional<Problem> write_file_atomically(const std::string& path, std::strin
   std::string temporary = fmt::format("{}.{}.tmp", path, ::getpid());
   {
     Descriptor file{::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
-    if (file.number < 0) return io_problem(temporary, "write", errno);
+    if (file.number < 0) return io_problem(path, "write", errno);
     if (!write_all(file.number, content) || ::fsync(file.number) != 0) {
-      Problem problem = io_problem(temporary, "write", errno);
+      Problem problem = io_problem(path, "write", errno);
       ::unlink(temporary.c_str());
       return problem;
     }

@@ -1,7 +1,6 @@
 #include "runtime/idx.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -10,6 +9,8 @@
 #include <cstring>
 #include <memory>
 #include <span>
+
+#include "runtime/file.h"
 
 namespace nnc {
 
@@ -109,12 +110,10 @@ double IdxArray::at(std::int64_t index) const {
 }
 
 Result<IdxArray> read_idx(const std::string& path) {
-  struct stat status{};
-  bool regular = ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
-  GzFile file{regular ? gzopen(path.c_str(), "rb") : nullptr};
+  if (auto problem = unreadable(path)) return *problem;
+  GzFile file{gzopen(path.c_str(), "rb")};
   if (file.handle == nullptr) {
-    Problem problem =
-        wrong("", fmt::format("cannot read `{}`: {}", path, regular || errno ? std::strerror(errno) : "not a file"));
+    Problem problem = wrong("", fmt::format("cannot read `{}`: {}", path, std::strerror(errno)));
     problem.kind = Problem::Kind::io;
     return problem;
   }

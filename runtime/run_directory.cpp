@@ -64,4 +64,9 @@ std::optional<Problem> RunDirectory::write(const std::string& name, const std::s
 
 void RunDirectory::add_metrics(const std::string& line) { metrics_ << line << '\n'; }
 
+std::optional<Problem> RunDirectory::flush_metrics() {
+  if (metrics_.flush()) return std::nullopt;
+  return io_problem(fmt::format("cannot write `{}`", file("metrics.jsonl")));
+}
+
 }  // namespace nnc

@@ -21,7 +21,8 @@ class RunDirectory {
   std::optional<Problem> write(const std::string& name, const std::string& content) const;
   /// A line at the end of metrics.jsonl; on the disk after `flush_metrics`.
   void add_metrics(const std::string& line);
-  void flush_metrics() { metrics_.flush(); }
+  /// A problem where a line could not be written, now or before.
+  std::optional<Problem> flush_metrics();
 
  private:
   std::string path_;

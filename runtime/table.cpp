@@ -140,7 +140,7 @@ class IdxSource : public Table {
       for (std::int64_t i = 0; i < count; ++i)
         if (auto fault = misfit(array.at(i), dtype))
           return wrong({paths_[column], 0, 0}, *fault, fmt::format("elements of type {}", name_of(dtype)),
-                       fmt::format("this in row {}", i / array.row_elements()));
+                       fmt::format("this in row {}", i / array.row_elements() + 1));
     }
     return std::nullopt;
   }
@@ -186,7 +186,7 @@ class InlineSource : public Table {
       for (std::int64_t row = 0; row < rows(); ++row)
         if (auto fault = misfit(value(column, row), dtype))
           return wrong(source_.place, *fault, fmt::format("numbers of type {}", name_of(dtype)),
-                       fmt::format("this in row {} of `{}`", row, source_.inline_columns[column].first));
+                       fmt::format("this in row {} of `{}`", row + 1, source_.inline_columns[column].first));
     return std::nullopt;
   }
   void copy(const ColumnIds& columns, DType dtype, std::int64_t row, std::byte* to) const override {
@@ -205,7 +205,17 @@ class InlineSource : public Table {
 
 }  // namespace
 
-Result<std::unique_ptr<Table>> Table::open(const Source& source) {
+namespace {
+
+/// A file that is not there is named in some program.
+Problem placed(Problem problem, const Source& source) {
+  if (problem.kind != Problem::Kind::io || source.place.line == 0) return problem;
+  problem.place = source.place;
+  problem.notes.push_back("help: `--data DIR` says in which folder the data are");
+  return problem;
+}
+
+Result<std::unique_ptr<Table>> open_source(const Source& source) {
   switch (source.kind) {
     case Source::Kind::csv: {
       auto table = CsvTable::read(source.path);
@@ -219,6 +229,14 @@ Result<std::unique_ptr<Table>> Table::open(const Source& source) {
       return std::unique_ptr<Table>(std::make_unique<InlineSource>(source));
   }
   return wrong(source.place, "a source of an unknown kind");
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Table>> Table::open(const Source& source) {
+  auto table = open_source(source);
+  if (!table) return placed(table.problem(), source);
+  return table;
 }
 
 Result<std::size_t> Table::resolve(const std::string& name, const Place& asked) const {
