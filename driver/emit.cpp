@@ -68,13 +68,15 @@ Graph graph_of(const Elaborated& block, EntryKind entry) {
   return block.step;
 }
 
-Exit emit_block(const Elaborated& block, const EmitFlags& flags, const Compilation& compilation, std::string& text) {
+Exit emit_block(const Elaborated& block, const EmitFlags& flags, const Compilation& compilation, const Console& console,
+                std::string& text) {
   const EntryKind entry = entry_of(flags.mode);
   const Graph graph = graph_of(block, entry);
   if (is_graph_stage(flags.stage)) {
     text += graph_text(graph, flags);
     return Exit::done;
   }
+  if (auto problem = not_blockwise(block)) return console.show(*problem), exit_of(*problem);
   std::int64_t step_rows = block.train.batch_size > 0 ? block.train.batch_size : rows_unless_told;
   if (flags.rows > 0) step_rows = flags.rows;
   Session session(block, compilation, step_rows);
@@ -121,7 +123,7 @@ Exit emit(const EmitFlags& flags, const Console& console) {
                                 blocks[0].train.name));
       return Exit::usage;
     }
-    result = emit_block(block, flags, *compilation, text);
+    result = emit_block(block, flags, *compilation, console, text);
   }
   if (result != Exit::done) return result;
   if (auto problem = write_text(flags.output, text)) return console.show(*problem), exit_of(*problem);
@@ -158,6 +160,7 @@ void add_emit(CLI::App& app, Action& action) {
       ->type_name("N");
   command->add_option("--disable-law", flags->disabled_laws, "laws that stabilise and simplify may not use")
       ->delimiter(',')
+      ->check(law_name())
       ->type_name("LAW");
   command->add_option("-o,--output", flags->output, "where to write (default: stdout)")->type_name("FILE");
   flags->program.add_to(*command);
