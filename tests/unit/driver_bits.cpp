@@ -47,9 +47,9 @@ const std::vector<Setting>& settings() {
   return list;
 }
 
-std::string describe(const Setting& s) {
+std::string describe(const Setting& s, const Target& target) {
   return fmt::format("{} threads, {}, schedule {}, for {}, layout {}, fuse {}", s.threads,
-                     s.double_precision ? "f64" : "f32", s.machine.name, s.cpu, s.layout, s.fuse);
+                     s.double_precision ? "f64" : "f32", s.machine.name, target.cpu, s.layout, s.fuse);
 }
 
 Target target_of(const Setting& setting) {
@@ -316,7 +316,7 @@ class Machinery {
   }
 
   void check(const Call& call) {
-    INFO(describe(setting_) << ": " << call.what);
+    INFO(describe(setting_, target_) << ": " << call.what);
     std::unique_ptr<Compiled>& compiled = compiled_[{call.graph, call.environment.batch}];
     if (!compiled) compiled = compile_for(call);
     CHECK(difference(call.expected, test::run_native(compiled->entry(), call.environment, setting_.threads)) == "");
