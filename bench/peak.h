@@ -19,12 +19,14 @@ inline double fma_peak(int vector_bytes) {
     const double begin = seconds();
     std::int64_t count = rounds;
 #define NNC_FMA(width, n) "vfmadd231ps %%" width "14, %%" width "15, %%" width #n "\n\t"
+    // clang-format off: it never settles on this one
 #define NNC_FMAS(width)                                                                                       \
   NNC_FMA(width, 0)                                                                                           \
   NNC_FMA(width, 1)                                                                                           \
   NNC_FMA(width, 2)                                                                                           \
   NNC_FMA(width, 3) NNC_FMA(width, 4) NNC_FMA(width, 5) NNC_FMA(width, 6) NNC_FMA(width, 7) NNC_FMA(width, 8) \
       NNC_FMA(width, 9)
+// clang-format on
 #define NNC_CLOBBERED \
   "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm14", "xmm15"
     if (vector_bytes == 64)
