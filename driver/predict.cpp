@@ -38,6 +38,16 @@ Result<DataJob> job_for_input(const Trained& trained, const std::string& input) 
   DataJob job = trained.data;
   Source source;
   std::vector<std::string> needed = trained.session->predict_inputs();
+  // Columns that are made would be made again, whatever the file says.
+  if (needed.empty())
+    return Problem{
+        .kind = Problem::Kind::data,
+        .message = fmt::format("the rows of `{}` are made by the program, so there is no column to read", job.name),
+        .place = {input, 0, 0},
+        .expected = {},
+        .found = {},
+        .notes = {
+            "help: predict reads the columns that a data block takes from a file, as in `x: f32[1] = cols(\"x\")`"}};
   if (!looks_like_idx(input)) {
     source.kind = Source::Kind::csv;
     source.path = input;

@@ -264,3 +264,15 @@ TEST_CASE("pipes and devices are neither programs nor data, and nothing waits fo
   CHECK(empty.status == 1);
   CHECK(contains(empty.err, "`rows.csv` has no rows"));
 }
+
+TEST_CASE("predict does not make up the rows that it was asked to read", "[command]") {
+  const Scratch scratch;
+  auto trained = run_nnc("train '" NNC_SOURCE_DIR "/examples/curve/curve.nn' --epochs 1 --out run", scratch.path());
+  INFO(trained.err);
+  REQUIRE(trained.status == 0);
+  write_file(scratch.path() / "new.csv", "x\n0.5\n");
+  auto predicted = run_nnc("predict run --input new.csv", scratch.path());
+  CHECK(predicted.status == 1);
+  CHECK(predicted.out.empty());
+  CHECK(contains(predicted.err, "the rows of `curve` are made by the program, so there is no column to read"));
+}
