@@ -383,7 +383,7 @@ class KernelMaker {
     for (NodeId member : cluster_.members) {
       if (is_fold(graph_[member]) || is_core(graph_[member])) continue;
       if (cost_with_floats(member) <= cheap_across_stages) continue;
-      crossing_[member] = true;  // for now: so that costs stop here; kept where a later stage reads it
+      crossing_[member] = true;  // so that costs stop here; taken back below where no later stage reads it
     }
     std::vector<bool> needed(graph_.nodes.size());
     for (NodeId member : cluster_.members)
