@@ -10,17 +10,18 @@
 #include <thread>
 
 #include "tests/support/command.h"
+#include "tests/support/json_lines.h"
 #include "tests/unit/catch.h"
 
 namespace {
 
 using nlohmann::json;
+using nnc::test::json_lines;
 using nnc::test::read_file;
 using nnc::test::run_nnc;
 using nnc::test::Scratch;
+using nnc::test::write_file;
 namespace fs = std::filesystem;
-
-void write_file(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
 
 /// y = 2x + 1 over twenty rows, with a rate that --set can spoil.
 void write_program(const fs::path& folder, const std::string& settings = "") {
@@ -36,13 +37,6 @@ void write_program(const fs::path& folder, const std::string& settings = "") {
   std::string rows = "a,b\n";
   for (int i = 0; i < 20; ++i) rows += std::to_string(i / 10.0) + "," + std::to_string(i / 5.0 + 1) + "\n";
   write_file(folder / "rows.csv", rows);
-}
-
-std::vector<json> json_lines(const std::string& text) {
-  std::vector<json> lines;
-  std::istringstream in(text);
-  for (std::string line; std::getline(in, line);) lines.push_back(json::parse(line));
-  return lines;
 }
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }

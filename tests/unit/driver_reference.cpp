@@ -9,47 +9,18 @@
 #include <vector>
 
 #include "tests/support/command.h"
+#include "tests/support/json_lines.h"
 #include "tests/unit/catch.h"
 
 namespace {
 
 using nlohmann::json;
 using nnc::test::read_file;
+using nnc::test::read_weights;
 using nnc::test::run_nnc;
 namespace fs = std::filesystem;
 
 const fs::path reference_folder = NNC_SOURCE_DIR "/tests/reference";
-
-/// The tensors of a safetensors file as doubles.
-std::map<std::string, std::vector<double>> read_weights(const fs::path& path) {
-  const std::string bytes = read_file(path);
-  REQUIRE(bytes.size() > 8);
-  std::uint64_t header_size = 0;
-  std::memcpy(&header_size, bytes.data(), 8);
-  const json header = json::parse(bytes.substr(8, header_size));
-  std::map<std::string, std::vector<double>> weights;
-  for (const auto& [name, entry] : header.items()) {
-    if (name == "__metadata__") continue;
-    const std::size_t begin = entry["data_offsets"][0], end = entry["data_offsets"][1];
-    const char* data = bytes.data() + 8 + header_size;
-    std::vector<double>& values = weights[name];
-    for (std::size_t at = begin; at < end;) {
-      if (entry["dtype"] == "F64") {
-        double value = 0;
-        std::memcpy(&value, data + at, 8);
-        values.push_back(value);
-        at += 8;
-      } else {
-        REQUIRE(entry["dtype"] == "F32");
-        float value = 0;
-        std::memcpy(&value, data + at, 4);
-        values.push_back(static_cast<double>(value));
-        at += 4;
-      }
-    }
-  }
-  return weights;
-}
 
 struct Run {
   double loss = 0;

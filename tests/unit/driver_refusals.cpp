@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/support/command.h"
+#include "tests/support/json_lines.h"
 #include "tests/unit/catch.h"
 
 namespace {
@@ -15,9 +16,9 @@ using nlohmann::json;
 using nnc::test::read_file;
 using nnc::test::run_nnc;
 using nnc::test::Scratch;
+using nnc::test::write_file;
 namespace fs = std::filesystem;
 
-void write_file(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 /// Two classes told apart by one number; columns and the model as given.
