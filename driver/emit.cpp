@@ -51,10 +51,8 @@ struct Mode {
   const char* name;
   EntryKind entry;
 };
-constexpr Mode modes[] = {{"train", EntryKind::step},
-                          {"grads", EntryKind::grads},
-                          {"update", EntryKind::update},
-                          {"infer", EntryKind::predict}};
+constexpr Mode modes[] = {{"train", EntryKind::step}, {"grads", EntryKind::grads},   {"update", EntryKind::update},
+                          {"pack", EntryKind::pack},  {"unpack", EntryKind::unpack}, {"infer", EntryKind::predict}};
 
 EntryKind entry_of(const std::string& mode) {
   return std::find_if(std::begin(modes), std::end(modes), [&](const Mode& m) { return m.name == mode; })->entry;
@@ -64,6 +62,13 @@ EntryKind entry_of(const std::string& mode) {
 Graph graph_of(const Elaborated& block, EntryKind entry) {
   if (entry == EntryKind::grads) return separate(block.step).grads;
   if (entry == EntryKind::update) return separate(block.step).update;
+  if (entry == EntryKind::pack || entry == EntryKind::unpack) {
+    std::vector<std::pair<std::string, Type>> params, state;
+    for (const Variable& variable : block.variables)
+      (variable.is_state ? state : params).emplace_back(variable.path, variable.type);
+    const Packing made = packing(params, state);
+    return entry == EntryKind::pack ? made.pack : made.unpack;
+  }
   if (entry == EntryKind::predict) return block.predict.outputs.empty() ? block.evaluate : block.predict;
   return block.step;
 }
@@ -153,7 +158,7 @@ void add_emit(CLI::App& app, Action& action) {
       ->add_option("--mode", flags->mode,
                    "the training step (whole, or its two halves: gradients, and the update from them), "
                    "or what `predict` runs")
-      ->check(CLI::IsMember({"train", "grads", "update", "infer"}))
+      ->check(CLI::IsMember({"train", "grads", "update", "pack", "unpack", "infer"}))
       ->type_name("train|grads|update|infer");
   command->add_option("--rows", flags->rows, "rows of a batch (default: the program's batch_size)")
       ->check(whole_from_one())

@@ -31,6 +31,10 @@ std::string name_of(EntryKind kind) {
       return "grads";
     case EntryKind::update:
       return "update";
+    case EntryKind::pack:
+      return "pack";
+    case EntryKind::unpack:
+      return "unpack";
     case EntryKind::evaluate:
       return "evaluate";
     case EntryKind::evaluate_finish:
@@ -127,6 +131,10 @@ Graph Session::graph_of(EntryKind kind, int pass) {
       return optimise(separate(model_.step).grads);
     case EntryKind::update:
       return optimise(separate(model_.step).update);
+    case EntryKind::pack:
+      return optimise(packing(options_.params, options_.state).pack);
+    case EntryKind::unpack:
+      return optimise(packing(options_.params, options_.state).unpack);
     case EntryKind::evaluate:
       return evaluate_.passes[static_cast<std::size_t>(pass)];
     case EntryKind::evaluate_finish:
@@ -150,6 +158,8 @@ Program Session::lower_graph(const Graph& opt, EntryKind kind, std::int64_t rows
   LowerOptions options = options_;
   options.rows = rows;
   if (kind == EntryKind::grads || kind == EntryKind::update) options.gradients = separate(model_.step).gradients;
+  if (kind == EntryKind::pack || kind == EntryKind::unpack)
+    options.gradients = packing(options_.params, options_.state).arrays;
   options.obey = &layouts_;
   Program program = lower(opt, name, options);
   std::string fault = verify(program);

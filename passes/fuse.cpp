@@ -86,6 +86,9 @@ class Fuser {
     }
   }
 
+  /// An input that lies in a region of its own, which no update writes.
+  bool lies_apart(NodeId value) const { return graph_[value].op == Op::input && is_buffer_leaf(graph_[value]); }
+
   /// An output has a home, so that its value is ready when the store's turn comes. An update by a leaf or a view is
   /// copied first: others may be about to change what it reads.
   void mark_outputs() {
@@ -95,7 +98,7 @@ class Fuser {
       const bool computed = !is_view(node) && definition(node.op).cls != OpClass::leaf;
       if (computed)
         anchored_[value] = true;
-      else if (output.kind == OutputKind::update)
+      else if (output.kind == OutputKind::update && !lies_apart(value))
         solid_[value] = true;
     }
   }
@@ -471,10 +474,12 @@ class Fuser {
       return;
     }
     // The value waits in the arena until the last reader of the old one is done.
-    solid_[value] = true;
     const int copy = new_cluster(dims_of(graph_[value].type));
     clusters_[copy].outputs.push_back(index);
-    add_edge(home_[value], copy);
+    if (!lies_apart(value)) {
+      solid_[value] = true;
+      add_edge(home_[value], copy);
+    }
     order_after_readers(leaf, copy);
   }
 

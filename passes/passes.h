@@ -47,6 +47,16 @@ struct Separated {
 };
 Separated separate(const Graph& step);
 
+/// Graphs for the entries `pack` (logical arrays as inputs -> every parameter and state in its layout) and `unpack`
+/// (the other way). In both the arrays lie dense, one after the other, where gradients lie between `grads` and
+/// `update`.
+struct Packing {
+  Graph pack, unpack;
+  std::vector<std::pair<std::string, Type>> arrays;  ///< names in both graphs, "logical/PATH", and types
+};
+Packing packing(const std::vector<std::pair<std::string, Type>>& params,
+                const std::vector<std::pair<std::string, Type>>& state);
+
 // Preserving passes.
 /// Where parameters and state lie; chosen by the training step, obeyed by every other program over them.
 struct VariableLayouts {
@@ -62,8 +72,8 @@ struct LowerOptions {
   /// Every parameter, state and carry of the job in order (path, type), so that offsets agree between programs. Those
   /// that a graph has and these lists lack are appended in the order of the graph.
   std::vector<std::pair<std::string, Type>> params, state, carry;
-  /// Results and inputs that are gradients (name, type): they lie in a region of their own between `grads` and
-  /// `update`.
+  /// Results and inputs (name, type) that lie dense in a region of their own: gradients between `grads` and `update`,
+  /// logical arrays around `pack` and `unpack`.
   std::vector<std::pair<std::string, Type>> gradients;
 };
 Graph specialise(const Graph& graph, std::int64_t rows);  ///< every extent a number; dots two-dimensional

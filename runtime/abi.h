@@ -19,6 +19,7 @@ typedef struct nnc_feed {
 } nnc_feed;
 
 /* One call of an entry by one thread of a team. Every thread runs the same function with its own `thread`.
+ * Memory for params and state is zeros before `init` or `pack` first writes it: padding stays zero.
  * All pointers are 64-byte aligned except feeds, outputs and scalars, which have their elements' alignment. */
 typedef struct nnc_call {
   void* params;

@@ -22,6 +22,8 @@ enum class EntryKind : std::uint8_t {
   step,             ///< a batch: loss, and every parameter and state updated
   grads,            ///< a batch: loss, and gradients left in a region of their own
   update,           ///< those gradients: every parameter and state updated; with `grads` before it the same as `step`
+  pack,             ///< logical arrays in that region: every parameter and state in its layout
+  unpack,           ///< every parameter and state: logical arrays in that region
   evaluate,         ///< one pass over the rows of a split: carries
   evaluate_finish,  ///< carries -> loss and metrics
   predict_feed,     ///< raw rows -> the columns that `predict` reads

@@ -99,6 +99,8 @@ TEST_CASE("every entry has the same slots of parameters and state as the trainin
                             {EntryKind::step, 17},
                             {EntryKind::grads, 32},
                             {EntryKind::update, 1},
+                            {EntryKind::pack, 1},
+                            {EntryKind::unpack, 1},
                             {EntryKind::evaluate, 64},
                             {EntryKind::predict, 5},
                             {EntryKind::feed, 64},
@@ -122,6 +124,49 @@ TEST_CASE("every entry has the same slots of parameters and state as the trainin
     DenseArray back = unpack(slot, model.weights->params.data());
     CHECK(std::memcmp(back.bytes.data(), values.bytes.data(), values.bytes.size()) == 0);
   }
+}
+
+TEST_CASE("the entries pack and unpack move parameters and state as the slots say, to the bit") {
+  Model model(64);
+  Scalars scalars;
+  const Entry pack_entry = model.session->entry(EntryKind::pack, 0, 1);
+  const Entry unpack_entry = model.session->entry(EntryKind::unpack, 0, 1);
+  const std::span<const nnc_slot> arrays{pack_entry.code->grads, pack_entry.code->grad_count};
+  REQUIRE(arrays.size() == params_of(*pack_entry.code).size() + state_of(*pack_entry.code).size());
+  REQUIRE(unpack_entry.code->grads_bytes == pack_entry.code->grads_bytes);
+
+  // Whatever lies in the regions, as the slots alone say, is what is unpacked.
+  const Weights before = *model.weights;
+  Bytes logical(pack_entry.code->grads_bytes);
+  const auto run = [&](const Entry& entry, Weights& weights) {
+    nnc_call call{};
+    call.params = weights.params.data(), call.state = weights.state.data(), call.grads = logical.data();
+    call.scalars = scalars.values;
+    model.runner.run(entry, call);
+  };
+  Weights from = before;
+  run(unpack_entry, from);
+  std::size_t panels = 0;
+  for (const auto& [slots, region] :
+       {std::pair{params_of(*pack_entry.code), &before.params}, std::pair{state_of(*pack_entry.code), &before.state}})
+    for (const nnc_slot& slot : slots) {
+      const nnc_slot* array = find_slot(arrays, "logical/" + std::string(slot.name));
+      INFO(slot.name);
+      REQUIRE(array != nullptr);
+      CHECK(array->layout == NNC_ROW_MAJOR);
+      const DenseArray expected = unpack(slot, region->data());
+      CHECK(std::memcmp(logical.data() + array->offset, expected.bytes.data(), expected.bytes.size()) == 0);
+      panels += slot.layout == NNC_PANELS;
+    }
+  CHECK(panels > 0);  // else nothing was moved about
+
+  // And packing that into fresh memory (zeros: runtime/abi.h) gives the regions again, padding and all.
+  Weights to(*pack_entry.code);
+  run(pack_entry, to);
+  for (const nnc_slot& slot : params_of(*pack_entry.code))
+    CHECK(std::memcmp(to.params.data() + slot.offset, before.params.data() + slot.offset, slot.bytes) == 0);
+  for (const nnc_slot& slot : state_of(*pack_entry.code))
+    CHECK(std::memcmp(to.state.data() + slot.offset, before.state.data() + slot.offset, slot.bytes) == 0);
 }
 
 TEST_CASE("gradients, and then the update from them, are the step to the bit") {
