@@ -1,0 +1,119 @@
+#include "frontend/parse_statements.h"
+
+namespace nnc::parsing {
+
+void StatementParser::end(std::string_view what) {
+  if (accept(Kind::semicolon)) return;
+  if (token().line_before || at(Kind::right_brace) || at(Kind::end_of_file)) return;
+  std::string help;
+  if (at(Kind::assign)) help = "`==` compares";
+  fail(Code::unexpected_token, token().span, fmt::format("expected the end of {}, found {}", what, found()),
+       std::move(help));
+}
+
+// block = "{" {stmt} "}" .
+Block StatementParser::block() {
+  Block result;
+  result.span = braces([&] { result.statements.push_back(stmt()); });
+  return result;
+}
+
+// stmt = let | if | "return" expr {"," expr} END
+//      | ("param"|"state"|"carry") name ":" type "=" expr END | "update" name "=" expr END .
+Statement StatementParser::stmt() {
+  const Span begin = token().span;
+  Statement result;
+  if (at(Kind::kw_let)) {
+    result.form = let();
+  } else if (at(Kind::kw_if)) {
+    result.form = if_stmt();
+  } else if (accept(Kind::kw_return)) {
+    result.form = return_stmt();
+  } else if (at(Kind::kw_param) || at(Kind::kw_state) || at(Kind::kw_carry)) {
+    result.form = variable();
+  } else if (accept(Kind::kw_update)) {
+    result.form = update();
+  } else {
+    fail_no_statement();
+  }
+  result.span = span_from(begin);
+  return result;
+}
+
+void StatementParser::fail_no_statement() {
+  std::string help;
+  if (token().kind >= Kind::equal) help = goes_on;
+  if (token().kind >= Kind::equal) help = goes_on;
+  if (at(Kind::name) && next().kind == Kind::assign)
+    help = fmt::format("write `let {} = ...` to name a value", text(token()));
+  fail(Code::unexpected_token, token().span, fmt::format("expected a statement, found {}", found()),
+       help.empty() ? "statements begin with let, if, return, param, state, carry or update" : help);
+}
+
+// let = "let" name {"," name} [":" type] "=" expr END .
+Let StatementParser::let() {
+  expect(Kind::kw_let);
+  Let result;
+  do result.names.push_back(name());
+  while (accept(Kind::comma));
+  if (accept(Kind::colon)) result.type = type();
+  expect(Kind::assign);
+  result.value = expr();
+  end("the statement");
+  return result;
+}
+
+// if = "if" expr block ["else" (block | if)] .
+If StatementParser::if_stmt() {
+  const Level level(*this);
+  expect(Kind::kw_if);
+  If result;
+  result.condition = expr();
+  result.yes = block();
+  if (!accept(Kind::kw_else)) return result;
+  if (!at(Kind::kw_if)) {
+    result.no = block();
+    return result;
+  }
+  Statement nested{.span = token().span, .form = if_stmt()};
+  nested.span = span_from(nested.span);
+  result.no.emplace();
+  result.no->span = nested.span;
+  result.no->statements.push_back(std::move(nested));
+  return result;
+}
+
+Return StatementParser::return_stmt() {
+  Return result;
+  do result.values.push_back(expr());
+  while (accept(Kind::comma));
+  end("the statement");
+  return result;
+}
+
+Variable StatementParser::variable() {
+  Variable result;
+  result.kind = at(Kind::kw_param)   ? Variable::Kind::param
+                : at(Kind::kw_state) ? Variable::Kind::state
+                                     : Variable::Kind::carry;
+  const std::string word(text(token()));
+  advance();
+  result.name = name();
+  expect(Kind::colon, fmt::format("write its type, as in `{} {}: float[In, out] = zeros`", word, result.name.text));
+  result.type = type();
+  expect(Kind::assign, "it needs a value to start from, as in `= zeros`");
+  result.value = expr();
+  end("the statement");
+  return result;
+}
+
+Update StatementParser::update() {
+  Update result;
+  result.name = name();
+  expect(Kind::assign);
+  result.value = expr();
+  end("the statement");
+  return result;
+}
+
+}  // namespace nnc::parsing
