@@ -67,7 +67,7 @@ llvm::Value* index_of(Emitter& emit, const Nest& nest, int loop) {
   return sum ? sum : emit.index(0);
 }
 
-Place::Place(Emitter& emit, AccessForm form, const Nest& nest)
+Element::Element(Emitter& emit, AccessForm form, const Nest& nest)
     : emit_(emit),
       form_(std::move(form)),
       nest_(nest),
@@ -80,7 +80,7 @@ Place::Place(Emitter& emit, AccessForm form, const Nest& nest)
   shape_ = find_shape();
 }
 
-Place::Shape Place::find_shape() const {
+Element::Shape Element::find_shape() const {
   if (!varying_) return Shape::uniform;
   const int loop = nest_.vector_loop;
   if (form_.row && form_.row->depends(loop)) return Shape::scattered;
@@ -97,7 +97,7 @@ Place::Shape Place::find_shape() const {
 }
 
 /// The value of an affine form; the vector loop's index is that of `lane`.
-llvm::Value* Place::affine(const Affine& form, int lane) {
+llvm::Value* Element::affine(const Affine& form, int lane) {
   llvm::Value* sum = emit_.index(form.offset);
   for (std::size_t loop = 0; loop < form.coefficients.size(); ++loop) {
     if (form.coefficients[loop] == 0) continue;
@@ -109,20 +109,20 @@ llvm::Value* Place::affine(const Affine& form, int lane) {
 }
 
 /// Bytes from the feed's base to a row.
-llvm::Value* Place::row_term(llvm::Value* row) {
+llvm::Value* Element::row_term(llvm::Value* row) {
   llvm::Type* u32 = emit_.ir.getInt32Ty();
   llvm::Value* at = emit_.ir.CreateLoad(u32, emit_.element(u32, emit_.feed_order(form_.buffer), row));
   return emit_.ir.CreateMul(emit_.ir.CreateZExt(at, emit_.ir.getInt64Ty()), emit_.feed_row_stride(form_.buffer));
 }
 
 /// Elements from the start of a panel buffer to a column.
-llvm::Value* Place::column_term(llvm::Value* column) {
+llvm::Value* Element::column_term(llvm::Value* column) {
   llvm::Value* panel = emit_.index(form_.panel);
   llvm::Value* first = emit_.scaled(emit_.ir.CreateUDiv(column, panel), form_.panel_rows * form_.panel);
   return emit_.add(first, emit_.ir.CreateURem(column, panel));
 }
 
-void Place::enter(int level) {
+void Element::enter(int level) {
   const auto loops = form_.flat.coefficients.size();
   llvm::Value* pointer = nullptr;
   if (level == 0) {
@@ -149,10 +149,12 @@ void Place::enter(int level) {
 }
 
 /// Whether a term that is not linear has to be computed for each lane of a scattered access.
-bool Place::by_lane(const Affine& form) const { return shape_ == Shape::scattered && form.depends(nest_.vector_loop); }
+bool Element::by_lane(const Affine& form) const {
+  return shape_ == Shape::scattered && form.depends(nest_.vector_loop);
+}
 
 /// Scattered: the pointers have lane 0's linear terms, and all that are the same in all lanes.
-llvm::Value* Place::lane_pointer(int lane) {
+llvm::Value* Element::lane_pointer(int lane) {
   llvm::Value* at = pointers_[static_cast<std::size_t>(level_)];
   const std::int64_t step = form_.flat.coefficients[static_cast<std::size_t>(nest_.vector_loop)];
   if (lane > 0 && step != 0) at = emit_.element(element_, at, emit_.index(lane * step));
@@ -163,7 +165,7 @@ llvm::Value* Place::lane_pointer(int lane) {
 }
 
 /// Whether a tail may read and write the whole vector: the vector loop goes along padded rows, from their start.
-bool Place::whole_vectors_fit() const {
+bool Element::whole_vectors_fit() const {
   if (form_.column) return true;  // panels are whole, see find_shape
   if (!buffer_.padded_rows || buffer_.dims.empty() || form_.flat.offset != 0) return false;
   const std::int64_t lanes = nest_.lanes, length = (buffer_.dims.back() + lanes - 1) / lanes * lanes;
@@ -180,7 +182,7 @@ bool Place::whole_vectors_fit() const {
 /// Lanes past the end are poison, not zero: nothing takes them, and LLVM 22 holds 0 / 0 of lanes that it knows to be
 /// zero for zero, so that it drops the select which leaves such lanes out (tests/unit/codegen_random_graphs.cpp, x /
 /// x).
-llvm::Value* Place::load_vector(llvm::Type* element) {
+llvm::Value* Element::load_vector(llvm::Type* element) {
   const int lanes = nest_.lanes;
   llvm::Type* type = lanes_type(element, lanes);
   const llvm::Align align(size_of(buffer_.dtype));
@@ -196,7 +198,7 @@ llvm::Value* Place::load_vector(llvm::Type* element) {
   return vector;
 }
 
-llvm::Value* Place::load() {
+llvm::Value* Element::load() {
   llvm::Value* value = varying_ ? load_vector(element_)
                                 : emit_.ir.CreateAlignedLoad(element_, pointers_[static_cast<std::size_t>(level_)],
                                                              llvm::Align(size_of(buffer_.dtype)));
@@ -204,7 +206,7 @@ llvm::Value* Place::load() {
   return emit_.ir.CreateICmpNE(value, llvm::Constant::getNullValue(value->getType()));
 }
 
-void Place::store_vector(llvm::Value* value) {
+void Element::store_vector(llvm::Value* value) {
   const int lanes = nest_.lanes;
   const llvm::Align align(size_of(buffer_.dtype));
   llvm::Value* at = pointers_[static_cast<std::size_t>(level_)];
@@ -225,7 +227,7 @@ void Place::store_vector(llvm::Value* value) {
   emit_.ir.CreateAlignedStore(value, at, align);
 }
 
-void Place::store(llvm::Value* value) {
+void Element::store(llvm::Value* value) {
   if (buffer_.dtype == DType::boolean) {
     const bool vector = value->getType()->isVectorTy();
     value = emit_.ir.CreateZExt(value, vector ? lanes_type(element_, nest_.lanes) : element_);

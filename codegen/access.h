@@ -54,9 +54,9 @@ struct Nest {
 llvm::Value* index_of(Emitter& emit, const Nest& nest, int loop);
 
 /// An access inside a nest. `enter` is called at each level on the way in and adds the terms known there.
-class Place {
+class Element {
  public:
-  Place(Emitter& emit, AccessForm form, const Nest& nest);
+  Element(Emitter& emit, AccessForm form, const Nest& nest);
   void enter(int level);
   bool varying() const { return varying_; }  ///< differs from lane to lane
   int level() const { return level_; }       ///< complete from this level on

@@ -187,9 +187,9 @@ void StageEmitter::fetch_parked() {
 
 void StageEmitter::enter_level(int level) {
   if (level == 1) fetch_parked();
-  for (std::optional<Place>& place : input_places_)
+  for (std::optional<Element>& place : input_places_)
     if (place) place->enter(level);
-  for (Place& place : store_places_) place.enter(level);
+  for (Element& place : store_places_) place.enter(level);
   for (FoldPlan& plan : folds_)
     if (plan.carry) plan.carry->enter(level);
   for (std::size_t id = 0; id < body_.code.size(); ++id)

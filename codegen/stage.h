@@ -53,7 +53,7 @@ class StageEmitter {
     int first = 0, count = 0;       ///< its accumulators among the carried values
     int total = -1;                 ///< its f64 total among the carried values, after all accumulators
     llvm::Value* memory = nullptr;  ///< in_memory
-    std::optional<Place> carry;
+    std::optional<Element> carry;
   };
 
   int begin_level() const { return outer_levels_ + 1; }
@@ -104,8 +104,8 @@ class StageEmitter {
   int loops_ = 0;  ///< of the kernel and of the stage
   std::vector<std::int64_t> extents_;
   std::vector<int> inner_;  ///< loops of extent other than 1, from the outside in
-  std::vector<std::optional<Place>> input_places_;
-  std::vector<Place> store_places_;
+  std::vector<std::optional<Element>> input_places_;
+  std::vector<Element> store_places_;
   std::vector<int> levels_;  ///< of each instruction
   std::vector<bool> varying_;
   std::vector<bool> splatted_;  ///< a uniform value that a varying one uses
