@@ -3,12 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <set>
 #include <stdexcept>
 
-#include "ir/builder.h"
 #include "passes/pipeline.h"
 
 namespace nnc::driver {
@@ -47,26 +44,6 @@ std::string name_of(EntryKind kind) {
   return "";
 }
 
-const std::string& name_of_leaf(const Node& node) { return std::get<Named>(node.attributes).name; }
-
-/// The same graph with some of its outputs only.
-Graph with_outputs(const Graph& graph, const std::set<std::string>& names) {
-  Builder builder(graph.name);
-  std::vector<Value> made = rebuild(graph, builder, [&](NodeId id, const std::vector<Value>& operands) {
-    return copy_node(builder, graph[id], operands);
-  });
-  for (const Output& output : graph.outputs)
-    if (names.contains(output.name)) builder.output(output.kind, output.name, made[output.node]);
-  return std::move(builder).finish();
-}
-
-std::set<std::string> inputs_of(const Graph& graph) {
-  std::set<std::string> names;
-  for (const Node& node : graph.nodes)
-    if (node.op == Op::input) names.insert(name_of_leaf(node));
-  return names;
-}
-
 void add_checks(const Graph& graph, std::vector<RangeCheck>& checks) {
   for (const Obligation& obligation : graph.obligations)
     checks.push_back({obligation.input, obligation.low, obligation.high});
@@ -88,8 +65,8 @@ Session::Session(const Elaborated& model, const Compilation& compilation, std::i
     (variable.is_state ? options_.state : options_.params).emplace_back(variable.path, variable.type);
   fit_ = blockwise(optimise(model.fit));
   evaluate_ = blockwise(optimise(model.evaluate));
-  note_carries(fit_);
-  note_carries(evaluate_);
+  for (const Blockwise* blocks : {&fit_, &evaluate_})
+    carry_start_.insert(blocks->carry_start.begin(), blocks->carry_start.end());
   for (const Output& output : model.feed.outputs) {
     std::set<std::string> names = inputs_of(with_outputs(model.feed, {output.name}));
     inputs_of_columns_[output.name] = {names.begin(), names.end()};
@@ -97,13 +74,6 @@ Session::Session(const Elaborated& model, const Compilation& compilation, std::i
   LowerOptions choose = options_;
   choose.rows = step_rows;
   layouts_ = layouts_of(lower(optimised(EntryKind::step, 0), "step", choose));
-}
-
-/// A carried maximum starts from -inf, everything else from 0.
-void Session::note_carries(const Blockwise& blocks) {
-  for (const Graph& graph : blocks.passes)
-    for (const Output& output : graph.outputs)
-      if (graph[output.node].op == Op::reduce_max) carry_start_[output.name] = -std::numeric_limits<double>::infinity();
 }
 
 Programs Session::programs() {

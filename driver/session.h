@@ -48,7 +48,6 @@ class Session {
 
   Graph graph_of(EntryKind kind, int pass);
   const Graph& optimised(EntryKind kind, int pass);
-  void note_carries(const Blockwise& blocks);
 
   const Elaborated& model_;
   Compilation compilation_;

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <stdexcept>
 
@@ -60,6 +61,8 @@ class Splitter {
     Blockwise result;
     for (int pass = 1; pass <= passes_; ++pass) result.passes.push_back(pass_over_rows(pass));
     result.finish = finish();
+    for (const auto& [id, name] : carries_)
+      if (graph_[id].op == Op::reduce_max) result.carry_start[name] = -std::numeric_limits<double>::infinity();
     return result;
   }
 

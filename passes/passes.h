@@ -3,6 +3,8 @@
 #pragma once
 
 #include <functional>
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -37,6 +39,8 @@ Graph assign_order(const Graph& graph);  ///< sets Reduce::order and Dot::order
 struct Blockwise {
   std::vector<Graph> passes;  ///< outputs: update NAME of carries
   Graph finish;               ///< carries -> the outputs of the original graph; `size` of the batch is scalar "rows"
+  /// What carries are before the first block, by name, where that is not 0: -inf for a maximum.
+  std::map<std::string, double> carry_start;
 };
 Blockwise blockwise(const Graph& graph);
 
@@ -56,6 +60,12 @@ struct Packing {
 };
 Packing packing(const std::vector<std::pair<std::string, Type>>& params,
                 const std::vector<std::pair<std::string, Type>>& state);
+
+// Surgery.
+/// The graph with those of its outputs alone that are named, and what they need.
+Graph with_outputs(const Graph& graph, const std::set<std::string>& names);
+/// Names of the inputs that a graph reads.
+std::set<std::string> inputs_of(const Graph& graph);
 
 // Preserving passes.
 /// Where parameters and state lie; chosen by the training step, obeyed by every other program over them.
