@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ir/graph.h"
+#include "ir/range.h"
 #include "ir/scalar/program.h"
 
 namespace nnc {
@@ -65,6 +66,9 @@ struct OpDef {
   /// Elementwise and generate ops: the meaning for one element, given the operands' (or, for generate, the result's)
   /// element types. Inputs of a generate op's program: see ir/scalar/program.h.
   ScalarProgram (*scalar)(std::span<const DType> operands, DType result, const Attributes& attributes) = nullptr;
+  /// What is known of the result's elements from what is known of the operands'. nullptr: what its type says; of a
+  /// view, what holds for all operands.
+  Range (*range)(const RangeQuery&) = nullptr;
   /// Part of an op's meaning that symbols stand for in printed graphs: "+" for add, "" where it is written as a call.
   std::string_view infix = "";
 };

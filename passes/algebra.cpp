@@ -316,7 +316,7 @@ Term Algebra::product(const Term& a, const Term& b, int sign) {
   for (Factor& factor : result.factors) {
     const Atom& atom = atoms_[factor.atom];
     if (factor.power < 2 || atom.kind != Atom::Kind::node || !law("indicator")) continue;
-    if (!facts_.of(builder_.graph().nodes, atom.node).indicator) continue;
+    if (!facts_.of(builder_.graph().nodes, atom.node).range.indicator()) continue;
     const std::string before = logging_ ? show(factor) : "";
     factor.power = 1;
     if (logging_) used("indicator", before, show(factor));

@@ -6,19 +6,14 @@
 #include <vector>
 
 #include "ir/graph.h"
+#include "ir/range.h"
 
 namespace nnc {
 
-/// What holds for every element (NaN apart), and for sums along axes.
 struct Facts {
-  bool non_negative = false;
-  bool positive = false;
-  bool at_most_one = false;
-  bool indicator = false;  ///< 0 or 1
+  Range range;  ///< of every element, as the ops say
   /// Axes along which the elements sum to 1: a one-hot encoding of a label that is known to be in range.
   std::vector<int> sums_to_one;
-
-  bool in_unit_interval() const { return non_negative && at_most_one; }
 };
 
 /// Facts of a graph that may still grow, each derived when first asked for.
@@ -30,6 +25,7 @@ class FactTable {
   const Facts& of(const std::vector<Node>& nodes, NodeId id);
 
  private:
+  Range range_of(const Node& node) const;
   Facts derive(const std::vector<Node>& nodes, NodeId id) const;
   std::vector<int> one_hot_axes(const std::vector<Node>& nodes, const Node& equality) const;
   bool in_range(const std::vector<Node>& nodes, NodeId label, std::int64_t classes) const;

@@ -86,6 +86,11 @@ constinit const OpDef dot{
       for (std::size_t i = 0; i < b.free.size(); ++i) from_b.push_back(static_cast<int>(a.free.size() + i));
       return {gradient_of(a, b, dy, from_b, false), gradient_of(b, a, dy, from_a, true)};
     },
+    .range =
+        [](const RangeQuery& query) {
+          const Range product = query.operands[0] * query.operands[1];
+          return range_of_sum({&product, 1});
+        },
 };
 
 }  // namespace ops

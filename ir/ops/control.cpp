@@ -18,6 +18,7 @@ constinit const OpDef stop_gradient{
     },
     .gradient = none,
     .scalar = element_of_one<[](Scalar x) { return x; }>,
+    .range = [](const RangeQuery& query) { return query.operands[0]; },
 };
 
 // grad(e, x): the derivative of the number e by x. `differentiate` removes it, innermost first, so it has no rule

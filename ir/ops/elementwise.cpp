@@ -132,6 +132,19 @@ ScalarProgram select_program(std::span<const DType> operands, DType, const Attri
 
 bool whole(Scalar x) { return x.type() == ScalarType::i32; }
 
+/// An op's range from its operands' alone.
+template <auto rule>
+Range range_rule(const RangeQuery& query) {
+  return rule(query.operands);
+}
+
+/// |x|
+Range size_of(const Range& x) {
+  if (x.low >= 0) return x;
+  if (x.high <= 0) return -x;
+  return {0, std::max(-x.low, x.high), x.whole, x.nonzero};
+}
+
 }  // namespace
 
 namespace ops {
@@ -145,6 +158,7 @@ constinit const OpDef neg{
     .scalar = element_of_one<[](Scalar x) {
       return whole(x) ? arithmetic(ScalarOp::sub, ScalarOp::int_sub, number_like(x, 0), x) : -x;
     }>,
+    .range = range_rule<[](std::span<const Range> x) -> Range { return -x[0]; }>,
     .infix = "-",
 };
 
@@ -156,6 +170,7 @@ constinit const OpDef exp{
     .shape = same_type<floats>,
     .gradient = of_one<[](Value, Value y, Value dy) { return dy * y; }>,
     .scalar = element_of_one<nnc::scalar::exp>,
+    .range = range_rule<[](std::span<const Range>) { return Range{.low = 0, .nonzero = true}; }>,
 };
 
 constinit const OpDef log{
@@ -174,6 +189,7 @@ constinit const OpDef sqrt{
     .shape = same_type<floats>,
     .gradient = of_one<[](Value, Value y, Value dy) { return dy / (2 * y); }>,
     .scalar = element_of_one<[](Scalar x) { return nnc::sqrt(x); }>,
+    .range = range_rule<[](std::span<const Range> x) { return Range{.low = 0, .nonzero = x[0].nonzero}; }>,
 };
 
 constinit const OpDef tanh{
@@ -183,6 +199,7 @@ constinit const OpDef tanh{
     .shape = same_type<floats>,
     .gradient = of_one<[](Value, Value y, Value dy) { return dy * (1 - y * y); }>,
     .scalar = element_of_one<nnc::scalar::tanh>,
+    .range = range_rule<[](std::span<const Range> x) { return Range{-1, 1, false, x[0].nonzero}; }>,
 };
 
 // 1 / (1 + exp(-x))
@@ -193,6 +210,7 @@ constinit const OpDef logistic{
     .shape = same_type<floats>,
     .gradient = of_one<[](Value, Value y, Value dy) { return dy * y * (1 - y); }>,
     .scalar = element_of_one<nnc::scalar::logistic>,
+    .range = range_rule<[](std::span<const Range>) { return Range{0, 1, false, true}; }>,
 };
 
 // log(1 + exp(x))
@@ -203,6 +221,7 @@ constinit const OpDef softplus{
     .shape = same_type<floats>,
     .gradient = of_one<[](Value x, Value, Value dy) { return dy * apply(Op::logistic, x); }>,
     .scalar = element_of_one<nnc::scalar::softplus>,
+    .range = range_rule<[](std::span<const Range>) { return Range{.low = 0, .nonzero = true}; }>,
 };
 
 constinit const OpDef sin{
@@ -212,6 +231,7 @@ constinit const OpDef sin{
     .shape = same_type<floats>,
     .gradient = of_one<[](Value x, Value, Value dy) { return dy * apply(Op::cos, x); }>,
     .scalar = element_of_one<nnc::scalar::sin>,
+    .range = range_rule<[](std::span<const Range>) -> Range { return range_between(-1, 1); }>,
 };
 
 constinit const OpDef cos{
@@ -221,6 +241,7 @@ constinit const OpDef cos{
     .shape = same_type<floats>,
     .gradient = of_one<[](Value x, Value, Value dy) { return -dy * apply(Op::sin, x); }>,
     .scalar = element_of_one<nnc::scalar::cos>,
+    .range = range_rule<[](std::span<const Range>) -> Range { return range_between(-1, 1); }>,
 };
 
 constinit const OpDef abs{
@@ -234,6 +255,7 @@ constinit const OpDef abs{
       const Scalar zero = number_like(x, 0);
       return nnc::select(nnc::less(x, zero), arithmetic(ScalarOp::sub, ScalarOp::int_sub, zero, x), x);
     }>,
+    .range = range_rule<[](std::span<const Range> x) -> Range { return size_of(x[0]); }>,
 };
 
 constinit const OpDef sign{
@@ -243,6 +265,9 @@ constinit const OpDef sign{
     .shape = same_type<numbers>,
     .gradient = none,
     .scalar = element_of_one<sign_of>,
+    .range = range_rule<[](std::span<const Range> x) {
+      return Range{-1.0 * (x[0].low < 0), 1.0 * (x[0].high > 0), true, x[0].nonzero};
+    }>,
 };
 
 constinit const OpDef add{
@@ -252,6 +277,7 @@ constinit const OpDef add{
     .shape = same_type<numbers>,
     .gradient = of_two<[](Value, Value, Value, Value dy) { return Gradients{dy, dy}; }>,
     .scalar = element_of_two<[](Scalar a, Scalar b) { return arithmetic(ScalarOp::add, ScalarOp::int_add, a, b); }>,
+    .range = range_rule<[](std::span<const Range> x) -> Range { return x[0] + x[1]; }>,
     .infix = "+",
 };
 
@@ -262,6 +288,7 @@ constinit const OpDef sub{
     .shape = same_type<numbers>,
     .gradient = of_two<[](Value, Value, Value, Value dy) { return Gradients{dy, -dy}; }>,
     .scalar = element_of_two<[](Scalar a, Scalar b) { return arithmetic(ScalarOp::sub, ScalarOp::int_sub, a, b); }>,
+    .range = range_rule<[](std::span<const Range> x) -> Range { return x[0] + -x[1]; }>,
     .infix = "-",
 };
 
@@ -272,6 +299,7 @@ constinit const OpDef mul{
     .shape = same_type<numbers>,
     .gradient = of_two<[](Value a, Value b, Value, Value dy) { return Gradients{dy * b, dy * a}; }>,
     .scalar = element_of_two<[](Scalar a, Scalar b) { return arithmetic(ScalarOp::mul, ScalarOp::int_mul, a, b); }>,
+    .range = range_rule<[](std::span<const Range> x) -> Range { return x[0] * x[1]; }>,
     .infix = "*",
 };
 
@@ -283,6 +311,7 @@ constinit const OpDef div{
     .shape = same_type<floats>,
     .gradient = of_two<[](Value, Value b, Value y, Value dy) { return Gradients{dy / b, -dy * y / b}; }>,
     .scalar = element_of_two<[](Scalar a, Scalar b) { return a / b; }>,
+    .range = range_rule<[](std::span<const Range> x) -> Range { return x[0] * reciprocal(x[1]); }>,
     .infix = "/",
 };
 
@@ -306,6 +335,10 @@ constinit const OpDef max{
     .scalar = element_of_two<[](Scalar a, Scalar b) {
       return whole(a) ? nnc::select(nnc::less(a, b), b, a) : maximum(a, b);
     }>,
+    .range = range_rule<[](std::span<const Range> x) {
+      return Range{std::max(x[0].low, x[1].low), std::max(x[0].high, x[1].high), x[0].whole && x[1].whole,
+                   (x[0].nonzero && x[1].nonzero) || x[0].positive() || x[1].positive()};
+    }>,
 };
 
 constinit const OpDef min{
@@ -318,6 +351,10 @@ constinit const OpDef min{
     }>,
     .scalar = element_of_two<[](Scalar a, Scalar b) {
       return whole(a) ? nnc::select(nnc::less(b, a), b, a) : minimum(a, b);
+    }>,
+    .range = range_rule<[](std::span<const Range> x) {
+      return Range{std::min(x[0].low, x[1].low), std::min(x[0].high, x[1].high), x[0].whole && x[1].whole,
+                   x[0].nonzero && x[1].nonzero};
     }>,
 };
 
@@ -387,6 +424,7 @@ constinit const OpDef select{
       return {std::nullopt, where(condition, dy, zero), where(condition, zero, dy)};
     },
     .scalar = select_program,
+    .range = range_rule<[](std::span<const Range> x) -> Range { return either(x[1], x[2]); }>,
 };
 
 constinit const OpDef cast{
@@ -400,6 +438,12 @@ constinit const OpDef cast{
       return {query.builder.cast(incoming(query), from)};
     },
     .scalar = cast_program,
+    .range =
+        [](const RangeQuery& query) {
+          Range x = query.operands[0];
+          if (query.type.dtype != DType::i32 || x.whole) return x;
+          return Range{std::trunc(x.low), std::trunc(x.high), true, false};  // towards 0
+        },
 };
 
 }  // namespace ops

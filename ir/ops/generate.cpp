@@ -42,6 +42,12 @@ constinit const OpDef iota{
         [](std::span<const DType>, DType dtype, const Attributes&) {
           return generated([&](const Indices& at) { return convert(at.index, scalar_type(dtype)); });
         },
+    .range =
+        [](const RangeQuery& query) {
+          const Extent extent = query.type.shape[std::get<Iota>(query.attributes).axis];
+          return extent.batched ? Range{.low = 0, .whole = true}
+                                : range_of_counts(static_cast<double>(extent.count - 1));
+        },
 };
 
 // Uniform in [0, 1), the same for the same seed, step, stream and place, wherever it is computed.
@@ -61,6 +67,7 @@ constinit const OpDef random{
             return nnc::scalar::uniform(at.row, at.column, at.seed, at.step, stream, scalar_type(dtype));
           });
         },
+    .range = [](const RangeQuery&) { return range_between(0, 1); },
 };
 
 }  // namespace ops

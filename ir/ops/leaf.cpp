@@ -102,11 +102,20 @@ constinit const OpDef constant{
     .name = "constant",
     .cls = OpClass::leaf,
     .shape = constant_type,
+    .range =
+        [](const RangeQuery& query) {
+          const std::vector<double>& values = std::get<Constant>(query.attributes).values;
+          if (values.empty()) return range_of_type(query.type.dtype);
+          Range all = range_of_number(values.front());
+          for (double value : values) all = std::isnan(value) ? Range{} : either(all, range_of_number(value));
+          return all;
+        },
 };
 constinit const OpDef size{
     .name = "size",
     .cls = OpClass::leaf,
     .shape = size_type,
+    .range = [](const RangeQuery&) { return Range{.low = 0, .whole = true, .nonzero = true}; },
 };
 
 }  // namespace ops

@@ -64,6 +64,7 @@ constinit const OpDef sum{
       const Value dy = incoming(query);
       return with_carry(query, query.builder.broadcast(query.builder.cast(dy, x.dtype), kept_axes(query), x.shape), dy);
     },
+    .range = [](const RangeQuery& query) { return range_of_sum(query.operands); },
 };
 
 // The greatest elements share the gradient evenly.
@@ -88,6 +89,11 @@ constinit const OpDef reduce_max{
       const Value share = builder.broadcast(incoming(query) / ties, kept, shape);
       return with_carry(query, builder.select(greatest, share, builder.constant(0, dtype)), std::nullopt);
     },
+    .range =
+        [](const RangeQuery& query) {
+          const Range x = query.operands.front();
+          return query.operands.size() == 1 ? x : either(x, query.operands[1]);
+        },
 };
 
 // The index of the first greatest element; a NaN is the greatest.
@@ -101,6 +107,7 @@ constinit const OpDef argmax{
       if (reduce->axes.size() != 1) return wrong_axes();
       return reduced_type(query, DType::i32, DType::i32);
     },
+    .range = [](const RangeQuery&) { return Range{.low = 0, .whole = true}; },
 };
 
 }  // namespace ops

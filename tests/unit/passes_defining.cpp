@@ -140,20 +140,20 @@ TEST_CASE("facts hold what ops say, and one-hot rows sum to 1 only where labels 
   const std::vector<Node>& nodes = b.graph().nodes;
 
   FactTable in_range({{.input = "y", .low = 0, .high = 3, .origin = {}}});
-  CHECK(in_range.of(nodes, hot.id).indicator);
+  CHECK(in_range.of(nodes, hot.id).range.indicator());
   CHECK(in_range.of(nodes, hot.id).sums_to_one == std::vector<int>{1});
   CHECK(in_range.of(nodes, turned.id).sums_to_one == std::vector<int>{0});
-  CHECK(in_range.of(nodes, e.id).positive);
-  CHECK_FALSE(in_range.of(nodes, e.id).at_most_one);
-  CHECK(in_range.of(nodes, s.id).in_unit_interval());
-  CHECK(in_range.of(nodes, rest.id).in_unit_interval());
-  CHECK(in_range.of(nodes, product.id).in_unit_interval());
-  CHECK_FALSE(in_range.of(nodes, product.id).indicator);
-  CHECK_FALSE(in_range.of(nodes, x.id).non_negative);
+  CHECK(in_range.of(nodes, e.id).range.positive());
+  CHECK_FALSE(in_range.of(nodes, e.id).range.at_most_one());
+  CHECK(in_range.of(nodes, s.id).range.in_unit_interval());
+  CHECK(in_range.of(nodes, rest.id).range.in_unit_interval());
+  CHECK(in_range.of(nodes, product.id).range.in_unit_interval());
+  CHECK_FALSE(in_range.of(nodes, product.id).range.indicator());
+  CHECK_FALSE(in_range.of(nodes, x.id).range.non_negative());
 
   for (const auto& [low, high] : {std::pair<std::int64_t, std::int64_t>{0, 4}, {-1, 3}}) {
     FactTable wider({{.input = "y", .low = low, .high = high, .origin = {}}});
-    CHECK(wider.of(nodes, hot.id).indicator);
+    CHECK(wider.of(nodes, hot.id).range.indicator());
     CHECK(wider.of(nodes, hot.id).sums_to_one.empty());
   }
 }

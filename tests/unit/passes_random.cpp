@@ -8,6 +8,7 @@
 #include "ir/builder.h"
 #include "ir/evaluate.h"
 #include "ir/text.h"
+#include "passes/facts.h"
 #include "passes/gradcheck.h"
 #include "passes/pipeline.h"
 #include "tests/support/random_graph.h"
@@ -87,6 +88,35 @@ TEST_CASE("random gradients: simplified, they keep their values and cost no more
   }
   CHECK(compared > 100);
   CHECK(simpler > 50);
+}
+
+TEST_CASE("random graphs: every element lies in the range that facts give it", "[registry]") {
+  int bounded = 0;
+  for (std::uint64_t seed = 0; seed < 300; ++seed) {
+    Graph graph = assign_order(test::random_graph(seed, {.carries = false}));
+    graph.outputs.clear();
+    for (NodeId id = 0; id < graph.nodes.size(); ++id)
+      graph.outputs.push_back({OutputKind::result, std::to_string(id), id});
+    const auto values = evaluate(graph, test::random_environment(graph, test::random_batch(seed), seed));
+    FactTable facts(graph.obligations);
+    for (NodeId id = 0; id < graph.nodes.size(); ++id) {
+      const Range range = facts.of(graph.nodes, id).range;
+      const Tensor& value = values.at(std::to_string(id));
+      bounded += range.low == 0 || std::abs(range.high) == 1;
+      for (std::int64_t i = 0; i < value.count(); ++i) {
+        const double x = value.at(i);
+        // Bounds are those of mathematics, which 0 and 1 are in floats too; others may be rounded.
+        const auto slack = [](double bound) { return std::abs(bound) <= 1 ? 0 : 1e-5 * std::abs(bound); };
+        const bool within = !(x < range.low - slack(range.low)) && !(x > range.high + slack(range.high));
+        const bool holds = std::isnan(x) || (within && (!range.whole || std::isinf(x) || x == std::trunc(x)));
+        if (holds) continue;
+        FAIL("seed " << seed << ", " << definition(graph[id].op).name << ": " << x << " in [" << range.low << ", "
+                     << range.high << "]\n"
+                     << print(graph));
+      }
+    }
+  }
+  CHECK(bounded > 500);
 }
 
 }  // namespace
