@@ -41,6 +41,24 @@ class Compiled {
 };
 std::unique_ptr<Compiled> compile(const Program& program, const CompileOptions& options);
 
+/// A function of an object file: int SYMBOL(inputs..., outputs..., size_t rows, void* work), one pointer for each feed
+/// and each output in the order of the programs' slots, rows dense one after the other. It works through any number of
+/// rows in blocks; its results' bits do not depend on them. It gives 0, or 1 + i where the i-th obligation is not met
+/// by its input. All programs have the same feeds and outputs, and lie over the same parameters and state.
+struct ObjectFunction {
+  std::string symbol;
+  std::vector<Program> programs;  ///< for falling numbers of rows, the last for one row
+};
+/// Functions with the weights that they read: bytes of the regions as the programs' slots lay them out.
+struct ObjectFile {
+  std::vector<ObjectFunction> functions;
+  std::vector<std::byte> params, state;
+};
+/// Bytes of `work` that a function needs, whatever the number of rows and wherever `work` begins.
+std::uint64_t work_bytes(const ObjectFunction& function);
+/// An ELF object for x86-64 that needs nothing but memcpy, memmove and memset.
+std::string emit_object(const ObjectFile& file, const CompileOptions& options);
+
 /// The stages `llvm` and `asm`, as text.
 std::string emit_llvm(const Program& program, const CompileOptions& options);
 std::string emit_assembly(const Program& program, const CompileOptions& options);

@@ -36,10 +36,11 @@ void emit_barrier(Emitter& emit) {
   });
 }
 
-void emit_entry(llvm::Module& module, const Program& program, const std::vector<llvm::Function*>& kernels) {
+llvm::Function* emit_entry(llvm::Module& module, const Program& program, const std::string& symbol,
+                           const std::vector<llvm::Function*>& kernels) {
   llvm::LLVMContext& context = module.getContext();
   auto* type = llvm::FunctionType::get(llvm::Type::getVoidTy(context), {llvm::PointerType::get(context, 0)}, false);
-  auto* function = llvm::Function::Create(type, llvm::Function::ExternalLinkage, entry_symbol, module);
+  auto* function = llvm::Function::Create(type, llvm::Function::ExternalLinkage, symbol, module);
   Emitter emit(program, *function);
   for (std::size_t i = 0; i < kernels.size(); ++i) {
     if (i > 0 && needs_barrier(program.kernels[i - 1], program.kernels[i])) emit_barrier(emit);
@@ -47,21 +48,29 @@ void emit_entry(llvm::Module& module, const Program& program, const std::vector<
   }
   emit.ir.CreateRetVoid();
   emit.finish();
+  return function;
 }
 
 }  // namespace
 
-std::unique_ptr<llvm::Module> emit_module(const Program& program, const Target& target, llvm::LLVMContext& context) {
-  auto module = std::make_unique<llvm::Module>("nnc", context);
+llvm::Function* emit_program(llvm::Module& module, const Program& program, const std::string& symbol) {
   std::vector<llvm::Function*> kernels;
-  for (std::size_t i = 0; i < program.kernels.size(); ++i) kernels.push_back(emit_kernel(*module, program, i));
-  emit_entry(*module, program, kernels);
-  for (llvm::Function& function : *module)
-    if (!function.isDeclaration()) set_attributes(function, target);
+  for (std::size_t i = 0; i < program.kernels.size(); ++i) kernels.push_back(emit_kernel(module, program, i));
+  return emit_entry(module, program, symbol, kernels);
+}
 
+void finish_module(llvm::Module& module, const Target& target) {
+  for (llvm::Function& function : module)
+    if (!function.isDeclaration()) set_attributes(function, target);
   std::string faults;
   llvm::raw_string_ostream stream(faults);
-  if (llvm::verifyModule(*module, &stream)) internal_error("code of '" + program.entry + "': " + faults);
+  if (llvm::verifyModule(module, &stream)) internal_error("code of '" + module.getName().str() + "': " + faults);
+}
+
+std::unique_ptr<llvm::Module> emit_module(const Program& program, const Target& target, llvm::LLVMContext& context) {
+  auto module = std::make_unique<llvm::Module>(program.entry, context);
+  emit_program(*module, program, entry_symbol);
+  finish_module(*module, target);
   return module;
 }
 

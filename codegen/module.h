@@ -12,7 +12,11 @@ namespace nnc {
 /// The symbol of the entry: void(const nnc_call*).
 inline constexpr const char* entry_symbol = "nnc_entry_call";
 
-/// The verified module of a program for a target. Ends the process where LLVM's verifier finds a fault.
+/// Adds a program to a module: its kernels, and the function `symbol` that runs them, void(const nnc_call*).
+llvm::Function* emit_program(llvm::Module& module, const Program& program, const std::string& symbol);
+/// Gives every function the target's attributes, then verifies. Ends the process where LLVM's verifier finds a fault.
+void finish_module(llvm::Module& module, const Target& target);
+/// The finished module of one program.
 std::unique_ptr<llvm::Module> emit_module(const Program& program, const Target& target, llvm::LLVMContext& context);
 
 }  // namespace nnc

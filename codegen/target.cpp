@@ -7,6 +7,8 @@
 
 #include <mutex>
 
+#include "codegen/emitter.h"
+
 namespace nnc {
 
 namespace {
@@ -58,6 +60,12 @@ llvm::orc::JITTargetMachineBuilder target_machine(const CompileOptions& options)
   builder.setRelocationModel(llvm::Reloc::PIC_);
   builder.setCodeModel(llvm::CodeModel::Small);
   return builder;
+}
+
+std::unique_ptr<llvm::TargetMachine> make_target_machine(const CompileOptions& options) {
+  auto machine = target_machine(options).createTargetMachine();
+  if (!machine) internal_error("target: " + llvm::toString(machine.takeError()));
+  return std::move(*machine);
 }
 
 }  // namespace nnc

@@ -12,12 +12,6 @@ namespace nnc {
 
 namespace {
 
-std::unique_ptr<llvm::TargetMachine> machine_for(const CompileOptions& options) {
-  auto machine = target_machine(options).createTargetMachine();
-  if (!machine) internal_error("target: " + llvm::toString(machine.takeError()));
-  return std::move(*machine);
-}
-
 std::unique_ptr<llvm::Module> module_for(const Program& program, const CompileOptions& options,
                                          llvm::TargetMachine& machine, llvm::LLVMContext& context) {
   auto module = emit_module(program, options.target, context);
@@ -29,7 +23,7 @@ std::unique_ptr<llvm::Module> module_for(const Program& program, const CompileOp
 }  // namespace
 
 std::string emit_llvm(const Program& program, const CompileOptions& options) {
-  const auto machine = machine_for(options);
+  const auto machine = make_target_machine(options);
   llvm::LLVMContext context;
   const auto module = module_for(program, options, *machine, context);
   std::string text;
@@ -39,7 +33,7 @@ std::string emit_llvm(const Program& program, const CompileOptions& options) {
 }
 
 std::string emit_assembly(const Program& program, const CompileOptions& options) {
-  const auto machine = machine_for(options);
+  const auto machine = make_target_machine(options);
   llvm::LLVMContext context;
   const auto module = module_for(program, options, *machine, context);
   llvm::SmallString<0> text;

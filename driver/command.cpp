@@ -36,7 +36,7 @@ class ExamplesFirst : public CLI::Formatter {
 };
 
 /// Commands of the design that this version does not have, so that asking for one gets a plain answer.
-const std::vector<std::string> not_built = {"new",    "fmt",     "test",    "derive", "build",      "inspect", "bench",
+const std::vector<std::string> not_built = {"new",    "fmt",     "test",    "derive", "inspect",    "bench",
                                             "report", "convert", "explain", "lsp",    "completion", "doctor"};
 
 std::vector<std::string> names_of(const CLI::App& app) {
@@ -113,7 +113,8 @@ Exit parse_and_run(int argc, char** argv) {
   app.add_option("--color", color, "colour on stderr: auto, always, never")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->type_name("WHEN");
-  for (auto add : {add_check, add_train, add_eval, add_predict, add_emit, add_opt, add_gradcheck}) add(app, action);
+  for (auto add : {add_check, add_train, add_eval, add_predict, add_build, add_emit, add_opt, add_gradcheck})
+    add(app, action);
 
   Console console = Console::from_environment(color);
   if (auto message = unknown_command(app, argc, argv)) return usage_error(console, *message, "");

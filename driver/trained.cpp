@@ -86,7 +86,7 @@ std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console&
   auto trained = std::make_unique<Trained>();
   status = Exit::usage;
   auto own = flags.program.elaborate_options(console, flags.model);
-  auto compilation = flags.compile.compilation(console, true);
+  auto compilation = flags.compile.compilation(console, flags.to_run);
   if (!own || !compilation) return nullptr;
   trained->compilation = *compilation;
 
@@ -127,6 +127,8 @@ std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console&
     return nullptr;
   }
   trained->block = std::move(blocks[0]);
+  trained->file = origin.file;
+  trained->options = origin.options;
   trained->data = trained->block.data;
   auto problem = not_blockwise(trained->block);
   if (!problem && trained->classes) problem = check_classes(*trained->classes, trained->data, flags.source);
@@ -143,9 +145,9 @@ std::optional<Problem> Trained::load() {
   runner.emplace(compilation.threads);
   Entry any = session->entry(EntryKind::evaluate_finish, 0, 1);
   weights.emplace(*any.code);
-  auto file = read_safetensors(weights_path);
-  if (!file) return file.problem();
-  return restore(*file, weights_path, *weights, own_weights ? Surplus::refused : Surplus::ignored);
+  auto tensors = read_safetensors(weights_path);
+  if (!tensors) return tensors.problem();
+  return restore(*tensors, weights_path, *weights, own_weights ? Surplus::refused : Surplus::ignored);
 }
 
 }  // namespace nnc::driver

@@ -18,6 +18,7 @@ struct TrainedFlags {
   std::optional<std::string> weights, data;
   ProgramOptions program;
   CompileFlags compile;
+  bool to_run = true;  ///< the code must be of this machine
 
   void add_to(CLI::App& command);
 };
@@ -25,6 +26,8 @@ struct TrainedFlags {
 /// Everything that eval and predict share. Errors have been shown where it is null; `status` says which kind.
 struct Trained {
   Elaborated block;
+  std::string file;  ///< what `block` was elaborated from, and how
+  ElaborateOptions options;
   DataJob data;  ///< with paths resolved
   Compilation compilation;
   std::optional<ClassNames> classes;  ///< a run's
