@@ -142,8 +142,19 @@ Value Builder::sum(Value x, std::vector<int> axes) {
   return make(Op::sum, {{x}}, Reduce{.axes = std::move(axes)});
 }
 
-Value Builder::dot(Value a, Value b, std::vector<int> axes_a, std::vector<int> axes_b) {
-  return make(Op::dot, {{a, b}}, Dot{.a = std::move(axes_a), .b = std::move(axes_b)});
+Value Builder::dot(Value a, Value b, std::vector<int> axes_a, std::vector<int> axes_b, std::vector<int> batch_a,
+                   std::vector<int> batch_b) {
+  return make(Op::dot, {{a, b}},
+              Dot{.a = std::move(axes_a),
+                  .b = std::move(axes_b),
+                  .batch_a = std::move(batch_a),
+                  .batch_b = std::move(batch_b)});
+}
+
+Value Builder::gather(Value table, Value ids) { return make(Op::gather, {{table, ids}}); }
+
+Value Builder::scatter_add(Value x, Value ids, std::int64_t rows) {
+  return make(Op::scatter_add, {{x, ids}}, Scatter{rows});
 }
 
 Value Builder::select(Value condition, Value yes, Value no) { return make(Op::select, {{condition, yes, no}}); }

@@ -48,7 +48,10 @@ class Builder {
   Value transpose(Value x, std::vector<int> permutation);
   Value cast(Value x, DType dtype);           ///< x itself where it has the type already
   Value sum(Value x, std::vector<int> axes);  ///< x itself where axes is empty
-  Value dot(Value a, Value b, std::vector<int> axes_a, std::vector<int> axes_b);
+  Value dot(Value a, Value b, std::vector<int> axes_a, std::vector<int> axes_b, std::vector<int> batch_a = {},
+            std::vector<int> batch_b = {});
+  Value gather(Value table, Value ids);
+  Value scatter_add(Value x, Value ids, std::int64_t rows);
   Value select(Value condition, Value yes, Value no);
 
   void output(OutputKind kind, std::string name, Value value);

@@ -166,6 +166,8 @@ class Evaluation {
         return view(node);
       case OpClass::contract:
         return contract(id);
+      case OpClass::index:
+        return node.op == Op::gather ? gather(node) : scatter_add(node);
       case OpClass::control:
         if (!def.scalar) throw std::invalid_argument(fmt::format("{} is to be removed before evaluation", def.name));
         return elementwise(node);
@@ -303,13 +305,17 @@ class Evaluation {
     return result;
   }
 
-  /// An operand split into kept and reduced axes: offsets of both, and the reduced extents.
+  /// An operand split into kept and reduced axes, and those that it shares with another one: offsets of each, and the
+  /// reduced extents.
   struct Parts {
-    Offsets kept, reduced;
+    Offsets kept, reduced, batch;
     Dims extents;
-    Parts(const Tensor& x, std::span<const int> axes) {
+    Parts(const Tensor& x, std::span<const int> axes, std::span<const int> shared = {}) {
       const Dims strides = row_major_strides(x.dims);
-      const std::vector<int> rest = axes_outside(axes, x.dims.size());
+      std::vector<int> taken(axes.begin(), axes.end());
+      taken.insert(taken.end(), shared.begin(), shared.end());
+      const std::vector<int> rest = axes_outside(taken, x.dims.size());
+      batch = offsets_over(pick(x.dims, shared), pick(strides, shared));
       kept = offsets_over(pick(x.dims, rest), pick(strides, rest));
       extents = pick(x.dims, axes);
       reduced = offsets_over(extents, pick(strides, axes));
@@ -380,26 +386,57 @@ class Evaluation {
     const Node& node = graph_[id];
     const auto& dot = std::get<Dot>(node.attributes);
     const Tensor &a = operand(node, 0), &b = operand(node, 1);
-    const Parts rows(a, dot.a), columns(b, dot.b);
+    const Parts rows(a, dot.a, dot.batch_a), columns(b, dot.b, dot.batch_b);
     const Order order = this->order(id);
     const Walk walk(rows.extents, order, a.dtype);
     Tensor result = empty(node.type);
     with_type(a.dtype, [&](auto zero) {
       using T = decltype(zero);
       std::int64_t at = 0;
-      for (std::int64_t row : rows.kept)
-        for (std::int64_t column : columns.kept) {
-          const auto multiply_add = [&](T accumulator, std::int64_t k) -> T {
-            return static_cast<T>(std::fma(elements<T>(a)[row + rows.reduced[k]],
-                                           elements<T>(b)[column + columns.reduced[k]], accumulator));
-          };
-          T total{};
-          if (order == Order::serial)
-            for (std::int64_t k = 0; k < walk.count; ++k) total = multiply_add(total, k);
-          else
-            total = static_cast<T>(walk.fold<T>(0.0, multiply_add));
-          elements<T>(result)[at++] = total;
-        }
+      const auto element = [&](std::int64_t row, std::int64_t column) {
+        const auto multiply_add = [&](T accumulator, std::int64_t k) -> T {
+          return static_cast<T>(std::fma(elements<T>(a)[row + rows.reduced[k]],
+                                         elements<T>(b)[column + columns.reduced[k]], accumulator));
+        };
+        T total{};
+        if (order != Order::serial) return static_cast<T>(walk.fold<T>(0.0, multiply_add));
+        for (std::int64_t k = 0; k < walk.count; ++k) total = multiply_add(total, k);
+        return total;
+      };
+      for (std::size_t batch = 0; batch < rows.batch.size(); ++batch)
+        for (std::int64_t row : rows.kept)
+          for (std::int64_t column : columns.kept)
+            elements<T>(result)[at++] = element(rows.batch[batch] + row, columns.batch[batch] + column);
+    });
+    return result;
+  }
+
+  /// The row of a table that an id means.
+  static std::int64_t row_of(const Tensor& ids, std::size_t index, std::int64_t rows) {
+    return std::clamp<std::int64_t>(elements<std::int32_t>(ids)[index], 0, rows - 1);
+  }
+
+  Tensor gather(const Node& node) const {
+    const Tensor &table = operand(node, 0), &ids = operand(node, 1);
+    Tensor result = empty(node.type);
+    const std::size_t bytes =
+        static_cast<std::size_t>(product(std::span(table.dims).subspan(1))) * size_of(table.dtype);
+    if (bytes == 0) return result;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(ids.count()); ++i)
+      std::memcpy(result.data.data() + i * bytes, table.data.data() + row_of(ids, i, table.dims[0]) * bytes, bytes);
+    return result;
+  }
+
+  Tensor scatter_add(const Node& node) const {
+    const Tensor &x = operand(node, 0), &ids = operand(node, 1);
+    Tensor result = node.operands.size() > 2 ? operand(node, 2) : empty(node.type);
+    const std::int64_t inside = product(std::span(result.dims).subspan(1));
+    with_type(x.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      for (std::size_t i = 0; i < static_cast<std::size_t>(ids.count()); ++i) {
+        T* const row = elements<T>(result) + row_of(ids, i, result.dims[0]) * inside;
+        for (std::int64_t k = 0; k < inside; ++k) row[k] = plus(row[k], elements<T>(x)[i * inside + k]);
+      }
     });
     return result;
   }

@@ -45,7 +45,10 @@ struct Hasher {
     add(dot.a);
     add(dot.b);
     add(static_cast<std::uint64_t>(dot.order));
+    add(dot.batch_a);
+    add(dot.batch_b);
   }
+  void operator()(const Scatter& scatter) { add(static_cast<std::uint64_t>(scatter.count)); }
 };
 
 /// Node with operands given as classes, and the number of nodes of the first graph minus those of the second.

@@ -72,15 +72,23 @@ struct Transpose {
   std::vector<int> permutation;
   bool operator==(const Transpose&) const = default;
 };
-/// dot: sums over a's axes `a` paired in order with b's axes `b`; result axes are a's free axes, then b's free axes.
+/// dot: sums over a's axes `a` paired in order with b's axes `b`. Axes `batch_a`, paired in order with `batch_b`, are
+/// kept: one contraction for each of their indices. Result axes are these, then a's free axes, then b's free axes.
 /// X·W is {1},{0}; dZ·Wᵀ is {1},{1}; Xᵀ·dZ is {0},{0}.
 struct Dot {
   std::vector<int> a, b;
   Order order = Order::unset;
+  std::vector<int> batch_a = {}, batch_b = {};
   bool operator==(const Dot&) const = default;
 };
+/// scatter_add: length of the result's first axis.
+struct Scatter {
+  std::int64_t count = 0;
+  bool operator==(const Scatter&) const = default;
+};
 
-using Attributes = std::variant<NoAttributes, Named, Constant, Size, Iota, Random, Reduce, Broadcast, Transpose, Dot>;
+using Attributes =
+    std::variant<NoAttributes, Named, Constant, Size, Iota, Random, Reduce, Broadcast, Transpose, Dot, Scatter>;
 
 /// Where a node was written: for messages and for names in printed graphs. Never part of equality.
 struct Origin {

@@ -18,7 +18,7 @@ namespace nnc {
 class Builder;
 struct Value;
 
-enum class OpClass : std::uint8_t { leaf, generate, elementwise, reduce, view, contract, control };
+enum class OpClass : std::uint8_t { leaf, generate, elementwise, reduce, view, contract, index, control };
 
 /// Why operands do not fit an op; the frontend renders it in the user's words, the graph parser in plain ones.
 struct ShapeError {

@@ -676,8 +676,15 @@ class Parser {
       return Reduce{axes(lists[0], place), order};
     }
     if (cls == OpClass::contract) {
-      expect_lists(2, 2, "the axes of both");
-      return Dot{axes(lists[0], place), axes(lists[1], place), order};
+      if (lists.size() != 4) expect_lists(2, 2, "the axes of both, and the axes of both that are kept in pairs,");
+      Dot dot{.a = axes(lists[0], place), .b = axes(lists[1], place), .order = order};
+      if (lists.size() == 4) dot.batch_a = axes(lists[2], place), dot.batch_b = axes(lists[3], place);
+      return dot;
+    }
+    if (op == Op::scatter_add) {
+      expect_lists(1, 1, "a number of rows");
+      if (lists[0].size() != 1 || lists[0][0].batched) fail(place, "a number of rows is an integer");
+      return Scatter{lists[0][0].count};
     }
     if (op == Op::transpose) {
       expect_lists(1, 1, "the order of axes");

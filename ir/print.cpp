@@ -103,6 +103,7 @@ std::string leaf_text(const Node& node) {
     std::string operator()(const Broadcast&) { return ""; }
     std::string operator()(const Transpose&) { return ""; }
     std::string operator()(const Dot&) { return ""; }
+    std::string operator()(const Scatter&) { return ""; }
   };
   return std::string(definition(node.op).name) + std::visit(Visitor{node}, node.attributes);
 }
@@ -127,7 +128,12 @@ std::string argument_text(const Node& node) {
     std::string operator()(const Transpose& transpose) {
       return fmt::format(", [{}]", fmt::join(transpose.permutation, ", "));
     }
-    std::string operator()(const Dot& dot) { return fmt::format(", {}, {}", list_text(dot.a), list_text(dot.b)); }
+    std::string operator()(const Dot& dot) {
+      const std::string contracted = fmt::format(", {}, {}", list_text(dot.a), list_text(dot.b));
+      if (dot.batch_a.empty()) return contracted;
+      return contracted + fmt::format(", {}, {}", list_text(dot.batch_a), list_text(dot.batch_b));
+    }
+    std::string operator()(const Scatter& scatter) { return fmt::format(", {}", scatter.count); }
   };
   return std::visit(Visitor{node}, node.attributes);
 }
@@ -205,6 +211,7 @@ bool may_nest(const Node& node) {
     case OpClass::leaf:
     case OpClass::generate:
     case OpClass::contract:
+    case OpClass::index:
     case OpClass::control:
       return false;
   }

@@ -126,21 +126,35 @@ Application reduce_application(Op op, Generator& random) {
 Application contract_application(Generator& random) {
   Dot dot;
   Application result{.operands = {{DType::f64, {}}, {DType::f64, {}}}, .attributes = dot, .wanted = {}};
-  const int contracted = 1 + draw(random, 2);
-  const auto order_a = draw_permutation(random, contracted + draw(random, 3));
-  const auto order_b = draw_permutation(random, contracted + draw(random, 3));
+  const int contracted = 1 + draw(random, 2), paired = contracted + draw(random, 2);
+  const auto order_a = draw_permutation(random, paired + draw(random, 3));
+  const auto order_b = draw_permutation(random, paired + draw(random, 3));
   result.operands[0].shape.resize(order_a.size());
   result.operands[1].shape.resize(order_b.size());
   for (std::size_t i = 0; i < std::max(order_a.size(), order_b.size()); ++i) {
     const Extent extent{1 + draw(random, 3)}, other{1 + draw(random, 3)};
-    if (static_cast<int>(i) < contracted) {
-      dot.a.push_back(order_a[i]);
-      dot.b.push_back(order_b[i]);
+    const int at = static_cast<int>(i);
+    if (at < paired) {
+      (at < contracted ? dot.a : dot.batch_a).push_back(order_a[i]);
+      (at < contracted ? dot.b : dot.batch_b).push_back(order_b[i]);
     }
     if (i < order_a.size()) result.operands[0].shape[order_a[i]] = extent;
-    if (i < order_b.size()) result.operands[1].shape[order_b[i]] = static_cast<int>(i) < contracted ? extent : other;
+    if (i < order_b.size()) result.operands[1].shape[order_b[i]] = at < paired ? extent : other;
   }
   result.attributes = dot;
+  return result;
+}
+
+/// Ids of any shape; what has rows is read, or added to, along its first axis. Ids are drawn within 0 .. 3.
+Application index_application(Op op, Generator& random) {
+  constexpr int rows = 4;
+  const Shape ids = draw_shape(random, 0, 2), rest = draw_shape(random, 0, 2);
+  Shape table = rest, gathered = ids;
+  table.insert(table.begin(), Extent{rows});
+  gathered.insert(gathered.end(), rest.begin(), rest.end());
+  if (op == Op::gather) return {{{DType::f64, table}, {DType::i32, ids}}, NoAttributes{}, {}};
+  Application result{{{DType::f64, gathered}, {DType::i32, ids}}, Scatter{rows}, {}};
+  if (draw(random, 3) == 0) result.operands.push_back({DType::f64, table});  // a carry
   return result;
 }
 
@@ -180,6 +194,8 @@ Application application_of(Op op, Generator& random) {
       return view_application(op, random);
     case OpClass::contract:
       return contract_application(random);
+    case OpClass::index:
+      return index_application(op, random);
     case OpClass::leaf:
     case OpClass::generate:
     case OpClass::control:
@@ -243,8 +259,8 @@ class OpCheck {
 
   Tensor draw_operand(std::size_t i, Generator& random, bool negatives) const {
     Tensor x = zeros_of(what_.operands[i], 1);
-    if (x.dtype == DType::boolean) {
-      for (std::int64_t k = 0; k < x.count(); ++k) x.set(k, draw(random, 2));
+    if (x.dtype == DType::boolean || x.dtype == DType::i32) {
+      for (std::int64_t k = 0; k < x.count(); ++k) x.set(k, draw(random, x.dtype == DType::i32 ? 4 : 2));
       return x;
     }
     fill(x, random, negatives);

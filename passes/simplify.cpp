@@ -44,6 +44,8 @@ class Costs {
         return instructions(nodes, node) * element_estimate(node.type);
       case OpClass::reduce:
         return element_estimate(nodes[node.operands[0]].type);
+      case OpClass::index:
+        return std::max(element_estimate(node.type), element_estimate(nodes[node.operands[0]].type));
       case OpClass::contract: {
         double inner = 1;
         const Shape& a = nodes[node.operands[0]].type.shape;

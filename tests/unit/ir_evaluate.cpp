@@ -425,3 +425,65 @@ TEST_CASE("the order that a reduction is given depends on static extents alone")
   CHECK(order("f32[batch, 1, 20]", "dot(%v, %o, 1, 0)") == Order::serial);
   CHECK(order("f32[batch]", "reduce_max(%x, 1)") == Order::unset);
 }
+
+namespace {
+
+std::vector<double> elements_of(const Tensor& x) {
+  std::vector<double> values;
+  for (std::int64_t i = 0; i < x.count(); ++i) values.push_back(x.at(i));
+  return values;
+}
+
+}  // namespace
+
+TEST_CASE("gather reads rows by their numbers, the nearest one where there is none") {
+  const std::map<std::string, Tensor> inputs{{"t", tensor(DType::f32, {3, 2}, {1, 2, 3, 4, 5, 6})},
+                                             {"i", tensor(DType::i32, {2, 3}, {2, 0, 1, 2147483647, -5, 1})}};
+  const Tensor r = value_of(
+      "%t = input \"t\" : f32[3, 2]\n%i = input \"i\" : i32[batch, 3]\n%r : f32[batch, 3, 2] = gather(%t, %i)\n"
+      "result \"r\" = %r\n",
+      inputs, 2);
+  check_equal(elements_of(r), {5, 6, 1, 2, 3, 4, 5, 6, 1, 2, 3, 4});
+}
+
+TEST_CASE("scatter_add adds in the order of ids, in the element type, from zero or from a carry") {
+  const std::string leaves =
+      "%x = input \"x\" : f32[batch]\n%i = input \"i\" : i32[batch]\n%c = input \"c\" : f32[3]\n";
+  const std::map<std::string, Tensor> inputs{{"x", tensor(DType::f32, {5}, {1, 16777216, 1, 7, 9})},
+                                             {"i", tensor(DType::i32, {5}, {1, 1, 1, 9, -1})},
+                                             {"c", tensor(DType::f32, {3}, {1, -1, 0.5})}};
+  // 1 + 2^24 is 2^24 in f32, and so is that with another 1.
+  check_equal(elements_of(value_of(leaves + "%r : f32[3] = scatter_add(%x, %i, 3)\nresult \"r\" = %r\n", inputs, 5)),
+              {9, 16777216, 7});
+  check_equal(
+      elements_of(value_of(leaves + "%r : f32[3] = scatter_add(%x, %i, %c, 3)\nresult \"r\" = %r\n", inputs, 5)),
+      {10, 16777216, 7.5});
+}
+
+TEST_CASE("a contraction with kept pairs is one contraction for each of their indices") {
+  for (const Order order : {Order::serial, Order::lanes}) {
+    const Tensor a = rough(DType::f32, {2, 3, 40}, 1), b = rough(DType::f32, {40, 3, 5}, 2);
+    Builder builder;
+    const Value left = builder.leaf(Op::input, "a", {DType::f32, {{2}, {3}, {40}}});
+    const Value right = builder.leaf(Op::input, "b", {DType::f32, {{40}, {3}, {5}}});
+    builder.output(OutputKind::result, "r", builder.make(Op::dot, {{left, right}}, Dot{{2}, {0}, order, {1}, {1}}));
+    Environment environment;
+    environment.inputs = {{"a", a}, {"b", b}};
+    const Tensor r = evaluate(std::move(builder).finish(), environment).at("r");
+    REQUIRE(r.dims == std::vector<std::int64_t>{3, 2, 5});
+    for (std::int64_t h = 0; h < 3; ++h) {
+      Tensor row = Tensor::zeros(DType::f32, {2, 40}), column = Tensor::zeros(DType::f32, {40, 5});
+      for (std::int64_t k = 0; k < 40; ++k) {
+        for (std::int64_t m = 0; m < 2; ++m) row.set(m * 40 + k, a.at((m * 3 + h) * 40 + k));
+        for (std::int64_t n = 0; n < 5; ++n) column.set(k * 5 + n, b.at((k * 3 + h) * 5 + n));
+      }
+      const std::string word = order == Order::serial ? "serial" : "lanes";
+      const Tensor alone = value_of(
+          "%a = input \"a\" : f32[2, 40]\n%b = input \"b\" : f32[40, 5]\n"
+          "%r : f32[2, 5] = dot[" +
+              word + "](%a, %b, 1, 0)\nresult \"r\" = %r\n",
+          {{"a", row}, {"b", column}});
+      for (std::int64_t i = 0; i < 10; ++i) CHECK(r.at(h * 10 + i) == alone.at(i));
+    }
+  }
+}

@@ -15,7 +15,7 @@ namespace {
 using namespace nnc;
 
 /// A case: an op over operands a, b, c of these shapes, whose elements are drawn from [low, high]; an operand whose
-/// number is among `conditions` is boolean.
+/// number is among `conditions` is boolean, one among `ids` is i32.
 struct Case {
   Op op;
   std::vector<Shape> operands;
@@ -23,6 +23,11 @@ struct Case {
   Shape wanted = {};
   double low = -2, high = 2;
   std::set<std::size_t> conditions = {};
+  std::set<std::size_t> ids = {};
+
+  DType dtype(std::size_t operand) const {
+    return conditions.contains(operand) ? DType::boolean : ids.contains(operand) ? DType::i32 : DType::f64;
+  }
 };
 
 const Shape matrix{{3}, {4}};
@@ -54,6 +59,18 @@ const std::vector<Case> cases = {
     {Op::dot, {{{4}, {2}}, {{2}, {3}, {4}}}, Dot{{0, 1}, {2, 0}}},
     {Op::dot, {{{4}, {2}}, {{2}, {4}}}, Dot{{0, 1}, {1, 0}}},
     {Op::dot, {{{4}}, {{4}}}, Dot{{0}, {0}}},
+    {Op::dot, {{{2}, {3}, {4}}, {{2}, {4}, {5}}}, Dot{{2}, {1}, Order::unset, {0}, {0}}},
+    {Op::dot, {{{4}, {2}, {3}}, {{5}, {4}, {2}}}, Dot{{0}, {1}, Order::unset, {1}, {2}}},
+    {Op::dot, {{{3}, {2}, {4}}, {{2}, {4}, {3}}}, Dot{{2}, {1}, Order::unset, {0, 1}, {2, 0}}},
+    {Op::dot, {{{3}, {2}, {4}, {5}}, {{2}, {4}, {3}}}, Dot{{2}, {1}, Order::unset, {0, 1}, {2, 0}}},
+    {Op::dot, {{{2}, {4}, {3}}, {{4}, {5}, {3}, {2}}}, Dot{{1}, {0}, Order::unset, {2, 0}, {2, 3}}},
+    {Op::dot, {{{2}, {4}}, {{4}, {2}, {5}}}, Dot{{1}, {0}, Order::unset, {0}, {1}}},
+    {Op::gather, {{{3}, {4}}, {{5}}}, {}, {}, -2, 2, {}, {1}},
+    {Op::gather, {{{3}, {2}, {2}}, {{2}, {3}}}, {}, {}, -2, 2, {}, {1}},
+    {Op::gather, {{{3}}, {{}}}, {}, {}, -2, 2, {}, {1}},
+    {Op::scatter_add, {{{5}, {4}}, {{5}}}, Scatter{3}, {}, -2, 2, {}, {1}},
+    {Op::scatter_add, {{{2}, {3}}, {{2}, {3}}}, Scatter{3}, {}, -2, 2, {}, {1}},
+    {Op::scatter_add, {{{5}, {4}}, {{5}}, {{3}, {4}}}, Scatter{3}, {}, -2, 2, {}, {1}},
 };
 
 Tensor drawn(const Shape& shape, double low, double high, std::mt19937_64& random) {
@@ -69,10 +86,11 @@ const std::string names[] = {"a", "b", "c"};
 
 Tensor drawn_operand(const Case& test, std::size_t i, std::mt19937_64& random) {
   Tensor values = drawn(test.operands[i], test.low, test.high, random);
-  if (!test.conditions.contains(i)) return values;
-  Tensor truths = Tensor::zeros(DType::boolean, values.dims);
-  for (std::int64_t k = 0; k < values.count(); ++k) truths.set(k, static_cast<double>(random() & 1));
-  return truths;
+  if (test.dtype(i) == DType::f64) return values;
+  Tensor whole = Tensor::zeros(test.dtype(i), values.dims);
+  for (std::int64_t k = 0; k < values.count(); ++k)
+    whole.set(k, static_cast<double>(random() % (test.dtype(i) == DType::i32 ? 3 : 2)));
+  return whole;
 }
 
 /// An elementwise op with a gradient over two matrices (or one, or more): truth values where it wants them, arguments
@@ -89,8 +107,7 @@ Case elementwise_case(Op op) {
   Environment environment;
   std::mt19937_64 random(1);
   for (std::size_t i = 0; i < test.operands.size(); ++i) {
-    const DType dtype = test.conditions.contains(i) ? DType::boolean : DType::f64;
-    operands.push_back(builder.leaf(Op::input, names[i], {dtype, matrix}));
+    operands.push_back(builder.leaf(Op::input, names[i], {test.dtype(i), matrix}));
     environment.inputs[names[i]] = drawn_operand(test, i, random);
   }
   builder.output(OutputKind::result, "y", builder.make(op, operands, test.attributes, {DType::f64, {}}));
@@ -106,8 +123,7 @@ Graph graph_of(const Case& test) {
   Builder builder;
   std::vector<Value> operands;
   for (std::size_t i = 0; i < test.operands.size(); ++i)
-    operands.push_back(builder.leaf(Op::input, names[i],
-                                    {test.conditions.contains(i) ? DType::boolean : DType::f64, test.operands[i]}));
+    operands.push_back(builder.leaf(Op::input, names[i], {test.dtype(i), test.operands[i]}));
   const Value y = builder.make(test.op, operands, test.attributes, {DType::f64, test.wanted});
   const Value dy = builder.leaf(Op::input, "dy", y.type());
   const auto total = [&](Value x) {
@@ -141,7 +157,7 @@ void check_gradients(const Case& test, unsigned seed) {
   const auto exact = evaluate(graph, environment, true);
   for (std::size_t i = 0; i < test.operands.size(); ++i) {
     const auto rule = exact.find(names[i]);
-    if (test.conditions.contains(i)) {
+    if (test.dtype(i) != DType::f64) {
       CHECK(rule == exact.end());
       continue;
     }

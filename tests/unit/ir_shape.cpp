@@ -16,6 +16,7 @@ const std::string leaves =
     "%y = input \"y\" : f32[batch, 5]\n"
     "%d = input \"d\" : f64[batch, 4]\n"
     "%i = input \"i\" : i32[batch, 4]\n"
+    "%j = input \"j\" : i32[3]\n"
     "%b = input \"b\" : bool[batch, 4]\n"
     "%v = input \"v\" : f32[4]\n"
     "%s = input \"s\" : f32\n"
@@ -75,6 +76,14 @@ const std::vector<Right> right = {
     {Op::broadcast, "%r : f32[4, 3, batch, 4] = broadcast(%x, [4, 3, batch, 4], [2, 3])"},
     {Op::transpose, "%r : f32[4, batch] = transpose(%x, [1, 0])"},
     {Op::dot, "%r : f32[batch, 7] = dot(%x, %W, 1, 0)"},
+    {Op::dot, "%r : f32[batch] = dot(%x, %x, 1, 1, 0, 0)"},
+    {Op::dot, "%r : f32[7, 4, 2] = dot(%W, broadcast(%W, [4, 2, 7, 4], [0, 2]), 0, 3, 1, 2)"},
+    {Op::gather, "%r : f32[batch, 4, 7] = gather(%W, %i)"},
+    {Op::gather, "%r : f32[batch, 4] = gather(%v, %i)"},
+    {Op::gather, "%r : f32[3, batch] = gather(transpose(%x, [1, 0]), %j)"},
+    {Op::scatter_add, "%r : f32[9] = scatter_add(%x, %i, 9)"},
+    {Op::scatter_add, "%r : f32[9, 5] = scatter_add(broadcast(%y, [batch, 4, 5], [0, 2]), %i, 9)"},
+    {Op::scatter_add, "%r : f32[4] = scatter_add(%x, %i, %v, 4)"},
     {Op::stop_gradient, "%r : i32[batch, 4] = stop_gradient(%i)"},
     {Op::grad, "%r : f64[batch, 4] = grad(%s, %d)"},
 };
@@ -154,6 +163,29 @@ const std::vector<Wrong> wrong = {
      "dot: the element types of operands 0 (f32[batch, 4]) and 1 (f64[batch, 4]) differ"},
     {Op::dot, "%r : f32 = dot(%x, %x, [], [])", "dot: its axes do not fit its operands"},
     {Op::dot, "%r : f32 = dot(%i, %i, 1, 1)", "dot: it does not take the element type of operand 0 (i32[batch, 4])"},
+    {Op::dot, "%r : f32 = dot(%x, %y, 1, 1, 0)",
+     "dot takes the axes of both, and the axes of both that are kept in pairs, behind its operands"},
+    {Op::dot, "%r : f32 = dot(%x, %x, 1, 1, 1, 1)", "dot: its axes do not fit its operands"},
+    {Op::dot, "%r : f32 = dot(%W, %W, 0, 0, 1, [])", "dot: its axes do not fit its operands"},
+    {Op::dot, "%r : f32 = dot(%W, transpose(%W, [1, 0]), 0, 1, 1, 2)", "dot: its axes do not fit its operands"},
+    {Op::dot, "%r : f32 = dot(%x, %W, 1, 0, 0, 1)", "dot: axis 0 of operand 0 is batch, axis 1 of operand 1 is 7"},
+    {Op::gather, "%r : f32 = gather(%W, %x)", "gather: it does not take the element type of operand 1 (f32[batch, 4])"},
+    {Op::gather, "%r : f32 = gather(%s, %i)", "gather: operand 0 (f32) has the wrong number of axes"},
+    {Op::gather, "%r : f32 = gather(%x, %j)", "gather: operand 0 (f32[batch, 4]) has the wrong number of axes"},
+    {Op::gather, "%r : f32 = gather(transpose(%x, [1, 0]), %i)",
+     "gather: operand 1 (i32[batch, 4]) has the wrong number of axes"},
+    {Op::gather, "%r : f32 = gather(%v, %i, 3)", "gather takes nothing behind its operands"},
+    {Op::scatter_add, "%r : f32 = scatter_add(%y, %i, 3)",
+     "scatter_add: axis 1 of operand 0 is 5, axis 1 of operand 1 is 4"},
+    {Op::scatter_add, "%r : f32 = scatter_add(%v, %i, 3)",
+     "scatter_add: operand 0 (f32[4]) has the wrong number of axes"},
+    {Op::scatter_add, "%r : f32 = scatter_add(%b, %i, 3)",
+     "scatter_add: it does not take the element type of operand 0 (bool[batch, 4])"},
+    {Op::scatter_add, "%r : f32 = scatter_add(%x, %i, 0)", "scatter_add: the numbers of elements do not agree"},
+    {Op::scatter_add, "%r : f32 = scatter_add(%x, %i, %v, 5)", "scatter_add: the numbers of elements do not agree"},
+    {Op::scatter_add, "%r : f32 = scatter_add(%x, %i, %c, 4)",
+     "scatter_add: it does not take the element type of operand 2 (f64[4])"},
+    {Op::scatter_add, "%r : f32 = scatter_add(%x, %i, [batch])", "a number of rows is an integer"},
     {Op::stop_gradient, "%r : f32 = stop_gradient(%x, %x)", "stop_gradient: it takes 1 operand, not 2"},
     {Op::grad, "%r : f32 = grad(%x, %x)", "grad: operand 0 (f32[batch, 4]) has the wrong number of axes"},
     {Op::grad, "%r : f32 = grad(%s, %i)", "grad: it does not take the element type of operand 1 (i32[batch, 4])"},

@@ -350,7 +350,11 @@ class Grower {
         if (op == Op::transpose) return Transpose{axes()};
         return NoAttributes{};
       case OpClass::contract:
-        return Dot{axes(), axes(), order == Order::unset ? Order::serial : order};
+        if (below(2) == 0) return Dot{axes(), axes(), order == Order::unset ? Order::serial : order};
+        return Dot{axes(), axes(), order == Order::unset ? Order::serial : order, axes(), axes()};
+      case OpClass::index:
+        if (op == Op::scatter_add) return Scatter{1 + below(4)};
+        return NoAttributes{};
     }
     return NoAttributes{};
   }
