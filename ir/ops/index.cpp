@@ -38,6 +38,7 @@ constinit const OpDef gather{
       const std::int64_t rows = operand(query, 0).type().shape[0].count;
       return {query.builder.scatter_add(incoming(query), ids_of(query), rows), std::nullopt};
     },
+    .range = [](const RangeQuery& query) { return query.operands[0]; },
 };
 
 // scatter_add(x [ids..., rest...], ids) is [n, rest...]: row i is the sum of the rows of x whose id is i, in row-major
