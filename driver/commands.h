@@ -21,5 +21,6 @@ void add_build(CLI::App& app, Action& action);
 void add_emit(CLI::App& app, Action& action);
 void add_opt(CLI::App& app, Action& action);
 void add_gradcheck(CLI::App& app, Action& action);
+void add_explain(CLI::App& app, Action& action);
 
 }  // namespace nnc::driver

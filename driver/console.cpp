@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <set>
 #include <string_view>
 
 #include "runtime/file.h"
@@ -72,7 +73,15 @@ void Console::show(const Problem& problem) const {
   fmt::print(stderr, "{}", text);
 }
 
-void Console::show(const Diagnostics& diagnostics) const { fmt::print(stderr, "{}", diagnostics.render(color)); }
+void Console::show(const Diagnostics& diagnostics) const {
+  if (diagnostics.all().empty()) return;
+  fmt::print(stderr, "{}", diagnostics.render(color));
+  std::set<std::string> codes;
+  for (const Diagnostic& diagnostic : diagnostics.all()) codes.insert(code_text(diagnostic.code));
+  fmt::print(
+      stderr, "`nnc explain {}` says more{}\n", *codes.begin(),
+      codes.size() > 1 ? fmt::format("; also about {}", fmt::join(std::next(codes.begin()), codes.end(), ", ")) : "");
+}
 
 Exit exit_of(const Problem& problem) {
   switch (problem.kind) {

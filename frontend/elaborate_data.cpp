@@ -271,6 +271,7 @@ void DataBlock::setting(const ast::Setting& form) {
     splits_failed_ = true;
     error(Code::unknown_data_setting, name.span, fmt::format("data blocks have no setting or split `{}`", name.text),
           help);
+    scope_.define(name.text, Failed{});  // what reads it is no second error
     known = false;
   }
   if (known) split_setting(form);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "frontend/elaborate_data.h"
 #include "frontend/elaborator.h"
@@ -129,6 +130,7 @@ class TrainBlock {
   ElaboratedData data_;
   TrainJob job_;
   std::map<Key, Span> given_;
+  std::set<Key> meant_;  ///< by settings whose names are not quite right
   const ast::Setting* optimizer_ = nullptr;
   std::optional<Array> loss_;
   std::map<std::string, std::pair<ast::Measure::Kind, Span>> measures_;
@@ -305,7 +307,7 @@ void TrainBlock::setting(const ast::Setting& form, Pass& pass) {
     // What was meant by it is not missing.
     if (const auto meant = nearest_name(name.text, words))
       for (const KeyName& key : keys)
-        if (key.text == *meant) given_.emplace(key.key, name.span);
+        if (key.text == *meant) meant_.insert(key.key);
     if (help.empty()) help = "a name for a value is given by `let`";
     error(Code::unknown_setting, name.span, fmt::format("train blocks have no setting `{}`", name.text), help);
     return;
@@ -525,7 +527,7 @@ void TrainBlock::check_missing() {
                                    {Key::epochs, "epochs", "epochs = 20"}};
   std::vector<std::string> missing, examples;
   for (const Required& one : required) {
-    if (given_.contains(one.key)) continue;
+    if (given_.contains(one.key) || meant_.contains(one.key)) continue;
     missing.push_back(fmt::format("no `{}`", one.name));
     examples.push_back(fmt::format("`{}`", one.example));
   }

@@ -503,6 +503,7 @@ void Elaborator::let(const ast::Let& statement, Scope& scope) {
     error(Code::duplicate_name, statement.names[0].span,
           fmt::format("`{}` is bound already in this body", statement.names[0].text), "",
           "a name is bound once; choose another");
+    scope.assign(statement.names[0].text, Failed{});  // which of the two is meant below, nobody knows
     return;
   }
   if (one && is_capital(statement.names[0].text)) {

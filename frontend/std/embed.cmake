@@ -1,6 +1,6 @@
-# Writes OUTPUT: a C++ file that holds each of FILES as a string literal, by file name.
-set(body "// Made by frontend/std/embed.cmake from frontend/std/*.nn.\n#include \"frontend/std/embedded.h\"\n\nnamespace nnc {\n\n")
-string(APPEND body "std::span<const EmbeddedFile> embedded_library() {\n  static constexpr EmbeddedFile files[] = {\n")
+# Writes OUTPUT: a C++ file in which FUNCTION gives each of FILES as a string literal, by file name.
+set(body "// Made by frontend/std/embed.cmake.\n#include \"frontend/std/embedded.h\"\n\nnamespace nnc {\n\n")
+string(APPEND body "std::span<const EmbeddedFile> ${FUNCTION}() {\n  static constexpr EmbeddedFile files[] = {\n")
 foreach(file IN LISTS FILES)
   get_filename_component(name ${file} NAME)
   file(READ ${file} text)

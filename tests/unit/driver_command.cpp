@@ -240,3 +240,20 @@ TEST_CASE("--init starts from the parameters of a file and names what does not m
   CHECK(other.status == 1);
   CHECK(contains(other.err, "`Dense1.W` has another shape than the program says"));
 }
+
+TEST_CASE("explain prints the page of a code, lists all codes, and answers another one with the nearest") {
+  const Scratch scratch;
+  const auto page = run_nnc("explain E0301 w0207", scratch.path());
+  CHECK(page.status == 0);
+  CHECK_THAT(page.out, Catch::StartsWith("E0301: shapes do not match\n\n"));
+  CHECK_THAT(page.out, Catch::Contains("W0207: "));
+  const auto list = run_nnc("explain", scratch.path());
+  CHECK(list.status == 0);
+  CHECK_THAT(list.out, Catch::Contains("  E0301  shapes do not match\n"));
+  const auto none = run_nnc("explain E0300", scratch.path());
+  CHECK(none.status == 2);
+  CHECK_THAT(none.err, Catch::Contains("the nearest is E0301: shapes do not match"));
+  std::ofstream(scratch.path() / "wrong.nn") << "const a = b\nconst c = 1 / 0\n";
+  CHECK_THAT(run_nnc("check wrong.nn", scratch.path()).err,
+             Catch::EndsWith("\n`nnc explain E0201` says more; also about E0307\n"));
+}

@@ -154,6 +154,7 @@ void check_document(const std::string& name) {
       CHECK(run_nnc("check '" + *file + "'", scratch.path()).err == "");
     } else if (const auto code = block.mark("wrong")) {
       answer = run_nnc("check example.nn", scratch.path()).err;
+      answer.resize(std::min(answer.size(), answer.find("`nnc explain")));
       INFO(answer);
       CHECK(codes_in(answer) == std::vector<std::string>{*code});
     } else {
