@@ -3,13 +3,26 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "runtime/file.h"
 #include "runtime/metrics.h"
 
 namespace nnc::driver {
 
+namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
+
+std::vector<std::string> stored_paths(const Elaborated& block) {
+  std::vector<fs::path> paths;
+  for (const SourceFile& source : block.sources) paths.push_back(fs::absolute(source.path).lexically_normal());
+  fs::path common = block.imports_from_root ? paths.front().root_path() : paths.front().parent_path();
+  const auto inside = [&](const fs::path& path) { return *path.lexically_relative(common).begin() != ".."; };
+  while (!std::all_of(paths.begin(), paths.end(), inside)) common = common.parent_path();
+  std::vector<std::string> stored;
+  for (const fs::path& path : paths) stored.push_back(path.lexically_relative(common).string());
+  return stored;
+}
 
 std::string describe(TrainOutcome::End end) {
   switch (end) {
@@ -38,6 +51,8 @@ std::string run_json(const RunRecord& record, const Compilation& compilation, co
   json["model"] = record.model;
   json["file"] = record.file;
   json["source_sha256"] = record.source_hash;
+  json["imports"] = Json::array();
+  for (const auto& [path, hash] : record.imports) json["imports"].push_back({path, hash});
   json["data_folder"] = record.data_folder;
   json["set"] = Json::array();
   for (const auto& [name, value] : record.set) json["set"].push_back({name, value});
@@ -144,6 +159,12 @@ class RecordReader {
   std::string key_, expected_, found_;
 };
 
+/// A path that does not lead out of the folder that it is looked up in.
+bool is_inside(const std::string& path) {
+  const fs::path normal = fs::path(path).lexically_normal();
+  return !path.empty() && !normal.is_absolute() && normal.has_filename() && *normal.begin() != "..";
+}
+
 }  // namespace
 
 Result<RunRecord> read_run(const std::string& folder) {
@@ -165,9 +186,12 @@ Result<RunRecord> read_run(const std::string& folder) {
   record.train_block = reader.text("train");
   record.model = reader.text("model");
   record.file = reader.text("file");
-  const bool is_name = !record.file.empty() && record.file.find('/') == std::string::npos;
-  if (!is_name) reader.wrong("file", "the name of a file in model/", json.contains("file") ? &json["file"] : nullptr);
+  if (!is_inside(record.file))
+    reader.wrong("file", "the path of a file in model/", json.contains("file") ? &json["file"] : nullptr);
   record.source_hash = reader.text("source_sha256");
+  if (json.contains("imports")) record.imports = reader.settings("imports");
+  for (const auto& [imported, hash] : record.imports)
+    if (!is_inside(imported)) reader.wrong("imports", "paths of files in model/", &json["imports"]);
   record.data_folder = reader.text("data_folder");
   record.set = reader.settings("set");
   record.dtype = reader.text("dtype");

@@ -16,8 +16,9 @@ inline constexpr const char* version = "0.1.0";
 
 struct RunRecord {
   std::string train_block, model;
-  std::string file;         ///< the source's name below model/
-  std::string source_hash;  ///< SHA-256 of the source
+  std::string file;                                          ///< the source's path below model/
+  std::string source_hash;                                   ///< SHA-256 of the source
+  std::vector<std::pair<std::string, std::string>> imports;  ///< of each file that it imports: path below model/, hash
   std::string data_folder;  ///< absolute: where relative paths of sources are looked up
   std::vector<std::pair<std::string, std::string>> set;
   std::string dtype = "f32";
@@ -28,6 +29,10 @@ struct RunRecord {
 
   std::string weights_file() const { return best ? "best.safetensors" : "last.safetensors"; }
 };
+
+/// Where the files of a program go below model/, in their order: as they lie to each other, so that what is imported by
+/// a relative path is found there; below the root where something is imported by a path from the root.
+std::vector<std::string> stored_paths(const Elaborated& block);
 
 /// `outcome` is null while the run is under way.
 std::string run_json(const RunRecord& record, const Compilation& compilation, const RawData& data,

@@ -175,13 +175,13 @@ class Training {
     auto run = RunDirectory::create(job_.name, flags_.out);
     if (!run) return run.problem();
     run_.emplace(std::move(*run));
-    auto source = read_file(flags_.file);
-    if (!source) return source.problem();
-    std::string text(source->begin(), source->end());
+    const std::vector<std::string> stored = stored_paths(block_);
     record_.train_block = job_.name;
     record_.model = job_.model;
-    record_.file = fs::path(flags_.file).filename().string();
-    record_.source_hash = sha256(text);
+    record_.file = stored.front();
+    record_.source_hash = sha256(block_.sources.front().text);
+    for (std::size_t i = 1; i < stored.size(); ++i)
+      record_.imports.emplace_back(stored[i], sha256(block_.sources[i].text));
     record_.data_folder =
         fs::weakly_canonical(flags_.data ? fs::path(*flags_.data) : fs::absolute(flags_.file).parent_path()).string();
     record_.set = flags_.program.elaborate_options(console_, "")->overrides;
@@ -190,7 +190,8 @@ class Training {
     record_.epochs = job_.epochs;
     record_.best = job_.best.has_value();
     record_.classes = data_->classes();
-    if (auto problem = run_->write("model/" + record_.file, text)) return problem;
+    for (std::size_t i = 0; i < stored.size(); ++i)
+      if (auto problem = run_->write("model/" + stored[i], block_.sources[i].text)) return problem;
     return write_record(nullptr);
   }
 

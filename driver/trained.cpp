@@ -53,8 +53,12 @@ Result<Origin> origin_of_run(const TrainedFlags& flags, Trained& trained) {
   trained.seed = record->seed;
   trained.weights_path = flags.source + "/" + record->weights_file();
   if (record->best && !fs::exists(trained.weights_path)) trained.weights_path = flags.source + "/last.safetensors";
-  if (auto problem = check_source(flags.source + "/model/" + record->file, record->source_hash)) return *problem;
-  Origin origin{movable(flags.source + "/model/" + record->file), record->train_block, record->data_folder, {}};
+  const std::string folder = flags.source + "/model/";
+  if (auto problem = check_source(folder + record->file, record->source_hash)) return *problem;
+  for (const auto& [path, hash] : record->imports)
+    if (auto problem = check_source(folder + path, hash)) return *problem;
+  Origin origin{movable(folder + record->file), record->train_block, record->data_folder, {}};
+  origin.options.import_root = movable(folder);
   origin.options.overrides = record->set;
   origin.options.double_precision = record->dtype == "f64";
   origin.options.train_block = record->train_block;

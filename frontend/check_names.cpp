@@ -130,7 +130,7 @@ class NameCheck {
   void use(const std::string& name) {
     for (const auto& level : known_)
       if (level.contains(name)) return;
-    if (module_.find(name) || module_.lost.contains(name) || find_primitive(name) || is_run_time_scalar(name) ||
+    if (module_.find(name) || module_.excuses(name) || find_primitive(name) || is_run_time_scalar(name) ||
         name == "training")
       return;
     std::vector<std::string> candidates;

@@ -108,7 +108,7 @@ std::string_view Diagnostics::text(Span span) const {
   return std::string_view(files_[span.file].text).substr(span.begin, span.end - span.begin);
 }
 
-std::uint32_t read_source(const std::string& path, Diagnostics& diagnostics) {
+std::uint32_t read_source(const std::string& path, Diagnostics& diagnostics, std::optional<Span> asked_for) {
   constexpr std::uintmax_t largest = 1u << 30;
   std::string reason;
   std::error_code failed;
@@ -132,7 +132,7 @@ std::uint32_t read_source(const std::string& path, Diagnostics& diagnostics) {
   const std::uint32_t file = diagnostics.add_file({.path = path, .text = ""});
   diagnostics.report({.code = Code::file_unreadable,
                       .message = fmt::format("cannot read {}: {}", backquoted(path), reason),
-                      .primary = {file, 0, 0}});
+                      .primary = asked_for.value_or(Span{file, 0, 0})});
   return file;
 }
 

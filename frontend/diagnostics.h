@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -84,8 +85,9 @@ class Diagnostics {
   std::size_t errors_ = 0;
 };
 
-/// Reads a file and adds it. What cannot be read is an error (E0006) that stands in an empty file of that name.
-std::uint32_t read_source(const std::string& path, Diagnostics& diagnostics);
+/// Reads a file and adds it. What cannot be read is an error (E0006) that stands where the file was asked for, or else
+/// in an empty file of that name.
+std::uint32_t read_source(const std::string& path, Diagnostics& diagnostics, std::optional<Span> asked_for = {});
 
 /// From the beginning of `a` to the end of `b`, both in one file.
 Span join(Span a, Span b);

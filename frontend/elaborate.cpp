@@ -4,120 +4,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <deque>
 
 #include "frontend/elaborate_data.h"
 #include "frontend/elaborator.h"
+#include "frontend/modules.h"
 #include "frontend/nearest.h"
-#include "frontend/parser.h"
-#include "frontend/primitives.h"
-#include "frontend/std/embedded.h"
 
 namespace nnc {
 
 namespace {
 
-/// The name that a declaration gives to expressions, or null (imports, train and test blocks).
-const ast::Name* name_of(const ast::Declaration& declaration) {
-  struct Visitor {
-    const ast::Name* operator()(const ast::Import&) { return nullptr; }
-    const ast::Name* operator()(const ast::Const& form) { return &form.name; }
-    const ast::Name* operator()(const ast::Function& form) { return &form.name; }
-    const ast::Name* operator()(const ast::Model& form) { return &form.name; }
-    const ast::Name* operator()(const ast::Layer& form) { return &form.name; }
-    const ast::Name* operator()(const ast::Optimizer& form) { return &form.name; }
-    const ast::Name* operator()(const ast::Data& form) { return &form.name; }
-    const ast::Name* operator()(const ast::Train&) { return nullptr; }
-    const ast::Name* operator()(const ast::Test&) { return nullptr; }
-  };
-  return std::visit(Visitor{}, declaration.form);
-}
-
-/// A parsed file with the library behind it. Syntax and modules stay where they are: terms point into them.
-struct Program {
-  std::deque<Ast> files;
-  Module library, user;
-
-  void add(const Ast& ast, Module& module, Diagnostics& diagnostics);
-  void load_library(Diagnostics& diagnostics);
-  void override_constants(const ElaborateOptions& options, Diagnostics& diagnostics);
-};
-
-void Program::add(const Ast& ast, Module& module, Diagnostics& diagnostics) {
-  module.lost.insert(ast.lost.begin(), ast.lost.end());
-  for (const ast::Declaration& declaration : ast.declarations) {
-    const ast::Name* name = name_of(declaration);
-    if (!name) continue;
-    std::vector<Declared>& known = module.names[name->text];
-    const auto is_function = [](const ast::Declaration& at) { return std::holds_alternative<ast::Function>(at.form); };
-    if (!known.empty() && !(is_function(declaration) && is_function(*known.front().declaration))) {
-      diagnostics.report({.code = Code::duplicate_name,
-                          .message = fmt::format("`{}` is declared twice", name->text),
-                          .primary = name->span,
-                          .labels = {{name_of(*known.front().declaration)->span, "declared here first"}}});
-      continue;
-    }
-    known.push_back({&declaration, &module});
-    if (known.size() == 1 && !module.library && (library.find(name->text) || find_primitive(name->text)))
-      diagnostics.report(
-          {.code = Code::shadows_library,
-           .message = fmt::format("`{}` has another meaning in the library; in this file it is this one", name->text),
-           .primary = name->span});
-  }
-}
-
-void Program::load_library(Diagnostics& diagnostics) {
-  library.library = true;
-  for (const EmbeddedFile& embedded : embedded_library()) {
-    const std::uint32_t file = diagnostics.add_file(
-        {.path = "std/" + std::string(embedded.name), .text = std::string(embedded.text), .library = true});
-    add(files.emplace_back(parse(file, diagnostics)), library, diagnostics);
-  }
-}
-
 /// What there is, for a name of the command line that is none of it.
 std::string listed(std::string_view what, const std::vector<std::string>& names) {
   if (names.empty()) return fmt::format("there is no {}", what);
   return fmt::format("{}s: {}", what, fmt::join(names, ", "));
-}
-
-/// --set NAME=EXPRESSION replaces the constant's expression.
-void Program::override_constants(const ElaborateOptions& options, Diagnostics& diagnostics) {
-  for (const auto& [name, expression] : options.overrides) {
-    const auto at = user.names.find(name);
-    if (at == user.names.end() || !std::holds_alternative<ast::Const>(at->second.front().declaration->form)) {
-      std::vector<std::string> known;
-      for (const auto& [candidate, declared] : user.names)
-        if (std::holds_alternative<ast::Const>(declared.front().declaration->form)) known.push_back(candidate);
-      diagnostics.report({.code = Code::unknown_override,
-                          .message = fmt::format("the file has no constant `{}`", name),
-                          .primary = {diagnostics.add_file({.path = "--set", .text = ""}), 0, 0},
-                          .notes = {listed("constant", known)},
-                          .help = did_you_mean(name, known)});
-      continue;
-    }
-    const std::uint32_t file =
-        diagnostics.add_file({.path = "--set", .text = fmt::format("const {} = {}\n", name, expression)});
-    const Ast& ast = files.emplace_back(parse(file, diagnostics));
-    if (ast.declarations.size() == 1) at->second = {Declared{&ast.declarations.front(), &user}};
-  }
-}
-
-/// Parses; the library first, so that user files can be compared with it.
-void load(Program& program, const std::string& path, const ElaborateOptions& options, Diagnostics& diagnostics) {
-  const std::uint32_t file = read_source(path, diagnostics);
-  program.load_library(diagnostics);
-  program.user.behind = &program.library;
-  const Ast& ast = program.files.emplace_back(parse(file, diagnostics));
-  program.user.ast = &ast;
-  program.add(ast, program.user, diagnostics);
-  program.override_constants(options, diagnostics);
-  for (const ast::Declaration& declaration : ast.declarations) {
-    if (std::holds_alternative<ast::Import>(declaration.form))
-      report_not_built(NotBuilt::import_declaration, declaration.head, diagnostics);
-    if (std::holds_alternative<ast::Test>(declaration.form))
-      report_not_built(NotBuilt::test_block, declaration.head, diagnostics);
-  }
 }
 
 /// A model alone, its inputs as declared.
@@ -186,12 +86,15 @@ std::string block_name(const ast::Train& train) {
 
 std::vector<Elaborated> elaborate_file(const std::string& path, const ElaborateOptions& options,
                                        Diagnostics& diagnostics) {
-  Program program;
-  load(program, path, options, diagnostics);
-  check_constants(program.user, diagnostics, options);
+  const SourceProgram program(path, options, diagnostics);
+  const Module& user = program.user();
+  for (const Module* module : program.modules()) check_constants(*module, diagnostics, options);
+  for (const ast::Declaration& declaration : user.ast->declarations)
+    if (std::holds_alternative<ast::Test>(declaration.form))
+      report_not_built(NotBuilt::test_block, declaration.head, diagnostics);
   std::vector<Elaborated> blocks;
   std::vector<std::string> names, trained, used;
-  for (const ast::Declaration& declaration : program.user.ast->declarations) {
+  for (const ast::Declaration& declaration : user.ast->declarations) {
     const auto* train = std::get_if<ast::Train>(&declaration.form);
     if (!train) continue;
     const std::string name = block_name(*train);
@@ -203,10 +106,12 @@ std::vector<Elaborated> elaborate_file(const std::string& path, const ElaborateO
     names.push_back(name);
     if (!options.train_block.empty() && options.train_block != name) continue;
     Elaborator elaborator(diagnostics, options);
-    auto block = elaborate_train(elaborator, program.user, declaration);
+    auto block = elaborate_train(elaborator, user, declaration);
     if (!block) continue;
     for (const ast::Name& model : train->models) trained.push_back(model.text);
     used.push_back(train->data.text);
+    block->sources = program.sources();
+    block->imports_from_root = program.imports_from_root();
     blocks.push_back(std::move(*block));
   }
   if (!options.train_block.empty() && std::ranges::find(names, options.train_block) == names.end())
@@ -217,7 +122,7 @@ std::vector<Elaborated> elaborate_file(const std::string& path, const ElaborateO
                         .help = did_you_mean(options.train_block, names)});
   // What no train block uses, or only one that failed, is checked as declared.
   std::vector<std::string> data_names;
-  for (const ast::Declaration& declaration : program.user.ast->declarations) {
+  for (const ast::Declaration& declaration : user.ast->declarations) {
     const auto* data = std::get_if<ast::Data>(&declaration.form);
     if (!data) continue;
     if (std::ranges::find(data_names, data->name.text) != data_names.end())
@@ -227,39 +132,40 @@ std::vector<Elaborated> elaborate_file(const std::string& path, const ElaborateO
     data_names.push_back(data->name.text);
     if (std::ranges::find(used, data->name.text) != used.end()) continue;
     Elaborator elaborator(diagnostics, options);
-    elaborate_data(elaborator, program.user, declaration);
+    elaborate_data(elaborator, user, declaration);
   }
-  for (const ast::Declaration& declaration : program.user.ast->declarations) {
+  for (const ast::Declaration& declaration : user.ast->declarations) {
     const auto* model = std::get_if<ast::Model>(&declaration.form);
     if (!model || !stands_alone(*model) || std::ranges::find(trained, model->name.text) != trained.end()) continue;
     Elaborator elaborator(diagnostics, options);
-    model_graph(elaborator, program.user, {&declaration, &program.user});
+    model_graph(elaborator, user, {&declaration, &user});
   }
-  for (const ast::Declaration& declaration : program.user.ast->declarations)
-    check_names(program.user, declaration, diagnostics);
+  for (const Module* module : program.modules())
+    for (const ast::Declaration& declaration : module->ast->declarations)
+      check_names(*module, declaration, diagnostics);
   if (diagnostics.has_errors()) return {};
   return blocks;
 }
 
 std::optional<Graph> elaborate_model(const std::string& path, const std::string& model, const ElaborateOptions& options,
                                      Diagnostics& diagnostics) {
-  Program program;
-  load(program, path, options, diagnostics);
+  const SourceProgram program(path, options, diagnostics);
+  const Module& user = program.user();
   std::vector<std::string> names;
   std::optional<Graph> graph;
-  for (const ast::Declaration& declaration : program.user.ast->declarations) {
+  for (const ast::Declaration& declaration : user.ast->declarations) {
     const auto* form = std::get_if<ast::Model>(&declaration.form);
     if (!form) continue;
     names.push_back(form->name.text);
     if (!(model.empty() ? names.size() == 1 : model == form->name.text)) continue;
     Elaborator elaborator(diagnostics, options);
-    graph = model_graph(elaborator, program.user, {&declaration, &program.user});
+    graph = model_graph(elaborator, user, {&declaration, &user});
   }
   if (names.empty() || (!model.empty() && std::ranges::find(names, model) == names.end()))
     diagnostics.report(
         {.code = Code::unknown_name,
          .message = model.empty() ? "the file has no model" : fmt::format("there is no model `{}`", model),
-         .primary = {program.user.ast->file, 0, 0},
+         .primary = {user.ast->file, 0, 0},
          .help = did_you_mean(model, names)});
   if (diagnostics.has_errors()) return std::nullopt;
   return graph;

@@ -31,12 +31,15 @@ struct Elaborated {
   Graph predict;   ///< columns -> result OUTPUT (row values): training = false
   DataJob data;
   TrainJob train;
+  std::vector<SourceFile> sources;  ///< the file and those that it imports, by the paths that they were read from
+  bool imports_from_root = false;   ///< one of them by a path from the root of the file system
 };
 
 struct ElaborateOptions {
   std::vector<std::pair<std::string, std::string>> overrides;  ///< --set NAME=EXPRESSION
   bool double_precision = false;                               ///< --dtype f64: f32 reads as f64
-  std::string train_block;                                     ///< which one; empty: all, in file order
+  std::string train_block{};                                   ///< which one; empty: all, in file order
+  std::string import_root{};  ///< where not empty: imports from the root of the file system are looked up below it
 };
 
 /// Parses and elaborates a file with the standard library. Reads imports but no data. On errors, `diagnostics` holds

@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t longest_source = 48;
 constexpr int longest_story = 8;
+constexpr std::uint32_t program_file = 0;  ///< the one that was asked for is read first
 
 }  // namespace
 
@@ -36,7 +37,7 @@ std::string Elaborator::source(Span span) const {
 
 std::string Elaborator::place_text(Span span) const {
   const auto [line, column] = diagnostics.position(span.file, span.begin);
-  if (!in_library(span)) return fmt::format("{}:{}", line, column);
+  if (span.file == program_file) return fmt::format("{}:{}", line, column);
   return fmt::format("{}:{}:{}", diagnostics.file(span.file).path, line, column);
 }
 

@@ -58,21 +58,20 @@ constexpr Alias aliases[] = {
     {"metrics", "a metric is written `metric acc = accuracy(logits, y)`"},
     {"steps", "the length of training is `epochs`"}};
 
-/// The model or data block of that name in the user's file, or null.
+/// The model or data block of that name that the user's file sees, or null.
 template <class Form>
 const ast::Declaration* find(const Module& module, const std::string& name) {
-  for (const ast::Declaration& declaration : module.ast->declarations) {
-    const auto* form = std::get_if<Form>(&declaration.form);
-    if (form && form->name.text == name) return &declaration;
-  }
-  return nullptr;
+  const std::vector<Declared>* declared = module.find(name);
+  const bool fits = declared && std::holds_alternative<Form>(declared->front().declaration->form);
+  return fits ? declared->front().declaration : nullptr;
 }
 
 template <class Form>
 std::vector<std::string> names_of(const Module& module) {
-  std::vector<std::string> result;
-  for (const ast::Declaration& declaration : module.ast->declarations)
-    if (const auto* form = std::get_if<Form>(&declaration.form)) result.push_back(form->name.text);
+  std::vector<std::string> seen, result;
+  module.visible(seen);
+  for (const std::string& name : seen)
+    if (find<Form>(module, name)) result.push_back(name);
   return result;
 }
 
@@ -181,7 +180,7 @@ bool TrainBlock::resolve_names() {
   // A declaration that did not parse is missing for a reason that was reported.
   const auto known = [&](const auto* found, const ast::Name& name, const char* what,
                          const std::vector<std::string>& names) {
-    if (!found && !module_.lost.contains(name.text)) e_.unknown_name(name.span, what, name.text, names);
+    if (!found && !module_.excuses(name.text)) e_.unknown_name(name.span, what, name.text, names);
     return found != nullptr;
   };
   const bool has_model = known(find<ast::Model>(module_, model.text), model, "model", names_of<ast::Model>(module_));

@@ -24,11 +24,6 @@ bool is_capital(const std::string& name) { return !name.empty() && name[0] >= 'A
 
 // ---- names -------------------------------------------------------------------------------------------------------
 
-const std::vector<Declared>* Module::find(const std::string& name) const {
-  if (const auto at = names.find(name); at != names.end()) return &at->second;
-  return behind ? behind->find(name) : nullptr;
-}
-
 bool Scope::define(const std::string& name, Term term) {
   if (find(name)) return false;
   bound_.emplace(name, std::move(term));
@@ -60,8 +55,7 @@ std::optional<DType> Scope::floating() const {
 void Scope::names(std::vector<std::string>& into) const {
   for (const auto& [name, term] : bound_) into.push_back(name);
   if (outer_) return outer_->names(into);
-  for (const Module* module = module_; module; module = module->behind)
-    for (const auto& [name, declared] : module->names) into.push_back(name);
+  module_->visible(into);
 }
 
 Term CallSite::evaluate(std::size_t index) {
@@ -183,7 +177,7 @@ Term Elaborator::lookup(const std::string& name, Span span, Scope& scope) {
     return Scalar{builder().leaf(Op::scalar, name, Type{DType::f64, {}})};
   }
   if (auto primitive = find_primitive(name)) return primitive;
-  if (scope.module().lost.contains(name)) return Failed{};
+  if (scope.module().excuses(name)) return Failed{};
   std::vector<std::string> known;
   scope.names(known);
   primitive_names(known);

@@ -179,15 +179,21 @@ struct Term {
 
 // ---- names -------------------------------------------------------------------------------------------------------
 
-/// The declarations of a file (and its imports), and the library behind them.
+/// The declarations of a file, what it imports, and the library behind them (modules.cpp).
 struct Module {
-  const Ast* ast = nullptr;  ///< of the file itself; null for the library, which is several files
+  std::string path;          ///< of the file; empty for the library, which is several
+  const Ast* ast = nullptr;  ///< null for the library
   bool library = false;
-  std::unordered_map<std::string, std::vector<Declared>> names;
-  std::set<std::string> lost;      ///< names whose declarations did not parse: using them is no second error
+  bool incomplete = false;  ///< an import could not be read, and any name may have been one of its
+  std::unordered_map<std::string, std::vector<Declared>> names;  ///< its own
+  std::set<std::string> lost;  ///< names whose declarations did not parse: using them is no second error
+  std::vector<const Module*> imports;
   const Module* behind = nullptr;  ///< the library's module; null for the library itself
 
   const std::vector<Declared>* find(const std::string& name) const;
+  /// Nothing is concluded from the absence of this name.
+  bool excuses(const std::string& name) const;
+  void visible(std::vector<std::string>& into) const;  ///< every name that `find` finds
 };
 
 /// The names of a body, innermost block first, then the module, then the primitives.

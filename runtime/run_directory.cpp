@@ -59,6 +59,8 @@ Result<RunDirectory> RunDirectory::create(const std::string& name, const std::op
 }
 
 std::optional<Problem> RunDirectory::write(const std::string& name, const std::string& content) const {
+  std::error_code failed;
+  std::filesystem::create_directories(std::filesystem::path(file(name)).parent_path(), failed);  // else writing tells
   return write_file_atomically(file(name), content);
 }
 

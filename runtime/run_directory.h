@@ -18,6 +18,7 @@ class RunDirectory {
 
   const std::string& path() const { return path_; }
   std::string file(const std::string& name) const { return path_ + "/" + name; }
+  /// `name` may lie in a folder below, which is made.
   std::optional<Problem> write(const std::string& name, const std::string& content) const;
   /// A line at the end of metrics.jsonl; on the disk after `flush_metrics`.
   void add_metrics(const std::string& line);
