@@ -131,6 +131,50 @@ Value Builder::transpose(Value x, std::vector<int> permutation) {
   return make(Op::transpose, {{x}}, Transpose{std::move(permutation)});
 }
 
+Value Builder::slice(Value x, std::vector<std::int64_t> starts, std::vector<std::int64_t> steps, const Shape& extents) {
+  // Steps and starts that say nothing have one form.
+  for (std::size_t axis = 0; axis < extents.size(); ++axis) {
+    if (extents[axis].batched || extents[axis].count > 1) continue;
+    steps[axis] = 1;
+    if (extents[axis].count == 0) starts[axis] = 0;
+  }
+  const auto all = [](const std::vector<std::int64_t>& list, std::int64_t number) {
+    return std::ranges::all_of(list, [&](std::int64_t each) { return each == number; });
+  };
+  if (x.type().shape == extents && all(starts, 0) && all(steps, 1)) return x;
+  return make(Op::slice, {{x}}, Slice{std::move(starts), std::move(steps)}, Type{x.type().dtype, extents});
+}
+
+Value Builder::pad(Value x, std::vector<std::int64_t> low, std::vector<std::int64_t> high,
+                   std::vector<std::int64_t> between) {
+  const Shape& shape = x.type().shape;
+  for (std::size_t axis = 0; axis < shape.size(); ++axis)
+    if (!shape[axis].batched && shape[axis].count <= 1) between[axis] = 0;  // no neighbours
+  const auto none = [](const std::vector<std::int64_t>& list) {
+    return std::ranges::all_of(list, [](std::int64_t each) { return each == 0; });
+  };
+  if (none(low) && none(high) && none(between)) return x;
+  return make(Op::pad, {{x}}, Pad{std::move(low), std::move(high), std::move(between)});
+}
+
+Value Builder::concat(std::span<const Value> pieces, int axis) {
+  return pieces.size() == 1 ? pieces[0] : make(Op::concat, pieces, Concat{axis});
+}
+
+Value Builder::window(Value x, int axis, std::int64_t size, std::int64_t stride, std::int64_t dilation) {
+  if (size == 1) dilation = 1;
+  if (size == 1 && stride == 1) {
+    Shape shape = x.type().shape;
+    shape.insert(shape.begin() + axis + 1, Extent{1});
+    return reshape(x, shape);
+  }
+  return make(Op::window, {{x}}, Window{axis, size, stride, dilation});
+}
+
+Value Builder::overlap_add(Value y, int axis, std::int64_t extent, std::int64_t stride, std::int64_t dilation) {
+  return make(Op::overlap_add, {{y}}, OverlapAdd{axis, extent, stride, dilation});
+}
+
 Value Builder::cast(Value x, DType dtype) {
   if (x.type().dtype == dtype) return x;
   return make(Op::cast, {{x}}, NoAttributes{}, Type{dtype, {}});

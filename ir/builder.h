@@ -46,6 +46,15 @@ class Builder {
   Value spread(Value x, const Shape& shape);  ///< rank 0, or leading axes missing
   Value reshape(Value x, const Shape& shape);
   Value transpose(Value x, std::vector<int> permutation);
+  /// Along axis i the elements starts[i] + steps[i] * k, as many as `extents` says. The batch is shown whole.
+  Value slice(Value x, std::vector<std::int64_t> starts, std::vector<std::int64_t> steps, const Shape& extents);
+  /// Zeros around and `between` of them between neighbours, for each axis; x itself where there are none.
+  Value pad(Value x, std::vector<std::int64_t> low, std::vector<std::int64_t> high, std::vector<std::int64_t> between);
+  Value concat(std::span<const Value> pieces, int axis);  ///< the piece itself where there is one
+  /// Axis of n becomes [count, size], element (o, k) = x[o * stride + k * dilation].
+  Value window(Value x, int axis, std::int64_t size, std::int64_t stride = 1, std::int64_t dilation = 1);
+  /// The adjoint of window: axes (axis, axis + 1) become one of `extent` elements.
+  Value overlap_add(Value y, int axis, std::int64_t extent, std::int64_t stride = 1, std::int64_t dilation = 1);
   Value cast(Value x, DType dtype);           ///< x itself where it has the type already
   Value sum(Value x, std::vector<int> axes);  ///< x itself where axes is empty
   Value dot(Value a, Value b, std::vector<int> axes_a, std::vector<int> axes_b, std::vector<int> batch_a = {},

@@ -161,7 +161,7 @@ class Evaluation {
       case OpClass::elementwise:
         return elementwise(node);
       case OpClass::reduce:
-        return node.op == Op::argmax ? argmax(node) : node.op == Op::sum ? sum(id) : reduce_max(node);
+        return reduced(id);
       case OpClass::view:
         return view(node);
       case OpClass::contract:
@@ -173,6 +173,12 @@ class Evaluation {
         return elementwise(node);
     }
     throw std::logic_error("an op without a class");
+  }
+
+  Tensor reduced(NodeId id) const {
+    const Node& node = graph_[id];
+    if (std::holds_alternative<OverlapAdd>(node.attributes)) return overlap_add(node);
+    return node.op == Op::argmax ? argmax(node) : node.op == Op::sum ? sum(id) : reduce_max(node);
   }
 
   std::int64_t length(const Extent& extent) const {
@@ -283,25 +289,96 @@ class Evaluation {
     return result;
   }
 
+  /// Where elements lie: the first one, and how far apart neighbours are along each axis.
+  struct Place {
+    std::int64_t first = 0;
+    Dims strides;
+  };
+  /// Copies elements of x at `from` to those of the result at `to`, over the indices of `dims`.
+  static void copy(const Tensor& x, const Place& from, Tensor& result, const Place& to,
+                   std::span<const std::int64_t> dims) {
+    const std::size_t bytes = size_of(x.dtype);
+    const Offsets read = offsets_over(dims, from.strides), written = offsets_over(dims, to.strides);
+    for (std::size_t i = 0; i < read.size(); ++i)
+      std::memcpy(result.data.data() + (to.first + written[i]) * bytes, x.data.data() + (from.first + read[i]) * bytes,
+                  bytes);
+  }
+
   Tensor view(const Node& node) const {
+    if (std::holds_alternative<Concat>(node.attributes)) return concat(node);
     const Tensor& x = operand(node, 0);
     Tensor result = empty(node.type);
     const Dims own = row_major_strides(x.dims);
-    Dims strides(result.dims.size(), 0);  // of x along the axes of the result
+    if (const auto* pad = std::get_if<Pad>(&node.attributes)) {
+      Place to{0, row_major_strides(result.dims)};
+      for (std::size_t axis = 0; axis < own.size(); ++axis) {
+        to.first += pad->low[axis] * to.strides[axis];
+        to.strides[axis] *= pad->between[axis] + 1;
+      }
+      copy(x, {0, own}, result, to, x.dims);
+      return result;
+    }
+    Place from{0, Dims(result.dims.size(), 0)};  // of x along the axes of the result
     if (const auto* broadcast = std::get_if<Broadcast>(&node.attributes)) {
-      for (std::size_t axis = 0; axis < own.size(); ++axis) strides[broadcast->axes[axis]] = own[axis];
+      for (std::size_t axis = 0; axis < own.size(); ++axis) from.strides[broadcast->axes[axis]] = own[axis];
     } else if (const auto* transpose = std::get_if<Transpose>(&node.attributes)) {
-      strides = pick(own, transpose->permutation);
+      from.strides = pick(own, transpose->permutation);
+    } else if (const auto* slice = std::get_if<Slice>(&node.attributes)) {
+      for (std::size_t axis = 0; axis < own.size(); ++axis) {
+        from.first += slice->starts[axis] * own[axis];
+        from.strides[axis] = slice->steps[axis] * own[axis];
+      }
+    } else if (const auto* window = std::get_if<Window>(&node.attributes)) {
+      from.strides = own;
+      from.strides[window->axis] *= window->stride;
+      from.strides.insert(from.strides.begin() + window->axis + 1, own[window->axis] * window->dilation);
     } else {
       result.data = x.data;  // a reshape keeps the row-major order
       return result;
     }
-    const std::size_t bytes = size_of(x.dtype);
-    std::byte* to = result.data.data();
-    for (std::int64_t offset : offsets_over(result.dims, strides)) {
-      std::memcpy(to, x.data.data() + offset * bytes, bytes);
-      to += bytes;
+    copy(x, from, result, {0, row_major_strides(result.dims)}, result.dims);
+    return result;
+  }
+
+  Tensor concat(const Node& node) const {
+    Tensor result = empty(node.type);
+    const int axis = std::get<Concat>(node.attributes).axis;
+    Place to{0, row_major_strides(result.dims)};
+    for (std::size_t i = 0; i < node.operands.size(); ++i) {
+      const Tensor& x = operand(node, i);
+      copy(x, {0, row_major_strides(x.dims)}, result, to, x.dims);
+      to.first += x.dims[axis] * to.strides[axis];
     }
+    return result;
+  }
+
+  /// Element p is the sum over k of y[(p - k * dilation) / stride, k]; where there is no such window, of +0.
+  Tensor overlap_add(const Node& node) const {
+    const auto [axis, extent, stride, dilation] = std::get<OverlapAdd>(node.attributes);
+    const Tensor& y = operand(node, 0);
+    const std::int64_t count = y.dims[axis], size = y.dims[axis + 1];
+    const std::int64_t inside = product(std::span(y.dims).subspan(axis + 2));
+    const Walk walk(Dims{size}, Order::serial, y.dtype);
+    Tensor result = empty(node.type);
+    with_type(y.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      for (std::int64_t i = 0; i < result.count(); ++i) {
+        const std::int64_t before = i / inside / extent, place = i / inside % extent, column = i % inside;
+        const auto add = [&](T accumulator, std::int64_t k) {
+          const std::int64_t from_first = place - k * dilation, window = from_first / stride;
+          const bool shown = from_first >= 0 && from_first % stride == 0 && window < count;
+          return plus(accumulator,
+                      shown ? elements<T>(y)[((before * count + window) * size + k) * inside + column] : T{});
+        };
+        if constexpr (std::is_integral_v<T>) {  // wraps
+          T total{};
+          for (std::int64_t k = 0; k < size; ++k) total = add(total, k);
+          elements<T>(result)[i] = total;
+        } else {
+          elements<T>(result)[i] = static_cast<T>(walk.fold<T>(0.0, add));
+        }
+      }
+    });
     return result;
   }
 

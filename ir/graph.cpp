@@ -22,9 +22,10 @@ struct Hasher {
   }
   void add(const std::string& text) { add(std::hash<std::string>{}(text)); }
   void add(const Extent& extent) { add(static_cast<std::uint64_t>(extent.count) * 2 + extent.batched); }
-  void add(const std::vector<int>& numbers) {
+  template <class Number>
+  void add(const std::vector<Number>& numbers) {
     add(numbers.size());
-    for (int number : numbers) add(static_cast<std::uint64_t>(number));
+    for (Number number : numbers) add(static_cast<std::uint64_t>(number));
   }
 
   void operator()(const NoAttributes&) {}
@@ -41,6 +42,24 @@ struct Hasher {
   }
   void operator()(const Broadcast& broadcast) { add(broadcast.axes); }
   void operator()(const Transpose& transpose) { add(transpose.permutation); }
+  void operator()(const Slice& slice) {
+    add(slice.starts);
+    add(slice.steps);
+  }
+  void operator()(const Pad& pad) {
+    add(pad.low);
+    add(pad.high);
+    add(pad.between);
+  }
+  void operator()(const Concat& concat) { add(static_cast<std::uint64_t>(concat.axis)); }
+  void operator()(const Window& window) {
+    for (std::int64_t number : {std::int64_t{window.axis}, window.size, window.stride, window.dilation})
+      add(static_cast<std::uint64_t>(number));
+  }
+  void operator()(const OverlapAdd& sum) {
+    for (std::int64_t number : {std::int64_t{sum.axis}, sum.extent, sum.stride, sum.dilation})
+      add(static_cast<std::uint64_t>(number));
+  }
   void operator()(const Dot& dot) {
     add(dot.a);
     add(dot.b);

@@ -72,6 +72,37 @@ struct Transpose {
   std::vector<int> permutation;
   bool operator==(const Transpose&) const = default;
 };
+/// slice: along each axis, element i is the operand's element starts + steps * i; a step may be negative. How many
+/// there are stands in the type. The batch is shown whole.
+struct Slice {
+  std::vector<std::int64_t> starts, steps;
+  bool operator==(const Slice&) const = default;
+};
+/// pad: along each axis `low` zeros before, `high` behind, and `between` of them between neighbours. Never of the
+/// batch.
+struct Pad {
+  std::vector<std::int64_t> low, high, between;
+  bool operator==(const Pad&) const = default;
+};
+/// concat: the operands one after the other along `axis`, which is not the batch.
+struct Concat {
+  int axis = 0;
+  bool operator==(const Concat&) const = default;
+};
+/// window: `axis`, of n elements, becomes two, [count, size]: element (o, k) is element o * stride + k * dilation, and
+/// count = (n - (size - 1) * dilation - 1) / stride + 1.
+struct Window {
+  int axis = 0;
+  std::int64_t size = 1, stride = 1, dilation = 1;
+  bool operator==(const Window&) const = default;
+};
+/// overlap_add, the adjoint of window: axes (axis, axis + 1) become one of `extent` elements, each the sum of those
+/// that a window over it shows there: over k ascending, in Order::serial.
+struct OverlapAdd {
+  int axis = 0;
+  std::int64_t extent = 1, stride = 1, dilation = 1;
+  bool operator==(const OverlapAdd&) const = default;
+};
 /// dot: sums over a's axes `a` paired in order with b's axes `b`. Axes `batch_a`, paired in order with `batch_b`, are
 /// kept: one contraction for each of their indices. Result axes are these, then a's free axes, then b's free axes.
 /// X·W is {1},{0}; dZ·Wᵀ is {1},{1}; Xᵀ·dZ is {0},{0}.
@@ -87,8 +118,8 @@ struct Scatter {
   bool operator==(const Scatter&) const = default;
 };
 
-using Attributes =
-    std::variant<NoAttributes, Named, Constant, Size, Iota, Random, Reduce, Broadcast, Transpose, Dot, Scatter>;
+using Attributes = std::variant<NoAttributes, Named, Constant, Size, Iota, Random, Reduce, Broadcast, Transpose, Slice,
+                                Pad, Concat, Window, OverlapAdd, Dot, Scatter>;
 
 /// Where a node was written: for messages and for names in printed graphs. Never part of equality.
 struct Origin {

@@ -12,7 +12,8 @@
 //   sign      = "-" sign | atom .
 //   atom      = label | number [suffix] | "size" "(" extent ")" [suffix] | "true" | "false"
 //             | name ["[" order "]"] "(" [argument {"," argument}] ")" | "(" expression ")" .
-//   argument  = expression | integer | "[" [extent {"," extent}] "]" .
+//   argument  = expression | integer | "[" [entry {"," entry}] "]" .
+//   entry     = extent | "-" integer .
 //   type      = dtype ["[" extent {"," extent} "]"] .
 //   extent    = integer ["*" "batch"] | "batch" .
 //   label     = "%" (integer | name | string) [".integer" that tells namesakes apart] .
@@ -278,13 +279,18 @@ class Parser {
     return std::nullopt;
   }
   Extent extent() {
+    const Token place = token_;
+    const Extent result = entry();
+    if (result.count < 0) fail(place, "an extent is not negative");
+    return result;
+  }
+  /// What a list may hold: an extent, or a number that may be negative.
+  Extent entry() {
     if (at_name("batch")) {
       advance();
       return batch_extent;
     }
-    const Token place = token_;
     Extent result{integer(), false};
-    if (result.count < 0) fail(place, "an extent is not negative");
     if (!accept("*")) return result;
     if (!at_name("batch")) fail(token_, "`batch` is expected here" + found());
     advance();
@@ -294,16 +300,22 @@ class Parser {
     List list;
     expect("[");
     if (accept("]")) return list;
-    do list.push_back(extent());
+    do list.push_back(entry());
     while (accept(","));
     expect("]");
+    return list;
+  }
+  Shape shape(const List& list, const Token& place) const {
+    for (const Extent& extent : list)
+      if (extent.count < 0) fail(place, "an extent is not negative");
     return list;
   }
   Type type() {
     const auto dtype = token_.kind == Token::Kind::name ? dtype_named(token_.text) : std::nullopt;
     if (!dtype) fail(token_, "a type is expected here" + found());
     advance();
-    return {*dtype, at("[") ? bracket_list() : Shape{}};
+    const Token place = token_;
+    return {*dtype, at("[") ? shape(bracket_list(), place) : Shape{}};
   }
 
   // Statements.
@@ -656,10 +668,45 @@ class Parser {
   std::vector<int> axes(const List& list, const Token& place) const {
     std::vector<int> result;
     for (const Extent& entry : list) {
-      if (entry.batched || entry.count > std::numeric_limits<int>::max()) fail(place, "axes are small integers");
+      if (entry.batched || entry.count < 0 || entry.count > std::numeric_limits<int>::max())
+        fail(place, "axes are small integers");
       result.push_back(static_cast<int>(entry.count));
     }
     return result;
+  }
+
+  std::vector<std::int64_t> numbers(const List& list, const Token& place) const {
+    std::vector<std::int64_t> result;
+    for (const Extent& entry : list) {
+      if (entry.batched) fail(place, "numbers are expected here, not the batch");
+      result.push_back(entry.count);
+    }
+    return result;
+  }
+  /// The number that stands alone as argument `index`, or what it is where it is not written.
+  std::int64_t single(const std::vector<List>& lists, std::size_t index, std::int64_t usual, const Token& place) const {
+    if (index >= lists.size()) return usual;
+    const std::vector<std::int64_t> all = numbers(lists[index], place);
+    if (all.size() != 1) fail(place, "a single number is expected here");
+    return all[0];
+  }
+  int single_axis(const List& list, const Token& place) const {
+    const std::vector<int> all = axes(list, place);
+    if (all.size() != 1) fail(place, "a single axis is expected here");
+    return all[0];
+  }
+
+  /// slice: extents, starts and steps (1 where they are not written); pad: low, high and between (0).
+  Attributes part_attributes(Op op, const std::vector<List>& lists, Shape& shape, const Token& place) const {
+    if (lists.size() < 2 || lists.size() > 3)
+      fail(place, fmt::format("{} takes two or three lists behind its operand", place.text));
+    const std::vector<std::int64_t> second = numbers(lists[1], place);
+    const std::vector<std::int64_t> third = lists.size() == 3
+                                                ? numbers(lists[2], place)
+                                                : std::vector<std::int64_t>(second.size(), op == Op::slice ? 1 : 0);
+    if (op == Op::pad) return Pad{numbers(lists[0], place), second, third};
+    shape = this->shape(lists[0], place);
+    return Slice{second, third};
   }
 
   Attributes call_attributes(Op op, Order order, const std::vector<List>& lists, Shape& shape,
@@ -671,6 +718,11 @@ class Parser {
     if (order != Order::unset && op != Op::sum && op != Op::dot)
       fail(place, fmt::format("{} has no order", place.text));
     const OpClass cls = definition(op).cls;
+    if (op == Op::overlap_add) {
+      expect_lists(2, 4, "an axis, an extent, a stride and a dilation");
+      return OverlapAdd{single_axis(lists[0], place), single(lists, 1, 1, place), single(lists, 2, 1, place),
+                        single(lists, 3, 1, place)};
+    }
     if (cls == OpClass::reduce) {
       expect_lists(1, 1, "axes");
       return Reduce{axes(lists[0], place), order};
@@ -690,9 +742,19 @@ class Parser {
       expect_lists(1, 1, "the order of axes");
       return Transpose{axes(lists[0], place)};
     }
+    if (op == Op::concat) {
+      expect_lists(1, 1, "an axis");
+      return Concat{single_axis(lists[0], place)};
+    }
+    if (op == Op::slice || op == Op::pad) return part_attributes(op, lists, shape, place);
+    if (op == Op::window) {
+      expect_lists(2, 4, "an axis, a size, a stride and a dilation");
+      return Window{single_axis(lists[0], place), single(lists, 1, 1, place), single(lists, 2, 1, place),
+                    single(lists, 3, 1, place)};
+    }
     if (op == Op::reshape || op == Op::broadcast) {
       expect_lists(1, op == Op::broadcast ? 2 : 1, "a shape");
-      shape = lists[0];
+      shape = this->shape(lists[0], place);
     } else {
       expect_lists(0, 0, "nothing");
     }

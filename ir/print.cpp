@@ -55,6 +55,18 @@ std::string list_text(const std::vector<int>& axes) {
   return axes.size() == 1 ? fmt::format("{}", axes[0]) : fmt::format("[{}]", fmt::join(axes, ", "));
 }
 
+/// A last argument, which is left out where all its numbers are what they would be without it.
+std::string list_unless(const std::vector<std::int64_t>& list, std::int64_t usual) {
+  if (std::ranges::all_of(list, [&](std::int64_t number) { return number == usual; })) return "";
+  return fmt::format(", [{}]", fmt::join(list, ", "));
+}
+
+/// Stride and dilation; what is 1 to the end is left out.
+std::string distances(std::int64_t stride, std::int64_t dilation) {
+  if (dilation != 1) return fmt::format(", {}, {}", stride, dilation);
+  return stride == 1 ? "" : fmt::format(", {}", stride);
+}
+
 std::string shape_text(const Shape& shape) {
   std::vector<std::string> extents;
   for (const Extent& extent : shape) extents.push_back(to_string(extent));
@@ -102,6 +114,11 @@ std::string leaf_text(const Node& node) {
     std::string operator()(const Reduce&) { return ""; }
     std::string operator()(const Broadcast&) { return ""; }
     std::string operator()(const Transpose&) { return ""; }
+    std::string operator()(const Slice&) { return ""; }
+    std::string operator()(const Pad&) { return ""; }
+    std::string operator()(const Concat&) { return ""; }
+    std::string operator()(const Window&) { return ""; }
+    std::string operator()(const OverlapAdd&) { return ""; }
     std::string operator()(const Dot&) { return ""; }
     std::string operator()(const Scatter&) { return ""; }
   };
@@ -127,6 +144,21 @@ std::string argument_text(const Node& node) {
     }
     std::string operator()(const Transpose& transpose) {
       return fmt::format(", [{}]", fmt::join(transpose.permutation, ", "));
+    }
+    std::string operator()(const Slice& slice) {
+      return fmt::format(", {}, [{}]{}", shape_text(node.type.shape), fmt::join(slice.starts, ", "),
+                         list_unless(slice.steps, 1));
+    }
+    std::string operator()(const Pad& pad) {
+      return fmt::format(", [{}], [{}]{}", fmt::join(pad.low, ", "), fmt::join(pad.high, ", "),
+                         list_unless(pad.between, 0));
+    }
+    std::string operator()(const Concat& concat) { return fmt::format(", {}", concat.axis); }
+    std::string operator()(const Window& window) {
+      return fmt::format(", {}, {}{}", window.axis, window.size, distances(window.stride, window.dilation));
+    }
+    std::string operator()(const OverlapAdd& sum) {
+      return fmt::format(", {}, {}{}", sum.axis, sum.extent, distances(sum.stride, sum.dilation));
     }
     std::string operator()(const Dot& dot) {
       const std::string contracted = fmt::format(", {}, {}", list_text(dot.a), list_text(dot.b));

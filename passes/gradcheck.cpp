@@ -184,7 +184,68 @@ Application view_application(Op op, Generator& random) {
   return {{{DType::f64, shape}}, NoAttributes{}, {DType::f64, other}};
 }
 
+Application part_application(Op op, Generator& random) {
+  const int rank = 1 + draw(random, 3);
+  Application result{
+      .operands = {{DType::f64, draw_shape(random, rank, rank)}}, .attributes = NoAttributes{}, .wanted = {}};
+  Shape& shape = result.operands[0].shape;
+  if (op == Op::slice) {
+    Slice slice;
+    for (const Extent& extent : shape) {
+      const std::int64_t n = extent.count, step = 1 + draw(random, 3);
+      const std::int64_t count = 1 + draw(random, static_cast<int>((n - 1) / step + 1)), reach = step * (count - 1);
+      const std::int64_t low = draw(random, static_cast<int>(n - reach));
+      const bool turned = draw(random, 2) == 0;
+      slice.starts.push_back(turned ? low + reach : low);
+      slice.steps.push_back(turned ? -step : step);
+      result.wanted.shape.push_back({count});
+    }
+    result.attributes = slice;
+    result.wanted.dtype = DType::f64;
+    return result;
+  }
+  Pad pad;
+  for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+    pad.low.push_back(draw(random, 3));
+    pad.high.push_back(draw(random, 3));
+    pad.between.push_back(draw(random, 3));
+  }
+  result.attributes = pad;
+  return result;
+}
+
+Application concat_application(Generator& random) {
+  const int rank = 1 + draw(random, 3), axis = draw(random, rank);
+  Application result{.operands = {}, .attributes = Concat{axis}, .wanted = {}};
+  const Shape shape = draw_shape(random, rank, rank);
+  for (int piece = 1 + draw(random, 3); piece-- > 0;) {
+    result.operands.push_back({DType::f64, shape});
+    result.operands.back().shape[static_cast<std::size_t>(axis)].count = 1 + draw(random, 3);
+  }
+  return result;
+}
+
+/// A window and its adjoint are drawn alike: over an axis with some elements to spare.
+Application window_application(Op op, Generator& random) {
+  const int rank = 1 + draw(random, 3), axis = draw(random, rank);
+  const std::int64_t size = 1 + draw(random, 3), stride = 1 + draw(random, 3), dilation = 1 + draw(random, 2);
+  const std::int64_t count = 1 + draw(random, 3);
+  const std::int64_t extent = (count - 1) * stride + (size - 1) * dilation + 1 + draw(random, static_cast<int>(stride));
+  Shape shape = draw_shape(random, rank, rank);
+  const auto place = shape.begin() + axis;
+  if (op == Op::window) {
+    *place = {extent};
+    return {{{DType::f64, shape}}, Window{axis, size, stride, dilation}, {}};
+  }
+  *place = {count};
+  shape.insert(place + 1, Extent{size});
+  return {{{DType::f64, shape}}, OverlapAdd{axis, extent, stride, dilation}, {}};
+}
+
 Application application_of(Op op, Generator& random) {
+  if (op == Op::slice || op == Op::pad) return part_application(op, random);
+  if (op == Op::concat) return concat_application(random);
+  if (op == Op::window || op == Op::overlap_add) return window_application(op, random);
   switch (definition(op).cls) {
     case OpClass::elementwise:
       return elementwise_application(op, random);

@@ -147,7 +147,8 @@ class Stabiliser {
     const Scaled* first = scaled(operands[0]);
     const Scaled* second = operands.size() > 1 ? scaled(operands[1]) : nullptr;
     if (!first && !second) return std::nullopt;
-    if (definition(old.op).cls == OpClass::view || old.op == Op::neg) return with_rest(*first, old);
+    if ((definition(old.op).cls == OpClass::view && old.operands.size() == 1) || old.op == Op::neg)
+      return with_rest(*first, old);
     if (old.op == Op::sum) return through_sum(*first, old);
     if (old.op == Op::mul || old.op == Op::div) return through_product(old, operands, first, second);
     const bool together = first && second && same_factor(*first, *second) && first->power == second->power;

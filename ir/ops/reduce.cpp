@@ -110,5 +110,36 @@ constinit const OpDef argmax{
     .range = [](const RangeQuery&) { return Range{.low = 0, .whole = true}; },
 };
 
+// The sum of all elements that windows show of one place; places that no window shows are 0. Its gradient is the
+// window.
+constinit const OpDef overlap_add{
+    .name = "overlap_add",
+    .cls = OpClass::reduce,
+    .arity = 1,
+    .shape = [](const ShapeQuery& query) -> TypeOrError {
+      const auto* attributes = std::get_if<OverlapAdd>(&query.attributes);
+      if (!attributes) return wrong_attributes();
+      if (const auto error = check_dtype(query, 0, numbers)) return *error;
+      Type type = query.operands[0];
+      const auto [axis, extent, stride, dilation] = *attributes;
+      if (axis < 0 || axis + 1 >= type.rank() || type.shape[axis].batched || type.shape[axis + 1].batched)
+        return wrong_axes();
+      if (window_count(extent, type.shape[axis + 1].count, stride, dilation) != type.shape[axis].count)
+        return wrong_attributes();
+      type.shape[axis].count = extent;
+      type.shape.erase(type.shape.begin() + axis + 1);
+      return type;
+    },
+    .gradient = [](const GradientQuery& query) -> Gradients {
+      const auto [axis, extent, stride, dilation] = std::get<OverlapAdd>(query.builder[query.y].attributes);
+      const std::int64_t shown = operand(query, 0).type().shape[axis + 1].count;
+      return {query.builder.window(incoming(query), axis, shown, stride, dilation)};
+    },
+    .range =
+        [](const RangeQuery& query) {
+          return either(range_of_sum(query.operands), range_of_number(0));  // a place may be in no window
+        },
+};
+
 }  // namespace ops
 }  // namespace nnc

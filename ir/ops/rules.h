@@ -62,6 +62,13 @@ inline std::vector<int> other_axes(const std::vector<int>& axes, int rank) {
   return rest;
 }
 
+/// How many windows of `size` elements, `dilation` apart, fit along an axis when they begin `stride` apart.
+inline std::optional<std::int64_t> window_count(std::int64_t extent, std::int64_t size, std::int64_t stride,
+                                                std::int64_t dilation) {
+  if (extent < 1 || size < 1 || stride < 1 || dilation < 1 || size - 1 > (extent - 1) / dilation) return std::nullopt;
+  return (extent - 1 - (size - 1) * dilation) / stride + 1;
+}
+
 // Gradient rules as expressions: y is the result, dy its gradient.
 
 inline Value operand(const GradientQuery& query, std::size_t index) {

@@ -84,12 +84,14 @@ class Grower {
 
   void grow_something() {
     static const std::vector<Choice> choices{
-        {20, &Grower::grow_unary},    {24, &Grower::grow_binary},    {6, &Grower::grow_comparison},
-        {3, &Grower::grow_logical},   {6, &Grower::grow_select},     {5, &Grower::grow_cast},
-        {12, &Grower::grow_sum},      {5, &Grower::grow_maximum},    {3, &Grower::grow_argmax},
-        {7, &Grower::grow_broadcast}, {6, &Grower::grow_transpose},  {7, &Grower::grow_reshape},
-        {14, &Grower::grow_dot},      {4, &Grower::grow_generated},  {2, &Grower::grow_number},
-        {3, &Grower::grow_carried},   {5, &Grower::grow_normalised},
+        {20, &Grower::grow_unary},      {24, &Grower::grow_binary},    {6, &Grower::grow_comparison},
+        {3, &Grower::grow_logical},     {6, &Grower::grow_select},     {5, &Grower::grow_cast},
+        {12, &Grower::grow_sum},        {5, &Grower::grow_maximum},    {3, &Grower::grow_argmax},
+        {7, &Grower::grow_broadcast},   {6, &Grower::grow_transpose},  {7, &Grower::grow_reshape},
+        {14, &Grower::grow_dot},        {4, &Grower::grow_generated},  {2, &Grower::grow_number},
+        {3, &Grower::grow_carried},     {5, &Grower::grow_normalised}, {0, &Grower::grow_slice},
+        {0, &Grower::grow_pad},         {0, &Grower::grow_concat},     {0, &Grower::grow_window},
+        {0, &Grower::grow_overlap_add},
     };
     int total = 0;
     for (const Choice& choice : choices) total += choice.weight;
@@ -170,7 +172,7 @@ class Grower {
   }
 
   /// The op over these operands, or nothing where its rule refuses them or the result is too large.
-  std::optional<Value> made(Op op, std::initializer_list<Value> operands, Attributes attributes = NoAttributes{},
+  std::optional<Value> made(Op op, const std::vector<Value>& operands, Attributes attributes = NoAttributes{},
                             const Type& wanted = {}) {
     std::vector<NodeId> ids;
     std::vector<Type> types;
@@ -178,7 +180,7 @@ class Grower {
       ids.push_back(operand.id);
       types.push_back(operand.type());
     }
-    const TypeOrError type = definition(op).shape({types, attributes, wanted});
+    const TypeOrError type = infer_type(op, {types, attributes, wanted});
     if (!std::holds_alternative<Type>(type) || !affordable(std::get<Type>(type).shape)) return std::nullopt;
     return std::get<Value>(builder_.try_make(op, ids, std::move(attributes), wanted));
   }
@@ -311,6 +313,83 @@ class Grower {
       }
     }
     return made(Op::reshape, {*x}, NoAttributes{}, {x->type().dtype, shape});
+  }
+
+  static std::vector<std::int64_t> repeated(std::size_t count, std::int64_t number) {
+    return std::vector<std::int64_t>(count, number);
+  }
+
+  /// Parts of some axes, now and then backwards or with steps.
+  std::optional<Value> grow_slice() {
+    const auto x = pick([](const Type& type) { return type.rank() > 0; });
+    if (!x) return std::nullopt;
+    Shape shape = x->type().shape;
+    Slice slice{repeated(shape.size(), 0), repeated(shape.size(), 1)};
+    for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+      const std::int64_t n = shape[axis].count;
+      if (shape[axis].batched || n == 0 || random_.chance(0.4)) continue;
+      const std::int64_t step = random_.one_of(std::vector<std::int64_t>{1, 1, 1, 2, 3});
+      const std::int64_t count = random_.between(1, static_cast<int>((n - 1) / step + 1)), reach = step * (count - 1);
+      const std::int64_t low = random_.between(0, static_cast<int>(n - 1 - reach));
+      const bool turned = random_.chance(0.3);
+      slice.starts[axis] = turned ? low + reach : low;
+      slice.steps[axis] = turned ? -step : step;
+      shape[axis].count = count;
+    }
+    return made(Op::slice, {*x}, slice, {x->type().dtype, shape});
+  }
+
+  std::optional<Value> grow_pad() {
+    const auto x = pick([](const Type& type) { return type.rank() > 0; });
+    if (!x) return std::nullopt;
+    Shape shape = x->type().shape;
+    Pad pad{repeated(shape.size(), 0), repeated(shape.size(), 0), repeated(shape.size(), 0)};
+    for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+      if (shape[axis].batched || random_.chance(0.5)) continue;
+      pad.low[axis] = random_.below(3);
+      pad.high[axis] = random_.chance(0.2) ? 17 : random_.below(3);
+      pad.between[axis] = random_.chance(0.2) ? random_.below(3) : 0;
+    }
+    return made(Op::pad, {*x}, pad);
+  }
+
+  std::optional<Value> grow_concat() {
+    const auto first = pick([](const Type& type) { return type.rank() > 0; });
+    if (!first) return std::nullopt;
+    const Type type = first->type();
+    const int axis = random_.below(type.rank());
+    std::vector<Value> pieces{*first};
+    for (int more = random_.between(0, 2); more > 0; --more) {
+      const auto next = pick([&](const Type& other) {
+        if (other.dtype != type.dtype || other.rank() != type.rank()) return false;
+        for (int i = 0; i < type.rank(); ++i)
+          if (i != axis && other.shape[i] != type.shape[i]) return false;
+        return true;
+      });
+      if (next) pieces.push_back(*next);
+    }
+    random_.shuffle(pieces);
+    return made(Op::concat, pieces, Concat{axis});
+  }
+
+  std::optional<Value> grow_window() {
+    const auto x = pick([](const Type& type) { return type.rank() > 0; });
+    if (!x) return std::nullopt;
+    const int axis = random_.below(x->type().rank());
+    return made(Op::window, {*x},
+                Window{axis, random_.between(1, 5), random_.between(1, 3), random_.chance(0.3) ? 2 : 1});
+  }
+
+  /// Over any two neighbouring axes; often of windows, whose gradient it is.
+  std::optional<Value> grow_overlap_add() {
+    const auto x = pick_number(2);
+    if (!x) return std::nullopt;
+    const Shape& shape = x->type().shape;
+    const int axis = random_.below(x->type().rank() - 1);
+    const std::int64_t stride = random_.between(1, 3), dilation = random_.chance(0.3) ? 2 : 1;
+    const std::int64_t extent =
+        (shape[axis].count - 1) * stride + (shape[axis + 1].count - 1) * dilation + random_.between(1, 3);
+    return made(Op::overlap_add, {*x}, OverlapAdd{axis, extent, stride, dilation});
   }
 
   /// Over one or two axes; the other operand is a value with such axes, the same value, or a new parameter.

@@ -322,6 +322,11 @@ class Grower {
     static const std::vector<std::vector<int>> lists = {{}, {0}, {1}, {0, 1}, {1, 0}, {0, 2}, {0, 1, 2}, {2, 0, 1}};
     return lists[below(static_cast<int>(lists.size()))];
   }
+  std::vector<std::int64_t> numbers(int least) {
+    std::vector<std::int64_t> list(static_cast<std::size_t>(below(4)));
+    for (std::int64_t& number : list) number = below(4) == 0 ? least + below(4) : least < -1 ? 1 : 0;
+    return list;
+  }
   Attributes attributes(Op op, const Type& wanted) {
     const Order order = static_cast<Order>(below(3));
     static const std::vector<std::string> leaf_names = {"W", "step", "epoch", "adam.m/W", "\"", ""};
@@ -344,10 +349,15 @@ class Grower {
       case OpClass::control:
         return NoAttributes{};
       case OpClass::reduce:
+        if (op == Op::overlap_add) return OverlapAdd{below(2), 1 + below(6), 1 + below(2), 1 + below(2)};
         return Reduce{axes(), op == Op::sum ? Order::lanes : Order::unset};
       case OpClass::view:
         if (op == Op::broadcast) return Broadcast{axes()};
         if (op == Op::transpose) return Transpose{axes()};
+        if (op == Op::slice) return Slice{numbers(-1), numbers(-2)};
+        if (op == Op::pad) return Pad{numbers(0), numbers(0), numbers(0)};
+        if (op == Op::concat) return Concat{below(2)};
+        if (op == Op::window) return Window{below(2), 1 + below(2), 1 + below(2), 1 + below(2)};
         return NoAttributes{};
       case OpClass::contract:
         if (below(2) == 0) return Dot{axes(), axes(), order == Order::unset ? Order::serial : order};
