@@ -48,6 +48,7 @@ AccessForm access_form(const Program& program, const Access& access, std::span<c
 }
 
 int Nest::level_of(int loop) const {
+  if (const Computed* index = computed_at(loop)) return index->level;
   for (std::size_t level = levels.size(); level > 0; --level)
     if (levels[level - 1].loop == loop) return static_cast<int>(level);
   return 0;
@@ -76,16 +77,32 @@ Element::Element(Emitter& emit, AccessForm form, const Nest& nest)
       pointers_(nest.levels.size() + 1) {
   const int loops = static_cast<int>(form_.flat.coefficients.size());
   varying_ = nest.vector_loop >= 0 && nest.vector_loop < loops && form_.depends(nest.vector_loop);
+  varying_ = varying_ || depends_on_computed(form_.flat, true) ||
+             (form_.row && depends_on_computed(*form_.row, true)) ||
+             (form_.column && depends_on_computed(*form_.column, true));
   level_ = nest.level_of(form_, loops);
   shape_ = find_shape();
+}
+
+/// Whether one of the computed indices, or one that differs from lane to lane, is part of the form.
+bool Element::depends_on_computed(const Affine& form, bool varying) const {
+  for (std::size_t i = 0; i < nest_.computed.size(); ++i) {
+    const auto loop = static_cast<std::size_t>(nest_.first_computed) + i;
+    if (loop < form.coefficients.size() && form.coefficients[loop] != 0 && (!varying || nest_.computed[i].varying))
+      return true;
+  }
+  return false;
 }
 
 Element::Shape Element::find_shape() const {
   if (!varying_) return Shape::uniform;
   const int loop = nest_.vector_loop;
-  if (form_.row && form_.row->depends(loop)) return Shape::scattered;
+  if (depends_on_computed(form_.flat, true)) return Shape::scattered;
+  if (form_.row && (form_.row->depends(loop) || depends_on_computed(*form_.row, true))) return Shape::scattered;
   const std::int64_t flat = form_.flat.coefficients[static_cast<std::size_t>(loop)];
-  if (!form_.column || !form_.column->depends(loop)) return flat == 1 ? Shape::contiguous : Shape::scattered;
+  if (!form_.column) return flat == 1 ? Shape::contiguous : Shape::scattered;
+  if (depends_on_computed(*form_.column, false)) return Shape::scattered;
+  if (!form_.column->depends(loop)) return flat == 1 ? Shape::contiguous : Shape::scattered;
 
   // A vector lies inside one panel where its first column is a multiple of its lanes, and so is the panel's width.
   const Affine& column = *form_.column;
@@ -101,7 +118,9 @@ llvm::Value* Element::affine(const Affine& form, int lane) {
   llvm::Value* sum = emit_.index(form.offset);
   for (std::size_t loop = 0; loop < form.coefficients.size(); ++loop) {
     if (form.coefficients[loop] == 0) continue;
-    llvm::Value* index = index_of(emit_, nest_, static_cast<int>(loop));
+    const Nest::Computed* computed = nest_.computed_at(static_cast<int>(loop));
+    llvm::Value* index = computed ? computed->value : index_of(emit_, nest_, static_cast<int>(loop));
+    if (computed && computed->varying) index = emit_.ir.CreateExtractElement(index, static_cast<std::uint64_t>(lane));
     if (static_cast<int>(loop) == nest_.vector_loop && lane > 0) index = emit_.add(index, emit_.index(lane));
     sum = emit_.add(sum, emit_.scaled(index, form.coefficients[loop]));
   }
@@ -141,9 +160,11 @@ void Element::enter(int level) {
       if (form.coefficients[loop] != 0) complete = std::max(complete, nest_.level_of(static_cast<int>(loop)));
     return complete;
   };
-  if (form_.row && !by_lane(*form_.row) && complete_at(*form_.row) == level)
-    pointer = emit_.byte_offset(pointer, row_term(affine(*form_.row, 0)));
-  if (form_.column && !by_lane(*form_.column) && complete_at(*form_.column) == level)
+  const auto known_here = [&](const Affine& form) {
+    return !by_lane(form) && !depends_on_computed(form, false) && complete_at(form) == level;
+  };
+  if (form_.row && known_here(*form_.row)) pointer = emit_.byte_offset(pointer, row_term(affine(*form_.row, 0)));
+  if (form_.column && known_here(*form_.column))
     pointer = emit_.element(element_, pointer, column_term(affine(*form_.column, 0)));
   pointers_[static_cast<std::size_t>(level)] = pointer;
 }
@@ -153,9 +174,29 @@ bool Element::by_lane(const Affine& form) const {
   return shape_ == Shape::scattered && form.depends(nest_.vector_loop);
 }
 
+/// The terms of computed indices: linear ones, and rows and columns that are made of them.
+llvm::Value* Element::with_computed(llvm::Value* at, int lane) {
+  for (std::size_t i = 0; i < nest_.computed.size(); ++i) {
+    const auto loop = static_cast<std::size_t>(nest_.first_computed) + i;
+    if (loop >= form_.flat.coefficients.size() || form_.flat.coefficients[loop] == 0) continue;
+    llvm::Value* index = nest_.computed[i].value;
+    if (nest_.computed[i].varying) index = emit_.ir.CreateExtractElement(index, static_cast<std::uint64_t>(lane));
+    at = emit_.element(element_, at, emit_.scaled(index, form_.flat.coefficients[loop]));
+  }
+  const auto waits = [&](const std::optional<Affine>& form) {
+    return form && !by_lane(*form) && depends_on_computed(*form, false);
+  };
+  if (waits(form_.row)) at = emit_.byte_offset(at, row_term(affine(*form_.row, lane)));
+  if (waits(form_.column)) at = emit_.element(element_, at, column_term(affine(*form_.column, lane)));
+  return at;
+}
+
+/// The element's address, or that of the first of neighbours.
+llvm::Value* Element::pointer() { return with_computed(pointers_[static_cast<std::size_t>(level_)], 0); }
+
 /// Scattered: the pointers have lane 0's linear terms, and all that are the same in all lanes.
 llvm::Value* Element::lane_pointer(int lane) {
-  llvm::Value* at = pointers_[static_cast<std::size_t>(level_)];
+  llvm::Value* at = with_computed(pointers_[static_cast<std::size_t>(level_)], lane);
   const std::int64_t step = form_.flat.coefficients[static_cast<std::size_t>(nest_.vector_loop)];
   if (lane > 0 && step != 0) at = emit_.element(element_, at, emit_.index(lane * step));
   if (form_.row && by_lane(*form_.row)) at = emit_.byte_offset(at, row_term(affine(*form_.row, lane)));
@@ -186,8 +227,8 @@ llvm::Value* Element::load_vector(llvm::Type* element) {
   const int lanes = nest_.lanes;
   llvm::Type* type = lanes_type(element, lanes);
   const llvm::Align align(size_of(buffer_.dtype));
-  llvm::Value* at = pointers_[static_cast<std::size_t>(level_)];
   if (shape_ == Shape::contiguous) {
+    llvm::Value* at = pointer();
     if (nest_.active == lanes || whole_vectors_fit()) return emit_.ir.CreateAlignedLoad(type, at, align);
     return emit_.ir.CreateMaskedLoad(type, at, align, emit_.mask(lanes, nest_.active), llvm::PoisonValue::get(type));
   }
@@ -200,8 +241,7 @@ llvm::Value* Element::load_vector(llvm::Type* element) {
 
 llvm::Value* Element::load() {
   llvm::Value* value = varying_ ? load_vector(element_)
-                                : emit_.ir.CreateAlignedLoad(element_, pointers_[static_cast<std::size_t>(level_)],
-                                                             llvm::Align(size_of(buffer_.dtype)));
+                                : emit_.ir.CreateAlignedLoad(element_, pointer(), llvm::Align(size_of(buffer_.dtype)));
   if (buffer_.dtype != DType::boolean) return value;
   return emit_.ir.CreateICmpNE(value, llvm::Constant::getNullValue(value->getType()));
 }
@@ -209,13 +249,13 @@ llvm::Value* Element::load() {
 void Element::store_vector(llvm::Value* value) {
   const int lanes = nest_.lanes;
   const llvm::Align align(size_of(buffer_.dtype));
-  llvm::Value* at = pointers_[static_cast<std::size_t>(level_)];
   if (shape_ == Shape::scattered) {
     for (int lane = 0; lane < nest_.active; ++lane)
       emit_.ir.CreateAlignedStore(emit_.ir.CreateExtractElement(value, static_cast<std::uint64_t>(lane)),
                                   lane_pointer(lane), align);
     return;
   }
+  llvm::Value* at = pointer();
   const bool tail = nest_.active < lanes;
   if (tail && !whole_vectors_fit()) {
     emit_.ir.CreateMaskedStore(value, at, align, emit_.mask(lanes, nest_.active));
@@ -234,7 +274,7 @@ void Element::store(llvm::Value* value) {
   }
   if (varying_) return store_vector(value);
   if (value->getType()->isVectorTy()) value = emit_.ir.CreateExtractElement(value, std::uint64_t{0});
-  emit_.ir.CreateAlignedStore(value, pointers_[static_cast<std::size_t>(level_)], llvm::Align(size_of(buffer_.dtype)));
+  emit_.ir.CreateAlignedStore(value, pointer(), llvm::Align(size_of(buffer_.dtype)));
 }
 
 }  // namespace nnc

@@ -2,7 +2,8 @@
 //
 // The address of an element is a sum of terms, one a loop, so each term is added where its loop's index becomes known:
 // an inner loop computes nothing that does not depend on it. Two kinds of buffer have a term that is not linear: the
-// row of a feed (looked up in its order) and the column of a panel buffer.
+// row of a feed (looked up in its order) and the column of a panel buffer. An index that the body computes is one loop
+// more; its term is added where the element is read or written.
 #pragma once
 
 #include <optional>
@@ -42,11 +43,24 @@ struct Nest {
     int loop = 0;
     llvm::Value* index = nullptr;  ///< of this part; of the first lane, for the vector loop
   };
+  /// An index that the body computes.
+  struct Computed {
+    int level = 0;  ///< where it is known
+    bool varying = false;
+    llvm::Value* value = nullptr;  ///< i64, or a vector of them where it varies
+  };
   std::vector<Level> levels;  ///< level l is levels[l - 1]; level 0 is the kernel's entry
+  int first_computed = -1;    ///< the loop that computed[0] is; -1 where there is none
+  std::vector<Computed> computed;
   int vector_loop = -1;
   int lanes = 1;   ///< of the vector loop
   int active = 1;  ///< lanes that exist in this iteration; less than `lanes` only in a tail
 
+  /// The computed index that a loop is; nullptr for a loop of the nest.
+  const Computed* computed_at(int loop) const {
+    return first_computed < 0 || loop < first_computed ? nullptr
+                                                       : &computed[static_cast<std::size_t>(loop - first_computed)];
+  }
   int level_of(int loop) const;  ///< the level at which the loop's index is complete; 0 where it is always 0
   int level_of(const AccessForm& form, int loops) const;
 };
@@ -69,9 +83,12 @@ class Element {
  private:
   enum class Shape { uniform, contiguous, scattered };
   Shape find_shape() const;
+  bool depends_on_computed(const Affine& form, bool varying) const;
   bool whole_vectors_fit() const;
   bool by_lane(const Affine& form) const;
+  llvm::Value* pointer();
   llvm::Value* lane_pointer(int lane);
+  llvm::Value* with_computed(llvm::Value* at, int lane);
   llvm::Value* row_term(llvm::Value* row);
   llvm::Value* column_term(llvm::Value* column);
   llvm::Value* affine(const Affine& form, int lane);
@@ -86,7 +103,7 @@ class Element {
   bool varying_ = false;
   Shape shape_ = Shape::uniform;
   int level_ = 0;
-  std::vector<llvm::Value*> pointers_;  ///< by level; all terms known there
+  std::vector<llvm::Value*> pointers_;  ///< by level; all terms known there, without those of computed indices
 };
 
 }  // namespace nnc

@@ -25,15 +25,17 @@ StageEmitter::StageEmitter(Emitter& emit, const Kernel& kernel, std::size_t stag
       outer_levels_(static_cast<int>(outer.levels.size())) {
   extents_ = kernel.outer;
   extents_.insert(extents_.end(), stage_.inner.begin(), stage_.inner.end());
-  loops_ = static_cast<int>(extents_.size());
   nest_.levels.push_back({.loop = -1});  // the stage begins
   for (std::size_t loop = kernel.outer.size(); loop < extents_.size(); ++loop) {
     if (extents_[loop] == 1) continue;
     inner_.push_back(static_cast<int>(loop));
     nest_.levels.push_back({.loop = static_cast<int>(loop)});
   }
+  nest_.first_computed = static_cast<int>(extents_.size());
+  nest_.computed.resize(stage_.body.indices.size());
+  for (const ComputedIndex& index : stage_.body.indices) extents_.push_back(index.extent);
+  loops_ = static_cast<int>(extents_.size());
   choose_vector_loop(vectorise_inner);
-  plan_places();
   plan_levels();
   plan_folds();
 }
@@ -50,18 +52,6 @@ void StageEmitter::choose_vector_loop(bool vectorise_inner) {
   nest_.lanes = by_order > 0 ? by_order : kernel_.schedule.lanes;
   nest_.active = nest_.lanes;
   nest_.vector_loop = nest_.lanes > 1 ? inner_.back() : -1;
-}
-
-void StageEmitter::plan_places() {
-  for (const BodyInput& input : stage_.body.inputs) {
-    const auto* access = std::get_if<Access>(&input);
-    if (access)
-      input_places_.emplace_back(std::in_place, emit_, access_form(emit_.program, *access, extents_), nest_);
-    else
-      input_places_.emplace_back();
-  }
-  for (const Store& store : stage_.stores)
-    store_places_.emplace_back(emit_, access_form(emit_.program, store.to, extents_), nest_);
 }
 
 bool StageEmitter::stored_in_kernel(BufferId buffer) const {
@@ -87,6 +77,7 @@ int StageEmitter::level_of_input(const BodyInput& input) const {
   return 0;
 }
 
+/// Instruction by instruction: an access comes after the indices that it depends on, and is where these are known.
 void StageEmitter::plan_levels() {
   const std::size_t size = body_.code.size();
   levels_.assign(size, 0);
@@ -94,27 +85,41 @@ void StageEmitter::plan_levels() {
   splatted_.assign(size, false);
   values_.assign(size, nullptr);
   splats_.assign(size, nullptr);
+  input_places_.resize(stage_.body.inputs.size());
   for (std::size_t id = 0; id < size; ++id) {
     const ScalarInstruction& x = body_.code[id];
-    if (x.op == ScalarOp::input) {
-      const BodyInput& input = stage_.body.inputs[x.bits];
-      levels_[id] = level_of_input(input);
-      if (const auto* loop = std::get_if<LoopIndex>(&input)) varying_[id] = loop->loop == nest_.vector_loop;
-      if (const auto* fold = std::get_if<FoldResult>(&input))
-        varying_[id] = fold_values_[fold->stage][fold->fold].varying;
-      if (std::holds_alternative<CoreValue>(input)) varying_[id] = nest_.lanes > 1;
-      if (std::holds_alternative<Access>(input)) varying_[id] = input_places_[x.bits]->varying();
-      continue;
-    }
+    if (x.op == ScalarOp::input) plan_input(id);
     for (int i = 0; i < operand_count(x.op); ++i) {
       levels_[id] = std::max(levels_[id], levels_[x.operands[i]]);
       varying_[id] = varying_[id] || varying_[x.operands[i]];
     }
     for (int i = 0; i < operand_count(x.op); ++i)
       if (varying_[id] && !varying_[x.operands[i]]) splatted_[x.operands[i]] = true;
+    note_index(id);
   }
+  for (const Store& store : stage_.stores)
+    store_places_.emplace_back(emit_, access_form(emit_.program, store.to, extents_), nest_);
   for (std::size_t i = 0; i < stage_.stores.size(); ++i)
     if (store_places_[i].varying()) splatted_[result(stage_.stores[i].value)] = true;
+}
+
+void StageEmitter::plan_input(std::size_t id) {
+  const std::size_t number = body_.code[id].bits;
+  const BodyInput& input = stage_.body.inputs[number];
+  levels_[id] = level_of_input(input);
+  if (const auto* loop = std::get_if<LoopIndex>(&input)) varying_[id] = loop->loop == nest_.vector_loop;
+  if (const auto* fold = std::get_if<FoldResult>(&input)) varying_[id] = fold_values_[fold->stage][fold->fold].varying;
+  if (std::holds_alternative<CoreValue>(input)) varying_[id] = nest_.lanes > 1;
+  if (const auto* access = std::get_if<Access>(&input)) {
+    input_places_[number].emplace(emit_, access_form(emit_.program, *access, extents_), nest_);
+    varying_[id] = input_places_[number]->varying();
+  }
+}
+
+/// What accesses have to know of an instruction that computes an index.
+void StageEmitter::note_index(std::size_t id) {
+  for (std::size_t i = 0; i < stage_.body.indices.size(); ++i)
+    if (result(stage_.body.indices[i].value) == id) nest_.computed[i] = {levels_[id], varying_[id], values_[id]};
 }
 
 void StageEmitter::plan_folds() {
@@ -182,6 +187,7 @@ void StageEmitter::fetch_parked() {
   for (const auto& [id, place] : parked_) {
     values_[id] = emit_.ir.CreateLoad(values_[id]->getType(), place, true);
     splats_[id] = splatted_[id] ? emit_.splat(values_[id], nest_.lanes) : values_[id];
+    note_index(id);
   }
 }
 
@@ -211,6 +217,7 @@ void StageEmitter::emit_body_instruction(std::size_t id) {
     values_[id] = emit_instruction(emit_, x, from, std::span(operands).first(count), lanes);
   }
   splats_[id] = splatted_[id] && !varying_[id] ? emit_.splat(values_[id], nest_.lanes) : values_[id];
+  note_index(id);
 }
 
 llvm::Value* StageEmitter::uniform_or_vector(ScalarId id, bool vector) { return vector ? splats_[id] : values_[id]; }
@@ -240,8 +247,16 @@ llvm::Value* StageEmitter::emit_input(std::size_t id) {
 }
 
 void StageEmitter::write_stores() {
-  for (std::size_t i = 0; i < stage_.stores.size(); ++i)
-    store_places_[i].store(uniform_or_vector(result(stage_.stores[i].value), store_places_[i].varying()));
+  for (std::size_t i = 0; i < stage_.stores.size(); ++i) {
+    Element& place = store_places_[i];
+    llvm::Value* value = uniform_or_vector(result(stage_.stores[i].value), place.varying());
+    if (stage_.stores[i].add) {
+      llvm::Value* before = place.load();
+      const bool floats = before->getType()->isFPOrFPVectorTy();
+      value = floats ? emit_.ir.CreateFAdd(before, value) : emit_.ir.CreateAdd(before, value);
+    }
+    place.store(value);
+  }
 }
 
 // ---- the loops

@@ -60,8 +60,9 @@ class StageEmitter {
   int inner_level(std::size_t i) const { return outer_levels_ + 2 + static_cast<int>(i); }
 
   void choose_vector_loop(bool vectorise_inner);
-  void plan_places();
   void plan_levels();
+  void plan_input(std::size_t id);
+  void note_index(std::size_t id);
   void plan_folds();
   int level_of_input(const BodyInput& input) const;
   bool stored_in_kernel(BufferId buffer) const;
@@ -101,7 +102,7 @@ class StageEmitter {
   std::size_t index_ = 0;
   Nest nest_;
   int outer_levels_ = 0;
-  int loops_ = 0;  ///< of the kernel and of the stage
+  int loops_ = 0;  ///< of the kernel and of the stage, and computed indices
   std::vector<std::int64_t> extents_;
   std::vector<int> inner_;  ///< loops of extent other than 1, from the outside in
   std::vector<std::optional<Element>> input_places_;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "frontend/elaborator.h"
 #include "ir/evaluate.h"
@@ -663,7 +664,7 @@ Term Elaborator::matmul(const Term& left, const Term& right, Span left_span, Spa
   };
   if (a->axes.empty() || b->axes.empty())
     return report(labelled(Code::shape_mismatch, "`@` needs an axis to sum over on both sides"));
-  if (b->axes.size() > 2) return not_built(op_span, NotBuilt::matrix_stack);
+  if (b->axes.size() > 2) return matrix_stack(*a, *b, left_span, right_span, span, op_span);
   const Axis &k = a->axes.back(), &l = b->axes.front();
   if (k.extent != l.extent) {
     Diagnostic diagnostic = labelled(Code::shape_mismatch, "shapes do not match in `@`");
@@ -688,6 +689,195 @@ Term Elaborator::matmul(const Term& left, const Term& right, Span left_span, Spa
   if (l.stretch && !axes.empty() && b->axes.size() == 2) axes.back().stretch = false;
   const Value node = builder().dot(x, y, {x.type().rank() - 1}, {0});
   return Array{node, std::move(axes)};
+}
+
+namespace {
+
+/// The axis of an array's node that follows axis `at` of the array; those that stretch have none.
+int node_axis(const Array& array, std::size_t at) {
+  const auto end = array.axes.begin() + static_cast<std::ptrdiff_t>(at);
+  return static_cast<int>(std::count_if(array.axes.begin(), end, [](const Axis& axis) { return !axis.stretch; }));
+}
+
+/// The array with axis `at` in its node, as long as it is, where it stretched.
+Array with_axis(Array array, std::size_t at) {
+  if (!array.axes[at].stretch) return array;
+  array.axes[at].stretch = false;
+  Shape shape;
+  for (const Axis& axis : array.axes)
+    if (!axis.stretch) shape.push_back(axis.extent);
+  array.node = array.node.builder->reshape(array.node, shape);
+  return array;
+}
+
+}  // namespace
+
+/// a [..., m, k] @ b [..., k, n]: leading axes are lined up at their ends and go in pairs; what only one side has, or
+/// what stretches, repeats. A left side of one axis has no m.
+Term Elaborator::matrix_stack(const Array& left, const Array& right, Span left_span, Span right_span, Span span,
+                              Span op_span) {
+  const std::size_t rank_a = left.axes.size(), rank_b = right.axes.size();
+  const std::size_t own_a = std::min<std::size_t>(rank_a, 2), lead_a = rank_a - own_a, lead_b = rank_b - 2;
+  const auto mismatch = [&](const Axis& x, const Axis& y, std::string what) {
+    return report({.code = Code::shape_mismatch,
+                   .message = "shapes do not match in `@`",
+                   .primary = op_span,
+                   .labels = {{left_span, describe(left)}, {right_span, describe(right)}},
+                   .notes = {std::move(what), fmt::format("left:  {}: {}", source(left_span), story(x)),
+                             fmt::format("right: {}: {}", source(right_span), story(y))}});
+  };
+  const Axis &k = left.axes.back(), &l = right.axes[rank_b - 2];
+  if (k.extent != l.extent)
+    return mismatch(k, l,
+                    fmt::format("the last axis of the left is {}, the last but one of the right {}",
+                                to_string(k.extent), to_string(l.extent)));
+  if (left.node.type().dtype != right.node.type().dtype || !is_float(left.node.type().dtype))
+    return report(
+        {.code = Code::type_mismatch,
+         .message = is_float(left.node.type().dtype) ? "element types differ in `@`" : "`@` takes floating elements",
+         .primary = op_span,
+         .labels = {{left_span, describe(left)}, {right_span, describe(right)}}});
+  if (!belongs_here(left.node, left_span) || !belongs_here(right.node, right_span)) return Failed{};
+  builder().set_origin(origin(span));
+  const Array a = with_axis(left, rank_a - 1), b = with_axis(right, rank_b - 2);
+
+  std::vector<Axis> axes;
+  std::vector<int> batch_a, batch_b;                // axes of the nodes that go in pairs
+  std::vector<std::size_t> paired, from_a, from_b;  // places in the result of those axes, and of the others
+  const std::size_t leading = std::max(lead_a, lead_b);
+  for (std::size_t at = 0; at < leading; ++at) {
+    const bool in_a = at + lead_a >= leading, in_b = at + lead_b >= leading;
+    const std::size_t at_a = at + lead_a - leading, at_b = at + lead_b - leading;
+    const bool long_a = in_a && !a.axes[at_a].stretch, long_b = in_b && !b.axes[at_b].stretch;
+    if (long_a && long_b) {
+      const Axis &x = a.axes[at_a], &y = b.axes[at_b];
+      if (x.extent != y.extent)
+        return mismatch(x, y,
+                        fmt::format("axis {} of the left is {}, axis {} of the right {}", at_a, to_string(x.extent),
+                                    at_b, to_string(y.extent)));
+      batch_a.push_back(node_axis(a, at_a));
+      batch_b.push_back(node_axis(b, at_b));
+      paired.push_back(at);
+    } else if (long_a) {
+      from_a.push_back(at);
+    } else if (long_b) {
+      from_b.push_back(at);
+    }
+    axes.push_back(long_a || !in_b ? a.axes[at_a] : b.axes[at_b]);
+  }
+  if (own_a == 2) {
+    if (!a.axes[lead_a].stretch) from_a.push_back(axes.size());
+    axes.push_back(a.axes[lead_a]);
+  }
+  if (!b.axes.back().stretch) from_b.push_back(axes.size());
+  axes.push_back(b.axes.back());
+  if (!countable(axes, op_span)) return Failed{};
+
+  const Value product =
+      builder().dot(a.node, b.node, {node_axis(a, rank_a - 1)}, {node_axis(b, rank_b - 2)}, batch_a, batch_b);
+  std::vector<std::size_t> places = paired;
+  places.insert(places.end(), from_a.begin(), from_a.end());
+  places.insert(places.end(), from_b.begin(), from_b.end());
+  std::vector<int> order(places.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::sort(order, {}, [&](int axis) { return places[static_cast<std::size_t>(axis)]; });
+  return Array{builder().transpose(product, order), std::move(axes)};
+}
+
+// ---- rows by their numbers -----------------------------------------------------------------------------------------
+
+void Elaborator::promise_range(Value ids, std::int64_t count, Span span) {
+  NodeId id = ids.id;
+  while (builder()[id].op == Op::reshape || builder()[id].op == Op::transpose || builder()[id].op == Op::broadcast)
+    id = builder()[id].operands[0];
+  const Node& node = builder()[id];
+  if (node.op != Op::input || node.type.dtype != DType::i32) return;
+  builder().oblige({.input = std::get<Named>(node.attributes).name, .low = 0, .high = count, .origin = origin(span)});
+}
+
+Term Elaborator::rows_by_index(const Array& table, const Array& ids, Span span, Span ids_span) {
+  if (table.axes.empty()) return error(Code::shape_mismatch, span, "a tensor without axes has no rows", "", "");
+  if (ids.node.type().dtype != DType::i32)
+    return error(Code::type_mismatch, ids_span,
+                 fmt::format("an index is a whole number or i32, and this is {}", describe(ids)), "",
+                 is_float(ids.node.type().dtype) ? "write `i32(...)` around it" : "");
+  if (!belongs_here(table.node, span) || !belongs_here(ids.node, ids_span)) return Failed{};
+  // In a data block the batch is not written: the rows are those of the first axis that is.
+  const bool hidden = graph().rows && table.axes[0].extent.batched && table.axes.size() > 1;
+  const std::size_t first = hidden ? 1 : 0;
+  if (table.axes[first].extent.batched)
+    return error(Code::shape_mismatch, span, "rows of the batch cannot be picked by their numbers", describe(table),
+                 "the first axis of a table is of fixed length");
+  std::vector<Axis> axes = ids.axes;
+  if (hidden) axes.insert(axes.begin(), table.axes[0]);
+  axes.insert(axes.end(), table.axes.begin() + static_cast<std::ptrdiff_t>(first) + 1, table.axes.end());
+  if (!countable(axes, span)) return Failed{};
+  builder().set_origin(origin(span));
+  const Array whole = with_axis(table, first);
+  const std::int64_t count = whole.axes[first].extent.count;
+  promise_range(ids.node, count, ids_span);
+  if (!hidden) return Array{builder().gather(whole.node, ids.node), std::move(axes)};
+
+  const auto rotated = [](int rank, int from, int to) {  // axis `from` comes to stand at `to`
+    std::vector<int> order(static_cast<std::size_t>(rank));
+    std::iota(order.begin(), order.end(), 0);
+    order.erase(order.begin() + from);
+    order.insert(order.begin() + to, from);
+    return order;
+  };
+  const Value rows_first = builder().transpose(whole.node, rotated(whole.node.type().rank(), 1, 0));
+  const Value picked = builder().gather(rows_first, ids.node);
+  return Array{builder().transpose(picked, rotated(picked.type().rank(), ids.node.type().rank(), 0)), std::move(axes)};
+}
+
+Term Elaborator::add_rows(const Array& x, const Array& ids, std::int64_t count, Span span, Span x_span, Span ids_span) {
+  if (ids.node.type().dtype != DType::i32)
+    return error(Code::type_mismatch, ids_span, fmt::format("ids are i32, and this is {}", describe(ids)), "",
+                 is_float(ids.node.type().dtype) ? "write `i32(...)` around it" : "");
+  if (x.node.type().dtype == DType::boolean)
+    return error(Code::type_mismatch, x_span, "`scatter_add` does not take truth values", "",
+                 "write `i32(...)` around them");
+  if (count < 1) return error(Code::bad_number, span, fmt::format("`scatter_add` makes at least 1 row, not {}", count));
+  const std::size_t shared = ids.axes.size();
+  const auto mismatch = [&](std::string what) {
+    return report({.code = Code::shape_mismatch,
+                   .message = "shapes do not match in `scatter_add`",
+                   .primary = span,
+                   .labels = {{x_span, describe(x)}, {ids_span, describe(ids)}},
+                   .notes = {std::move(what), "what is added begins with the axes of the ids"}});
+  };
+  const bool number = x.axes.empty();  // is added for every id
+  if (!number && x.axes.size() < shared)
+    return mismatch(fmt::format("the ids have {} axes, what is added has {}", shared, x.axes.size()));
+  std::vector<Axis> axes(shared);
+  for (std::size_t at = 0; at < shared; ++at) {
+    axes[at] = number || x.axes[at].stretch ? ids.axes[at] : x.axes[at];
+    if (number || x.axes[at].stretch || ids.axes[at].stretch || x.axes[at].extent == ids.axes[at].extent) continue;
+    return mismatch(fmt::format("axis {} of what is added is {}, of the ids {}", at, to_string(x.axes[at].extent),
+                                to_string(ids.axes[at].extent)));
+  }
+  if (!belongs_here(x.node, x_span) || !belongs_here(ids.node, ids_span)) return Failed{};
+  builder().set_origin(origin(span));
+  // Both get all axes that one of them has; axes that stretch in both are in neither node.
+  const auto spread = [&](const Array& array, const std::vector<Axis>& wanted) {
+    Shape shape;
+    std::vector<int> places;
+    const std::size_t missing = array.axes.empty() ? wanted.size() : 0;
+    for (std::size_t at = 0; at < wanted.size(); ++at) {
+      if (wanted[at].stretch) continue;
+      if (at >= missing && !array.axes[at].stretch) places.push_back(static_cast<int>(shape.size()));
+      shape.push_back(wanted[at].extent);
+    }
+    return builder().broadcast(array.node, places, shape);
+  };
+  std::vector<Axis> whole = axes, result{Axis{Extent{count}, false, nullptr}};
+  if (!number) {
+    whole.insert(whole.end(), x.axes.begin() + static_cast<std::ptrdiff_t>(shared), x.axes.end());
+    result.insert(result.end(), x.axes.begin() + static_cast<std::ptrdiff_t>(shared), x.axes.end());
+  }
+  if (!countable(result, span)) return Failed{};
+  promise_range(ids.node, count, ids_span);
+  return Array{builder().scatter_add(spread(x, whole), spread(ids, axes), count), std::move(result)};
 }
 
 // ---- compile-time values

@@ -384,8 +384,17 @@ Term Elaborator::evaluate_index(const ast::Expr& expr, const ast::Index& form, S
     return std::holds_alternative<ast::Ellipsis>(index->form) || std::holds_alternative<ast::NewAxis>(index->form) ||
            (slice && !slice->begin && !slice->end && !slice->step);
   });
-  if (!only_axes) return not_built(expr.span, NotBuilt::indexing);
   const Array* array = base.as<Array>();
+  const ast::ExprPtr& first = form.indices.front();
+  if (!only_axes && array && form.indices.size() == 1 && !std::holds_alternative<ast::Slice>(first->form)) {
+    const Term index = evaluate(*first, scope);
+    if (index.failed()) return Failed{};
+    if (index.as<Array>() || index.as<List>()) {
+      const auto ids = this->array(index, first->span, "an index", DType::i32);
+      return ids ? rows_by_index(*array, *ids, expr.span, first->span) : Term(Failed{});
+    }
+  }
+  if (!only_axes) return not_built(expr.span, NotBuilt::indexing);
   if (!array) return error(Code::type_mismatch, form.base->span, fmt::format("{} has no axes", describe(base)));
   std::size_t taken = 0;
   for (const ast::ExprPtr& index : form.indices) taken += std::holds_alternative<ast::Slice>(index->form);

@@ -309,6 +309,14 @@ class Elaborator {
   Value rank0(const Term& term, DType dtype);
   Value random(const ArrayType& type);  ///< the next stream of the current graph, uniform in [0, 1)
 
+  /// table[ids]: the rows of a table, along its first axis, whose numbers are the ids; [ids..., rest...]. Where the ids
+  /// are an input, loaders check that 0 <= id < count; elsewhere the nearest row stands in for one that is not there.
+  Term rows_by_index(const Array& table, const Array& ids, Span span, Span ids_span);
+  /// scatter_add: row i of the result is the sum of the rows of x whose id is i.
+  Term add_rows(const Array& x, const Array& ids, std::int64_t count, Span span, Span x_span, Span ids_span);
+  /// The obligation that 0 <= ids < count, where the ids are an input under another shape.
+  void promise_range(Value ids, std::int64_t count, Span span);
+
   // -- messages
   /// Reports; a place inside the library moves to the user's call, and the library's place becomes a note.
   Failed report(Diagnostic diagnostic);
@@ -385,6 +393,7 @@ class Elaborator {
   void execute_variable(const ast::Variable& form, Span span, Scope& scope);
   void execute_update(const ast::Update& form, Scope& scope);
   Term matmul(const Term& left, const Term& right, Span left_span, Span right_span, Span span, Span op_span);
+  Term matrix_stack(const Array& left, const Array& right, Span left_span, Span right_span, Span span, Span op_span);
   Term fold(Op op, std::span<const double> values, Span span, const Provenance* from);
 
   /// What a call looks like from outside, for those that are made later.

@@ -489,11 +489,20 @@ Term checked_primitive(CallSite& site) {
   const auto high = e.whole(site.evaluate(1), site.arguments[1].span, "the bound of `checked`");
   const auto ids = e.array(given, site.arguments[0].span, "the argument of `checked`", DType::i32);
   if (!ids || !high) return Failed{};
-  const Node& node = e.builder()[ids->node.id];
-  if (node.op == Op::input)
-    e.builder().oblige(
-        {.input = std::get<Named>(node.attributes).name, .low = 0, .high = *high, .origin = e.origin(site.span)});
+  e.promise_range(ids->node, *high, site.span);
   return *ids;
+}
+
+/// scatter_add(x, ids, n): sums by segment.
+Term scatter_add_primitive(CallSite& site) {
+  if (!check_arguments(site, 3, 3)) return Failed{};
+  Elaborator& e = site.elaborator;
+  const Term x = site.evaluate(0), ids = site.evaluate(1);
+  const auto count = e.whole(site.evaluate(2), site.arguments[2].span, "the number of rows of `scatter_add`");
+  const auto added = e.array(x, site.arguments[0].span, "what `scatter_add` adds", e.default_float());
+  const auto rows = e.array(ids, site.arguments[1].span, "the ids of `scatter_add`", DType::i32);
+  if (!count || !added || !rows) return Failed{};
+  return e.add_rows(*added, *rows, *count, site.span, site.arguments[0].span, site.arguments[1].span);
 }
 
 /// stop_gradient(x): x, seen as a constant by every gradient.
@@ -589,6 +598,7 @@ constexpr Primitive primitives[] = {
     {"iota", iota_primitive},
     {"range", range_primitive},
     {"checked", checked_primitive},
+    {"scatter_add", scatter_add_primitive},
     {"stop_gradient", stop_gradient_primitive},
     {"grad", grad_primitive},
     {"weights", parameters_primitive<2>},

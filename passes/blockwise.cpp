@@ -22,7 +22,8 @@ namespace {
 
 bool is_fold(const Graph& graph, NodeId id) {
   const Node& node = graph[id];
-  if (node.operands.empty() || (node.op != Op::sum && node.op != Op::reduce_max)) return false;
+  if (node.operands.empty() || (node.op != Op::sum && node.op != Op::reduce_max && node.op != Op::scatter_add))
+    return false;
   return is_batched(graph[node.operands[0]].type.shape) && !is_batched(node.type.shape);
 }
 
@@ -74,7 +75,9 @@ class Splitter {
       if (!carries_.contains(id)) return counted(builder, id, operands);
       if (pass_[id] < number) return folded(builder, id);
       if (pass_[id] > number) return copy_node(builder, graph_[id], operands);  // not needed in this pass
-      const Value total = builder.make(graph_[id].op, {{operands[0], carry(builder, id)}}, graph_[id].attributes);
+      std::vector<Value> carried = operands;
+      carried.push_back(carry(builder, id));
+      const Value total = builder.make(graph_[id].op, carried, graph_[id].attributes);
       builder.output(OutputKind::update, carries_.at(id), total);
       return folded(builder, id);
     });
@@ -90,7 +93,7 @@ class Splitter {
     return finish_like(graph_, std::move(builder), made);
   }
 
-  /// The running total: sums carry f64, maxima their own type.
+  /// The running total: sums carry f64, maxima and rows that are added to their own type.
   Value carry(Builder& builder, NodeId fold) const {
     Type type = graph_[fold].type;
     if (graph_[fold].op == Op::sum) type.dtype = DType::f64;
@@ -114,10 +117,19 @@ class Splitter {
   /// Blocks are cut along the outermost summed axis, or chunks would not end where blocks do.
   void check_rows_are_outermost(NodeId id) {
     const Shape& shape = graph_[graph_[id].operands[0]].type.shape;
-    if (graph_[id].operands.size() > 1) refuse(id, "it has a carry already");
+    if (graph_[id].operands.size() > (graph_[id].op == Op::scatter_add ? 2u : 1u)) refuse(id, "it has a carry already");
+    if (graph_[id].op == Op::scatter_add) return check_rows_are_first(id);
     for (int axis : std::get<Reduce>(graph_[id].attributes).axes) {
       if (shape[axis].batched) return;
       if (shape[axis].count > 1 && graph_[id].op == Op::sum) refuse(id, "it sums another axis outside the rows");
+    }
+  }
+
+  /// Rows are added in row-major order of the ids, so these may have no long axis outside the batch.
+  void check_rows_are_first(NodeId id) {
+    for (const Extent& extent : graph_[graph_[id].operands[1]].type.shape) {
+      if (extent.batched) return;
+      if (extent.count > 1) refuse(id, "it adds along another axis outside the rows");
     }
   }
 

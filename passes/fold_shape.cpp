@@ -7,24 +7,28 @@
 namespace nnc {
 namespace {
 
-/// Axes of an operand: which are kept (in order) and which reduced (in the order of the reduction).
+/// Axes of an operand: which are kept, in the order of the result, and which reduced, in the order of the reduction.
 struct Axes {
   std::vector<int> kept, reduced;
 };
 
-Axes axes_of(int rank, const std::vector<int>& reduced) {
-  Axes axes{{}, reduced};
+Axes axes_of(int rank, const std::vector<int>& reduced, const std::vector<int>& batch = {}) {
+  Axes axes{batch, reduced};
+  const auto listed = [&](const std::vector<int>& list, int axis) {
+    return std::find(list.begin(), list.end(), axis) != list.end();
+  };
   for (int axis = 0; axis < rank; ++axis)
-    if (std::find(reduced.begin(), reduced.end(), axis) == reduced.end()) axes.kept.push_back(axis);
+    if (!listed(reduced, axis) && !listed(batch, axis)) axes.kept.push_back(axis);
   return axes;
 }
 
-/// The map of an operand whose kept axes are the loops from `first_outer`, with the reduced ones of extent 1 at index
-/// 0.
-IndexMap operand_map(const Dims& dims, const Axes& axes, std::size_t first_outer, std::size_t outer,
+/// The map of an operand whose kept axes are loops: the first `shared` of them the first loops of the nest, the others
+/// those from `first_own`. Reduced axes of extent 1 are at index 0.
+IndexMap operand_map(const Dims& dims, const Axes& axes, std::size_t shared, std::size_t first_own, std::size_t outer,
                      std::size_t loops) {
   IndexMap map(dims.size(), AffineRow{0, Dims(loops, 0)});
-  for (std::size_t i = 0; i < axes.kept.size(); ++i) map[axes.kept[i]].coefficients[first_outer + i] = 1;
+  for (std::size_t i = 0; i < axes.kept.size(); ++i)
+    map[axes.kept[i]].coefficients[i < shared ? i : first_own + i - shared] = 1;
   std::size_t loop = outer;
   for (int axis : axes.reduced)
     if (dims[axis] != 1) map[axis].coefficients[loop++] = 1;
@@ -40,12 +44,13 @@ std::vector<int> reduced_axes(const Node& node) {
 
 bool is_core(const Node& node) {
   const auto* dot = std::get_if<Dot>(&node.attributes);
-  return dot && dot->order == Order::serial;
+  return dot && dot->order == Order::serial && dot->batch_a.empty();
 }
 
+bool is_scatter(const Node& node) { return std::holds_alternative<Scatter>(node.attributes); }
+
 bool is_fold(const Node& node) {
-  const auto* dot = std::get_if<Dot>(&node.attributes);
-  return definition(node.op).cls == OpClass::reduce || (dot && dot->order != Order::serial);
+  return definition(node.op).cls == OpClass::reduce || (definition(node.op).cls == OpClass::contract && !is_core(node));
 }
 
 Dims fold_loops(const Graph& graph, NodeId fold) {
@@ -63,13 +68,17 @@ std::vector<IndexMap> fold_operand_maps(const Graph& graph, NodeId fold) {
   const std::size_t outer = node.type.shape.size();
   const std::size_t loops = outer + fold_loops(graph, fold).size();
   const Dims first = dims_of(graph[node.operands[0]].type);
-  const Axes axes = axes_of(static_cast<int>(first.size()), reduced_axes(node));
-  std::vector<IndexMap> maps{operand_map(first, axes, 0, outer, loops)};
   if (const auto* dot = std::get_if<Dot>(&node.attributes)) {
     const Dims second = dims_of(graph[node.operands[1]].type);
-    maps.push_back(
-        operand_map(second, axes_of(static_cast<int>(second.size()), dot->b), axes.kept.size(), outer, loops));
-  } else if (node.operands.size() > 1) {
+    const Axes of_a = axes_of(static_cast<int>(first.size()), dot->a, dot->batch_a);
+    const Axes of_b = axes_of(static_cast<int>(second.size()), dot->b, dot->batch_b);
+    const std::size_t shared = dot->batch_a.size();
+    return {operand_map(first, of_a, shared, shared, outer, loops),
+            operand_map(second, of_b, shared, of_a.kept.size(), outer, loops)};
+  }
+  const Axes axes = axes_of(static_cast<int>(first.size()), reduced_axes(node));
+  std::vector<IndexMap> maps{operand_map(first, axes, 0, 0, outer, loops)};
+  if (node.operands.size() > 1) {
     maps.push_back(identity_map(outer, loops));  // the carry
   }
   return maps;
@@ -86,6 +95,7 @@ bool is_gradient(const LowerOptions& options, const std::string& name) {
 
 int cost_of(const Graph& graph, NodeId node) {
   const OpDef& op = definition(graph[node].op);
+  if (op.cls == OpClass::index) return 4;  // the id's clamp
   if (!op.scalar) return 0;
   std::vector<DType> operands;
   for (NodeId operand : graph[node].operands) operands.push_back(graph[operand].type.dtype);

@@ -144,8 +144,19 @@ class Fuser {
       if (!inner) return found(under_reshapes(graph_, node), nullptr);
       return visit_maps(graph_[node].operands[0], *inner, loops, found);
     }
+    if (graph_[node].op == Op::gather) return visit_gather(node, map, loops, found);
     for (NodeId operand : graph_[node].operands)
       visit_maps(operand, graph_[operand].type.shape.empty() ? IndexMap{} : map, loops, found);
+  }
+  /// A computed index is one loop more, as long as the table.
+  template <class Found>
+  void visit_gather(NodeId node, const IndexMap& map, const Dims& loops, const Found& found) const {
+    const NodeId table = graph_[node].operands[0], ids = graph_[node].operands[1];
+    const GatherMaps maps = gather_maps(graph_, node, map, loops.size());
+    Dims more = loops;
+    more.push_back(dims_of(graph_[table].type)[0]);
+    visit_maps(ids, maps.ids, loops, found);
+    visit_maps(table, maps.table, more, found);
   }
   template <class Found>
   void for_mapped_sources(NodeId node, const Found& found) const {
@@ -168,6 +179,8 @@ class Fuser {
       if (!inner) return each(under_reshapes(graph_, node), nullptr);
       return visit_maps(graph_[node].operands[0], *inner, dims, each);
     }
+    if (graph_[node].op == Op::gather) return visit_gather(node, identity, dims, each);
+    if (is_scatter(graph_[node])) return for_sources(node, [&](NodeId source) { each(source, nullptr); });
     for (NodeId operand : graph_[node].operands)
       visit_maps(operand, graph_[operand].type.shape.empty() ? IndexMap{} : identity, dims, each);
   }
@@ -205,13 +218,16 @@ class Fuser {
   }
 
   void start(NodeId node) {
-    const int cluster = new_cluster(dims_of(graph_[node].type));
+    Dims outer = dims_of(graph_[node].type);
+    if (is_scatter(graph_[node])) outer.erase(outer.begin());
+    const int cluster = new_cluster(std::move(outer));
     if (is_core(graph_[node])) clusters_[cluster].core = node;
     join(node, cluster);
   }
 
   bool domain_fits(NodeId node, int cluster) const {
     const Cluster& into = clusters_[cluster];
+    if (!into.members.empty() && is_scatter(graph_[into.members.front()])) return false;
     const Dims dims = dims_of(graph_[node].type);
     if (is_fold(graph_[node])) return !into.core && dims == into.outer;
     if (dims == into.outer) return true;
@@ -297,7 +313,9 @@ class Fuser {
       }
       readers.nodes.insert(user);
       const std::int64_t own = count_of(dims_of(graph_[node].type));
-      const std::int64_t domain = is_fold(graph_[user]) ? wider * count_of(fold_loops(graph_, user)) : wider;
+      const std::int64_t domain = is_fold(graph_[user])      ? wider * count_of(fold_loops(graph_, user))
+                                  : is_scatter(graph_[user]) ? count_of(dims_of(graph_[graph_[user].operands[0]].type))
+                                                             : wider;
       readers.repeated |= std::max(count, domain) > own || count > own;
     }
   }
@@ -346,7 +364,7 @@ class Fuser {
       if (solid_[node]) start(node);
       return;
     }
-    if (is_core(graph_[node]) || !options_.fuse) return start(node);
+    if (is_core(graph_[node]) || is_scatter(graph_[node]) || !options_.fuse) return start(node);
     if (cls == OpClass::generate) return may_float(node) ? void() : start(node);
     if (is_fold(graph_[node])) return try_join(node) ? void() : start(node);
     if (belongs_to_fold(node) || try_join(node) || joins_scalars(node) || may_float(node)) return;
@@ -468,7 +486,7 @@ class Fuser {
   void place_update(std::size_t index) {
     const Output& output = graph_.outputs[index];
     const NodeId value = under_reshapes(graph_, output.node), leaf = leaf_of(output);
-    const bool direct = definition(graph_[value].op).cls != OpClass::leaf;
+    const bool direct = definition(graph_[value].op).cls != OpClass::leaf && !is_scatter(graph_[value]);
     if (direct && reads_before_store(home_[value], leaf, value) && order_after_readers(leaf, home_[value])) {
       clusters_[home_[value]].outputs.push_back(index);
       return;
@@ -485,7 +503,7 @@ class Fuser {
 
   void place_result(std::size_t index) {
     const NodeId value = under_reshapes(graph_, graph_.outputs[index].node);
-    if (has_home(value)) return clusters_[home_[value]].outputs.push_back(index);
+    if (has_home(value) && !is_scatter(graph_[value])) return clusters_[home_[value]].outputs.push_back(index);
     const int cluster = new_cluster(dims_of(graph_[value].type));
     clusters_[cluster].outputs.push_back(index);
     std::set<NodeId> seen;

@@ -3,6 +3,8 @@
 // carry over.
 #include "passes/index_map.h"
 
+#include <algorithm>
+
 #include "ir/op.h"
 
 namespace nnc {
@@ -41,6 +43,28 @@ IndexMap loop_map(const std::vector<std::size_t>& loop_of_axis, std::size_t loop
     map[i].coefficients[loop_of_axis[i]] = 1;
   }
   return map;
+}
+
+IndexMap widened(IndexMap map, std::size_t loops) {
+  for (AffineRow& row : map) row.coefficients.resize(std::max(loops, row.coefficients.size()), 0);
+  return map;
+}
+
+IndexMap narrowed(IndexMap map, std::size_t least) {
+  for (AffineRow& row : map)
+    while (row.coefficients.size() > least && row.coefficients.back() == 0) row.coefficients.pop_back();
+  return map;
+}
+
+GatherMaps gather_maps(const Graph& graph, NodeId gather, const IndexMap& map, std::size_t index) {
+  const auto ids = static_cast<std::ptrdiff_t>(graph[graph[gather].operands[1]].type.rank());
+  GatherMaps maps;
+  maps.ids.assign(map.begin(), map.begin() + ids);
+  maps.table.push_back(AffineRow{0, Dims(index + 1, 0)});
+  maps.table[0].coefficients[index] = 1;
+  maps.table.insert(maps.table.end(), map.begin() + ids, map.end());
+  maps.table = widened(std::move(maps.table), index + 1);
+  return maps;
 }
 
 bool same_map(const IndexMap& a, const IndexMap& b, const Dims& loops) {

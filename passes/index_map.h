@@ -25,6 +25,18 @@ IndexMap identity_map(std::size_t axes, std::size_t loops, std::size_t first = 0
 /// Axis i is loop `loop_of_axis[i]`.
 IndexMap loop_map(const std::vector<std::size_t>& loop_of_axis, std::size_t loops);
 
+/// The map with rows for `loops` loops; further ones have no part in it.
+IndexMap widened(IndexMap map, std::size_t loops);
+/// The map without trailing loops beyond the first `least` that have no part in it, so that equal maps are equal.
+IndexMap narrowed(IndexMap map, std::size_t least);
+
+/// The maps of gather's operands where its result is read at `map`: of the table, whose first axis is loop `index`, and
+/// of the ids. A table's map may have one loop more than `map`.
+struct GatherMaps {
+  IndexMap table, ids;
+};
+GatherMaps gather_maps(const Graph& graph, NodeId gather, const IndexMap& map, std::size_t index);
+
 /// Whether two maps give the same indices at every point of a nest (a loop of one step has index 0, whatever its
 /// factor).
 bool same_map(const IndexMap& a, const IndexMap& b, const Dims& loops);

@@ -174,23 +174,49 @@ struct Context {
 class BodyWriter {
  public:
   BodyWriter(const Context& context, const StageKey& key, Dims loops)
-      : context_(context), key_(key), loops_(std::move(loops)) {}
+      : context_(context), key_(key), loops_(std::move(loops)), nest_(loops_.size()) {}
 
   /// Index of a node's value in Body::program.results, at index map `map`. `inside`: computed here, although it may
   /// have a buffer.
   ScalarId result(NodeId node, const IndexMap& map, bool inside) {
-    const Scalar value = inside ? computed(node, map) : emit(node, map);
+    return result_of(inside ? computed(node, map) : emit(node, map));
+  }
+  /// Likewise of zero of a type.
+  ScalarId zero(ScalarType type) { return result_of(builder_.constant(0, type)); }
+
+  /// The number of the loop that row ids[map] of a table with so many rows is.
+  std::size_t computed_loop(NodeId ids, const IndexMap& map, std::int64_t rows) {
+    const Scalar value = clamped(emit(ids, node_at(ids).type.shape.empty() ? IndexMap{} : map), rows);
+    const ScalarId result = result_of(value);
+    for (std::size_t i = 0; i < indices_.size(); ++i)
+      if (indices_[i].value == result && indices_[i].extent == rows) return nest_ + i;
+    indices_.push_back({result, rows});
+    index_values_.push_back(value);
+    loops_.push_back(rows);
+    return loops_.size() - 1;
+  }
+
+  /// Every map of the stage is over the nest's loops and all computed ones.
+  void finish(Stage& stage) && {
+    const auto widen = [&](Access& access) { access.map = widened(std::move(access.map), loops_.size()); };
+    for (BodyInput& input : inputs_)
+      if (auto* access = std::get_if<Access>(&input)) widen(*access);
+    for (Store& store : stage.stores) widen(store.to);
+    for (Fold& fold : stage.folds)
+      if (fold.carry) widen(*fold.carry);
+    stage.body = {std::move(builder_).finish(results_), std::move(inputs_), std::move(indices_)};
+  }
+
+ private:
+  const Node& node_at(NodeId node) const { return context_.graph[node]; }
+  bool member(NodeId node) const { return context_.clusters.home[node] == context_.cluster; }
+
+  ScalarId result_of(Scalar value) {
     for (std::size_t i = 0; i < results_.size(); ++i)
       if (results_[i].id == value.id) return static_cast<ScalarId>(i);
     results_.push_back(value);
     return static_cast<ScalarId>(results_.size() - 1);
   }
-
-  Body finish() && { return {std::move(builder_).finish(results_), std::move(inputs_)}; }
-
- private:
-  const Node& node_at(NodeId node) const { return context_.graph[node]; }
-  bool member(NodeId node) const { return context_.clusters.home[node] == context_.cluster; }
 
   Scalar input(BodyInput which, ScalarType type) {
     for (std::size_t i = 0; i < inputs_.size(); ++i)
@@ -201,7 +227,7 @@ class BodyWriter {
   }
 
   Scalar load(BufferId buffer, const IndexMap& map) {
-    return input(Access{buffer, map}, scalar_type(context_.program.buffers[buffer].dtype));
+    return input(Access{buffer, narrowed(map, nest_)}, scalar_type(context_.program.buffers[buffer].dtype));
   }
 
   /// The value for a reader: from memory, from a fold or the core, or computed on the spot.
@@ -224,7 +250,8 @@ class BodyWriter {
     return computed(node, map);
   }
 
-  Scalar computed(NodeId node, const IndexMap& map) {
+  Scalar computed(NodeId node, const IndexMap& wide) {
+    const IndexMap map = narrowed(wide, nest_);
     for (const Emitted& earlier : emitted_)
       if (earlier.node == node && earlier.map == map) return earlier.value;
     const Scalar value = compute(node, map);
@@ -234,7 +261,8 @@ class BodyWriter {
 
   Scalar compute(NodeId node, const IndexMap& map) {
     const Node& at = node_at(node);
-    if (is_view(at)) return through(node, map);
+    if (is_view(at)) return through(node, widened(map, loops_.size()));
+    if (at.op == Op::gather) return gathered(node, map);
     if (at.operands.empty() && definition(at.op).cls == OpClass::leaf) return emit(node, map);
     if (is_core(at) || is_fold(at)) return emit(node, map);
     std::vector<DType> dtypes;
@@ -261,6 +289,13 @@ class BodyWriter {
     return load(buffer, map);
   }
 
+  Scalar gathered(NodeId node, const IndexMap& map) {
+    const NodeId table = node_at(node).operands[0], ids = node_at(node).operands[1];
+    const IndexMap ids_map = gather_maps(context_.graph, node, map, loops_.size()).ids;
+    const std::size_t loop = computed_loop(ids, ids_map, dims_of(node_at(table).type)[0]);
+    return emit(table, gather_maps(context_.graph, node, map, loop).table);
+  }
+
   // --- indices --------------------------------------------------------------------------------------------------
 
   Scalar whole(std::int64_t value) { return builder_.bits(static_cast<std::uint64_t>(value), ScalarType::i64); }
@@ -269,12 +304,25 @@ class BodyWriter {
     return builder_.make(op, ScalarType::i64, operands);
   }
 
+  /// An i32 as an index of a table: the nearest one that there is.
+  Scalar clamped(Scalar id, std::int64_t rows) {
+    const Scalar first = builder_.constant(0, ScalarType::i32);
+    const Scalar last = builder_.constant(static_cast<double>(rows - 1), ScalarType::i32);
+    const Scalar above = nnc::select(nnc::less(id, first), first, id);
+    return convert(nnc::select(nnc::less(last, above), last, above), ScalarType::i64);
+  }
+
+  Scalar loop_index(std::size_t loop) {
+    if (loop >= nest_) return index_values_[loop - nest_];
+    return input(LoopIndex{static_cast<std::uint16_t>(loop)}, ScalarType::i64);
+  }
+
   Scalar affine(const AffineRow& row) {
     std::optional<Scalar> sum;
     const auto add = [&](Scalar term) { sum = sum ? integer(ScalarOp::int_add, *sum, term) : term; };
     for (std::size_t loop = 0; loop < row.coefficients.size(); ++loop) {
       if (row.coefficients[loop] == 0) continue;
-      const Scalar index = input(LoopIndex{static_cast<std::uint16_t>(loop)}, ScalarType::i64);
+      const Scalar index = loop_index(loop);
       add(row.coefficients[loop] == 1 ? index : integer(ScalarOp::int_mul, index, whole(row.coefficients[loop])));
     }
     if (row.offset != 0 || !sum) add(whole(row.offset));
@@ -284,7 +332,8 @@ class BodyWriter {
   Scalar number(CallValue::Which which) { return input(CallValue{which}, ScalarType::i64); }
 
   /// The inputs of a generate op's program (ir/scalar/program.h).
-  std::vector<Scalar> indices(const Node& node, const IndexMap& map) {
+  std::vector<Scalar> indices(const Node& node, const IndexMap& narrow) {
+    const IndexMap map = widened(narrow, loops_.size());
     const Dims dims = dims_of(node.type), strides = dense_strides(dims);
     const auto* iota = std::get_if<Iota>(&node.attributes);
     const auto* random = std::get_if<Random>(&node.attributes);
@@ -314,7 +363,10 @@ class BodyWriter {
 
   const Context& context_;
   StageKey key_;
-  Dims loops_;
+  Dims loops_;        ///< of the nest, then the computed ones
+  std::size_t nest_;  ///< number of the former
+  std::vector<ComputedIndex> indices_;
+  std::vector<Scalar> index_values_;
   ScalarBuilder builder_;
   std::vector<BodyInput> inputs_;
   std::vector<Scalar> input_values_;
@@ -342,6 +394,11 @@ class KernelMaker {
     kernel.outer = cluster_.outer;
     kernel.origin = cluster_.members;
     if (cluster_.core) kernel.core = contraction(*cluster_.core);
+    if (!cluster_.members.empty() && is_scatter(graph_[cluster_.members.front()])) {
+      scatter(kernel, cluster_.members.front());
+      name(kernel);
+      return kernel;
+    }
     for (const auto& [key, items] : stages_) write_stage(kernel, key, items);
     name(kernel);
     return kernel;
@@ -476,7 +533,7 @@ class KernelMaker {
       BodyWriter body(context, {key.level, {}}, cluster_.outer);
       Stage stage;
       stage.stores.push_back({Access{start, map}, body.result(node.operands[1], map, false)});
-      stage.body = std::move(body).finish();
+      std::move(body).finish(stage);
       kernel.stages.push_back(std::move(stage));
       starts_[item.node] = start;
     }
@@ -503,9 +560,47 @@ class KernelMaker {
       const ScalarId value = body.result(item.node, map, inside);
       for (BufferId to : item.stores) stage.stores.push_back({Access{to, map}, value});
     }
-    stage.body = std::move(body).finish();
+    std::move(body).finish(stage);
     kernel.stages.push_back(std::move(stage));
     folds_.merge(made);
+  }
+
+  /// Rows of zeros (or of the carry), then every row of x added to that of its id, in row-major order of ids.
+  void scatter(Kernel& kernel, NodeId id) {
+    const Node& node = graph_[id];
+    const Context context{graph_, clusters_, index_, levels_, buffers_, program_, crossing_, folds_};
+    const BufferId to = buffers_.arena(id);
+    const std::size_t outer = cluster_.outer.size();
+    const std::int64_t rows = std::get<Scatter>(node.attributes).count;
+    const auto with_outer = [&](const Dims& inner) {
+      Dims loops = cluster_.outer;
+      loops.insert(loops.end(), inner.begin(), inner.end());
+      return loops;
+    };
+
+    Stage start{.inner = {rows}, .body = {}, .folds = {}, .stores = {}};
+    BodyWriter first(context, {0, start.inner}, with_outer(start.inner));
+    IndexMap element = identity_map(1, outer + 1, outer);
+    for (const AffineRow& row : identity_map(outer, outer + 1)) element.push_back(row);
+    const ScalarId value = node.operands.size() > 2 ? first.result(node.operands[2], element, false)
+                                                    : first.zero(scalar_type(node.type.dtype));
+    start.stores.push_back({Access{to, element}, value});
+    std::move(first).finish(start);
+
+    Stage add{.inner = dims_of(graph_[node.operands[1]].type), .body = {}, .folds = {}, .stores = {}};
+    const std::size_t loops = outer + add.inner.size();
+    BodyWriter second(context, {0, add.inner}, with_outer(add.inner));
+    const IndexMap of_ids = identity_map(add.inner.size(), loops, outer), rest = identity_map(outer, loops);
+    IndexMap of_x = of_ids, target{AffineRow{0, Dims(loops + 1, 0)}};
+    of_x.insert(of_x.end(), rest.begin(), rest.end());
+    target.insert(target.end(), rest.begin(), rest.end());
+    const std::size_t row = second.computed_loop(node.operands[1], of_ids, rows);
+    target[0].coefficients.resize(row + 1, 0);
+    target[0].coefficients[row] = 1;
+    const ScalarId added = second.result(node.operands[0], of_x, false);
+    add.stores.push_back({Access{to, target}, added, true});
+    std::move(second).finish(add);
+    kernel.stages = {std::move(start), std::move(add)};
   }
 
   Fold fold(NodeId id, BodyWriter& body) {

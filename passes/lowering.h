@@ -53,8 +53,9 @@ class Levels {
   std::vector<int> level_;
 };
 
-bool is_fold(const Node& node);  ///< sum, reduce_max, argmax, and a contraction in lanes
-bool is_core(const Node& node);  ///< a serial contraction
+bool is_fold(const Node& node);     ///< sum, reduce_max, argmax, and a contraction that is no core
+bool is_core(const Node& node);     ///< a serial contraction of two matrices
+bool is_scatter(const Node& node);  ///< scatter_add: a kernel of its own, over the axes that ids do not index
 /// The inner loops of a fold: the reduced axes of extent other than 1 in order, or {1}.
 Dims fold_loops(const Graph& graph, NodeId fold);
 /// The maps of a fold's operands over loops (kept axes, then fold_loops).

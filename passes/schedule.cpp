@@ -67,8 +67,14 @@ class Scheduler {
   /// How many accesses are better off with one loop vectorised than with the other, weighed by how often they happen.
   double contiguous(const Kernel& kernel, const Stage& stage, std::size_t loop) const {
     double total = 0;
+    const std::size_t loops = kernel.outer.size() + stage.inner.size();
+    std::vector<bool> jumps;  // computed indices that differ along the loop
+    for (const ComputedIndex& index : stage.body.indices) jumps.push_back(follows(stage.body, index.value, loop));
     const auto see = [&](const Access& access) {
-      const std::int64_t by = step(access, loop);
+      bool jump = false;
+      for (std::size_t i = 0; i < jumps.size(); ++i)
+        for (const AffineRow& row : access.map) jump = jump || (jumps[i] && row.coefficients[loops + i] != 0);
+      const std::int64_t by = jump ? -1 : step(access, loop);
       total += by == 1 || by == 0 ? 1 : -1;
     };
     for (const BodyInput& input : stage.body.inputs)
@@ -78,8 +84,37 @@ class Scheduler {
            static_cast<double>(product(kernel.outer, kernel.outer.size()) * product(stage.inner, stage.inner.size()));
   }
 
+  /// Whether a result of a body depends on a loop, by its index or by what is read with it.
+  static bool follows(const Body& body, ScalarId result, std::size_t loop) {
+    std::vector<bool> depends;
+    for (const ScalarInstruction& instruction : body.program.code) {
+      bool here = false;
+      for (int i = 0; i < operand_count(instruction.op); ++i) here = here || depends[instruction.operands[i]];
+      if (instruction.op == ScalarOp::input) {
+        const BodyInput& input = body.inputs[instruction.bits];
+        if (const auto* index = std::get_if<LoopIndex>(&input)) here = index->loop == loop;
+        if (std::holds_alternative<FoldResult>(input) || std::holds_alternative<CoreValue>(input)) here = true;
+        if (const auto* access = std::get_if<Access>(&input))
+          for (const AffineRow& row : access->map) {
+            here = here || row.coefficients[loop] != 0;
+            for (std::size_t i = 0; i < body.indices.size(); ++i) {
+              const std::size_t computed = row.coefficients.size() - body.indices.size() + i;
+              here = here || (row.coefficients[computed] != 0 && depends_at(depends, body, i));
+            }
+          }
+      }
+      depends.push_back(here);
+    }
+    return depends[body.program.results[result]];
+  }
+  /// Of a computed index, as far as instructions are known: one that comes later is read by none of them.
+  static bool depends_at(const std::vector<bool>& depends, const Body& body, std::size_t index) {
+    const ScalarId at = body.program.results[body.indices[index].value];
+    return at < depends.size() && depends[at];
+  }
+
   Schedule::Vector vector_loop(const Kernel& kernel) const {
-    bool lanes = false, serial = false, inner = false;
+    bool lanes = false, serial = false, inner = false, adds = false;
     double along_outer = 0, along_inner = 0;
     for (const Stage& stage : kernel.stages) {
       for (const Fold& fold : stage.folds) {
@@ -87,6 +122,7 @@ class Scheduler {
         lanes = lanes || (ordered && fold.order == Order::lanes);
         serial = serial || (ordered && fold.order != Order::lanes);
       }
+      for (const Store& store : stage.stores) adds = adds || store.add;
       if (!kernel.outer.empty()) along_outer += contiguous(kernel, stage, kernel.outer.size() - 1);
       if (stage.inner.empty()) continue;
       inner = true;
@@ -94,7 +130,7 @@ class Scheduler {
     }
     const bool wide = !kernel.outer.empty() && kernel.outer.back() >= fewest_for_vectors;
     if (lanes) return Schedule::Vector::inner;
-    if (!inner || serial) return wide ? Schedule::Vector::outer : Schedule::Vector::none;
+    if (!inner || serial || adds) return wide ? Schedule::Vector::outer : Schedule::Vector::none;
     if (wide && along_outer >= along_inner) return Schedule::Vector::outer;
     return Schedule::Vector::inner;
   }

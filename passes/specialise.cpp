@@ -91,7 +91,8 @@ Graph specialise(const Graph& graph, std::int64_t rows) {
     builder.set_origin(node.origin);
     if (const auto* size = std::get_if<Size>(&node.attributes))
       return builder.size(with_rows(size->extent, rows), node.type.dtype);
-    if (const auto* dot = std::get_if<Dot>(&node.attributes); dot && dot->order == Order::serial)
+    if (const auto* dot = std::get_if<Dot>(&node.attributes);
+        dot && dot->order == Order::serial && dot->batch_a.empty())
       return two_dimensional(builder, node, operands[0], operands[1]);
     return copy_node(builder, node, operands);
   });

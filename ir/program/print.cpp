@@ -234,6 +234,7 @@ class Printer {
     std::vector<std::string> loops;
     for (std::size_t j = 0; j < kernel.outer.size() + stage.inner.size(); ++j)
       loops.push_back(loop_name(j, kernel.outer.size()));
+    for (std::size_t j = 0; j < stage.body.indices.size(); ++j) loops.push_back(fmt::format("c{}", j));
     line(fmt::format("  stage {}{}", index, stage.inner.empty() ? "" : " over " + list(stage.inner)));
     const std::vector<std::string> values = body(stage.body, loops);
     for (std::size_t i = 0; i < stage.folds.size(); ++i) {
@@ -241,7 +242,7 @@ class Printer {
       line(fmt::format("    f{}.{} = {}", index, i, fold_text(fold, values, loops)));
     }
     for (const Store& store : stage.stores)
-      line(fmt::format("    {} = {}", access(store.to, loops), values[store.value]));
+      line(fmt::format("    {} {} {}", access(store.to, loops), store.add ? "+=" : "=", values[store.value]));
   }
 
   std::string fold_text(const Fold& fold, const std::vector<std::string>& values,
@@ -298,6 +299,14 @@ class Printer {
       texts[id] = at.op == ScalarOp::input      ? input(body.inputs[at.bits], loops)
                   : at.op == ScalarOp::constant ? number(at)
                                                 : expression(at, texts);
+      bool index = false;
+      for (std::size_t i = 0; i < body.indices.size(); ++i) {
+        if (body.program.results[body.indices[i].value] != id) continue;
+        line(fmt::format("    {} = {}", loops[loops.size() - body.indices.size() + i], texts[id]));
+        texts[id] = loops[loops.size() - body.indices.size() + i];
+        index = true;
+      }
+      if (index) continue;
       const bool leaf = at.op == ScalarOp::input || at.op == ScalarOp::constant;
       if (leaf || (uses[id] == 1 && texts[id].size() < 60)) continue;
       line(fmt::format("    t{} = {}", id, texts[id]));

@@ -57,7 +57,9 @@ struct Buffer {
   bool padded_rows = false;    ///< whole vectors of the last axis may be read and written past its end (arena padding)
 };
 
-/// index of a buffer axis = offset + sum of coefficient[j] * loop[j]; the loops are Kernel::outer, then Stage::inner.
+/// index of a buffer axis = offset + sum of coefficient[j] * loop[j]; the loops are Kernel::outer, then Stage::inner,
+/// then the indices that the stage's body computes (Body::indices), each like a loop over as many steps as it has
+/// values.
 struct AffineRow {
   std::int64_t offset = 0;
   std::vector<std::int64_t> coefficients;
@@ -88,10 +90,21 @@ struct CallValue {
 };
 using BodyInput = std::variant<Access, FoldResult, LoopIndex, CoreValue, CallValue>;
 
+/// An index that the body computes before the accesses that depend on it: i64, 0 <= value < extent. That it cannot be
+/// outside is seen in the code: the value is clamped there (clamped_index), whatever was fed.
+struct ComputedIndex {
+  ScalarId value = 0;  ///< index into Body::program.results
+  std::int64_t extent = 0;
+};
+
 struct Body {
   ScalarProgram program;
   std::vector<BodyInput> inputs;  ///< program.inputs[i] is described by inputs[i]
+  std::vector<ComputedIndex> indices = {};
 };
+
+/// Whether an instruction is an i32 clamped to 0 ... extent - 1 and made an i64.
+bool is_clamped_index(const ScalarProgram& program, ScalarId instruction, std::int64_t extent);
 
 enum class FoldOp : std::uint8_t {
   sum,      ///< value
@@ -116,6 +129,7 @@ struct Fold {
 struct Store {
   Access to;
   ScalarId value = 0;  ///< index into Body::program.results
+  bool add = false;    ///< the value is added to the element that is there, point after point of the inner loops
 };
 
 /// Loops over `inner` (row-major), evaluates the body at each point, feeds the folds, writes the stores.
@@ -123,7 +137,7 @@ struct Store {
 /// with one loop a chunk is 4096 elements, with more it is 256 indices of the first loop, and a lane is the last loop's
 /// index. All inputs of a point are read before its stores are written. What a stage stores, only later stages of the
 /// same outer point may read in the same kernel; a buffer that is read and written at once (an update in place) has one
-/// map for both.
+/// map for both. A store at a computed index may meet an element again and again within an outer point, never from two.
 struct Stage {
   std::vector<std::int64_t> inner;
   Body body;

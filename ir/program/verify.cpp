@@ -170,12 +170,16 @@ class Verifier {
     const Stage& stage = kernel.stages[index];
     Dims loops = kernel.outer;
     loops.insert(loops.end(), stage.inner.begin(), stage.inner.end());
+    const std::size_t nest = loops.size();
+    for (const ComputedIndex& computed : stage.body.indices) loops.push_back(computed.extent);
     const ScalarProgram& body = stage.body.program;
+    check_indices(stage.body, nest);
+    if (!problems_.empty()) return;
     if (body.inputs.size() != stage.body.inputs.size()) return fail_here("a body with inputs that nobody describes");
     for (std::size_t i = 0; i < body.inputs.size(); ++i) {
       const BodyInput& input = stage.body.inputs[i];
       if (const auto* access = std::get_if<Access>(&input)) check_access(*access, loops);
-      if (const auto* loop = std::get_if<LoopIndex>(&input); loop && loop->loop >= loops.size())
+      if (const auto* loop = std::get_if<LoopIndex>(&input); loop && loop->loop >= nest)
         fail_here("stage {} reads the index of loop {}", index, loop->loop);
       if (!problems_.empty()) return;
       if (type_of(input, kernel, index) != body.inputs[i]) fail_here("input {} of stage {} has another type", i, index);
@@ -189,6 +193,27 @@ class Verifier {
       if (to.region == Region::feed || to.region == Region::scalars || to.region == Region::constant)
         fail_here("a store to {}, which is only read", to.name);
       check_in_place(stage, store, loops);
+      if (store.add && kernel.schedule.vector == Schedule::Vector::inner)
+        fail_here("a store that adds, under vectors of the loops that it adds along");
+    }
+  }
+
+  /// A computed index is clamped, and nothing reads with it before it is known.
+  void check_indices(const Body& body, std::size_t nest) {
+    for (std::size_t i = 0; i < body.indices.size(); ++i) {
+      const ComputedIndex& index = body.indices[i];
+      if (index.value >= body.program.results.size()) return fail_here("an index that nothing computes");
+      const ScalarId at = body.program.results[index.value];
+      if (!is_clamped_index(body.program, at, index.extent))
+        return fail_here("a computed index that may leave 0 ... {}", index.extent - 1);
+      for (ScalarId id = 0; id < at; ++id) {
+        const ScalarInstruction& earlier = body.program.code[id];
+        if (earlier.op != ScalarOp::input || earlier.bits >= body.inputs.size()) continue;
+        const auto* access = std::get_if<Access>(&body.inputs[earlier.bits]);
+        for (std::size_t axis = 0; access && axis < access->map.size(); ++axis)
+          if (nest + i < access->map[axis].coefficients.size() && access->map[axis].coefficients[nest + i] != 0)
+            return fail_here("an access before its computed index is known");
+      }
     }
   }
 
@@ -280,6 +305,30 @@ class Verifier {
 };
 
 }  // namespace
+
+bool is_clamped_index(const ScalarProgram& program, ScalarId instruction, std::int64_t extent) {
+  const auto at = [&](ScalarId id) -> const ScalarInstruction& { return program.code[id]; };
+  const auto whole = [&](ScalarId id, std::int64_t value) {
+    return at(id).op == ScalarOp::constant && at(id).type == ScalarType::i32 &&
+           static_cast<std::int32_t>(at(id).bits) == value;
+  };
+  /// select(less(a, b), c, d)
+  const auto choice = [&](ScalarId id, auto&& fits) {
+    const ScalarInstruction& select = at(id);
+    if (select.op != ScalarOp::select || select.type != ScalarType::i32) return false;
+    const ScalarInstruction& less = at(select.operands[0]);
+    return less.op == ScalarOp::less &&
+           fits(less.operands[0], less.operands[1], select.operands[1], select.operands[2]);
+  };
+  const ScalarInstruction& index = at(instruction);
+  if (index.op != ScalarOp::convert || index.type != ScalarType::i64) return false;
+  return choice(index.operands[0], [&](ScalarId last, ScalarId x, ScalarId yes, ScalarId no) {
+    if (yes != last || no != x || !whole(last, extent - 1)) return false;
+    return choice(x, [&](ScalarId id, ScalarId first, ScalarId below, ScalarId above) {
+      return below == first && above == id && whole(first, 0);
+    });
+  });
+}
 
 std::string verify(const Program& program) { return Verifier(program).run(); }
 

@@ -91,7 +91,7 @@ class Grower {
         {14, &Grower::grow_dot},        {4, &Grower::grow_generated},  {2, &Grower::grow_number},
         {3, &Grower::grow_carried},     {5, &Grower::grow_normalised}, {0, &Grower::grow_slice},
         {0, &Grower::grow_pad},         {0, &Grower::grow_concat},     {0, &Grower::grow_window},
-        {0, &Grower::grow_overlap_add},
+        {0, &Grower::grow_overlap_add}, {5, &Grower::grow_gather},     {4, &Grower::grow_scatter},
     };
     int total = 0;
     for (const Choice& choice : choices) total += choice.weight;
@@ -392,7 +392,8 @@ class Grower {
     return made(Op::overlap_add, {*x}, OverlapAdd{axis, extent, stride, dilation});
   }
 
-  /// Over one or two axes; the other operand is a value with such axes, the same value, or a new parameter.
+  /// Over one or two axes, and now and then with one or two pairs of axes that are kept; the other operand is a value
+  /// with such axes, the same value, or a new parameter.
   std::optional<Value> grow_dot() {
     const auto a = pick(random_.chance(0.1) ? DType::f64 : real_, 1);
     if (!a) return std::nullopt;
@@ -402,35 +403,77 @@ class Grower {
       const int second = random_.below(type.rank());
       if (second != axes[0]) axes.push_back(second);
     }
-    Shape contracted;
+    std::vector<int> batch;
+    for (int axis = 0; axis < type.rank() && random_.chance(0.5); ++axis)
+      if (std::ranges::find(axes, axis) == axes.end() && random_.chance(0.6)) batch.push_back(axis);
+    if (random_.chance(0.3)) std::ranges::reverse(batch);
+    Shape contracted, paired;
     for (const int axis : axes) contracted.push_back(type.shape[axis]);
+    paired = contracted;
+    for (const int axis : batch) paired.push_back(type.shape[axis]);
     const auto axes_of_other = [&](const Shape& shape) {
       std::vector<int> found;
-      for (const Extent& extent : contracted)
+      for (const Extent& extent : paired)
         for (int axis = 0; axis < static_cast<int>(shape.size()); ++axis)
           if (shape[axis] == extent && std::ranges::find(found, axis) == found.end()) {
             found.push_back(axis);
             break;
           }
-      return found.size() == contracted.size() ? std::optional(found) : std::nullopt;
+      return found.size() == paired.size() ? std::optional(found) : std::nullopt;
     };
     std::optional<Value> b;
-    if (random_.chance(0.6) || is_batched(contracted))
+    if (random_.chance(0.6) || is_batched(paired))
       b = pick([&](const Type& other) { return other.dtype == type.dtype && axes_of_other(other.shape); });
     else if (type.dtype == real_) {
-      Shape shape = contracted;
+      Shape shape = paired;
       for (const Extent& extent : some_shape(2)) shape.push_back(extent);
       random_.shuffle(shape);
       if (affordable(shape)) b = add_variable(Op::param, shape);
     }
     if (!b) return std::nullopt;
-    const std::vector<int> axes_b = *axes_of_other(b->type().shape);
-    const Dot pairs{axes, axes_b};
-    if (size_at_most_rows(type.shape) * size_at_most_rows(b->type().shape) / size_at_most_rows(contracted) >
-        most_products)
+    std::vector<int> axes_b = *axes_of_other(b->type().shape);
+    const std::vector<int> batch_b(axes_b.begin() + static_cast<std::ptrdiff_t>(axes.size()), axes_b.end());
+    axes_b.resize(axes.size());
+    if (size_at_most_rows(type.shape) * size_at_most_rows(b->type().shape) / size_at_most_rows(paired) > most_products)
       return std::nullopt;
-    if (random_.chance(0.3)) return made(Op::dot, {*b, *a}, Dot{axes_b, axes});
-    return made(Op::dot, {*a, *b}, pairs);
+    if (random_.chance(0.3)) return made(Op::dot, {*b, *a}, Dot{axes_b, axes, Order::unset, batch_b, batch});
+    return made(Op::dot, {*a, *b}, Dot{axes, axes_b, Order::unset, batch, batch_b});
+  }
+
+  /// Whole numbers that index something: mostly inputs, so that some repeat and some are outside.
+  std::optional<Value> some_ids() {
+    if (random_.chance(0.6))
+      if (const auto ids = pick(DType::i32)) return ids;
+    Shape shape = some_shape(1);
+    if (random_.chance(0.7)) shape.insert(shape.begin(), batch_extent);
+    const Value ids = builder_.leaf(Op::input, fmt::format("i{}", ++names_), {DType::i32, shape});
+    keep(ids);
+    return ids;
+  }
+
+  /// Rows of a value, or of a new parameter.
+  std::optional<Value> grow_gather() {
+    const auto ids = some_ids();
+    if (!ids) return std::nullopt;
+    const auto fits = [&](const Type& type) { return type.rank() > 0 && !type.shape[0].batched; };
+    if (random_.chance(0.6))
+      if (const auto table = pick(fits)) return made(Op::gather, {*table, *ids});
+    Shape shape = some_shape(1);
+    shape.insert(shape.begin(), random_.one_of(extents_));
+    return made(Op::gather, {add_variable(Op::param, shape), *ids});
+  }
+
+  /// Rows added by ids whose axes a value begins with.
+  std::optional<Value> grow_scatter() {
+    const auto ids = some_ids();
+    if (!ids) return std::nullopt;
+    const Shape shape = ids->type().shape;
+    const auto x = pick([&](const Type& type) {
+      return type.dtype != DType::boolean && type.rank() >= static_cast<int>(shape.size()) &&
+             std::equal(shape.begin(), shape.end(), type.shape.begin());
+    });
+    if (!x) return std::nullopt;
+    return made(Op::scatter_add, {*x, *ids}, Scatter{random_.one_of(extents_).count});
   }
 
   std::optional<Value> grow_generated() {

@@ -90,6 +90,7 @@ class Accumulator {
   Accumulator(const Fold& fold, const Dims& loops, double start) : fold_(fold), total_(start) {
     lanes_ = fold.order == Order::lanes ? order_lanes(fold.dtype) : 1;
     const bool rows = loops.size() > 1;
+    unchunked_ = fold.op == FoldOp::product && fold.order == Order::serial;
     chunk_ = rows ? 256 * (count_of(loops) / std::max<std::int64_t>(loops[0], 1)) : 4096;
     innermost_ = loops.empty() ? 1 : loops.back();
     best_ = start;
@@ -111,12 +112,13 @@ class Accumulator {
         break;
     }
     ++seen_;
-    if (seen_ % std::max<std::int64_t>(chunk_, 1) == 0) close();
+    if (!unchunked_ && seen_ % std::max<std::int64_t>(chunk_, 1) == 0) close();
   }
 
   double result() {
     if (fold_.op == FoldOp::maximum) return best_;
     if (fold_.op == FoldOp::argmax) return static_cast<double>(where_);
+    if (unchunked_) return accumulators_[0];
     if (open_) close();
     return total_;
   }
@@ -177,7 +179,7 @@ class Accumulator {
   double accumulators_[16] = {};
   int lanes_ = 1;
   std::int64_t chunk_ = 0, innermost_ = 1, seen_ = 0, where_ = 0;
-  bool open_ = false;
+  bool open_ = false, unchunked_ = false;
 };
 
 class Runner {
@@ -256,7 +258,8 @@ class Runner {
     Dims index;
     for (const AffineRow& row : access.map) {
       std::int64_t value = row.offset;
-      for (std::size_t j = 0; j < row.coefficients.size(); ++j) value += row.coefficients[j] * loops[j];
+      for (std::size_t j = 0; j < row.coefficients.size(); ++j)
+        if (row.coefficients[j] != 0) value += row.coefficients[j] * loops.at(j);
       index.push_back(value);
     }
     return index;
@@ -330,11 +333,16 @@ class Runner {
         Dims loops = outer;
         loops.insert(loops.end(), inner.begin(), inner.end());
         const std::vector<Bits> results = evaluate_body(stage.body, loops);
+        for (const ComputedIndex& index : stage.body.indices)
+          loops.push_back(static_cast<std::int64_t>(results[index.value]));
         for (std::size_t i = 0; i < stage.folds.size(); ++i) {
           const Fold& fold = stage.folds[i];
           accumulators[i].take(number(results[fold.value], fold.dtype), number(results[fold.factor], fold.dtype));
         }
-        for (const Store& to : stage.stores) store(to.to, loops, results[to.value]);
+        for (const Store& to : stage.stores) {
+          const DType dtype = program_.buffers[to.to.buffer].dtype;
+          store(to.to, loops, to.add ? sum(load(to.to, loops), results[to.value], dtype) : results[to.value]);
+        }
       } while (advance(inner, stage.inner));
     }
     std::vector<Bits>& made = folds_.emplace_back();
@@ -349,9 +357,27 @@ class Runner {
     }
   }
 
-  std::vector<Bits> evaluate_body(const Body& body, const Dims& loops) {
+  static Bits sum(Bits a, Bits b, DType dtype) {
+    if (dtype == DType::f32)
+      return bits_of(static_cast<float>(number(a, dtype)) + static_cast<float>(number(b, dtype)), dtype);
+    return bits_of(number(a, dtype) + number(b, dtype), dtype);
+  }
+
+  /// With computed indices the body is evaluated once for each of them: accesses whose index is not known yet read
+  /// nothing.
+  std::vector<Bits> evaluate_body(const Body& body, Dims loops) {
+    std::vector<Bits> results;
+    for (std::size_t known = 0; known <= body.indices.size(); ++known) {
+      results = evaluate_body(body, loops, known);
+      if (known < body.indices.size()) loops.push_back(static_cast<std::int64_t>(results[body.indices[known].value]));
+    }
+    return results;
+  }
+
+  std::vector<Bits> evaluate_body(const Body& body, const Dims& loops, std::size_t known) {
     std::vector<Bits> inputs;
-    for (const BodyInput& input : body.inputs) inputs.push_back(value_of(input, loops));
+    for (const BodyInput& input : body.inputs)
+      inputs.push_back(waits(body, input, loops, known) ? 0 : value_of(input, loops));
     std::vector<Bits> results(body.program.results.size(), 0);
     std::vector<const void*> from;
     for (const Bits& bits : inputs) from.push_back(&bits);
@@ -359,6 +385,15 @@ class Runner {
     for (Bits& bits : results) to.push_back(&bits);
     interpret(body.program, from, to, 1);
     return results;
+  }
+
+  static bool waits(const Body& body, const BodyInput& input, const Dims& loops, std::size_t known) {
+    const auto* access = std::get_if<Access>(&input);
+    if (!access || known == body.indices.size()) return false;
+    for (const AffineRow& row : access->map)
+      for (std::size_t j = loops.size(); j < row.coefficients.size(); ++j)
+        if (row.coefficients[j] != 0) return true;
+    return false;
   }
 
   Bits value_of(const BodyInput& input, const Dims& loops) {

@@ -26,6 +26,7 @@ Graph statistics() {
   b.output(OutputKind::update, "deviation", deviation);
   b.output(OutputKind::result, "greatest", b.make(Op::reduce_max, {{x}}, Reduce{.axes = {0}}));
   b.output(OutputKind::result, "loss", b.sum(x * x, {0, 1}) / (n * 20));
+  b.output(OutputKind::result, "by segment", b.scatter_add(x, b.cast(y, DType::i32), 5));
   b.output(OutputKind::result, "rows", b.sum(y, {0}) / n);
   b.output(OutputKind::result, "positive",
            b.cast(b.sum(b.cast(apply(Op::less, b.constant(0, DType::f32), y), DType::i32), {0}), DType::f32) / n);

@@ -443,3 +443,95 @@ TEST_CASE("gradients and updates apart: the second finds what the first left") {
   const auto updated = run_program(update, environment);
   for (const auto& [name, tensor] : evaluate(second, environment)) CHECK(same_bits(updated.at(name), tensor));
 }
+
+// ---- rows by their numbers, and stacks of matrices
+
+namespace {
+
+constexpr std::int64_t batches[] = {1, 5, 17};
+
+/// An embedding table in training: rows of a parameter by ids from an input, and the table's gradient step.
+Graph embedding_step(const Shape& ids_shape, std::int64_t width) {
+  Builder b("embedding");
+  const Value table = b.leaf(Op::param, "W", f32(fixed({3, width})));
+  const Value ids = b.leaf(Op::input, "ids", {DType::i32, ids_shape});
+  const Value rows = b.gather(table, ids);
+  b.output(OutputKind::result, "rows", apply(Op::tanh, rows));
+  b.output(OutputKind::update, "W", table - b.scatter_add(rows * rows, ids, 3) * 0.125);
+  return assign_order(std::move(b).finish());
+}
+
+}  // namespace
+
+TEST_CASE("rows of a table, and what is added to them, lower to their meaning") {
+  for (const std::int64_t batch : batches)
+    for (const std::int64_t width : {1, 3, 16, 20}) {
+      check_same(embedding_step({batch_extent}, width), batch);
+      check_same(embedding_step({batch_extent, {4}}, width), batch);
+      check_same(embedding_step({{2}, batch_extent}, width), batch);
+    }
+}
+
+TEST_CASE("ids that a program computes, and tables that it computes") {
+  Builder b("computed");
+  const Value x = b.leaf(Op::input, "x", f32(rows({20}))), y = b.leaf(Op::param, "p", f32(fixed({20, 7})));
+  const Value first = b.make(Op::argmax, {{x}}, Reduce{.axes = {1}});  // [batch]
+  const Value far = b.cast(b.sum(x, {1}) * 1000, DType::i32);          // mostly outside
+  const Value ramp = b.make(Op::iota, {}, Iota{0}, f32(fixed({20})));  // a table that is no memory
+  const Value nested = b.gather(b.make(Op::iota, {}, Iota{0}, {DType::i32, fixed({20})}), first);
+  const Value turned = b.transpose(y, {1, 0});
+  b.output(OutputKind::result, "row", b.gather(y, first));
+  b.output(OutputKind::result, "outside", b.gather(apply(Op::exp, y), far));
+  b.output(OutputKind::result, "ramp", b.gather(ramp, first));
+  b.output(OutputKind::result, "nested", b.gather(y, nested));
+  b.output(OutputKind::result, "column", b.gather(turned, first));
+  b.output(OutputKind::result, "of rows",
+           b.gather(b.transpose(x, {1, 0}), b.constant({3, 1, 3}, {DType::i32, fixed({3})})));
+  b.output(OutputKind::result, "one", b.gather(y, b.constant(5, DType::i32)));
+  b.output(OutputKind::result, "counts",
+           b.scatter_add(b.broadcast(b.constant(1, DType::i32), {}, rows({})), first, 20));
+  b.output(OutputKind::result, "sums", b.scatter_add(apply(Op::exp, x), far, 2));
+  b.output(OutputKind::result, "along rows",
+           b.scatter_add(b.transpose(x, {1, 0}), b.make(Op::iota, {}, Iota{0}, {DType::i32, fixed({20})}), 6));
+  const Graph graph = assign_order(std::move(b).finish());
+  for (const std::int64_t batch : batches) check_same(graph, batch);
+}
+
+TEST_CASE("contractions that keep pairs of axes lower to their meaning") {
+  const auto product = [](const Shape& a, const Shape& b, Dot pairs) {
+    Builder builder("stack");
+    const Value x = builder.leaf(Op::input, "x", f32(a)),
+                y = builder.leaf(is_batched(b) ? Op::input : Op::param, "y", f32(b));
+    pairs.order = Order::serial;
+    builder.output(OutputKind::result, "r", apply(Op::tanh, builder.make(Op::dot, {{x, y}}, pairs)));
+    return std::move(builder).finish();
+  };
+  const std::vector<Graph> graphs = {
+      product(rows({3, 4, 9}), rows({3, 9, 5}), Dot{{3}, {2}, Order::serial, {0, 1}, {0, 1}}),
+      product(rows({4, 3, 9}), rows({5, 9, 3}), Dot{{3}, {2}, Order::serial, {0, 2}, {0, 3}}),
+      product(rows({20, 9}), rows({9, 20}), Dot{{2}, {1}, Order::serial, {0}, {0}}),
+      product(rows({20, 9}), rows({20, 9}), Dot{{1}, {1}, Order::serial, {0}, {0}}),
+      product(rows({20, 9}), rows({20, 9}), Dot{{1, 2}, {1, 2}, Order::serial, {0}, {0}}),
+      product(rows({1, 9}), rows({9, 33}), Dot{{2}, {1}, Order::serial, {0}, {0}}),
+      product(rows({1, 9, 4}), fixed({1, 9, 4}), Dot{{2}, {1}, Order::serial, {1, 3}, {0, 2}}),
+  };
+  for (const Graph& graph : graphs)
+    for (const std::int64_t batch : batches) check_same(graph, batch);
+}
+
+TEST_CASE("an index that is not clamped, or not known when it is used, is refused") {
+  LowerOptions options;
+  options.rows = 5;
+  const Program good = lower(embedding_step({batch_extent}, 20), "step", options);
+  REQUIRE(verify(good) == "");
+  bool changed = false;
+  for (std::size_t kernel = 0; kernel < good.kernels.size(); ++kernel)
+    for (std::size_t stage = 0; stage < good.kernels[kernel].stages.size(); ++stage) {
+      if (good.kernels[kernel].stages[stage].body.indices.empty()) continue;
+      Program bad = good;
+      bad.kernels[kernel].stages[stage].body.indices[0].extent = 2;  // the clamp is to 3 rows
+      CHECK(verify(bad).find("a computed index that may leave 0 ... 1") != std::string::npos);
+      changed = true;
+    }
+  CHECK(changed);
+}
