@@ -129,8 +129,9 @@ int {prefix}_infer({parameters}size_t rows, void *work);
 
 #endif
 )",
-                     fmt::arg("block", block.train.model), fmt::arg("version", version), fmt::arg("prefix", prefix),
-                     fmt::arg("guard", guard), fmt::arg("work", work_bytes(infer)), fmt::arg("shapes", shapes),
+                     fmt::arg("block", block.train.models.front()), fmt::arg("version", version),
+                     fmt::arg("prefix", prefix), fmt::arg("guard", guard), fmt::arg("work", work_bytes(infer)),
+                     fmt::arg("shapes", shapes),
                      fmt::arg("promises", promises.empty() ? " *   (it has no reason to)\n" : promises),
                      fmt::arg("parameters", parameters));
 }
@@ -164,12 +165,23 @@ ObjectFunction lower_model(const Graph& opt, const std::string& symbol, const Tr
   return function;
 }
 
+/// Parameters that have an average are evaluated, and built, by it.
+void use_averages(TensorFile& file) {
+  for (NamedArray& tensor : file.tensors)
+    if (const DenseArray* average = file.find(average_path(tensor.name))) tensor.array = *average;
+}
+
 Exit build(const BuildFlags& flags, const Console& console) {
   Exit status = Exit::done;
   auto trained = Trained::open(flags.trained, console, status);
   if (!trained) return status;
+  if (trained->block.train.models.size() > 1)
+    return console.error(fmt::format("`{}` trains several models: {}; an object file holds one",
+                                     trained->block.train.name, fmt::join(trained->block.train.models, ", "))),
+           Exit::wrong;
+  const std::string& model = trained->block.train.models.front();
   Diagnostics diagnostics;
-  auto graph = elaborate_model(trained->file, trained->block.train.model, trained->options, diagnostics);
+  auto graph = elaborate_model(trained->file, model, trained->options, diagnostics);
   if (!graph) return console.show(diagnostics), exit_of(diagnostics);
 
   const std::string prefix = c_name(fs::path(flags.output).filename().string());
@@ -178,13 +190,13 @@ Exit build(const BuildFlags& flags, const Console& console) {
   const ObjectFunction& infer = object.functions.front();
   const std::vector<Argument> inputs = inputs_of(infer.programs.back(), *graph), results = results_of(*graph);
   for (const auto& arguments : {inputs, results})
-    if (auto problem = not_by_rows(arguments, trained->block.train.model))
-      return console.show(*problem), exit_of(*problem);
+    if (auto problem = not_by_rows(arguments, model)) return console.show(*problem), exit_of(*problem);
 
   const EntryTables tables(infer.programs.back(), nullptr);
   Weights weights(tables.entry());
   auto file = read_safetensors(trained->weights_path);
   if (!file) return console.show(file.problem()), exit_of(file.problem());
+  use_averages(*file);
   if (auto problem = restore(*file, trained->weights_path, weights)) return console.show(*problem), exit_of(*problem);
   object.params.assign(weights.params.data(), weights.params.data() + weights.params.size());
   object.state.assign(weights.state.data(), weights.state.data() + weights.state.size());

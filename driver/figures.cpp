@@ -14,7 +14,8 @@ SplitFigures figures_of(Runner& runner, const Programs& programs, Weights& weigh
 
 std::string text_of(const SplitFigures& figures) {
   std::string text = fmt::format("{}: {} rows", figures.split, figures.rows);
-  for (const NamedArray& figure : figures.figures) text += fmt::format(", {} {}", figure.name, json_text(figure.array));
+  for (const NamedArray& figure : figures.figures)
+    text += fmt::format(", {} {}", figure.name, shown_text(figure.array));
   return text;
 }
 

@@ -131,15 +131,16 @@ std::vector<Elaborated> read_program(const std::string& path, const ElaborateOpt
 std::optional<Problem> not_blockwise(const Elaborated& block) {
   auto fault = why_not_blockwise(optimise(block.evaluate));
   if (!fault) return std::nullopt;
-  Problem problem{
-      .kind = Problem::Kind::data,
-      .message = fmt::format("{} cannot be computed over a whole split",
-                             fault->output == "loss" ? "the loss" : fmt::format("the metric `{}`", fault->output)),
-      .place = block.train.place,
-      .expected = "sums, means or maxima over the rows",
-      .found =
-          fmt::format("`{}`{}: {}", fault->op, fault->line ? fmt::format(" in line {}", fault->line) : "", fault->why),
-      .notes = {"note: a split is read in blocks of rows, from which only sums and maxima can be joined"}};
+  const bool is_loss = std::ranges::find(block.train.losses, fault->output) != block.train.losses.end();
+  Problem problem{.kind = Problem::Kind::data,
+                  .message = fmt::format(
+                      "{} cannot be computed over a whole split",
+                      is_loss ? fmt::format("the {}", fault->output) : fmt::format("the metric `{}`", fault->output)),
+                  .place = block.train.place,
+                  .expected = "sums, means or maxima over the rows",
+                  .found = fmt::format("`{}`{}: {}", fault->op,
+                                       fault->line ? fmt::format(" in line {}", fault->line) : "", fault->why),
+                  .notes = {"note: a split is read in blocks of rows, from which only sums and maxima can be joined"}};
   return problem;
 }
 

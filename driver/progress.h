@@ -13,7 +13,7 @@ class Progress {
  public:
   Progress(const Console& console, const TrainJob& job, std::int64_t train_rows);
 
-  void step(const Cursor& at, double loss);
+  void step(const Cursor& at, std::span<const double> losses);
   void epoch(const EpochReport& report);
   /// Ends the moving line.
   void end();
@@ -22,6 +22,7 @@ class Progress {
   using Clock = std::chrono::steady_clock;
 
   const Console& console_;
+  std::vector<std::string> losses_;
   std::int64_t epochs_, batches_, every_;
   Clock::time_point shown_{};
   bool line_open_ = false;

@@ -48,7 +48,7 @@ std::string run_json(const RunRecord& record, const Compilation& compilation, co
   json["schema"] = "nnc.run.1";
   json["nnc"] = version;
   json["train"] = record.train_block;
-  json["model"] = record.model;
+  json["model"] = fmt::format("{}", fmt::join(record.models, ", "));
   json["file"] = record.file;
   json["source_sha256"] = record.source_hash;
   json["imports"] = Json::array();
@@ -184,7 +184,7 @@ Result<RunRecord> read_run(const std::string& folder) {
   if (schema != "nnc.run.1") reader.wrong("schema", "`nnc.run.1`", json.contains("schema") ? &json["schema"] : nullptr);
   RunRecord record;
   record.train_block = reader.text("train");
-  record.model = reader.text("model");
+  record.models = {reader.text("model")};
   record.file = reader.text("file");
   if (!is_inside(record.file))
     reader.wrong("file", "the path of a file in model/", json.contains("file") ? &json["file"] : nullptr);

@@ -15,7 +15,8 @@ namespace nnc::driver {
 inline constexpr const char* version = "0.1.0";
 
 struct RunRecord {
-  std::string train_block, model;
+  std::string train_block;
+  std::vector<std::string> models;
   std::string file;                                          ///< the source's path below model/
   std::string source_hash;                                   ///< SHA-256 of the source
   std::vector<std::pair<std::string, std::string>> imports;  ///< of each file that it imports: path below model/, hash

@@ -43,12 +43,13 @@ void note_signal(int signal) {
 /// Writes what training keeps, and shows how it goes.
 class RunObserver : public TrainObserver {
  public:
-  RunObserver(RunDirectory& run, const TrainFlags& flags, const RunRecord& record, Progress progress)
-      : run_(run), flags_(flags), record_(record), progress_(std::move(progress)) {}
+  RunObserver(RunDirectory& run, const TrainFlags& flags, const RunRecord& record, const TrainJob& job,
+              Progress progress)
+      : run_(run), flags_(flags), record_(record), job_(job), progress_(std::move(progress)) {}
 
-  void on_step(const Cursor& at, double loss) override {
-    if (flags_.log_steps) run_.add_metrics(step_line(at, loss));
-    progress_.step(at, loss);
+  void on_step(const Cursor& at, std::span<const double> losses) override {
+    if (flags_.log_steps) run_.add_metrics(step_line(at, job_.losses, losses));
+    progress_.step(at, losses);
   }
   void on_epoch(const EpochReport& report) override {
     std::string line = epoch_line(report);
@@ -68,6 +69,7 @@ class RunObserver : public TrainObserver {
   RunDirectory& run_;
   const TrainFlags& flags_;
   const RunRecord& record_;
+  const TrainJob& job_;
   Progress progress_;
 };
 
@@ -177,7 +179,7 @@ class Training {
     run_.emplace(std::move(*run));
     const std::vector<std::string> stored = stored_paths(block_);
     record_.train_block = job_.name;
-    record_.model = job_.model;
+    record_.models = job_.models;
     record_.file = stored.front();
     record_.source_hash = sha256(block_.sources.front().text);
     for (std::size_t i = 1; i < stored.size(); ++i)
@@ -237,7 +239,7 @@ class Training {
 
   Exit train_and_report() {
     TrainSettings settings{job_, flags_.max_steps};
-    RunObserver observer(*run_, flags_, record_, Progress(console_, settings.job, split("train")->rows));
+    RunObserver observer(*run_, flags_, record_, settings.job, Progress(console_, settings.job, split("train")->rows));
     TrainOutcome outcome = train(settings, *runner_, programs_, *weights_, *split("train"), split("valid"), observer);
     observer.end();
     auto problem = outcome.problem;
@@ -254,16 +256,23 @@ class Training {
   }
 
   Exit say_diverged(const TrainOutcome& outcome) {
-    std::int64_t batches = Batches(job_.batch_size, split("train")->rows).count;
-    Problem problem{.kind = Problem::Kind::diverged,
-                    .message = fmt::format("training diverged: the loss became {} in epoch {}, step {}", outcome.loss,
-                                           outcome.at.epoch, outcome.at.step + 1),
-                    .place = job_.place,
-                    .expected = {},
-                    .found = {},
-                    .notes = {}};
-    problem.notes.push_back(fmt::format("note: batch {} of {} of that epoch; the weights from before it are in {}",
-                                        outcome.at.batch + 1, batches, run_->file("last.safetensors")));
+    const TrainOutcome::Failure& failure = *outcome.failure;
+    const std::string value = number_shown(failure.value, DType::f64);
+    const std::string what = failure.is_loss ? fmt::format("the {} became {}", failure.what, value)
+                                             : fmt::format("`{}` has an element that is {}", failure.what, value);
+    Problem problem{
+        .kind = Problem::Kind::diverged, .message = {}, .place = job_.place, .expected = {}, .found = {}, .notes = {}};
+    problem.message = failure.at.step == 0 ? fmt::format("training cannot start: {} before the first step", what)
+                                           : fmt::format("training diverged: {} in epoch {}, step {}", what,
+                                                         failure.at.epoch, failure.at.step);
+    if (!outcome.spoilt.empty())
+      problem.notes.push_back(fmt::format("note: the update of step {} had made `{}` infinite or NaN",
+                                          outcome.at.step + 1, outcome.spoilt));
+    problem.notes.push_back(fmt::format("note: {} are in {}",
+                                        outcome.at.step == 0
+                                            ? std::string("the initial weights")
+                                            : fmt::format("the last finite weights, after step {},", outcome.at.step),
+                                        run_->file("last.safetensors")));
     problem.notes.push_back("help: try a lower learning rate");
     if (!session_->fits())
       problem.notes.push_back("help: columns of very different size train badly: see `standardize` and `minmax`");

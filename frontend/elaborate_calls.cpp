@@ -471,6 +471,18 @@ struct FrameGuard {
   FrameGuard& operator=(const FrameGuard&) = delete;
 };
 
+/// What `training` is within an instance.
+struct TrainingGuard {
+  GraphContext& graph;
+  bool outside;
+  TrainingGuard(GraphContext& context, bool inside) : graph(context), outside(context.training) {
+    graph.training = inside;
+  }
+  ~TrainingGuard() { graph.training = outside; }
+  TrainingGuard(const TrainingGuard&) = delete;
+  TrainingGuard& operator=(const TrainingGuard&) = delete;
+};
+
 bool Elaborator::open_already(const ast::Declaration* declaration, Span span, const std::string& name) {
   const bool open = std::ranges::any_of(frames_, [&](const Frame& frame) { return frame.declaration == declaration; });
   if (open)
@@ -738,6 +750,8 @@ Term Elaborator::apply_instance(const Instance& instance, CallSite& site) {
   frame.declaration = declaration;
   frame.path = instance.path;
   frame.makes_instances = true;
+  instances_.insert(instance.path);
+  const TrainingGuard training(*graph_, is_frozen_ ? graph_->trains && !is_frozen_(instance.path) : graph_->training);
   frame.updates = graph_->training;
   FrameGuard guard(*this, std::move(frame));
   if (layer)
@@ -785,13 +799,9 @@ Term Elaborator::make_optimizer(const Callee& callee, CallSite& site) {
   return std::shared_ptr<const OptimizerInstance>(std::move(instance));
 }
 
-/// p after one step of the optimizer, its states under PATH.
-Term Elaborator::inline_optimizer(const OptimizerInstance& instance, const std::string& path, const Array& p,
-                                  const Array& g) {
+Term Elaborator::inline_optimizer(const OptimizerInstance& instance, const std::string& path,
+                                  const std::vector<Array>& inputs) {
   const auto& optimizer = std::get<ast::Optimizer>(instance.optimizer.declaration->form);
-  if (optimizer.inputs.size() != 2)
-    return error(Code::bad_variable, optimizer.name.span, "an optimizer takes a parameter and its gradient", "",
-                 "declare it as `optimizer name(...)(p: float[...], g: float[...]) -> float[...]`");
   Scope scope(*instance.optimizer.module);
   Application application{*this, optimizer.name.text, source(instance.span), instance.span, scope};
   Frame frame;
@@ -804,7 +814,8 @@ Term Elaborator::inline_optimizer(const OptimizerInstance& instance, const std::
   FrameGuard guard(*this, std::move(frame));
   for (std::size_t i = 0; i < optimizer.settings.size(); ++i)
     scope.define(optimizer.settings[i].name.text, instance.settings[i]);
-  Matched matched = {Given{p, instance.span}, Given{g, instance.span}};
+  Matched matched;
+  for (const Array& input : inputs) matched.push_back(Given{input, instance.span});
   application.bind_floating(optimizer.inputs, matched, std::nullopt);
   if (!application.failed) application.inputs(optimizer.inputs, matched);
   if (application.failed) return Failed{};
@@ -827,34 +838,6 @@ std::vector<bool> Elaborator::reached_from(NodeId e) {
     for (NodeId operand : node.operands) reached[operand] = reached[operand] || is_float(graph[operand].type.dtype);
   }
   return reached;
-}
-
-void Elaborator::optimise(const Term& term, const Array& loss, Span span) {
-  if (term.failed()) return;
-  const auto* instance = term.as<std::shared_ptr<const OptimizerInstance>>();
-  if (!instance) {
-    error(Code::bad_setting, span, fmt::format("`optimizer` is an optimizer, not {}", describe(term)), "",
-          "such as `optimizer = adam(lr = 1e-3)`");
-    return;
-  }
-  const std::vector<bool> reached = reached_from(loss.node.id);
-  const std::size_t count = variables_.size();  // optimizer states come after
-  for (std::size_t i = 0; i < count; ++i) {
-    if (variables_[i].is_state) continue;
-    const std::string path = variables_[i].path;
-    const Array p = *read_variable(i).as<Array>();
-    if (p.node.id >= reached.size() || !reached[p.node.id]) {
-      report(
-          {.code = Code::unreached_parameter,
-           .message = fmt::format("the loss does not depend on the parameter `{}`; it keeps its initial value", path),
-           .primary = span});
-      continue;
-    }
-    builder().set_origin(origin((*instance)->span));
-    const Value gradient = builder().make(Op::grad, {{loss.node, p.node}});
-    const Term next = inline_optimizer(**instance, path, p, {gradient, p.axes});
-    if (const Array* array = next.as<Array>()) builder().output(OutputKind::update, path, whole_node(*array));
-  }
 }
 
 // ---- calls

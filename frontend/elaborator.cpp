@@ -609,6 +609,9 @@ Term Elaborator::read_variable(std::size_t index) {
   const Variable& variable = variables_[index];
   graph_->touched.emplace(variable.path, variable.is_state ? ast::Variable::Kind::state : ast::Variable::Kind::param);
   const std::vector<Axis>& axes = variable_types_[index].axes;
+  if (!variable.is_state && graph_->averages)
+    if (const std::string average = average_path(variable.path); variable_index_.contains(average))
+      return wrap(builder().leaf(Op::state, average, variable.type), axes);
   if (const auto now = graph_->states.find(variable.path); now != graph_->states.end()) return wrap(now->second, axes);
   return wrap(builder().leaf(variable.is_state ? Op::state : Op::param, variable.path, variable.type), axes);
 }

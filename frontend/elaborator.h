@@ -229,6 +229,10 @@ class Scope {
 struct GraphContext {
   Builder* builder = nullptr;
   bool training = false;
+  /// The step's graph: `training` is true wherever nothing is frozen.
+  bool trains = false;
+  /// Parameters that have an average are read as their averages.
+  bool averages = false;
   /// Expressions of a data block are about one row: the batch is a leading axis that the text does not see.
   bool rows = false;
   /// Run-time scalars (step, epoch, steps_per_epoch, total_steps) exist.
@@ -272,6 +276,11 @@ class Elaborator {
   // -- the train block: how models are called. A model's path is "" unless several are trained together.
   void set_models(std::map<std::string, std::string> path_of_model) { model_paths_ = std::move(path_of_model); }
 
+  /// Instances in which `training` is false and `update` void whatever the graph is for, by path.
+  void set_frozen(std::function<bool(const std::string& path)> is_frozen) { is_frozen_ = std::move(is_frozen); }
+  /// Paths of all instances that were applied.
+  const std::set<std::string>& instances() const { return instances_; }
+
   // -- evaluation
   Term evaluate(const ast::Expr& expr, Scope& scope);
   /// let: evaluates, names nodes and instances, binds; reports a name bound twice. Several names take several results.
@@ -295,8 +304,8 @@ class Elaborator {
   Term call(const Term& callee, CallSite& site);
   /// Applies a function, instance or model to terms that are at hand.
   Term apply(const Term& callee, std::vector<Term> arguments, Span span, Scope& scope);
-  /// For every parameter that the loss reaches: gradient, optimizer, update. Warns about the others.
-  void optimise(const Term& optimizer, const Array& loss, Span span);
+  /// What an optimizer makes of its inputs, (p, g) or p alone, its states under NAME.STATE/PATH.
+  Term inline_optimizer(const OptimizerInstance& instance, const std::string& path, const std::vector<Array>& inputs);
 
   // -- helpers for those who build nodes themselves
   /// Node with all axes, those that stretch as 1.
@@ -402,7 +411,6 @@ class Elaborator {
   Term apply_instance(const Instance& instance, CallSite& site);
   std::optional<std::string> instance_path(const std::string& kind, const std::string& given, Span span);
   Term make_optimizer(const Callee& callee, CallSite& site);
-  Term inline_optimizer(const OptimizerInstance& instance, const std::string& path, const Array& p, const Array& g);
   bool open_already(const ast::Declaration* declaration, Span span, const std::string& name);
 
   friend struct nnc::Application;
@@ -413,6 +421,8 @@ class Elaborator {
   std::unordered_map<std::string, std::size_t> variable_index_;
   bool frozen_ = false;
   std::map<std::string, std::string> model_paths_;
+  std::function<bool(const std::string& path)> is_frozen_;
+  std::set<std::string> instances_;
   std::vector<Frame> frames_;
   std::deque<Provenance> provenance_;
   std::unordered_map<const ast::Declaration*, Term> constants_;

@@ -600,8 +600,10 @@ struct Missing {
   NotBuilt what;
 };
 constexpr Missing missing[] = {
-    {"concat", NotBuilt::concat}, {"scan", NotBuilt::scan},     {"repeat", NotBuilt::repeat},
-    {"solve", NotBuilt::solve},   {"frozen", NotBuilt::frozen},
+    {"concat", NotBuilt::concat},
+    {"scan", NotBuilt::scan},
+    {"repeat", NotBuilt::repeat},
+    {"solve", NotBuilt::solve},
 };
 
 }  // namespace

@@ -62,6 +62,9 @@ struct Column {
   std::string classes_of;  ///< RawColumn::input whose class names label it, or empty
 };
 
+/// The state that keeps the average of a parameter.
+inline std::string average_path(const std::string& parameter) { return "average/" + parameter; }
+
 struct DataJob {
   std::string name;
   std::vector<Source> sources;
@@ -71,32 +74,59 @@ struct DataJob {
   std::vector<Column> columns;
 };
 
-/// Stop or keep rules: early_stop = lowest(valid.loss, patience = 3), best = highest(valid.acc), stop = train.loss < c.
+/// Keep or stop rules: early_stop = lowest(valid.loss, patience = 3), best = highest(valid.acc).
 struct Watch {
   std::string metric;  ///< "valid.loss", "train.loss", "valid.acc"
   bool highest = false;
   std::int64_t patience = 0;
 };
-struct StopBelow {
-  std::string metric;
-  double bound = 0;
-  bool above = false;
+/// A condition on figures: `stop = train.loss < 1e-3 or epoch >= 50`. Numbers are f64.
+struct Rule {
+  enum class Kind : std::uint8_t {
+    number,
+    figure,  ///< "train.loss", "valid.loss(Gen)"; "epoch" and "step" are those done
+    negate,
+    add,
+    subtract,
+    multiply,
+    divide,
+    power,
+    less,
+    less_equal,
+    greater,
+    greater_equal,
+    equal,
+    not_equal,
+    logical_not,
+    logical_and,
+    logical_or
+  };
+  Kind kind = Kind::number;
+  double value = 0;
+  std::string figure;
+  std::vector<Rule> operands;
 };
+/// What comes out is a truth value.
+constexpr bool is_condition(Rule::Kind kind) { return kind >= Rule::Kind::less; }
+/// What goes in are truth values.
+constexpr bool combines_conditions(Rule::Kind kind) { return kind >= Rule::Kind::logical_not; }
 
 struct TrainJob {
-  std::string name;  ///< the train block's name: its `as` name or its model's
-  std::string model, data;
+  std::string name;                 ///< the train block's name: its `as` name or its (first) model's
+  std::vector<std::string> models;  ///< those that are trained
+  std::string data;
   std::int64_t batch_size = 32;  ///< 0: full
   std::int64_t epochs = 0;
   bool shuffle = true;
   std::uint64_t seed = 0;
   std::int64_t check_every = 1;
-  std::vector<std::string> metrics;  ///< names, in order; results of the evaluate graph beside "loss"
-  std::vector<std::string> outputs;  ///< results of the predict graph
+  std::vector<std::string> losses = {"loss"};  ///< names, in order: "loss", "loss(Gen)"; results of step and evaluate
+  std::vector<std::string> metrics;            ///< names, in order; further results of the evaluate graph
+  std::vector<std::string> outputs;            ///< results of the predict graph
   /// For each output the RawColumn::input whose class names it is written by, where it has as many values; or empty.
   std::vector<std::string> classes_of_outputs;
   std::optional<Watch> early_stop, best;
-  std::optional<StopBelow> stop;
+  std::optional<Rule> stop;
   Place place;
 };
 

@@ -11,11 +11,17 @@ namespace {
 
 constexpr std::string_view optimizer_prefix = "state/";
 
-/// Optimizer state belongs to a parameter ("adam.m/Dense1.W") and stands apart in files; fitted and model state
-/// ("data.x.mean") has its plain path, like a parameter.
+bool is_average(std::string_view path) { return path.starts_with(average_path("")); }
+/// Preprocessing is fitted on the data of each run.
+bool is_fitted(std::string_view path) { return path.starts_with("data."); }
+/// Optimizer state belongs to a parameter: "adam.m/Dense1.W".
+bool is_of_optimizer(std::string_view path) { return path.find('/') != std::string_view::npos && !is_average(path); }
+
+/// Optimizer state stands apart in files; fitted and model state ("data.x.mean") and averages have their plain paths,
+/// like parameters.
 std::string name_in_file(const nnc_slot& state) {
   std::string path = state.name;
-  return path.find('/') == std::string::npos ? path : std::string(optimizer_prefix) + path;
+  return is_of_optimizer(path) ? std::string(optimizer_prefix) + path : path;
 }
 
 Problem wrong(const std::string& path, std::string message, std::string expected = "", std::string found = "") {
@@ -83,21 +89,34 @@ std::optional<Problem> restore(const TensorFile& file, const std::string& path, 
 
 std::optional<Problem> initialise(const TensorFile& file, const std::string& path, Weights& weights,
                                   std::vector<std::string>& notes) {
-  auto params = params_of(*weights.layout);
-  std::size_t matched = 0;
-  for (const nnc_slot& slot : params) {
-    const DenseArray* array = file.find(slot.name);
+  struct Target {
+    const nnc_slot* slot;
+    std::byte* region;
+  };
+  const auto params = params_of(*weights.layout), states = state_of(*weights.layout);
+  std::vector<Target> targets;
+  for (const nnc_slot& slot : params) targets.push_back({&slot, weights.params.data()});
+  for (const nnc_slot& slot : states)
+    if (!is_of_optimizer(slot.name) && !is_average(slot.name) && !is_fitted(slot.name))
+      targets.push_back({&slot, weights.state.data()});
+  std::set<std::string> matched;
+  for (const auto& [slot, region] : targets) {
+    const DenseArray* array = file.find(slot->name);
     if (array == nullptr) {
-      notes.push_back(fmt::format("`{}` is not in {}: it keeps its initializer", slot.name, path));
+      notes.push_back(fmt::format("`{}` is not in {}: it keeps its initializer", slot->name, path));
       continue;
     }
-    if (auto problem = load_slot(slot, slot.name, *array, path, weights.params.data())) return problem;
-    ++matched;
+    if (auto problem = load_slot(*slot, slot->name, *array, path, region)) return problem;
+    matched.insert(slot->name);
   }
   for (const NamedArray& tensor : file.tensors)
-    if (!tensor.name.starts_with(optimizer_prefix) && find_slot(params, tensor.name) == nullptr)
+    if (!tensor.name.starts_with(optimizer_prefix) && !is_average(tensor.name) && !is_fitted(tensor.name) &&
+        !matched.contains(tensor.name))
       notes.push_back(fmt::format("`{}` of {} is no parameter of the program", tensor.name, path));
-  if (matched > 0) return std::nullopt;
+  for (const nnc_slot& slot : params)
+    if (const nnc_slot* average = find_slot(states, average_path(slot.name)))
+      pack(*average, unpack(slot, weights.params.data()), weights.state.data());
+  if (!matched.empty()) return std::nullopt;
   std::vector<std::string> names, paths;
   for (const NamedArray& tensor : file.tensors) names.push_back(tensor.name);
   for (const nnc_slot& slot : params) paths.push_back(slot.name);

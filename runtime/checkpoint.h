@@ -1,6 +1,6 @@
-// Weights with the record of where training stood, as a safetensors file: parameters and fitted state under their
-// paths, optimizer state under "state/PATH", the cursor and the key of the random numbers as metadata. Logical order
-// throughout, so that a file says nothing of the machine that wrote it.
+// Weights with the record of where training stood, as a safetensors file: parameters, fitted state and averages of
+// parameters ("average/PATH") under their paths, optimizer state under "state/PATH", the cursor and the key of the
+// random numbers as metadata. Logical order throughout, so that a file says nothing of the machine that wrote it.
 #pragma once
 
 #include <optional>
@@ -30,8 +30,9 @@ enum class Surplus : std::uint8_t { ignored, refused };
 std::optional<Problem> restore(const TensorFile& file, const std::string& path, Weights& weights,
                                Surplus surplus = Surplus::ignored);
 
-/// Parameters by path from any safetensors file, element types converted; everything else keeps its value. `notes` gets
-/// what only one side has. Another shape, or no match at all, is a problem.
+/// Parameters and the states of layers by path from any safetensors file, element types converted; everything else
+/// keeps its value (fitted states are learnt from this run's data), and averages start from the parameters. `notes`
+/// gets what only one side has. Another shape, or no match at all, is a problem.
 std::optional<Problem> initialise(const TensorFile& file, const std::string& path, Weights& weights,
                                   std::vector<std::string>& notes);
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,7 @@ struct Cursor {
 struct EpochReport {
   Cursor at;
   std::int64_t epochs = 0;
-  std::vector<NamedArray> figures;  ///< "train.loss" (f64), and where it was evaluated "valid.loss", "valid.acc", ...
+  std::vector<NamedArray> figures;  ///< "train.loss" (f64) for each loss, and where it was evaluated "valid.loss", ...
   double seconds = 0;               ///< of the steps, without evaluation
   std::int64_t rows = 0;            ///< seen in these steps
 };
@@ -31,7 +32,8 @@ struct EpochReport {
 class TrainObserver {
  public:
   virtual ~TrainObserver() = default;
-  virtual void on_step(const Cursor& at, double loss) = 0;
+  /// The step's losses, in the order of TrainJob::losses.
+  virtual void on_step(const Cursor& at, std::span<const double> losses) = 0;
   virtual void on_epoch(const EpochReport& report) = 0;
   /// Keeps weights: as the last ones, or as the best ones by the job's rule.
   virtual std::optional<Problem> save(const Weights& weights, const Cursor& at, bool best) = 0;
@@ -48,8 +50,17 @@ struct TrainSettings {
 struct TrainOutcome {
   enum class End : std::uint8_t { epochs_done, stop_rule, early_stop, max_steps, interrupted, diverged };
   End end{};
-  Cursor at;        ///< diverged: of the weights that were kept, before the step that failed
-  double loss = 0;  ///< diverged: what the loss became
+  Cursor at;  ///< diverged: of the weights that were kept, the last that were finite
+  /// Diverged: what was not finite any more, and after which step that was seen.
+  struct Failure {
+    Cursor at;
+    std::string what;  ///< "loss", "loss(Gen)"; or the path of a parameter or state
+    bool is_loss = true;
+    double value = 0;
+  };
+  std::optional<Failure> failure;
+  /// The loss failed because an update before it had made this parameter or state infinite or NaN.
+  std::string spoilt;
   std::int64_t best_epoch = 0;
   std::optional<Problem> problem;  ///< a file that could not be written
 };

@@ -34,7 +34,7 @@ std::map<std::string, std::string> committed() {
 /// Training that nobody watches.
 class Unwatched : public TrainObserver {
  public:
-  void on_step(const Cursor&, double) override {}
+  void on_step(const Cursor&, std::span<const double>) override {}
   void on_epoch(const EpochReport&) override {}
   std::optional<Problem> save(const Weights&, const Cursor&, bool) override { return std::nullopt; }
   bool interrupted() override { return false; }

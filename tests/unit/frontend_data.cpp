@@ -218,9 +218,9 @@ TEST_CASE("classes become numbers or one-hot rows") {
   CHECK(train.best->highest);
   CHECK(train.early_stop->patience == 2);
   CHECK_FALSE(train.early_stop->highest);
-  CHECK(train.stop->metric == "train.loss");
-  CHECK(train.stop->bound == 1e-3);
-  CHECK_FALSE(train.stop->above);
+  CHECK(train.stop->kind == Rule::Kind::less);
+  CHECK(train.stop->operands.at(0).figure == "train.loss");
+  CHECK(train.stop->operands.at(1).value == 1e-3);
 }
 
 TEST_CASE("an image is read as a row of numbers, in the type that its column declares") {

@@ -5,6 +5,7 @@
 
 #include "runtime/checkpoint.h"
 #include "runtime/metrics.h"
+#include "runtime/rule.h"
 #include "runtime/train.h"
 #include "tests/support/hand_entries.h"
 #include "tests/unit/catch.h"
@@ -104,7 +105,7 @@ struct Witness : TrainObserver {
   std::vector<std::pair<Cursor, bool>> saves;
   double best_weight = 0;
   std::int64_t stop_after = -1;
-  void on_step(const Cursor&, double loss) override { losses.push_back(loss); }
+  void on_step(const Cursor&, std::span<const double> step) override { losses.push_back(step[0]); }
   void on_epoch(const EpochReport& report) override { epochs.push_back(report); }
   std::optional<Problem> save(const Weights& weights, const Cursor& at, bool best) override {
     saves.emplace_back(at, best);
@@ -140,6 +141,11 @@ struct Run {
     return w;
   }
 };
+
+/// FIGURE < BOUND
+Rule below(const std::string& figure, double bound) {
+  return {Rule::Kind::less, 0, {}, {{Rule::Kind::figure, 0, figure, {}}, {Rule::Kind::number, bound, {}, {}}}};
+}
 
 double figure(const EpochReport& report, const std::string& name) {
   for (const NamedArray& named : report.figures)
@@ -195,7 +201,7 @@ TEST_CASE("validation runs every check_every epochs and after the last") {
 TEST_CASE("the rules stop training and keep the best weights") {
   SECTION("stop") {
     Run run;
-    run.settings.job.stop = StopBelow{"train.loss", 1.0, false};
+    run.settings.job.stop = below("train.loss", 1.0);
     CHECK(run.go().end == TrainOutcome::End::stop_rule);
     CHECK(run.witness.epochs.size() == 1);
   }
@@ -261,12 +267,104 @@ TEST_CASE("a loss that is not finite ends training with the weights from before 
   TrainOutcome outcome = bad.go();
   // Two whole batches and a smaller one make an epoch: the sixth whole batch is step 8, the second of epoch 3.
   CHECK(outcome.end == TrainOutcome::End::diverged);
-  CHECK(std::isnan(outcome.loss));
+  REQUIRE(outcome.failure);
+  CHECK(outcome.failure->is_loss);
+  CHECK(outcome.failure->what == "loss");
+  CHECK(std::isnan(outcome.failure->value));
+  CHECK(outcome.failure->at.step == 8);
   CHECK(outcome.at.epoch == 3);
   CHECK(outcome.at.step == 7);
   CHECK(bad.witness.saves.back().first.step == 7);
   CHECK(bad.weight() == good.weight());
   CHECK(std::memcmp(bad.weights.state.data(), good.weights.state.data(), sizeof(float)) == 0);
+}
+
+namespace {
+
+constexpr int spoils_at = 5;  ///< the fifth step makes the weight infinite, and its loss still is a number
+
+template <int rows>
+void step_that_overflows(const nnc_call* call) {
+  const bool spoilt = std::isinf(weight(call));
+  step<rows>(call);
+  if (call->step == spoils_at) weight(call) = INFINITY;
+  if (spoilt && call->step == spoils_at + 1)
+    *static_cast<float*>(call->outputs[0]) = 0.5f;  // a loss that does not tell
+}
+
+/// Entries whose steps overflow.
+Programs overflowing(Programs programs, HandEntry& whole, HandEntry& tail) {
+  for (HandEntry* entry : {&whole, &tail})
+    entry->param("w", {})
+        .state("sgd.t/w", {})
+        .feed("x", NNC_F32, {entry->entry()->rows})
+        .feed("y", NNC_F32, {entry->entry()->rows})
+        .output("loss", NNC_F32, {});
+  programs.entry = [plain = programs.entry, &whole, &tail](EntryKind kind, int pass, std::int64_t rows) {
+    if (kind != EntryKind::step) return plain(kind, pass, rows);
+    return Entry{rows == 3 ? whole.entry() : tail.entry(), 1};
+  };
+  return programs;
+}
+
+}  // namespace
+
+TEST_CASE("an update that overflows without a word of the loss is found, and the weights from before it are kept") {
+  for (const std::int64_t epochs : {2, 4}) {  // the end of training tells, or a later loss
+    INFO(epochs << " epochs");
+    Run good, bad;
+    good.settings.max_steps = spoils_at - 1;
+    good.go();
+    bad.settings.job.epochs = epochs;
+    HandEntry own_whole("step", 3, step_that_overflows<3>), own_tail("step", 1, step_that_overflows<1>);
+    bad.programs = overflowing(bad.programs, own_whole, own_tail);
+    const TrainOutcome outcome = bad.go();
+    CHECK(outcome.end == TrainOutcome::End::diverged);
+    CHECK(outcome.at.step == spoils_at - 1);
+    CHECK(outcome.at.epoch == 2);
+    CHECK(outcome.spoilt == "w");
+    CHECK(bad.weight() == good.weight());
+    CHECK(bad.witness.saves.back().first.step == spoils_at - 1);
+  }
+}
+
+TEST_CASE("weights that are not finite before the first step are not trained") {
+  Run run;
+  const float start = NAN;
+  std::memcpy(run.weights.params.data(), &start, sizeof start);
+  const TrainOutcome outcome = run.go();
+  CHECK(outcome.end == TrainOutcome::End::diverged);
+  REQUIRE(outcome.failure);
+  CHECK(outcome.failure->at.step == 0);
+  CHECK(outcome.failure->what == "w");
+  CHECK(run.witness.losses.empty());
+}
+
+TEST_CASE("a condition on figures holds only where what is missing cannot change it") {
+  using enum Rule::Kind;
+  const auto of = [](const std::string& name) -> std::optional<double> {
+    const std::map<std::string, double> known{{"train.loss", 0.5}, {"epoch", 4}, {"bad", NAN}};
+    const auto at = known.find(name);
+    return at == known.end() ? std::nullopt : std::optional(at->second);
+  };
+  const auto both = [](Rule::Kind kind, Rule a, Rule b) { return Rule{kind, 0, {}, {std::move(a), std::move(b)}}; };
+  const Rule low = below("train.loss", 1), high = below("train.loss", 0.1), open = below("valid.loss", 1);
+  CHECK(holds(low, of) == true);
+  CHECK(holds(high, of) == false);
+  CHECK_FALSE(holds(open, of).has_value());
+  CHECK(holds(both(logical_or, open, low), of) == true);
+  CHECK(holds(both(logical_and, open, high), of) == false);
+  CHECK_FALSE(holds(both(logical_and, open, low), of).has_value());
+  CHECK_FALSE(holds(Rule{logical_not, 0, {}, {open}}, of).has_value());
+  CHECK(holds(Rule{logical_not, 0, {}, {high}}, of) == true);
+  const Rule loss{Rule::Kind::figure, 0, "train.loss", {}}, epoch{Rule::Kind::figure, 0, "epoch", {}},
+      two{number, 2, {}, {}};
+  CHECK(holds(both(equal, both(multiply, loss, two), Rule{number, 1, {}, {}}), of) == true);
+  CHECK(holds(both(greater_equal, both(power, two, two), epoch), of) == true);
+  CHECK(holds(both(less, Rule{negate, 0, {}, {loss}}, both(subtract, loss, both(divide, epoch, two))), of) == false);
+  const Rule bad{Rule::Kind::figure, 0, "bad", {}};
+  CHECK(holds(both(less_equal, bad, bad), of) == false);
+  CHECK(holds(both(not_equal, bad, bad), of) == true);
 }
 
 TEST_CASE("a checkpoint comes back into fresh weights, and --init takes parameters alone") {
@@ -306,7 +404,9 @@ TEST_CASE("lines of metrics.jsonl have the shortest numbers that read back") {
   CHECK(
       epoch_line(report) ==
       R"({"schema": "nnc.epoch.1", "epoch": 3, "step": 12, "train.loss": 0.1, "valid.loss": 0.1, "valid.confusion": [[0, 3], [0, 0]]})");
-  CHECK(step_line({1, 4, 4}, 1.0 / 3) ==
-        R"({"schema": "nnc.step.1", "epoch": 1, "step": 4, "loss": 0.3333333333333333})");
+  const std::vector<std::string> names{"loss(Gen)", "loss(Disc)"};
+  const std::vector<double> losses{1.0 / 3, NAN};
+  CHECK(step_line({1, 4, 4}, names, losses) ==
+        R"j({"schema": "nnc.step.1", "epoch": 1, "step": 4, "loss(Gen)": 0.3333333333333333, "loss(Disc)": null})j");
   CHECK(number_text(NAN, DType::f32) == "null");
 }

@@ -1,0 +1,169 @@
+// What a step changes. Every parameter that is not frozen has one loss and one optimizer (train_paths.cpp); all
+// gradients are taken of the parameters as they were before the step, so several models are updated at once.
+//
+//   gradient   grad(loss, p), by the loss that the parameter obeys
+//   clipping   g * min(1, c / norm): one norm over all gradients of a loss
+//   optimizer  (p, g) -> p, inlined for each parameter, its states under NAME.STATE/PATH
+//   averager   an optimizer of one input, p -> average, on the updated parameter; what it gives is kept in the state
+//              average/PATH, which evaluation and prediction read in place of the parameter
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "frontend/train_block.h"
+
+namespace nnc {
+
+void TrainBlock::update(Pass& pass) {
+  std::map<const Governor*, Term> optimizers;
+  for (const Governor& one : optimizers_) optimizers[&one] = evaluate_optimizer(*one.form, pass, 2, "`optimizer`");
+  const Term averager = average_ ? evaluate_optimizer(*average_, pass, 1, "`average`") : Term(Failed{});
+  std::vector<Trained> all = trained();
+  clip(all, pass);
+  for (Trained& one : all) {
+    const auto* optimizer = optimizers.at(one.optimizer).as<std::shared_ptr<const OptimizerInstance>>();
+    if (!optimizer) continue;
+    find_gradient(one);
+    const Term next = e_.inline_optimizer(**optimizer, one.path, {one.p, Array{*one.gradient, one.p.axes}});
+    const Array* updated = next.as<Array>();
+    if (!updated) continue;
+    pass.builder.output(OutputKind::update, one.path, e_.whole_node(*updated));
+    if (!averager.failed()) average(one, *updated, averager);
+  }
+}
+
+/// The parameters that this step changes. Those that no loss reaches are named in a warning; one that nothing says how
+/// to train is an error, once for each model.
+std::vector<TrainBlock::Trained> TrainBlock::trained() {
+  std::vector<Trained> result;
+  if (optimizers_.empty() || losses_.empty()) return result;  // which is an error of its own
+  std::map<const Governor*, std::vector<bool>> reached;
+  for (const Governor& loss : losses_)
+    if (loss.value) reached[&loss] = e_.reached_from(loss.value->node.id);
+  const std::size_t count = e_.variables().size();  // optimizer states come after
+  std::set<std::string> complained;
+  bool frozen = false;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (e_.variables()[i].is_state) continue;
+    const std::string path = e_.variables()[i].path;
+    const Governor *optimizer = governor(optimizers_, path), *loss = governor(losses_, path);
+    if (optimizer && optimizer->frozen) {
+      frozen = true;
+      continue;
+    }
+    if (!optimizer || !loss) {
+      if (complained.insert(train_.models.size() > 1 ? path.substr(0, path.find('.')) : "").second)
+        error(Code::missing_setting, declaration_.head,
+              fmt::format("the train block has no `{}` for `{}`", optimizer ? "loss" : "optimizer", path),
+              optimizer
+                  ? "`loss = ...` is for all that has no loss of its own"
+                  : "`optimizer = ...` is for all that has none of its own; `frozen` leaves parameters as they are");
+      continue;
+    }
+    if (!loss->value) continue;  // which is an error
+    const Array p = *e_.read_variable(i).as<Array>();
+    const std::vector<bool>& nodes = reached.at(loss);
+    if (p.node.id >= nodes.size() || !nodes[p.node.id]) {
+      e_.report({.code = Code::unreached_parameter,
+                 .message = fmt::format("the {} does not depend on the parameter `{}`; it keeps its initial value",
+                                        loss->path.empty() ? "loss" : backquoted(loss->name), path),
+                 .primary = optimizer->form->value->span});
+      continue;
+    }
+    result.push_back({i, path, p, optimizer, loss, std::nullopt});
+  }
+  if (result.empty() && frozen && complained.empty())
+    error(Code::bad_setting, optimizers_.front().form->value->span, "every parameter is frozen, so nothing is trained");
+  return result;
+}
+
+void TrainBlock::find_gradient(Trained& one) {
+  if (one.gradient) return;
+  e_.builder().set_origin(e_.origin(one.optimizer->form->value->span));
+  one.gradient = e_.builder().make(Op::grad, {{one.loss->value->node, one.p.node}});
+}
+
+/// `clip_norm = c`: the gradients of a loss are scaled by min(1, c / norm). The squares of a parameter are added in its
+/// own type, the norm and the factor are f64.
+void TrainBlock::clip(std::vector<Trained>& all, Pass& pass) {
+  if (!clip_norm_) return;
+  const Span span = clip_norm_->value->span;
+  const Term bound = e_.evaluate(*clip_norm_->value, pass.scope);
+  if (bound.failed()) return;
+  const Number* known = bound.as<Number>();
+  if (!known && !bound.as<Scalar>()) {
+    error(Code::bad_setting, span, fmt::format("`clip_norm` is a number, not {}", e_.describe(bound)),
+          "such as `clip_norm = 1.0`");
+    return;
+  }
+  if (known && !(known->value > 0)) {
+    error(Code::bad_setting, span, fmt::format("`clip_norm` is greater than 0, not {}", known->value));
+    return;
+  }
+  for (Trained& one : all) find_gradient(one);
+  Builder& b = pass.builder;
+  b.set_origin(e_.origin(span));
+  for (const Governor& loss : losses_) {
+    std::optional<Value> total;
+    for (const Trained& one : all) {
+      if (one.loss != &loss) continue;
+      const Value g = *one.gradient;
+      std::vector<int> axes;
+      for (int axis = 0; axis < g.type().rank(); ++axis) axes.push_back(axis);
+      const Value squares = b.cast(b.sum(g * g, std::move(axes)), DType::f64);
+      total = total ? *total + squares : squares;
+    }
+    if (!total) continue;
+    const Value norm = apply(Op::sqrt, *total);
+    const Value factor = apply(Op::min, b.constant(1, DType::f64), e_.rank0(bound, DType::f64) / norm);
+    for (Trained& one : all)
+      if (one.loss == &loss) one.gradient = *one.gradient * b.cast(factor, one.gradient->type().dtype);
+  }
+}
+
+/// An optimizer (two inputs: a parameter and its gradient) or an averager (one: the updated parameter); else a message.
+Term TrainBlock::evaluate_optimizer(const ast::Setting& form, Pass& pass, std::size_t inputs, const std::string& word) {
+  const Term term = e_.evaluate(*form.value, pass.scope);
+  if (term.failed()) return Failed{};
+  const Span span = form.value->span;
+  const std::string example = inputs == 1 ? "such as `average = ema(0.999)`" : "such as `optimizer = adam(lr = 1e-3)`";
+  const auto* instance = term.as<std::shared_ptr<const OptimizerInstance>>();
+  if (!instance)
+    return error(Code::bad_setting, span,
+                 fmt::format("{} is an {}, not {}", word, inputs == 1 ? "averager" : "optimizer", e_.describe(term)),
+                 example);
+  const auto& declared = std::get<ast::Optimizer>((*instance)->optimizer.declaration->form);
+  if (declared.inputs.size() == inputs) return term;
+  if (declared.inputs.size() == 1)
+    return error(Code::bad_setting, span,
+                 fmt::format("`{}` averages parameters and takes no gradient", declared.name.text),
+                 fmt::format("an averager is given as `average = {}`", e_.source(span)));
+  if (inputs == 1 && declared.inputs.size() == 2)
+    return error(Code::bad_setting, span,
+                 fmt::format("`{}` takes a gradient; an averager takes the parameter alone", declared.name.text),
+                 example);
+  return error(Code::bad_variable, declared.name.span, "an optimizer takes a parameter and its gradient",
+               "declare it as `optimizer name(...)(p: float[...], g: float[...]) -> float[...]`; an averager takes p "
+               "alone");
+}
+
+/// The average of a parameter starts from the parameter's own initial value.
+void TrainBlock::average(const Trained& one, const Array& next, const Term& averager) {
+  const auto& instance = **averager.as<std::shared_ptr<const OptimizerInstance>>();
+  const Term made = e_.inline_optimizer(instance, one.path, {next});
+  const Array* average = made.as<Array>();
+  if (!average) return;
+  const std::string path = average_path(one.path);
+  const Builder& init = e_.init();
+  const auto start = std::ranges::find(init.graph().outputs, one.path, &Output::name);
+  if (start == init.graph().outputs.end()) return;  // its initializer failed
+  const ArrayType type{one.p.node.type().dtype, one.p.axes};
+  const NodeId initial = start->node;
+  e_.declare_variable(path, type, true, average_->value->span,
+                      [&]() -> Term { return e_.wrap(Value{&e_.init(), initial}, type.axes); });
+  e_.builder().output(OutputKind::update, path, e_.whole_node(*average));
+}
+
+}  // namespace nnc
