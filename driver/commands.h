@@ -22,5 +22,6 @@ void add_emit(CLI::App& app, Action& action);
 void add_opt(CLI::App& app, Action& action);
 void add_gradcheck(CLI::App& app, Action& action);
 void add_explain(CLI::App& app, Action& action);
+void add_fmt(CLI::App& app, Action& action);
 
 }  // namespace nnc::driver

@@ -303,4 +303,8 @@ struct Ast {
   std::vector<std::string> lost;  ///< names whose declarations did not parse: using them is no second error
 };
 
+/// The tree as text, a line for each declaration and statement. Files that mean the same have the same text, however
+/// they are laid out.
+std::string print(const Ast& ast);
+
 }  // namespace nnc

@@ -142,6 +142,7 @@ class Lexer {
   void comment() {
     const std::size_t end = std::min(text_.find('\n', at_), text_.size());
     std::string_view line = text_.substr(at_, end - at_);
+    result_.comments.push_back({.span = span(at_, end), .own_line = line_before_});
     if (line_before_ && line.starts_with("##")) {
       line.remove_prefix(2);
       if (line.starts_with(' ')) line.remove_prefix(1);
@@ -367,7 +368,8 @@ class Lexer {
       if (token.partner != 0) token.partner = moved[token.partner];
     std::map<std::size_t, std::string> docs;
     for (auto& [index, doc] : result_.docs) docs[moved[index]] = std::move(doc);
-    result_ = {std::move(kept), std::move(docs)};
+    result_.tokens = std::move(kept);
+    result_.docs = std::move(docs);
   }
 
   // ---- messages

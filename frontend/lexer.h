@@ -77,9 +77,15 @@ struct Token {
   std::uint32_t partner = 0;  ///< brackets: index of the other one; 0 (or itself) where it is unmatched
 };
 
+struct Comment {
+  Span span{};            ///< from `#` to the end of its line
+  bool own_line = false;  ///< nothing but blanks before it
+};
+
 struct Tokens {
   std::vector<Token> tokens;                ///< the last is end_of_file
   std::map<std::size_t, std::string> docs;  ///< `##` lines before the token of that index
+  std::vector<Comment> comments;            ///< all, in order
 };
 
 /// The tokens of a file. What is no token is reported and left out, or read as what was meant.

@@ -305,3 +305,30 @@ TEST_CASE("the nearest name is the one that was meant, or none") {
   CHECK(edit_distance("", "abc", 5) == 3);
   CHECK(edit_distance("abcdef", "zzzzzz", 2) == 3);
 }
+
+TEST_CASE("the tree prints as text that shows what hangs on what") {
+  Diagnostics diagnostics;
+  const Ast ast =
+      parse(diagnostics.add_file({.path = "a.nn",
+                                  .text = "layer L(n: int = 2)(x: float[..., C]) -> float[..., n] {\n"
+                                          "  param W: float[C, n] = zeros\n"
+                                          "  if n > 1 { return x @ W } else { return -x[0, 1:, _] }\n}\n"
+                                          "train L on d as t { optimizer(L.W) = sgd(lr = 0.1); epochs = 1 }\n"
+                                          "test \"a\\\"b\" { expect [i for i in range(3)] == 1e-3 within 2 }\n"}),
+            diagnostics);
+  CHECK(print(ast) ==
+        "layer L\n"
+        "  setting n: int = 2\n"
+        "  input x: float[..., C]\n"
+        "  result float[..., n]\n"
+        "  param W: float[C, n] = zeros\n"
+        "  if (> n 1)\n"
+        "    return (@ x W)\n"
+        "  else\n"
+        "    return (- (index x 0 (: 1 () ()) _))\n"
+        "train L on d as t\n"
+        "  optimizer(L.W) = (call sgd lr=0.1)\n"
+        "  epochs = 1\n"
+        "test \"a\\\"b\"\n"
+        "  expect (== (list i (for i (call range 3))) 0.001) within 2\n");
+}
