@@ -23,7 +23,9 @@ TEST_CASE("fmt writes files in place, or says what would change") {
   CHECK(run_nnc("fmt a.nn", scratch.path()).status == 0);
   CHECK(read_file(path) == "const a = 1\nconst b = 2\n");
   CHECK(run_nnc("fmt --check --diff a.nn", scratch.path()).status == 0);
-  CHECK(run_nnc("fmt - <a.nn", scratch.path()).out == "const a = 1\nconst b = 2\n");
+  run_nnc("fmt - <a.nn >b.nn #", scratch.path());
+  CHECK(read_file(scratch.path() / "b.nn") == "const a = 1\nconst b = 2\n");
+  CHECK(run_nnc("emit a.nn --stage ast", scratch.path()).out == "const a = 1\nconst b = 2\n");
 }
 
 TEST_CASE("fmt does not touch a file with a syntax error, and goes on with the others") {
