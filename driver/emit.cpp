@@ -7,6 +7,7 @@
 #include "driver/commands.h"
 #include "driver/options.h"
 #include "driver/pass_watch.h"
+#include "frontend/parser.h"
 #include "ir/export.h"
 #include "ir/text.h"
 #include "passes/pipeline.h"
@@ -122,7 +123,19 @@ Exit emit_model(const EmitFlags& flags, const ElaborateOptions& options, const C
   return Exit::done;
 }
 
+/// What was read, before anything is concluded from it.
+Exit emit_tree(const EmitFlags& flags, const Console& console) {
+  Diagnostics diagnostics;
+  const std::uint32_t file = read_source(flags.file, diagnostics);
+  const Ast tree = parse(file, diagnostics);
+  console.show(diagnostics);
+  if (diagnostics.has_errors()) return exit_of(diagnostics);
+  if (auto problem = write_text(flags.output, print(tree))) return console.show(*problem), exit_of(*problem);
+  return Exit::done;
+}
+
 Exit emit(const EmitFlags& flags, const Console& console) {
+  if (flags.stage == "ast") return emit_tree(flags, console);
   auto options = flags.program.elaborate_options(console, flags.model);
   auto compilation = flags.compile.compilation(console, false);
   if (!options || !compilation) return Exit::usage;
@@ -153,11 +166,11 @@ Exit emit(const EmitFlags& flags, const Console& console) {
 
 void add_emit(CLI::App& app, Action& action) {
   auto flags = std::make_shared<EmitFlags>();
-  CLI::App* command =
-      app.add_subcommand("emit",
-                         "Prints one stage of the compiler: graph (as written), grad (with its derivatives), opt "
-                         "(simplified: what the program means), fused (kernels, buffers, layouts), llvm, asm; and dot "
-                         "(opt for Graphviz), json (opt for programs, schema in docs/graph-json.md).");
+  CLI::App* command = app.add_subcommand(
+      "emit",
+      "Prints one stage of the compiler: ast (the syntax tree), graph (as written), grad (with its derivatives), opt "
+      "(simplified: what the program means), fused (kernels, buffers, layouts), llvm, asm; and dot "
+      "(opt for Graphviz), json (opt for programs, schema in docs/graph-json.md).");
   command->footer(
       "Examples:\n"
       "  nnc emit mnist.nn --stage opt\n"
@@ -169,7 +182,7 @@ void add_emit(CLI::App& app, Action& action) {
   command->add_option("MODEL", flags->model,
                       "the train block (its `as` name or its model), or a model of a file without one");
   command->add_option("--stage", flags->stage, "which stage (default: opt)")
-      ->check(CLI::IsMember({"graph", "grad", "opt", "fused", "llvm", "asm", "dot", "json"}))
+      ->check(CLI::IsMember({"ast", "graph", "grad", "opt", "fused", "llvm", "asm", "dot", "json"}))
       ->type_name("STAGE");
   command
       ->add_option("--mode", flags->mode,

@@ -51,7 +51,7 @@ TEST_CASE("usage errors exit with 2, say the nearest name, and leave stdout empt
   };
   for (const Case& wrong :
        {Case{"", "Examples:"}, Case{"trian line.nn", "did you mean `train`?"},
-        Case{"fmt line.nn", "`nnc fmt` is not built yet"}, Case{"train line.nn --epoch 3", "did you mean `--epochs`?"},
+        Case{"lsp line.nn", "`nnc lsp` is not built yet"}, Case{"train line.nn --epoch 3", "did you mean `--epochs`?"},
         Case{"train line.nn --epochs 0", "expected a whole number from 1"},
         Case{"train nowhere.nn", "cannot read `nowhere.nn`"},
         Case{"train line.nn --set rate", "--set takes NAME=VALUE"}, Case{"train line.nn --cpu z80", "z80"},
