@@ -21,6 +21,7 @@ void add_build(CLI::App& app, Action& action);
 void add_emit(CLI::App& app, Action& action);
 void add_opt(CLI::App& app, Action& action);
 void add_gradcheck(CLI::App& app, Action& action);
+void add_test(CLI::App& app, Action& action);
 void add_explain(CLI::App& app, Action& action);
 void add_fmt(CLI::App& app, Action& action);
 

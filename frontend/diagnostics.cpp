@@ -80,6 +80,17 @@ void Diagnostics::report(Diagnostic diagnostic) {
   diagnostics_.push_back(std::move(diagnostic));
 }
 
+std::vector<Diagnostic> Diagnostics::capture(const std::function<void()>& work) {
+  std::vector<Diagnostic> reported = std::exchange(diagnostics_, {});
+  auto said = std::exchange(said_, {});
+  const std::size_t errors = errors_;
+  work();
+  std::swap(reported, diagnostics_);
+  said_ = std::move(said);
+  errors_ = errors;
+  return reported;
+}
+
 std::uint32_t Diagnostics::points_before(std::uint32_t file, std::uint32_t offset) const {
   const std::string& text = files_[file].text;
   std::uint32_t points = indices_[file].points_before[offset / block];

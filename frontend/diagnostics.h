@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <set>
 #include <string>
@@ -57,6 +58,8 @@ class Diagnostics {
   /// What was said of a place already is not said again: an error with the code and the place of an earlier one, a
   /// warning that also has its message, is dropped.
   void report(Diagnostic diagnostic);
+  /// What is reported while this runs, instead of reporting it.
+  std::vector<Diagnostic> capture(const std::function<void()>& work);
   bool has_errors() const { return errors_ > 0; }
   std::size_t error_count() const { return errors_; }
   const std::vector<Diagnostic>& all() const { return diagnostics_; }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "frontend/elaborate_data.h"
 #include "frontend/elaborator.h"
@@ -52,8 +53,10 @@ std::optional<Graph> model_graph(Elaborator& elaborator, const Module& module, c
   return elaborator.finish_graph();
 }
 
+using Applied = std::set<const ast::Declaration*>;
+
 /// Constants that nothing uses are checked too.
-void check_constants(const Module& module, Diagnostics& diagnostics, const ElaborateOptions& options) {
+void check_constants(const Module& module, Diagnostics& diagnostics, const ElaborateOptions& options, Applied& applied) {
   Elaborator elaborator(diagnostics, options);
   Builder builder("constants");
   GraphContext context{.builder = &builder, .stream = {}};
@@ -61,6 +64,7 @@ void check_constants(const Module& module, Diagnostics& diagnostics, const Elabo
   for (const ast::Declaration& declaration : module.ast->declarations)
     if (const auto* form = std::get_if<ast::Const>(&declaration.form))
       elaborator.constant(module.names.at(form->name.text).front());
+  applied.merge(elaborator.applied);
 }
 
 /// Whether every input's dimensions are known without a caller. (Those that a capital stands for are its caller's.)
@@ -77,6 +81,23 @@ bool stands_alone(const ast::Model& model) {
   });
 }
 
+/// Test blocks, and again with f64 in place of f32 those that check gradients.
+void check_tests(const Module& module, const ElaborateOptions& options, Diagnostics& diagnostics,
+                 ElaboratedTests& tests, Applied& applied) {
+  ElaborateOptions exact = options;
+  exact.double_precision = true;
+  for (const ast::Declaration& declaration : module.ast->declarations) {
+    if (!std::holds_alternative<ast::Test>(declaration.form) || declaration.damaged) continue;
+    Elaborator elaborator(diagnostics, options);
+    tests.tests.push_back(elaborate_test(elaborator, module, declaration, false));
+    applied.merge(elaborator.applied);
+    tests.for_gradients.emplace_back();
+    if (tests.tests.back().gradients.empty()) continue;
+    Elaborator again(diagnostics, exact);
+    tests.for_gradients.back() = elaborate_test(again, module, declaration, true);
+  }
+}
+
 std::string block_name(const ast::Train& train) {
   if (train.as) return train.as->text;
   return train.models.empty() ? "" : train.models.front().text;
@@ -84,14 +105,15 @@ std::string block_name(const ast::Train& train) {
 
 }  // namespace
 
-std::vector<Elaborated> elaborate_file(const std::string& path, const ElaborateOptions& options,
-                                       Diagnostics& diagnostics) {
-  const SourceProgram program(path, options, diagnostics);
+namespace {
+
+/// Everything that can be said about a program; `tests` takes its test blocks.
+std::vector<Elaborated> elaborate_all(const SourceProgram& program, const std::string& path,
+                                      const ElaborateOptions& options, Diagnostics& diagnostics,
+                                      ElaboratedTests& tests) {
   const Module& user = program.user();
-  for (const Module* module : program.modules()) check_constants(*module, diagnostics, options);
-  for (const ast::Declaration& declaration : user.ast->declarations)
-    if (std::holds_alternative<ast::Test>(declaration.form))
-      report_not_built(NotBuilt::test_block, declaration.head, diagnostics);
+  Applied applied;
+  for (const Module* module : program.modules()) check_constants(*module, diagnostics, options, applied);
   std::vector<Elaborated> blocks;
   std::vector<std::string> names, trained, used;
   for (const ast::Declaration& declaration : user.ast->declarations) {
@@ -107,6 +129,7 @@ std::vector<Elaborated> elaborate_file(const std::string& path, const ElaborateO
     if (!options.train_block.empty() && options.train_block != name) continue;
     Elaborator elaborator(diagnostics, options);
     auto block = elaborate_train(elaborator, user, declaration);
+    applied.merge(elaborator.applied);
     if (!block) continue;
     for (const ast::Name& model : train->models) trained.push_back(model.text);
     used.push_back(train->data.text);
@@ -133,18 +156,40 @@ std::vector<Elaborated> elaborate_file(const std::string& path, const ElaborateO
     if (std::ranges::find(used, data->name.text) != used.end()) continue;
     Elaborator elaborator(diagnostics, options);
     elaborate_data(elaborator, user, declaration);
+    applied.merge(elaborator.applied);
   }
   for (const ast::Declaration& declaration : user.ast->declarations) {
     const auto* model = std::get_if<ast::Model>(&declaration.form);
     if (!model || !stands_alone(*model) || std::ranges::find(trained, model->name.text) != trained.end()) continue;
     Elaborator elaborator(diagnostics, options);
     model_graph(elaborator, user, {&declaration, &user});
+    applied.merge(elaborator.applied);
   }
+  check_tests(user, options, diagnostics, tests, applied);
   for (const Module* module : program.modules())
-    for (const ast::Declaration& declaration : module->ast->declarations)
+    for (const ast::Declaration& declaration : module->ast->declarations) {
       check_names(*module, declaration, diagnostics);
+      if (!applied.contains(&declaration)) check_declared(*module, declaration, options, diagnostics);
+    }
   if (diagnostics.has_errors()) return {};
   return blocks;
+}
+
+}  // namespace
+
+std::vector<Elaborated> elaborate_file(const std::string& path, const ElaborateOptions& options,
+                                       Diagnostics& diagnostics) {
+  const SourceProgram program(path, options, diagnostics);
+  ElaboratedTests tests;
+  return elaborate_all(program, path, options, diagnostics, tests);
+}
+
+ElaboratedTests elaborate_tests(const std::string& path, const ElaborateOptions& options, Diagnostics& diagnostics) {
+  const SourceProgram program(path, options, diagnostics);
+  ElaboratedTests tests;
+  elaborate_all(program, path, options, diagnostics, tests);
+  if (diagnostics.has_errors()) return {};
+  return tests;
 }
 
 std::optional<Graph> elaborate_model(const std::string& path, const std::string& model, const ElaborateOptions& options,

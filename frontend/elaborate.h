@@ -35,6 +35,40 @@ struct Elaborated {
   bool imports_from_root = false;   ///< one of them by a path from the root of the file system
 };
 
+/// `expect left RELATION right within TOLERANCE`, for all elements: two results of a test's graph, each with the shape of
+/// both or of rank 0.
+struct Expectation {
+  enum class Relation : std::uint8_t { equal, not_equal, less, less_equal, greater, greater_equal };
+  Span span{};  ///< of the condition
+  Relation relation = Relation::equal;
+  std::string left{}, right{};            ///< names of the results
+  std::string left_text{}, right_text{};  ///< as written
+  double within = 0;
+};
+
+/// `gradcheck e`: the gradients of a weighted sum of e's elements.
+struct GradientCheck {
+  Span span{};
+  std::vector<std::string> by{};       ///< the parameters that it depends on, in the graph for gradients alone
+  std::vector<std::string> results{};  ///< and the gradients' names there
+};
+
+/// One `test` block. Its graph has no leaves, so that evaluating it runs the test.
+struct ElaboratedTest {
+  std::string title;
+  Span head{};
+  Graph graph;
+  std::vector<Expectation> expectations;
+  std::vector<GradientCheck> gradients;
+};
+
+struct ElaboratedTests {
+  std::vector<ElaboratedTest> tests;  ///< in file order
+  /// Where a test has a `gradcheck`: the same in f64, with "point NAME" results for the parameters of its graph, which
+  /// are the values that can be varied. Empty elsewhere.
+  std::vector<std::optional<ElaboratedTest>> for_gradients;
+};
+
 struct ElaborateOptions {
   std::vector<std::pair<std::string, std::string>> overrides;  ///< --set NAME=EXPRESSION
   bool double_precision = false;                               ///< --dtype f64: f32 reads as f64
@@ -46,6 +80,9 @@ struct ElaborateOptions {
 /// them all and the result is empty. A file without train blocks is checked and gives an empty list.
 std::vector<Elaborated> elaborate_file(const std::string& path, const ElaborateOptions& options,
                                        Diagnostics& diagnostics);
+
+/// The `test` blocks of a file, and everything that elaborate_file checks. Empty on errors.
+ElaboratedTests elaborate_tests(const std::string& path, const ElaborateOptions& options, Diagnostics& diagnostics);
 
 /// The forward graph of a model alone (for `emit` of a file without a train block): inputs named as the model's.
 std::optional<Graph> elaborate_model(const std::string& path, const std::string& model, const ElaborateOptions& options,

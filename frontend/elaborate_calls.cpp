@@ -465,7 +465,10 @@ DType Elaborator::element_type(const ast::TypeExpr& type, Scope& scope) const {
 
 struct FrameGuard {
   Elaborator& e;
-  FrameGuard(Elaborator& elaborator, Elaborator::Frame frame) : e(elaborator) { e.frames_.push_back(std::move(frame)); }
+  FrameGuard(Elaborator& elaborator, Elaborator::Frame frame) : e(elaborator) {
+    e.applied.insert(frame.declaration);
+    e.frames_.push_back(std::move(frame));
+  }
   ~FrameGuard() { e.frames_.pop_back(); }
   FrameGuard(const FrameGuard&) = delete;
   FrameGuard& operator=(const FrameGuard&) = delete;
@@ -873,7 +876,7 @@ Term Elaborator::call(const Term& callee, CallSite& site) {
     instance.layer = declared;
     instance.shown = named->name;
     instance.span = site.callee_span;
-    if (frames_.empty() && model_paths_.contains(named->name)) {
+    if ((frames_.empty() || (graph_->test && frames_.size() == 1)) && model_paths_.contains(named->name)) {
       instance.path = model_paths_.at(named->name);
     } else {
       const auto path = instance_path(named->name, site.instance_name, site.span);

@@ -297,6 +297,7 @@ std::optional<Array> Elaborator::place(const Term& given, const ArrayType& type,
 }
 
 Term Elaborator::list_to_array(const List& list, DType dtype, Span span) {
+  if (holds_tensors(list)) return stack(list, dtype, span);
   std::vector<double> values;
   std::vector<std::int64_t> dims;
   bool failed = false;
@@ -333,10 +334,7 @@ Term Elaborator::list_to_array(const List& list, DType dtype, Span span) {
         }
         values.push_back(number ? number->value : truth->value);
       } else {
-        if (element.as<Array>() || element.as<Scalar>())
-          not_built(at.span, NotBuilt::tensor_list);
-        else
-          error(Code::type_mismatch, at.span, fmt::format("this list cannot be a tensor of {}", dtype_word(dtype)));
+        error(Code::type_mismatch, at.span, fmt::format("this list cannot be a tensor of {}", dtype_word(dtype)));
         failed = true;
       }
     }

@@ -170,6 +170,8 @@ Term Elaborator::lookup(const std::string& name, Span span, Scope& scope) {
   if (is_run_time_scalar(name)) {
     if (graph_->rows || graph_->builder == &init_)
       return error(Code::not_compile_time, span, fmt::format("`{}` is known only in training", name));
+    if (const auto known = graph_->known_scalars.find(name); known != graph_->known_scalars.end())
+      return Scalar{builder().constant(known->second, DType::f64)};
     if (!graph_->scalars) {
       for (auto frame = frames_.rbegin(); in_library(span) && frame != frames_.rend(); ++frame) span = frame->call;
       graph_->scalar_uses.emplace(name, span);
@@ -341,12 +343,12 @@ Term Elaborator::evaluate_pipe(const ast::Pipe& form, Scope& scope) {
     for (const ast::Argument& argument : written->arguments)
       site.arguments.push_back(
           {argument.name ? &*argument.name : nullptr, argument.value.get(), nullptr, argument.value->span});
-  if (is_layer(callee)) {
+  if (makes_applicable(callee)) {
     if (!written)
       return error(Code::type_mismatch, form.right->span,
                    fmt::format("`{}` is a layer, not an instance of one", site.name), "",
                    fmt::format("write `{}()`", site.name));
-    callee = call(callee, site);  // Dense(256) first makes the instance
+    callee = call(callee, site);  // Dense(256) first makes the instance, repeat(3, Dense(8)) three
     site.arguments.clear();
   }
   site.arguments.insert(site.arguments.begin(), CallArgument{nullptr, nullptr, left, form.left->span});
@@ -364,58 +366,6 @@ Term Elaborator::evaluate_call(const ast::Expr& expr, const ast::Call& form, Sco
   site.instance_name = std::exchange(instance_name_, "");
   named_expr_ = nullptr;
   return call(callee, site);
-}
-
-Term Elaborator::evaluate_index(const ast::Expr& expr, const ast::Index& form, Scope& scope) {
-  const Term base = evaluate(*form.base, scope);
-  if (base.failed()) return Failed{};
-  if (const List* list = base.as<List>()) {
-    if (form.indices.size() != 1) return error(Code::type_mismatch, expr.span, "a list takes one index");
-    const auto index = whole(evaluate(*form.indices[0], scope), form.indices[0]->span, "the index of a list");
-    if (!index) return Failed{};
-    const auto count = static_cast<std::int64_t>(list->elements.size());
-    if (*index < -count || *index >= count)
-      return error(Code::shape_mismatch, form.indices[0]->span,
-                   fmt::format("index {} is outside a list of {}", *index, count));
-    return list->elements[static_cast<std::size_t>(*index < 0 ? *index + count : *index)];
-  }
-  const bool only_axes = std::ranges::all_of(form.indices, [](const ast::ExprPtr& index) {
-    const auto* slice = std::get_if<ast::Slice>(&index->form);
-    return std::holds_alternative<ast::Ellipsis>(index->form) || std::holds_alternative<ast::NewAxis>(index->form) ||
-           (slice && !slice->begin && !slice->end && !slice->step);
-  });
-  const Array* array = base.as<Array>();
-  const ast::ExprPtr& first = form.indices.front();
-  if (!only_axes && array && form.indices.size() == 1 && !std::holds_alternative<ast::Slice>(first->form)) {
-    const Term index = evaluate(*first, scope);
-    if (index.failed()) return Failed{};
-    if (index.as<Array>() || index.as<List>()) {
-      const auto ids = this->array(index, first->span, "an index", DType::i32);
-      return ids ? rows_by_index(*array, *ids, expr.span, first->span) : Term(Failed{});
-    }
-  }
-  if (!only_axes) return not_built(expr.span, NotBuilt::indexing);
-  if (!array) return error(Code::type_mismatch, form.base->span, fmt::format("{} has no axes", describe(base)));
-  std::size_t taken = 0;
-  for (const ast::ExprPtr& index : form.indices) taken += std::holds_alternative<ast::Slice>(index->form);
-  if (taken > array->axes.size())
-    return error(Code::shape_mismatch, expr.span, fmt::format("{} indices for {}", taken, describe(base)));
-  Array result{array->node, {}};
-  std::size_t axis = 0;
-  bool seen = false;
-  for (const ast::ExprPtr& index : form.indices) {
-    if (std::holds_alternative<ast::NewAxis>(index->form)) {
-      result.axes.push_back(Axis{Extent{1, false}, true, nullptr});
-    } else if (std::holds_alternative<ast::Slice>(index->form)) {
-      result.axes.push_back(array->axes[axis++]);
-    } else if (std::exchange(seen, true)) {
-      return error(Code::type_mismatch, index->span, "`...` can stand once in an index");
-    } else {
-      for (std::size_t rest = array->axes.size() - taken; rest > 0; --rest) result.axes.push_back(array->axes[axis++]);
-    }
-  }
-  while (axis < array->axes.size()) result.axes.push_back(array->axes[axis++]);
-  return result;
 }
 
 Term Elaborator::evaluate_member(const ast::Member& form, Scope& scope) {
@@ -649,6 +599,10 @@ bool Elaborator::declare_variable(const std::string& path, const ArrayType& type
   variable_index_.emplace(path, variables_.size());
   variables_.push_back({path, wanted, is_state});
   variable_types_.push_back(type);
+  if (graph_->test) {
+    initialise_in_place(path, initial);
+    return true;
+  }
   GraphContext context{.builder = &init_, .training = graph_->training, .stream = "init/" + path};
   GraphContext* outside = set_graph(&context);
   const Term value = initial();

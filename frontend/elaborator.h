@@ -243,6 +243,12 @@ struct GraphContext {
   std::map<std::string, Value> states{};  ///< the current value of every state that was read or updated
   std::map<std::string, ast::Variable::Kind> touched{};  ///< parameters and states that this graph reads
   std::map<std::string, Span> scalar_uses{};             ///< where run-time scalars were named that do not exist here
+  // Of `test` blocks (elaborate_test.cpp), where parameters and states are values of the graph itself.
+  bool test = false;
+  bool points = false;                            ///< what can be varied becomes a parameter of the graph
+  std::set<std::string> point_names{};
+  std::map<std::string, double> known_scalars{};  ///< run-time scalars that were `set`
+  std::map<std::string, std::pair<Term, Span>> pending{};  ///< values for parameters and states that do not exist yet
   std::vector<std::string> updated{};                    ///< paths of updated states, in order of first update
 };
 
@@ -252,6 +258,7 @@ class Elaborator {
 
   Diagnostics& diagnostics;
   const ElaborateOptions& options;
+  std::set<const ast::Declaration*> applied{};  ///< functions, layers, models, optimizers so far
 
   // -- graphs. The usual order: init and the step graph first, then evaluate and predict over the same variables.
   /// The graph that later calls build into, until the next call. Returns the one before (swap back with set_graph).
@@ -343,6 +350,14 @@ class Elaborator {
   const Provenance* because(std::string variable, std::string text, Span span, const Provenance* from);
   bool in_library(Span span) const;
 
+  // -- test blocks (elaborate_test.cpp)
+  /// Gives a parameter or state another value in a test; false where there is none of that path (yet).
+  bool assign_variable(const std::string& path, const Term& value, Span span);
+  /// The value of a new parameter or state of a test: what was set for it, or its initial value.
+  void initialise_in_place(const std::string& path, const std::function<Term()>& initial);
+  /// The node as a parameter of the graph, with its value as a result; as it is where it depends on one already.
+  Value point(const std::string& name, Value node);
+
   // -- used by the parts of the elaborator
   struct Frame;
   friend struct nnc::FrameGuard;
@@ -359,6 +374,11 @@ class Elaborator {
   /// Whether a term knows its parameters' names so far: their indices in `variables`, below that path.
   std::vector<std::size_t> parameters_below(const std::string& path) const;
   static bool is_layer(const Term& callee);
+  /// A layer, or `repeat`: calling it makes what is then applied.
+  static bool makes_applicable(const Term& callee);
+  Term repeat(CallSite& site);
+  static bool holds_tensors(const List& list);
+  Term stack(const List& list, DType dtype, Span span);
   static bool needs_no_arguments(const Callee& callee);
   Term constant(const Declared& declared);
   Term materialise(const Term& term, const ArrayType& type);
@@ -450,10 +470,16 @@ class Elaborator {
 /// Reports names in a function, layer, model or optimizer that nothing has, whether or not it is used.
 void check_names(const Module& module, const ast::Declaration& declaration, Diagnostics& diagnostics);
 
+/// Reports what is wrong in a function, layer or model that nothing applies (elaborate_declared.cpp).
+void check_declared(const Module& module, const ast::Declaration& declaration, const ElaborateOptions& options,
+                    Diagnostics& diagnostics);
+
 // ---- train and data blocks (elaborate_train.cpp, elaborate_data.cpp)
 // -------------------------------------------------
 
 /// One train block of the user's file; empty after an error.
+ElaboratedTest elaborate_test(Elaborator& elaborator, const Module& module, const ast::Declaration& test,
+                              bool gradients);
 std::optional<Elaborated> elaborate_train(Elaborator& elaborator, const Module& module, const ast::Declaration& train);
 
 }  // namespace nnc

@@ -481,6 +481,8 @@ Term range_primitive(CallSite& site) {
 // ---- promises
 // ------------------------------------------------------------------------------------------------------------
 
+Term repeat_primitive(CallSite& site) { return site.elaborator.repeat(site); }
+
 /// checked(ids, n): ids, with the obligation that 0 <= ids < n, which the loader checks where ids are an input.
 Term checked_primitive(CallSite& site) {
   if (!check_arguments(site, 2, 2)) return Failed{};
@@ -597,6 +599,7 @@ constexpr Primitive primitives[] = {
     {"random", random_primitive},
     {"iota", iota_primitive},
     {"range", range_primitive},
+    {"repeat", repeat_primitive},
     {"checked", checked_primitive},
     {"scatter_add", scatter_add_primitive},
     {"stop_gradient", stop_gradient_primitive},
@@ -612,7 +615,6 @@ struct Missing {
 constexpr Missing missing[] = {
     {"concat", NotBuilt::concat},
     {"scan", NotBuilt::scan},
-    {"repeat", NotBuilt::repeat},
     {"solve", NotBuilt::solve},
 };
 

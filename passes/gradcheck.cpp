@@ -437,6 +437,9 @@ Environment draw_environment(const Graph& graph, const GradcheckOptions& options
     };
     if (node.op == Op::input) draw_into(at.inputs);
     if (node.op == Op::param) draw_into(at.params);
+    if (node.op == Op::param)
+      if (const auto given = options.points.find(std::get<Named>(node.attributes).name); given != options.points.end())
+        at.params.insert_or_assign(given->first, given->second);
     if (node.op == Op::state) draw_into(at.state);
     if (node.op == Op::carry) draw_into(at.carry);
   }

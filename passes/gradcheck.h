@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
+#include "ir/evaluate.h"
 #include "ir/graph.h"
 #include "passes/differentiate.h"
 
@@ -18,6 +20,7 @@ struct GradcheckOptions {
   double tolerance = 1e-6;  ///< relative error
   int elements = 24;        ///< of each parameter of a step: all, or this many drawn
   std::int64_t rows = 5;    ///< batch of a step
+  std::map<std::string, Tensor> points{};  ///< parameters of a step that are not drawn, by name
   GradientHook hook;        ///< spoils rules; for gradcheck's own test
 };
 

@@ -1,0 +1,271 @@
+// nnc test: runs the `test` blocks of programs. Each test is one graph without leaves; it is evaluated by the reference
+// evaluator and by native code, which must agree to the bit, and what it expects is compared here, element by element.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "driver/commands.h"
+#include "driver/options.h"
+#include "ir/evaluate.h"
+#include "passes/gradcheck.h"
+#include "passes/pipeline.h"
+#include "runtime/programs.h"
+#include "runtime/weights.h"
+
+namespace nnc::driver {
+
+namespace {
+
+struct TestFlags {
+  std::vector<std::string> files;
+  std::string filter;
+  std::uint64_t seed = 0;
+  bool json = false;
+  ProgramOptions program;
+  CompileFlags compile;
+};
+
+using Values = std::map<std::string, Tensor>;
+
+/// What was expected and is not so.
+struct Failure {
+  Span span;
+  std::vector<std::string> notes;
+};
+
+// ---- running -------------------------------------------------------------------------------------------------------
+
+Tensor tensor_of(const DenseArray& array) {
+  Tensor tensor = Tensor::zeros(array.dtype, array.dims);
+  std::copy_n(array.bytes.data(), tensor.data.size(), tensor.data.begin());
+  return tensor;
+}
+
+Values run_native(const Graph& opt, const Compilation& compilation, std::uint64_t seed) {
+  LowerOptions options;
+  options.machine = compilation.host.machine;
+  options.threads = compilation.threads;
+  const Program program = lower(opt, "test", options);
+  const auto compiled = compile(program, {.target = compilation.host.target, .level = compilation.level});
+  const nnc_entry& code = compiled->entry();
+  std::vector<Bytes> results;
+  std::vector<void*> places;
+  for (const nnc_slot& slot : outputs_of(code)) results.emplace_back(slot.bytes);
+  for (Bytes& result : results) places.push_back(result.data());
+  Scalars scalars;
+  nnc_call call{};
+  call.outputs = places.data();
+  call.scalars = scalars.values;
+  call.seed = seed;
+  Runner runner(compilation.threads);
+  runner.run({&code, compilation.threads}, call);
+  Values values;
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    nnc_slot slot = outputs_of(code)[i];
+    slot.offset = 0;
+    values.emplace(slot.name, tensor_of(unpack(slot, results[i].data())));
+  }
+  return values;
+}
+
+// ---- comparing -----------------------------------------------------------------------------------------------------
+
+bool satisfies(Expectation::Relation relation, double left, double right, double within) {
+  using enum Expectation::Relation;
+  const bool near = left == right || std::abs(left - right) <= within;
+  switch (relation) {
+    case equal:
+      return near;
+    case not_equal:
+      return !near;
+    case less:
+      return left < right || left - right < within;
+    case less_equal:
+      return left <= right || left - right <= within;
+    case greater:
+      return left > right || right - left < within;
+    case greater_equal:
+      return left >= right || right - left <= within;
+  }
+  return false;
+}
+
+std::string text_of(const Tensor& tensor, std::int64_t index) {
+  if (tensor.dtype == DType::boolean) return tensor.at(index) != 0 ? "true" : "false";
+  if (tensor.dtype == DType::f32) return fmt::format("{}", static_cast<float>(tensor.at(index)));
+  return fmt::format("{}", tensor.at(index));
+}
+
+/// "[1, 0]" of an element counted in row-major order; "" of a number.
+std::string index_text(const std::vector<std::int64_t>& dims, std::int64_t element) {
+  std::vector<std::int64_t> index(dims.size());
+  for (std::size_t axis = dims.size(); axis-- > 0;) {
+    index[axis] = element % dims[axis];
+    element /= dims[axis];
+  }
+  return dims.empty() ? "" : fmt::format("[{}]", fmt::join(index, ", "));
+}
+
+/// All elements are compared; the first that fails and the worst are told.
+std::optional<Failure> compare(const Expectation& expected, const Values& values) {
+  const Tensor &left = values.at(expected.left), &right = values.at(expected.right);
+  const Tensor& longer = left.dims.size() >= right.dims.size() ? left : right;
+  const auto element = [](const Tensor& tensor, std::int64_t i) { return tensor.dims.empty() ? 0 : i; };
+  const auto difference = [&](std::int64_t i) {
+    const double gap = std::abs(left.at(element(left, i)) - right.at(element(right, i)));
+    return std::isnan(gap) ? INFINITY : gap;
+  };
+  std::int64_t first = -1, worst = -1, failed = 0;
+  for (std::int64_t i = 0; i < longer.count(); ++i) {
+    if (satisfies(expected.relation, left.at(element(left, i)), right.at(element(right, i)), expected.within)) continue;
+    ++failed;
+    if (first < 0) first = i;
+    if (worst < 0 || difference(i) > difference(worst)) worst = i;
+  }
+  if (failed == 0) return std::nullopt;
+  const auto told = [&](const char* which, std::int64_t i) {
+    return fmt::format("{}{}: {} and {}, apart by {:.3g}", which, index_text(longer.dims, i),
+                       text_of(left, element(left, i)), text_of(right, element(right, i)), difference(i));
+  };
+  Failure failure{.span = expected.span, .notes = {}};
+  if (longer.count() > 1) failure.notes.push_back(fmt::format("{} of {} elements fail", failed, longer.count()));
+  failure.notes.push_back(told(longer.count() > 1 ? "first: " : "values: ", first));
+  if (worst != first) failure.notes.push_back(told("worst: ", worst));
+  if (expected.within > 0) failure.notes.push_back(fmt::format("within {}", expected.within));
+  return failure;
+}
+
+/// Derived gradients against differences, at the values that the test gave.
+std::optional<Failure> check_gradients(const ElaboratedTest& test, const GradientCheck& check, std::uint64_t seed) {
+  GradcheckOptions options;
+  options.seed = seed;
+  std::set<std::string> points;
+  for (const std::string& name : check.by) points.insert("point " + name);
+  Environment at;
+  at.seed = seed;
+  for (auto& [name, value] : evaluate(optimise(with_outputs(test.graph, points)), at))
+    options.points.emplace(name.substr(std::string_view("point ").size()), value);
+  const GradcheckReport report =
+      gradcheck_step(with_outputs(test.graph, {check.results.begin(), check.results.end()}), options);
+  if (report.failures.empty()) return std::nullopt;
+  Failure failure{.span = check.span, .notes = {}};
+  constexpr std::size_t most = 5;
+  for (std::size_t i = 0; i < std::min(report.failures.size(), most); ++i) {
+    const GradcheckFailure& one = report.failures[i];
+    failure.notes.push_back(fmt::format("{}: derived {:.9g}, measured {:.9g}, relative error {:.1e}", one.where,
+                                        one.derived, one.measured, one.relative));
+  }
+  if (report.failures.size() > most)
+    failure.notes.push_back(fmt::format("and {} more of {}", report.failures.size() - most, report.checked));
+  return failure;
+}
+
+std::vector<Failure> run_test(const ElaboratedTest& test, const std::optional<ElaboratedTest>& for_gradients,
+                              const TestFlags& flags, const Compilation& compilation) {
+  std::vector<Failure> failures;
+  if (!test.expectations.empty()) {
+    const Graph opt = optimise(test.graph);
+    Environment at;
+    at.seed = flags.seed;
+    const Values meant = evaluate(opt, at), native = run_native(opt, compilation, flags.seed);
+    for (const Expectation& expected : test.expectations) {
+      if (auto failure = compare(expected, meant)) failures.push_back(std::move(*failure));
+      for (const std::string& name : {expected.left, expected.right})
+        if (!same_bits(meant.at(name), native.at(name)))
+          throw std::logic_error(fmt::format("native code and evaluator differ in the test \"{}\"", test.title));
+    }
+  }
+  if (for_gradients)
+    for (const GradientCheck& check : for_gradients->gradients)
+      if (auto failure = check_gradients(*for_gradients, check, flags.seed)) failures.push_back(std::move(*failure));
+  return failures;
+}
+
+// ---- telling -------------------------------------------------------------------------------------------------------
+
+/// The place, its line with carets, and what was found.
+std::string shown(const Failure& failure, const Diagnostics& sources) {
+  const auto [line, column] = sources.position(failure.span.file, failure.span.begin);
+  const auto [begin, end] = sources.line_bounds(failure.span.file, line);
+  const std::string number = std::to_string(line), margin(number.size(), ' ');
+  const std::size_t carets = std::max<std::size_t>(1, std::min(failure.span.end, end) - failure.span.begin);
+  std::string text = fmt::format(" {}--> {}:{}:{}\n {} |\n {} | {}\n {} | {}{}\n", margin,
+                                 sources.file(failure.span.file).path, line, column, margin, number,
+                                 sources.text({failure.span.file, begin, end}), margin,
+                                 std::string(column - 1, ' '), std::string(carets, '^'));
+  for (const std::string& note : failure.notes) text += fmt::format(" {} = {}\n", margin, note);
+  return text;
+}
+
+nlohmann::ordered_json json_of(const std::string& file, const ElaboratedTest& test,
+                               const std::vector<Failure>& failures, const Diagnostics& sources) {
+  nlohmann::ordered_json json{{"schema", "nnc.test.1"},
+                              {"file", file},
+                              {"test", test.title},
+                              {"passed", failures.empty()},
+                              {"failures", nlohmann::ordered_json::array()}};
+  for (const Failure& failure : failures) {
+    const auto [line, column] = sources.position(failure.span.file, failure.span.begin);
+    json["failures"].push_back({{"line", line}, {"column", column}, {"notes", failure.notes}});
+  }
+  return json;
+}
+
+Exit test(const TestFlags& flags, const Console& console) {
+  const auto options = flags.program.elaborate_options(console, "");
+  const auto compilation = flags.compile.compilation(console, true);
+  if (!options || !compilation) return Exit::usage;
+  Exit status = Exit::done;
+  int passed = 0, failed = 0;
+  for (const std::string& file : flags.files) {
+    Diagnostics diagnostics;
+    const ElaboratedTests found = elaborate_tests(file, *options, diagnostics);
+    console.show(diagnostics);
+    status = std::max(status, exit_of(diagnostics));
+    for (std::size_t i = 0; i < found.tests.size(); ++i) {
+      const ElaboratedTest& one = found.tests[i];
+      if (one.title.find(flags.filter) == std::string::npos) continue;
+      const std::vector<Failure> failures = run_test(one, found.for_gradients[i], flags, *compilation);
+      ++(failures.empty() ? passed : failed);
+      if (flags.json) {
+        fmt::print("{}\n", json_of(file, one, failures, diagnostics).dump());
+        continue;
+      }
+      fmt::print("{}  {}: {}\n", failures.empty() ? "ok  " : "FAIL", file, one.title);
+      for (const Failure& failure : failures) fmt::print("{}", shown(failure, diagnostics));
+    }
+  }
+  if (!flags.json) fmt::print("{} passed, {} failed\n", passed, failed);
+  if (passed + failed == 0 && status == Exit::done) {
+    console.error(flags.filter.empty() ? "there is no test" : fmt::format("no test has `{}` in its name", flags.filter));
+    return Exit::usage;
+  }
+  return failed > 0 ? std::max(status, Exit::wrong) : status;
+}
+
+}  // namespace
+
+void add_test(CLI::App& app, Action& action) {
+  auto flags = std::make_shared<TestFlags>();
+  CLI::App* command = app.add_subcommand(
+      "test",
+      "Runs the `test` blocks of programs, by the reference evaluator and as native code, whose bits must agree.");
+  command->footer(
+      "Examples:\n"
+      "  nnc test losses.nn\n"
+      "  nnc test layers.nn --filter norm\n"
+      "  nnc test *.nn --dtype f64 --json\n");
+  command->add_option("FILE", flags->files, "programs")->required();
+  command->add_option("--filter", flags->filter, "only tests with this text in their name")->type_name("TEXT");
+  command->add_option("--seed", flags->seed, "of random values and initial parameters")
+      ->check(whole_of_64_bits())
+      ->type_name("N");
+  command->add_flag("--json", flags->json, "a JSON object a test, on lines of their own");
+  flags->program.add_to(*command);
+  flags->compile.add_to(*command);
+  command->callback([flags, &action] { action = [flags](const Console& console) { return test(*flags, console); }; });
+}
+
+}  // namespace nnc::driver

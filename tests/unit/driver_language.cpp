@@ -1,0 +1,98 @@
+// `nnc test`: the language's own tests (tests/language/*.nn), and how the command tells what fails.
+#include <filesystem>
+#include <fstream>
+
+#include "tests/support/command.h"
+#include "tests/support/json_lines.h"
+#include "tests/unit/catch.h"
+
+namespace {
+
+using Catch::Matchers::Contains;
+using nnc::test::run_nnc;
+using nnc::test::Scratch;
+namespace fs = std::filesystem;
+
+nnc::test::CommandResult tested(const Scratch& scratch, const std::string& program, const std::string& more = "") {
+  std::ofstream(scratch.path() / "a.nn") << program;
+  return run_nnc("test a.nn" + more, scratch.path());
+}
+
+}  // namespace
+
+TEST_CASE("the language's own tests hold, as declared and in f64", "[language]") {
+  const Scratch scratch;
+  for (const auto& entry : fs::directory_iterator(NNC_SOURCE_DIR "/tests/language")) {
+    if (entry.path().extension() != ".nn") continue;
+    for (const std::string more : {"", " --dtype f64 --threads 2"}) {
+      const auto result = run_nnc("test '" + entry.path().string() + "'" + more, scratch.path());
+      INFO(entry.path().filename().string() << more << "\n" << result.err << result.out);
+      CHECK(result.status == 0);
+      CHECK(result.err == "");
+      CHECK_THAT(result.out, Contains(" passed, 0 failed"));
+    }
+  }
+}
+
+TEST_CASE("a failing expectation is told with its line, the first and the worst element and their values") {
+  const Scratch scratch;
+  const auto result = tested(scratch,
+                             "test \"good\" {\n  expect 1 + 1 == 2\n}\n"
+                             "test \"bad\" {\n  let a: f32[2, 2] = [[1, 2], [3, 4]]\n"
+                             "  expect a == [[1, 2.5], [5, 4]] within 0.1\n  expect sum(a) < 3\n  expect training\n}\n");
+  CHECK(result.status == 1);
+  CHECK(result.err == "");
+  CHECK(result.out ==
+        "ok    a.nn: good\n"
+        "FAIL  a.nn: bad\n"
+        "  --> a.nn:6:10\n"
+        "   |\n"
+        " 6 |   expect a == [[1, 2.5], [5, 4]] within 0.1\n"
+        "   |          ^^^^^^^^^^^^^^^^^^^^^^^\n"
+        "   = 2 of 4 elements fail\n"
+        "   = first: [0, 1]: 2 and 2.5, apart by 0.5\n"
+        "   = worst: [1, 0]: 3 and 5, apart by 2\n"
+        "   = within 0.1\n"
+        "  --> a.nn:7:10\n"
+        "   |\n"
+        " 7 |   expect sum(a) < 3\n"
+        "   |          ^^^^^^^^^^\n"
+        "   = values: 10 and 3, apart by 7\n"
+        "  --> a.nn:8:10\n"
+        "   |\n"
+        " 8 |   expect training\n"
+        "   |          ^^^^^^^^\n"
+        "   = values: false and true, apart by 1\n"
+        "1 passed, 1 failed\n");
+}
+
+TEST_CASE("a derivative that differences contradict fails a gradcheck") {
+  const Scratch scratch;
+  const auto result = tested(scratch,
+                             "test \"stopped\" {\n  let a: f32[3] = [1, 2, 3]\n"
+                             "  gradcheck a * stop_gradient(a)\n  gradcheck a * a\n}\n");
+  CHECK(result.status == 1);
+  CHECK_THAT(result.out, Contains("a.nn:3:13") && Contains("grad/a[") && Contains("derived ") &&
+                             Contains("0 passed, 1 failed") && !Contains("a.nn:4"));
+}
+
+TEST_CASE("tests are chosen by name, and told as JSON") {
+  const Scratch scratch;
+  const std::string program = "test \"one\" {\n  expect 1 == 2\n}\ntest \"two\" {\n  expect 2 == 2\n}\n";
+  CHECK(tested(scratch, program, " --filter tw").out == "ok    a.nn: two\n1 passed, 0 failed\n");
+  const auto none = tested(scratch, program, " --filter three");
+  CHECK(none.status == 2);
+  CHECK_THAT(none.err, Contains("no test has `three` in its name"));
+  const auto lines = nnc::test::json_lines(tested(scratch, program, " --json").out);
+  REQUIRE(lines.size() == 2);
+  CHECK(lines[0].at("schema") == "nnc.test.1");
+  CHECK(lines[0].at("test") == "one");
+  CHECK(lines[0].at("passed") == false);
+  CHECK(lines[0].at("failures").at(0).at("line") == 2);
+  CHECK(lines[1].at("passed") == true);
+}
+
+TEST_CASE("help of nnc test begins with examples") {
+  const Scratch scratch;
+  CHECK(run_nnc("test --help", scratch.path()).out.starts_with("Examples:\n  nnc test losses.nn\n"));
+}
