@@ -244,6 +244,7 @@ struct GraphContext {
   std::map<std::string, ast::Variable::Kind> touched{};  ///< parameters and states that this graph reads
   std::map<std::string, Span> scalar_uses{};             ///< where run-time scalars were named that do not exist here
   std::vector<std::string> updated{};                    ///< paths of updated states, in order of first update
+  std::map<NodeId, std::vector<Value>> joint{};          ///< parameters laid end to end, and what they are made of
 };
 
 class Elaborator {
@@ -304,6 +305,8 @@ class Elaborator {
   Term call(const Term& callee, CallSite& site);
   /// Applies a function, instance or model to terms that are at hand.
   Term apply(const Term& callee, std::vector<Term> arguments, Span span, Scope& scope);
+  /// The derivative of the number `of` by `by`, of by's type; nothing where it does not depend on it.
+  std::optional<Value> gradient(Value of, Value by);
   /// What an optimizer makes of its inputs, (p, g) or p alone, its states under NAME.STATE/PATH.
   Term inline_optimizer(const OptimizerInstance& instance, const std::string& path, const std::vector<Array>& inputs);
 
