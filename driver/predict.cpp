@@ -25,12 +25,17 @@ bool ends_with_any(const std::string& text, std::initializer_list<std::string_vi
   return std::any_of(endings.begin(), endings.end(), [&](std::string_view ending) { return text.ends_with(ending); });
 }
 
-/// IDX files begin with two zero bytes, packed ones with gzip's mark; a CSV file with neither.
-bool looks_like_idx(const std::string& path) {
-  std::array<char, 2> head = {};
+/// What a file holds, by its first bytes: those of NPY, of a zip archive, two zero bytes of IDX or gzip's mark; a CSV
+/// file begins with none of these.
+Source::Kind kind_of(const std::string& path) {
+  std::array<char, 6> head = {};
   std::ifstream file(path, std::ios::binary);
   file.read(head.data(), head.size());
-  return file && (head == std::array<char, 2>{0, 0} || head == std::array<char, 2>{'\x1f', '\x8b'});
+  const std::string_view text(head.data(), static_cast<std::size_t>(file.gcount()));
+  if (text == "\x93NUMPY") return Source::Kind::npy;
+  if (text.starts_with("PK\x03\x04")) return Source::Kind::npz;
+  const bool idx = text.starts_with(std::string_view("\0\0", 2)) || text.starts_with("\x1f\x8b");
+  return idx ? Source::Kind::idx : Source::Kind::csv;
 }
 
 /// The data block with the input file as its one source and its one split.
@@ -48,21 +53,23 @@ Result<DataJob> job_for_input(const Trained& trained, const std::string& input) 
         .found = {},
         .notes = {
             "help: predict reads the columns that a data block takes from a file, as in `x: f32[1] = cols(\"x\")`"}};
-  if (!looks_like_idx(input)) {
-    source.kind = Source::Kind::csv;
+  const Source::Kind kind = kind_of(input);
+  if (!has_arrays(kind) || kind == Source::Kind::npz) {
+    source.kind = kind;
     source.path = input;
   } else {
-    source.kind = Source::Kind::idx;
+    source.kind = kind;
     for (const RawColumn& raw : job.raw)
       if (std::find(needed.begin(), needed.end(), raw.input) != needed.end())
         for (const std::string& column : raw.columns) source.columns.emplace_back(column, input);
     if (source.columns.size() != 1)
-      return Problem{.kind = Problem::Kind::data,
-                     .message = fmt::format("an IDX file gives one column, the model reads {}", source.columns.size()),
-                     .place = {input, 0, 0},
-                     .expected = "a CSV file with the columns by name",
-                     .found = {},
-                     .notes = {}};
+      return Problem{
+          .kind = Problem::Kind::data,
+          .message = fmt::format("an IDX or NPY file gives one column, the model reads {}", source.columns.size()),
+          .place = {input, 0, 0},
+          .expected = "a CSV or NPZ file with the columns by name",
+          .found = {},
+          .notes = {}};
   }
   source.place = {input, 0, 0};
   Split split;
@@ -110,7 +117,7 @@ std::string element_text(const LabelledOutput& output, std::int64_t at, bool jso
     return json ? nlohmann::json(name).dump() : csv_cell(name);
   }
   std::string text = number_text(value, output.values.array.dtype);
-  return text == "null" && !json ? fmt::format("{}", value) : text;
+  return json ? text : number_shown(value, output.values.array.dtype);
 }
 
 std::string as_csv(const std::vector<LabelledOutput>& outputs, std::int64_t rows) {

@@ -843,6 +843,24 @@ std::vector<bool> Elaborator::reached_from(NodeId e) {
   return reached;
 }
 
+/// By parameters that are laid end to end, which nothing is computed from, it is their derivatives end to end. One that
+/// a second derivative does not reach has zeros.
+std::optional<Value> Elaborator::gradient(Value of, Value by) {
+  const std::vector<bool> reached = reached_from(of.id);
+  const auto parts = graph_->joint.find(by.id);
+  if (parts == graph_->joint.end())
+    return reached[by.id] ? std::optional(builder().make(Op::grad, {{of, by}})) : std::nullopt;
+  if (std::ranges::none_of(parts->second, [&](Value part) { return reached[part.id]; })) return std::nullopt;
+  std::vector<Value> pieces;
+  for (const Value part : parts->second) {
+    const Type type = part.type();  // a copy: the graph grows
+    const Value piece = reached[part.id] ? builder().make(Op::grad, {{of, part}})
+                                         : builder().spread(builder().constant(0, type.dtype), type.shape);
+    pieces.push_back(builder().reshape(piece, {element_count(type.shape)}));
+  }
+  return builder().concat(pieces, 0);
+}
+
 // ---- calls
 // -------------------------------------------------------------------------------------------------------------
 

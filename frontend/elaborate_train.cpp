@@ -28,8 +28,8 @@ std::vector<std::string> names_of(const Module& module) {
 }  // namespace
 
 std::optional<Elaborated> TrainBlock::elaborate() {
-  const std::size_t errors = e_.diagnostics.error_count();
-  const auto fine = [&] { return e_.diagnostics.error_count() == errors && !declaration_.damaged; };
+  errors_before_ = e_.diagnostics.error_count();
+  const auto fine = [&] { return e_.diagnostics.error_count() == errors_before_ && !declaration_.damaged; };
   if (!resolve_names()) return std::nullopt;
   auto data = elaborate_data(e_, module_, *data_declaration_);
   if (!data) return std::nullopt;
@@ -98,6 +98,7 @@ Graph TrainBlock::pass(Which which, const std::string& name) {
     if (const auto* form = std::get_if<ast::Measure>(&item.form)) measure(*form, pass);
     if (const auto* form = std::get_if<ast::Setting>(&item.form)) setting(*form, pass);
   }
+  compare_variables(pass);
   if (which == Which::step) {
     check_paths();
     update(pass);
@@ -106,6 +107,18 @@ Graph TrainBlock::pass(Which which, const std::string& name) {
   Graph graph = e_.finish_graph();
   e_.set_graph(outside);
   return graph;
+}
+
+/// Both values of `training` make the same parameters and states. (What evaluation has and the step has not is found
+/// where it is declared.)
+void TrainBlock::compare_variables(const Pass& pass) {
+  if (pass.which == Which::step)
+    for (const auto& [path, kind] : pass.context.touched) variables_of_step_.insert(path);
+  if (pass.which != Which::evaluate || e_.diagnostics.error_count() != errors_before_) return;
+  for (const std::string& path : variables_of_step_)
+    if (!pass.context.touched.contains(path))
+      error(Code::bad_variable, declaration_.head, fmt::format("`{}` exists only where `training` is true", path),
+            "both values of `training` must make the same parameters and states");
 }
 
 /// The columns are inputs; in the block they are known by their names.

@@ -250,6 +250,7 @@ struct GraphContext {
   std::map<std::string, double> known_scalars{};  ///< run-time scalars that were `set`
   std::map<std::string, std::pair<Term, Span>> pending{};  ///< values for parameters and states that do not exist yet
   std::vector<std::string> updated{};                    ///< paths of updated states, in order of first update
+  std::map<NodeId, std::vector<Value>> joint{};          ///< parameters laid end to end, and what they are made of
 };
 
 class Elaborator {
@@ -311,6 +312,8 @@ class Elaborator {
   Term call(const Term& callee, CallSite& site);
   /// Applies a function, instance or model to terms that are at hand.
   Term apply(const Term& callee, std::vector<Term> arguments, Span span, Scope& scope);
+  /// The derivative of the number `of` by `by`, of by's type; nothing where it does not depend on it.
+  std::optional<Value> gradient(Value of, Value by);
   /// What an optimizer makes of its inputs, (p, g) or p alone, its states under NAME.STATE/PATH.
   Term inline_optimizer(const OptimizerInstance& instance, const std::string& path, const std::vector<Array>& inputs);
 

@@ -536,12 +536,12 @@ Term grad_primitive(CallSite& site) {
   if (!x || !is_float(x->node.type().dtype))
     return e.error(Code::type_mismatch, site.arguments[1].span,
                    fmt::format("`grad` takes the derivative by a tensor, not by {}", e.describe(by)));
-  if (!e.reached_from(y->node.id)[x->node.id])
-    return e.error(Code::bad_variable, site.span,
-                   fmt::format("`{}` does not depend on `{}`", e.source(site.arguments[0].span),
-                               e.source(site.arguments[1].span)));
   e.builder().set_origin(e.origin(site.span));
-  return Array{e.builder().make(Op::grad, {{y->node, x->node}}), x->axes};
+  const auto derivative = e.gradient(y->node, x->node);
+  if (derivative) return Array{*derivative, x->axes};
+  return e.error(
+      Code::bad_variable, site.span,
+      fmt::format("`{}` does not depend on `{}`", e.source(site.arguments[0].span), e.source(site.arguments[1].span)));
 }
 
 /// weights(M): the parameters with two or more axes, params(M): all, of a model or an instance, once it was applied.

@@ -12,6 +12,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -90,6 +91,7 @@ class TrainBlock {
   Graph pass(Which which, const std::string& name);
   void bind_columns(Pass& pass);
   Term undo_call(CallSite& site);
+  void compare_variables(const Pass& pass);
   void measure(const ast::Measure& form, Pass& pass);
   void loss(const ast::Setting& form, Pass& pass);
   std::string predicted_classes(const Graph& evaluate, const Graph& predict) const;
@@ -114,6 +116,8 @@ class TrainBlock {
   void update(Pass& pass);
   std::vector<Trained> trained();
   void find_gradient(Trained& one);
+  void set_parameter(const Trained& one, const Array& next, const Term& averager);
+  void update_jointly(std::span<Trained*> all, const OptimizerInstance& optimizer, const Term& averager);
   void clip(std::vector<Trained>& all, Pass& pass);
   Term evaluate_optimizer(const ast::Setting& form, Pass& pass, std::size_t inputs, const std::string& word);
   void average(const Trained& one, const Array& next, const Term& averager);
@@ -131,12 +135,14 @@ class TrainBlock {
   const ast::Declaration& declaration_;
   const ast::Train& train_;
   const ast::Declaration* data_declaration_ = nullptr;
+  std::size_t errors_before_ = 0;
   ElaboratedData data_;
   TrainJob job_;
   std::map<std::string, std::string> model_paths_;  ///< the models of the block and what their paths begin with
   std::map<TrainKey, Span> given_;
   std::set<TrainKey> meant_;  ///< by settings whose names are not quite right
   std::vector<Governor> losses_, optimizers_;
+  std::set<std::string> variables_of_step_;  ///< of layers and models
   const ast::Setting *clip_norm_ = nullptr, *average_ = nullptr;
   std::map<std::string, std::pair<ast::Measure::Kind, Span>> measures_;
   std::vector<std::pair<std::string, Span>> figures_;  ///< what rules watch, checked when all metrics are known

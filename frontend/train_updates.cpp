@@ -4,6 +4,7 @@
 //   gradient   grad(loss, p), by the loss that the parameter obeys
 //   clipping   g * min(1, c / norm): one norm over all gradients of a loss
 //   optimizer  (p, g) -> p, inlined for each parameter, its states under NAME.STATE/PATH
+//              or over (p: float[P], g: float[P]): inlined once for all of its parameters laid end to end
 //   averager   an optimizer of one input, p -> average, on the updated parameter; what it gives is kept in the state
 //              average/PATH, which evaluation and prediction read in place of the parameter
 #include <fmt/format.h>
@@ -15,6 +16,18 @@
 #include "frontend/train_block.h"
 
 namespace nnc {
+namespace {
+
+/// A joint optimizer may need as many gradients as there are parameters, and a matrix of them.
+constexpr std::int64_t most_joint = 1024;
+
+/// `(p: float[P], g: float[P])`: all parameters end to end.
+bool is_joint(const OptimizerInstance& instance) {
+  const ast::TypeExpr& type = std::get<ast::Optimizer>(instance.optimizer.declaration->form).inputs.front().type;
+  return type.tensor && type.dims.size() == 1 && type.dims[0].kind == ast::Dim::Kind::expression;
+}
+
+}  // namespace
 
 void TrainBlock::update(Pass& pass) {
   std::map<const Governor*, Term> optimizers;
@@ -22,15 +35,69 @@ void TrainBlock::update(Pass& pass) {
   const Term averager = average_ ? evaluate_optimizer(*average_, pass, 1, "`average`") : Term(Failed{});
   std::vector<Trained> all = trained();
   clip(all, pass);
+  std::map<std::pair<const Governor*, const Governor*>, std::vector<Trained*>> joint;
   for (Trained& one : all) {
     const auto* optimizer = optimizers.at(one.optimizer).as<std::shared_ptr<const OptimizerInstance>>();
     if (!optimizer) continue;
     find_gradient(one);
+    if (is_joint(**optimizer)) {
+      joint[{one.optimizer, one.loss}].push_back(&one);
+      continue;
+    }
     const Term next = e_.inline_optimizer(**optimizer, one.path, {one.p, Array{*one.gradient, one.p.axes}});
-    const Array* updated = next.as<Array>();
-    if (!updated) continue;
-    pass.builder.output(OutputKind::update, one.path, e_.whole_node(*updated));
-    if (!averager.failed()) average(one, *updated, averager);
+    if (const Array* updated = next.as<Array>()) set_parameter(one, *updated, averager);
+  }
+  for (auto& [governors, group] : joint)
+    update_jointly(group, **optimizers.at(governors.first).as<std::shared_ptr<const OptimizerInstance>>(), averager);
+}
+
+void TrainBlock::set_parameter(const Trained& one, const Array& next, const Term& averager) {
+  e_.builder().output(OutputKind::update, one.path, e_.whole_node(next));
+  if (!averager.failed()) average(one, next, averager);
+}
+
+/// One optimizer over all the parameters of a loss that it governs, end to end in elaborated order.
+void TrainBlock::update_jointly(std::span<Trained*> all, const OptimizerInstance& optimizer, const Term& averager) {
+  const Governor& governor = *all.front()->optimizer;
+  const Span span = governor.form->value->span;
+  Builder& b = e_.builder();
+  b.set_origin(e_.origin(span));
+  std::vector<Value> parameters, flat, gradients;
+  std::int64_t count = 0;
+  for (const Trained* one : all) {
+    const Type type = one->p.node.type();  // a copy: the graph grows
+    if (type.dtype != all.front()->p.node.type().dtype) {
+      error(Code::type_mismatch, span,
+            fmt::format("`{}` takes all parameters in one tensor, and `{}` and `{}` have different element types",
+                        e_.source(span), all.front()->path, one->path));
+      return;
+    }
+    parameters.push_back(one->p.node);
+    flat.push_back(b.reshape(one->p.node, {element_count(type.shape)}));
+    gradients.push_back(b.reshape(*one->gradient, {element_count(type.shape)}));
+    count += element_count(type.shape).count;
+  }
+  if (count > most_joint) {
+    error(Code::bad_setting, span,
+          fmt::format("`{}` takes all parameters at once, {} of them; that is built for {} at most", e_.source(span),
+                      count, most_joint),
+          "give it a part, as in `optimizer(Net.Head) = ...`, or take an optimizer of one parameter at a time, such as "
+          "adam");
+    return;
+  }
+  const Value p = b.concat(flat, 0), g = b.concat(gradients, 0);
+  if (flat.size() > 1) e_.graph().joint.emplace(p.id, parameters);
+  std::string path = governor.path.empty() ? "all" : governor.path;
+  if (losses_.size() > 1) path += "." + all.front()->loss->name;
+  const Term next = e_.inline_optimizer(optimizer, path, {e_.wrap(p), e_.wrap(g)});
+  const Array* updated = next.as<Array>();
+  if (!updated) return;
+  std::int64_t at = 0;
+  for (const Trained* one : all) {
+    const std::int64_t size = element_count(one->p.node.type().shape).count;
+    const Value piece = b.slice(updated->node, {at}, {1}, {Extent{size, false}});
+    set_parameter(*one, e_.wrap(piece, one->p.axes), averager);
+    at += size;
   }
 }
 

@@ -17,30 +17,46 @@ struct Place {
   std::uint32_t line = 0, column = 0;
 };
 
-/// One file or inline table that rows come from.
-struct Source {
-  enum class Kind : std::uint8_t { csv, idx, table, generated };
-  Kind kind{};
-  std::string path;                                          ///< csv, as resolved against the folder of the .nn file
-  std::vector<std::pair<std::string, std::string>> columns;  ///< idx: column name, path
-  std::vector<std::pair<std::string, std::vector<double>>> inline_columns;  ///< table: name, one value a row
-  std::int64_t samples = 0;                                                 ///< generated: number of rows
-  Place place;
+/// A column of a table that stands in the program: numbers, or words for classes.
+struct InlineColumn {
+  std::string name;
+  std::vector<double> numbers;
+  std::vector<std::string> texts;
+  std::size_t rows() const { return numbers.size() + texts.size(); }
 };
 
-/// The rows of a named split (train, valid, test): a part of one source.
-struct Split {
-  std::string name;
-  int source = 0;
-  /// whole: all rows. share: consecutive rows of the source's permutation by `seed` (Fisher-Yates on Philox): `first`
-  /// and `count` are fractions where below or equal 1 and `fractional`, else rows. every: row i goes to the second part
-  /// where i % every == every - 1.
-  enum class Kind : std::uint8_t { whole, share, every_first, every_second } kind = Kind::whole;
+/// Files or an inline table that rows come from.
+struct Source {
+  enum class Kind : std::uint8_t { csv, idx, npy, npz, table, generated };
+  Kind kind{};
+  std::string path;  ///< csv, npz, as resolved against the folder of the .nn file
+  std::vector<std::pair<std::string, std::string>> columns;  ///< idx, npy: column name, path
+  std::vector<InlineColumn> inline_columns;                  ///< table
+  std::int64_t samples = 0;                                  ///< generated: number of rows
+  Place place;
+};
+/// A column is an array, of which a row may have many values.
+constexpr bool has_arrays(Source::Kind kind) {
+  return kind == Source::Kind::idx || kind == Source::Kind::npy || kind == Source::Kind::npz;
+}
+
+/// Some of the rows that there are.
+struct Cut {
+  /// share: consecutive rows of their permutation by `seed` (Fisher-Yates on Philox): `first` and `count` are fractions
+  /// where `fractional`, else rows. every: row i where first <= i % every < first + count, in order.
+  enum class Kind : std::uint8_t { share, every } kind = Kind::share;
   double first = 0, count = 0;
   bool fractional = false;
   std::uint64_t seed = 0;
   std::int64_t every = 0;
-  std::string stratify_by{};  ///< empty: not stratified
+  std::string stratify_by{};  ///< a share: empty, or the column whose values keep their proportions
+};
+
+/// The rows of a named split (train, valid, test): those of a source, cut again and again.
+struct Split {
+  std::string name;
+  int source = 0;
+  std::vector<Cut> cuts{};
   Place place{};
 };
 

@@ -134,6 +134,13 @@ std::string counted(std::size_t count, const char* noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
 
+/// Begins with a letter and is no number: what a column of classes holds.
+bool is_word(std::string_view text) {
+  text = trimmed(text);
+  const auto is_letter = [](unsigned char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c >= 0x80; };
+  return !text.empty() && is_letter(static_cast<unsigned char>(text.front())) && !is_not_finite_word(text);
+}
+
 }  // namespace
 
 std::optional<std::string> parse_number(std::string_view text, DType dtype, std::byte* to) {
@@ -277,12 +284,16 @@ std::optional<Problem> CsvTable::read_numbers(std::span<const std::size_t> colum
       to += size_of(dtype);
       if (!fault) continue;
       std::string cell = unquoted(fields[column]);
+      std::vector<std::string> notes;
+      if (is_word(this->text(0, column)))  // a column of words, not a slip in one of numbers
+        notes.push_back(
+            fmt::format("help: `classes(col(\"{}\"))` gives each word of a column a number", names_[column]));
       return Problem{.kind = Problem::Kind::data,
                      .message = *fault,
                      .place = place(row, column),
                      .expected = fmt::format("a number ({}) in column `{}`", name_of(dtype), names_[column]),
                      .found = cell.empty() ? "nothing" : shown(cell),
-                     .notes = {}};
+                     .notes = std::move(notes)};
     }
   }
   return std::nullopt;

@@ -238,13 +238,16 @@ class DataReader {
     for (const std::string& name : state_.names) {
       const Split& cut = split(name);
       const Table& table = *state_.tables[static_cast<std::size_t>(cut.source)];
-      std::size_t by = 0;
-      if (!cut.stratify_by.empty()) {
-        auto column = table.resolve(cut.stratify_by, cut.place);
+      std::map<std::string, std::size_t> by;
+      for (const Cut& part : cut.cuts) {
+        if (part.stratify_by.empty()) continue;
+        auto column = table.resolve(part.stratify_by, cut.place);
         if (!column) return column.problem();
-        by = *column;
+        by[part.stratify_by] = *column;
       }
-      auto rows = split_rows(cut, table.rows(), [&](std::uint32_t row) { return table.text(by, row); });
+      auto rows = split_rows(cut, table.rows(), [&](const std::string& column, std::uint32_t row) {
+        return table.text(by.at(column), row);
+      });
       if (!rows) return rows.problem();
       state_.splits[name] = {cut.source, std::move(*rows)};
     }
@@ -274,9 +277,8 @@ class DataReader {
 
   std::string source_name(std::size_t source) const {
     const Source& from = state_.job.sources[source];
-    if (from.kind == Source::Kind::csv) return fmt::format("`{}`", from.path);
-    return from.kind == Source::Kind::idx && !from.columns.empty() ? fmt::format("`{}`", from.columns[0].second)
-                                                                   : "the table";
+    if (!from.path.empty()) return fmt::format("`{}`", from.path);
+    return from.columns.empty() ? "the table" : fmt::format("`{}`", from.columns[0].second);
   }
 
   std::optional<Problem> read_classes() {

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "runtime/file.h"
@@ -25,23 +26,24 @@ Problem wrong(const std::string& path, std::string message, std::string expected
           .notes = {}};
 }
 
-std::size_t element_bytes(IdxArray::Element element) {
-  switch (element) {
-    case IdxArray::Element::u8:
-    case IdxArray::Element::i8:
-      return 1;
-    case IdxArray::Element::i16:
-      return 2;
-    case IdxArray::Element::i32:
-    case IdxArray::Element::f32:
-      return 4;
-    case IdxArray::Element::f64:
-      return 8;
+/// The element types of the format by their codes.
+std::optional<StoredArray::Element> element_of(unsigned char code) {
+  switch (code) {
+    case 0x08:
+      return StoredArray::Element::u8;
+    case 0x09:
+      return StoredArray::Element::i8;
+    case 0x0b:
+      return StoredArray::Element::i16;
+    case 0x0c:
+      return StoredArray::Element::i32;
+    case 0x0d:
+      return StoredArray::Element::f32;
+    case 0x0e:
+      return StoredArray::Element::f64;
   }
-  return 0;
+  return std::nullopt;
 }
-
-bool is_element(unsigned char code) { return code == 8 || code == 9 || (code >= 11 && code <= 14); }
 
 /// zlib reads a plain file as it is and unpacks a packed one.
 struct GzFile {
@@ -79,37 +81,9 @@ void to_machine_order(std::vector<unsigned char>& bytes, std::size_t size) {
                  bytes.begin() + static_cast<std::ptrdiff_t>(at + size));
 }
 
-template <class T>
-double load(const unsigned char* from) {
-  T value;
-  std::memcpy(&value, from, sizeof value);
-  return static_cast<double>(value);
-}
-
 }  // namespace
 
-std::int64_t IdxArray::row_elements() const { return checked_product(std::span(dims).subspan(1)); }
-
-double IdxArray::at(std::int64_t index) const {
-  const unsigned char* from = bytes.data() + static_cast<std::size_t>(index) * element_bytes(element);
-  switch (element) {
-    case Element::u8:
-      return *from;
-    case Element::i8:
-      return load<signed char>(from);
-    case Element::i16:
-      return load<std::int16_t>(from);
-    case Element::i32:
-      return load<std::int32_t>(from);
-    case Element::f32:
-      return load<float>(from);
-    case Element::f64:
-      return load<double>(from);
-  }
-  return 0;
-}
-
-Result<IdxArray> read_idx(const std::string& path) {
+Result<StoredArray> read_idx(const std::string& path) {
   if (auto problem = unreadable(path)) return *problem;
   GzFile file{gzopen(path.c_str(), "rb")};
   if (file.handle == nullptr) {
@@ -122,15 +96,15 @@ Result<IdxArray> read_idx(const std::string& path) {
 
   std::vector<unsigned char> header;
   if (!read_bytes(file.handle, 4, header)) return damaged;
-  if (header.size() < 4 || header[0] != 0 || header[1] != 0 || !is_element(header[2]) || header[3] == 0)
+  if (header.size() < 4 || header[0] != 0 || header[1] != 0 || !element_of(header[2]) || header[3] == 0)
     return wrong(path, "this is not an IDX file", "two zero bytes, an element type (08 to 0e) and the number of axes",
                  fmt::format("{} bytes:{}", header.size(), [&] {
                    std::string bytes;
                    for (unsigned char byte : header) bytes += fmt::format(" {:02x}", byte);
                    return bytes;
                  }()));
-  IdxArray array;
-  array.element = static_cast<IdxArray::Element>(header[2]);
+  StoredArray array;
+  array.element = *element_of(header[2]);
   std::vector<unsigned char> extents;
   if (!read_bytes(file.handle, 4 * std::int64_t{header[3]}, extents)) return damaged;
   if (extents.size() < 4u * header[3])
@@ -140,7 +114,7 @@ Result<IdxArray> read_idx(const std::string& path) {
     const unsigned char* b = &extents[4 * axis];
     array.dims.push_back(std::int64_t{b[0]} << 24 | std::int64_t{b[1]} << 16 | std::int64_t{b[2]} << 8 | b[3]);
   }
-  std::size_t size = element_bytes(array.element);
+  std::size_t size = size_of(array.element);
   std::int64_t count = checked_product(array.dims), total = 0;
   if (count < 0 || __builtin_mul_overflow(count, static_cast<std::int64_t>(size), &total) ||
       total > (std::int64_t{1} << 46))

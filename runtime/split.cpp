@@ -31,64 +31,69 @@ Share share_of(double first, double length, std::size_t count) {
           static_cast<std::size_t>(std::floor((first + length) * n + 0.5))};
 }
 
-std::vector<std::uint32_t> stratified(const std::vector<std::uint32_t>& order, double first, double length,
-                                      const std::function<std::string(std::uint32_t)>& stratum) {
+using Stratum = std::function<std::string(const std::string& column, std::uint32_t row)>;
+using Rows = std::vector<std::uint32_t>;
+
+/// `order` are the rows of the source in their shuffled order.
+Rows stratified(const Rows& order, double first, double length, const std::string& column, const Stratum& stratum) {
   std::map<std::string, std::vector<std::size_t>> groups;  // positions in `order`
-  for (std::size_t at = 0; at < order.size(); ++at) groups[stratum(order[at])].push_back(at);
+  for (std::size_t at = 0; at < order.size(); ++at) groups[stratum(column, order[at])].push_back(at);
   std::vector<bool> taken(order.size());
   for (const auto& [name, positions] : groups) {
     Share share = share_of(first, length, positions.size());
     for (std::size_t i = share.begin; i < share.end && i < positions.size(); ++i) taken[positions[i]] = true;
   }
-  std::vector<std::uint32_t> rows;
+  Rows rows;
   for (std::size_t at = 0; at < order.size(); ++at)
     if (taken[at]) rows.push_back(order[at]);
   return rows;
 }
 
+Rows every(const Cut& cut, const Rows& from) {
+  const auto first = static_cast<std::size_t>(cut.first), end = first + static_cast<std::size_t>(cut.count);
+  const auto group = static_cast<std::size_t>(cut.every);
+  Rows rows;
+  for (std::size_t at = 0; at < from.size(); ++at)
+    if (at % group >= first && at % group < end) rows.push_back(from[at]);
+  return rows;
+}
+
+Result<Rows> share(const Split& split, const Cut& cut, const Rows& from, const Stratum& stratum) {
+  const double n = static_cast<double>(from.size());
+  if (!cut.fractional && cut.first + cut.count > n)
+    return wrong(split, fmt::format("split `{}` asks for more rows than its source has", split.name),
+                 fmt::format("{} rows; the parts up to `{}` need {}", from.size(), split.name, cut.first + cut.count));
+  Rows order;
+  for (const std::uint32_t at : permutation(static_cast<std::int64_t>(from.size()), cut.seed, Purpose::split, 0))
+    order.push_back(from[at]);
+  const double first = cut.fractional ? cut.first : cut.first / n, length = cut.fractional ? cut.count : cut.count / n;
+  if (!cut.stratify_by.empty()) return stratified(order, first, length, cut.stratify_by, stratum);
+  const Share part = cut.fractional
+                         ? share_of(first, length, order.size())
+                         : Share{static_cast<std::size_t>(cut.first), static_cast<std::size_t>(cut.first + cut.count)};
+  return Rows(order.begin() + static_cast<std::ptrdiff_t>(part.begin),
+              order.begin() + static_cast<std::ptrdiff_t>(part.end));
+}
+
 }  // namespace
 
-Result<std::vector<std::uint32_t>> split_rows(const Split& split, std::int64_t rows,
-                                              const std::function<std::string(std::uint32_t)>& stratum) {
+Result<std::vector<std::uint32_t>> split_rows(const Split& split, std::int64_t rows, const Stratum& stratum) {
   if (rows > std::int64_t{UINT32_MAX})
     return wrong(split, "a source may have at most 2^32 - 1 rows", fmt::format("{} rows", rows));
-  std::vector<std::uint32_t> result;
-  switch (split.kind) {
-    case Split::Kind::whole: {
-      result.resize(static_cast<std::size_t>(rows));
-      std::iota(result.begin(), result.end(), 0u);
-      break;
+  Rows left(static_cast<std::size_t>(rows));
+  std::iota(left.begin(), left.end(), 0u);
+  for (const Cut& cut : split.cuts) {
+    if (cut.kind == Cut::Kind::every) {
+      left = every(cut, left);
+      continue;
     }
-    case Split::Kind::every_first:
-    case Split::Kind::every_second: {
-      bool second = split.kind == Split::Kind::every_second;
-      for (std::int64_t row = 0; row < rows; ++row)
-        if ((row % split.every == split.every - 1) == second) result.push_back(static_cast<std::uint32_t>(row));
-      break;
-    }
-    case Split::Kind::share: {
-      std::vector<std::uint32_t> order = permutation(rows, split.seed, Purpose::split, 0);
-      double n = static_cast<double>(rows);
-      if (!split.fractional && split.first + split.count > n)
-        return wrong(split, fmt::format("split `{}` asks for more rows than its source has", split.name),
-                     fmt::format("{} rows; the parts up to `{}` need {}", rows, split.name, split.first + split.count));
-      double first = split.fractional ? split.first : split.first / n;
-      double length = split.fractional ? split.count : split.count / n;
-      if (!split.stratify_by.empty()) {
-        result = stratified(order, first, length, stratum);
-        break;
-      }
-      Share share = split.fractional ? share_of(first, length, order.size())
-                                     : Share{static_cast<std::size_t>(split.first),
-                                             static_cast<std::size_t>(split.first + split.count)};
-      result.assign(order.begin() + static_cast<std::ptrdiff_t>(share.begin),
-                    order.begin() + static_cast<std::ptrdiff_t>(share.end));
-      break;
-    }
+    auto part = share(split, cut, left, stratum);
+    if (!part) return part.problem();
+    left = std::move(*part);
   }
-  if (result.empty())
+  if (left.empty())
     return wrong(split, fmt::format("split `{}` has no rows", split.name), fmt::format("{} rows in its source", rows));
-  return result;
+  return left;
 }
 
 }  // namespace nnc

@@ -12,6 +12,7 @@
 #include "runtime/csv.h"
 #include "runtime/idx.h"
 #include "runtime/names.h"
+#include "runtime/npy.h"
 
 namespace nnc {
 
@@ -101,54 +102,70 @@ class CsvSource : public Table {
   PreparedColumns prepared_;
 };
 
-/// Images stay bytes in memory and become numbers a block at a time.
-class IdxSource : public Table {
+/// Arrays side by side, each of one file or of one archive. Their elements become numbers a block at a time.
+class ArraySource : public Table {
  public:
   static Result<std::unique_ptr<Table>> open(const Source& source) {
-    auto table = std::make_unique<IdxSource>();
-    for (const auto& [name, path] : source.columns) {
-      auto array = read_idx(path);
-      if (!array) return array.problem();
-      if (!table->arrays_.empty() && array->rows() != table->arrays_[0].rows())
-        return wrong({path, 0, 0}, "the files have different numbers of rows",
-                     fmt::format("{} rows, as in `{}`", table->arrays_[0].rows(), table->paths_[0]),
-                     fmt::format("{} rows", array->rows()));
-      table->names_.push_back(name);
-      table->paths_.push_back(path);
-      table->arrays_.push_back(std::move(*array));
+    auto table = std::make_unique<ArraySource>();
+    table->described_ = source.kind == Source::Kind::npz   ? fmt::format("`{}`", source.path)
+                        : source.kind == Source::Kind::npy ? "the npy files"
+                                                           : "the idx files";
+    if (source.kind == Source::Kind::npz) {
+      auto arrays = read_npz(source.path);
+      if (!arrays) return arrays.problem();
+      for (auto& [name, array] : *arrays)
+        if (auto problem = table->add(name, fmt::format("{}: {}.npy", source.path, name), std::move(array)))
+          return *problem;
     }
-    table->described_ = "the idx files";
+    for (const auto& [name, path] : source.columns) {
+      auto array = source.kind == Source::Kind::npy ? read_npy(path) : read_idx(path);
+      if (!array) return array.problem();
+      if (auto problem = table->add(name, path, std::move(*array))) return *problem;
+    }
+    if (table->columns_.empty()) return wrong({source.path, 0, 0}, "the archive holds no array");
     return std::unique_ptr<Table>(std::move(table));
   }
 
-  std::int64_t rows() const override { return arrays_.empty() ? 0 : arrays_[0].rows(); }
-  std::vector<std::string> names() const override { return names_; }
-  Place place(std::size_t column, std::int64_t) const override { return {paths_[column], 0, 0}; }
+  std::int64_t rows() const override { return columns_[0].array.rows(); }
+  std::vector<std::string> names() const override {
+    std::vector<std::string> names;
+    for (const Named& column : columns_) names.push_back(column.name);
+    return names;
+  }
+  Place place(std::size_t column, std::int64_t) const override { return {columns_[column].called, 0, 0}; }
   std::string text(std::size_t column, std::int64_t row) const override {
-    return fmt::format("{}", arrays_[column].at(row * arrays_[column].row_elements()));
+    const StoredArray& array = columns_[column].array;
+    return fmt::format("{}", array.at(row * array.row_elements()));
   }
   std::int64_t width(const ColumnIds& columns) const override {
     std::int64_t width = 0;
-    for (std::size_t column : columns) width += arrays_[column].row_elements();
+    for (std::size_t column : columns) width += columns_[column].array.row_elements();
     return width;
   }
   std::optional<Problem> prepare(const ColumnIds& columns, DType dtype) override {
     for (std::size_t column : columns) {
-      const IdxArray& array = arrays_[column];
-      bool may_misfit = array.element == IdxArray::Element::f32 || array.element == IdxArray::Element::f64;
-      std::int64_t count = may_misfit ? array.rows() * array.row_elements() : 0;
-      for (std::int64_t i = 0; i < count; ++i)
-        if (auto fault = misfit(array.at(i), dtype))
-          return wrong({paths_[column], 0, 0}, *fault, fmt::format("elements of type {}", name_of(dtype)),
+      const StoredArray& array = columns_[column].array;
+      using enum StoredArray::Element;
+      const bool may_misfit = array.element == f32 || array.element == f64 || array.element == i64;
+      const std::int64_t count = may_misfit ? array.rows() * array.row_elements() : 0;
+      constexpr double exact = 9007199254740992.0;  // 2^53: beyond it not every whole number is an f64
+      for (std::int64_t i = 0; i < count; ++i) {
+        const double value = array.at(i);
+        auto fault = misfit(value, dtype);
+        if (!fault && array.element == i64 && std::abs(value) > exact)
+          fault = fmt::format("{} is larger than 2^53", value);
+        if (fault)
+          return wrong({columns_[column].called, 0, 0}, *fault, fmt::format("elements of type {}", name_of(dtype)),
                        fmt::format("this in row {}", i / array.row_elements() + 1));
+      }
     }
     return std::nullopt;
   }
   void copy(const ColumnIds& columns, DType dtype, std::int64_t row, std::byte* to) const override {
     for (std::size_t column : columns) {
-      const IdxArray& array = arrays_[column];
-      std::int64_t count = array.row_elements(), first = row * count;
-      if (array.element == IdxArray::Element::u8 && dtype == DType::f32) {
+      const StoredArray& array = columns_[column].array;
+      const std::int64_t count = array.row_elements(), first = row * count;
+      if (array.element == StoredArray::Element::u8 && dtype == DType::f32) {
         const unsigned char* from = array.bytes.data() + first;
         for (std::int64_t i = 0; i < count; ++i, to += sizeof(float)) store<float>(to, from[i]);
         continue;
@@ -158,8 +175,24 @@ class IdxSource : public Table {
   }
 
  private:
-  std::vector<std::string> names_, paths_;
-  std::vector<IdxArray> arrays_;
+  struct Named {
+    std::string name, called;
+    StoredArray array;
+  };
+
+  std::optional<Problem> add(const std::string& name, std::string called, StoredArray array) {
+    const std::string shape = fmt::format("[{}]", fmt::join(array.dims, ", "));
+    if (array.row_elements() == 0)
+      return wrong({called, 0, 0}, "the rows of the array are empty", "at least one value a row", shape);
+    if (!columns_.empty() && array.rows() != rows())
+      return wrong({called, 0, 0}, "the arrays have different numbers of rows",
+                   fmt::format("{} rows, as in `{}`", rows(), columns_[0].called),
+                   fmt::format("{} rows", array.rows()));
+    columns_.push_back({name, std::move(called), std::move(array)});
+    return std::nullopt;
+  }
+
+  std::vector<Named> columns_;
 };
 
 /// A table that stands in the program, or rows that have no raw columns at all and are generated.
@@ -169,16 +202,17 @@ class InlineSource : public Table {
 
   std::int64_t rows() const override {
     if (source_.kind == Source::Kind::generated) return source_.samples;
-    return source_.inline_columns.empty() ? 0 : static_cast<std::int64_t>(source_.inline_columns[0].second.size());
+    return source_.inline_columns.empty() ? 0 : static_cast<std::int64_t>(source_.inline_columns[0].rows());
   }
   std::vector<std::string> names() const override {
     std::vector<std::string> names;
-    for (const auto& column : source_.inline_columns) names.push_back(column.first);
+    for (const InlineColumn& column : source_.inline_columns) names.push_back(column.name);
     return names;
   }
   Place place(std::size_t, std::int64_t) const override { return source_.place; }
   std::string text(std::size_t column, std::int64_t row) const override {
-    return fmt::format("{}", value(column, row));
+    const InlineColumn& from = source_.inline_columns[column];
+    return from.texts.empty() ? fmt::format("{}", value(column, row)) : from.texts[static_cast<std::size_t>(row)];
   }
   std::int64_t width(const ColumnIds& columns) const override { return static_cast<std::int64_t>(columns.size()); }
   std::optional<Problem> prepare(const ColumnIds& columns, DType dtype) override {
@@ -186,7 +220,7 @@ class InlineSource : public Table {
       for (std::int64_t row = 0; row < rows(); ++row)
         if (auto fault = misfit(value(column, row), dtype))
           return wrong(source_.place, *fault, fmt::format("numbers of type {}", name_of(dtype)),
-                       fmt::format("this in row {} of `{}`", row + 1, source_.inline_columns[column].first));
+                       fmt::format("this in row {} of `{}`", row + 1, source_.inline_columns[column].name));
     return std::nullopt;
   }
   void copy(const ColumnIds& columns, DType dtype, std::int64_t row, std::byte* to) const override {
@@ -198,7 +232,7 @@ class InlineSource : public Table {
 
  private:
   double value(std::size_t column, std::int64_t row) const {
-    return source_.inline_columns[column].second[static_cast<std::size_t>(row)];
+    return source_.inline_columns[column].numbers[static_cast<std::size_t>(row)];
   }
   Source source_;
 };
@@ -223,7 +257,9 @@ Result<std::unique_ptr<Table>> open_source(const Source& source) {
       return std::unique_ptr<Table>(std::make_unique<CsvSource>(std::move(*table), source.path));
     }
     case Source::Kind::idx:
-      return IdxSource::open(source);
+    case Source::Kind::npy:
+    case Source::Kind::npz:
+      return ArraySource::open(source);
     case Source::Kind::table:
     case Source::Kind::generated:
       return std::unique_ptr<Table>(std::make_unique<InlineSource>(source));

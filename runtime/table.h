@@ -1,5 +1,5 @@
-// Where rows come from: a CSV file, IDX files side by side, or a table written in the program. One face for all, so
-// that splits, classes and columns are worked out once.
+// Where rows come from: a CSV file, arrays side by side (IDX, NPY, NPZ), or a table written in the program. One face
+// for all, so that splits, classes and columns are worked out once.
 #pragma once
 
 #include <memory>

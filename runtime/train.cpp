@@ -98,8 +98,7 @@ struct Spoilt {
   double value;
 };
 
-/// The first element of a slot that must not be there: NaN, and in a parameter infinity too. (A state may be infinite:
-/// the maximum of nothing, a mean of squares that is too large.) Padding is zeros.
+/// The first element of a slot that must not be there: NaN and, where asked for, infinity. Padding is zeros.
 template <class T>
 std::optional<double> find_spoilt(const std::byte* from, std::size_t bytes, bool infinite) {
   const T* values = reinterpret_cast<const T*>(from);
@@ -112,9 +111,15 @@ std::optional<double> find_spoilt(const std::byte* from, std::size_t bytes, bool
   return std::nullopt;
 }
 
-std::optional<Spoilt> find_spoilt(std::span<const nnc_slot> slots, const std::byte* region, bool infinite) {
+/// States of optimizers may be infinite: a mean of squares that is too large stops nothing.
+bool may_be_infinite(std::string_view path) {
+  return path.find('/') != std::string_view::npos && !path.starts_with(average_path(""));
+}
+
+std::optional<Spoilt> find_spoilt(std::span<const nnc_slot> slots, const std::byte* region) {
   for (const nnc_slot& slot : slots) {
     const std::byte* from = region + slot.offset;
+    const bool infinite = !may_be_infinite(slot.name);
     std::optional<double> value;
     if (slot.dtype == NNC_F32) value = find_spoilt<float>(from, slot.bytes, infinite);
     if (slot.dtype == NNC_F64) value = find_spoilt<double>(from, slot.bytes, infinite);
@@ -124,8 +129,8 @@ std::optional<Spoilt> find_spoilt(std::span<const nnc_slot> slots, const std::by
 }
 
 std::optional<Spoilt> find_spoilt(const Weights& weights) {
-  auto spoilt = find_spoilt(params_of(*weights.layout), weights.params.data(), true);
-  return spoilt ? spoilt : find_spoilt(state_of(*weights.layout), weights.state.data(), false);
+  auto spoilt = find_spoilt(params_of(*weights.layout), weights.params.data());
+  return spoilt ? spoilt : find_spoilt(state_of(*weights.layout), weights.state.data());
 }
 
 class Trainer {

@@ -196,8 +196,8 @@ TEST_CASE("classes become numbers or one-hot rows") {
   REQUIRE(block.step.obligations.size() == 1);
   CHECK(block.step.obligations[0].high == 2);
   CHECK(data.sources[0].path == (std::filesystem::temp_directory_path() / "sub/flowers.csv").string());
-  CHECK(split(data, "valid").stratify_by == "species");
-  CHECK(split(data, "valid").seed == 7);
+  CHECK(split(data, "valid").cuts.at(0).stratify_by == "species");
+  CHECK(split(data, "valid").cuts.at(0).seed == 7);
   Environment rows{.batch = 2, .inputs = {}, .params = {}, .state = {}, .carry = {}, .scalars = {}};
   rows.inputs = {{"raw.x", tensor(DType::i32, {2}, {2, 0})}, {"raw.y", tensor(DType::i32, {2}, {1, 0})}};
   auto columns = evaluate(block.feed, rows, true);
@@ -236,13 +236,37 @@ TEST_CASE("an image is read as a row of numbers, in the type that its column dec
   CHECK(block.data.raw[0].type == Type{DType::f32, {batch_extent, {784, false}}});
   CHECK(block.data.raw[1].type == Type{DType::i32, {batch_extent}});
   CHECK(block.data.sources[0].columns[0].second == "/abs/images.gz");
-  CHECK(split(block.data, "test").kind == Split::Kind::whole);
+  CHECK(split(block.data, "test").cuts.empty());
   CHECK(split(block.data, "test").source == 1);
-  CHECK_FALSE(split(block.data, "valid").fractional);
-  CHECK(split(block.data, "valid").first == 55000);
-  CHECK(split(block.data, "valid").count == 5000);
+  CHECK_FALSE(split(block.data, "valid").cuts.at(0).fractional);
+  CHECK(split(block.data, "valid").cuts.at(0).first == 55000);
+  CHECK(split(block.data, "valid").cuts.at(0).count == 5000);
   CHECK(block.train.batch_size == 32);
   CHECK(block.train.shuffle);
+}
+
+TEST_CASE("a part is split again, and every n rows go to several parts") {
+  Program program(
+      with_data("  let rows = npz(\"a.npz\")\n  let rest, held = split(rows, 0.8, 0.2, seed = 3)\n"
+                "  train, valid = split(rest, 2, 1, every = 3)\n  test = held\n"
+                "  x: f32[2] = col(\"p\")\n  y: f32[1] = col(\"q\")"));
+  const DataJob& data = program.block().data;
+  CHECK(data.sources.at(0).kind == Source::Kind::npz);
+  REQUIRE(split(data, "valid").cuts.size() == 2);
+  CHECK(split(data, "valid").cuts[0].seed == 3);
+  CHECK(split(data, "valid").cuts[0].count == 0.8);
+  CHECK(split(data, "valid").cuts[1].kind == Cut::Kind::every);
+  CHECK(split(data, "valid").cuts[1].first == 2);
+  CHECK(split(data, "test").cuts.size() == 1);
+}
+
+TEST_CASE("a table may hold words, which are classes") {
+  Program program(
+      with_data("  train = table(kind = [\"b\", \"a\"], p = [1, 2], q = [3, 4])\n"
+                "  x: f32[2] = one_hot(classes(col(\"kind\")))\n  y: f32[1] = col(\"q\")"));
+  const Source& table = program.block().data.sources.at(0);
+  CHECK(table.inline_columns.at(0).texts == std::vector<std::string>{"b", "a"});
+  CHECK(table.inline_columns.at(1).numbers == std::vector<double>{1, 2});
 }
 
 TEST_CASE("columns are named one by one, by a range or by exception") {
@@ -254,9 +278,10 @@ TEST_CASE("columns are named one by one, by a range or by exception") {
   CHECK(data.raw[0].range_to == "p1");
   CHECK(data.raw[0].columns.empty());
   CHECK(data.raw[1].except == std::vector<std::string>{"p0", "p1"});
-  CHECK(split(data, "train").kind == Split::Kind::every_first);
-  CHECK(split(data, "test").kind == Split::Kind::every_second);
-  CHECK(split(data, "test").every == 5);
+  CHECK(split(data, "train").cuts.at(0).kind == Cut::Kind::every);
+  CHECK(split(data, "train").cuts.at(0).count == 4);
+  CHECK(split(data, "test").cuts.at(0).first == 4);
+  CHECK(split(data, "test").cuts.at(0).every == 5);
   CHECK(data.fit == std::vector<std::string>{"train", "test"});
 }
 

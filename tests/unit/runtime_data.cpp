@@ -19,18 +19,28 @@ using nnc::test::HandEntry;
 
 namespace {
 
+/// The stratum of a row is its number modulo 4.
+std::string stratum(const std::string&, std::uint32_t row) { return std::to_string(row % 4); }
+
 std::vector<std::uint32_t> rows_of(const Split& split, std::int64_t rows) {
-  auto made = split_rows(split, rows, [](std::uint32_t row) { return row % 4 == 0 ? "rare" : "common"; });
-  REQUIRE(made);
-  return *made;
+  auto result = split_rows(split, rows, stratum);
+  REQUIRE(result);
+  return *result;
 }
 
-Split share(double first, double count, bool fractional, std::uint64_t seed = 1) {
+Split split_by(std::vector<Cut> cuts) {
   Split split;
-  split.name = "part";
-  split.kind = Split::Kind::share;
-  split.first = first, split.count = count, split.fractional = fractional, split.seed = seed;
+  split.name = "part", split.cuts = std::move(cuts);
   return split;
+}
+Cut every(double first, double count, std::int64_t n) {
+  return {.kind = Cut::Kind::every, .first = first, .count = count, .every = n};
+}
+Cut share_cut(double first, double count, bool fractional, std::uint64_t seed = 1) {
+  return {.first = first, .count = count, .fractional = fractional, .seed = seed};
+}
+Split share(double first, double count, bool fractional, std::uint64_t seed = 1) {
+  return split_by({share_cut(first, count, fractional, seed)});
 }
 
 const Type real{DType::f32, {batch_extent}};
@@ -138,23 +148,37 @@ TEST_CASE("shares tile their source whatever the fractions are") {
   CHECK(rows_of(share(0, 0.5, true, 1), 100) != rows_of(share(0, 0.5, true, 2), 100));
 }
 
+TEST_CASE("a part is cut again by the same rules, from the rows that it has") {
+  const auto rest = rows_of(share(0, 0.6, true, 5), 50), held = rows_of(share(0.6, 0.4, true, 5), 50);
+  const auto a = rows_of(split_by({share_cut(0, 0.6, true, 5), share_cut(0, 20, false, 2)}), 50);
+  const auto b = rows_of(split_by({share_cut(0, 0.6, true, 5), share_cut(20, 10, false, 2)}), 50);
+  std::set<std::uint32_t> parts(a.begin(), a.end()), whole(rest.begin(), rest.end());
+  parts.insert(b.begin(), b.end());
+  CHECK(parts == whole);
+  CHECK(a.size() + b.size() == rest.size());
+  for (const std::uint32_t row : held) CHECK_FALSE(parts.contains(row));
+  // Every n-th of a part is counted in the part's order.
+  CHECK(rows_of(split_by({share_cut(0, 0.6, true, 5), every(2, 1, 3)}), 50).at(1) == rest.at(5));
+  CHECK(split_rows(split_by({share_cut(0, 10, false), share_cut(0, 11, false)}), 50, stratum).problem().found ==
+        "10 rows; the parts up to `part` need 11");
+}
+
 TEST_CASE("a stratified share has its part of every group") {
   Split split = share(0, 0.8, true);
-  split.stratify_by = "kind";
+  split.cuts[0].stratify_by = "kind";
   auto rows = rows_of(split, 100);
   CHECK(rows.size() == 80);
   CHECK(std::count_if(rows.begin(), rows.end(), [](std::uint32_t row) { return row % 4 == 0; }) == 20);
 }
 
 TEST_CASE("every n-th row, whole sources, and splits that cannot be") {
-  Split first, second;
-  first.kind = Split::Kind::every_first, second.kind = Split::Kind::every_second;
-  first.every = second.every = 5;
+  const Split first = split_by({every(0, 4, 5)}), second = split_by({every(4, 1, 5)});
   CHECK(rows_of(second, 12) == std::vector<std::uint32_t>{4, 9});
   CHECK(rows_of(first, 6) == std::vector<std::uint32_t>{0, 1, 2, 3, 5});
+  CHECK(rows_of(split_by({every(2, 2, 4)}), 9) == std::vector<std::uint32_t>{2, 3, 6, 7});
   CHECK(rows_of(Split{}, 3) == std::vector<std::uint32_t>{0, 1, 2});
-  auto none = [](std::uint32_t) { return std::string(); };
-  CHECK(split_rows(second, 3, none).problem().message == "split `` has no rows");
+  const auto none = stratum;
+  CHECK(split_rows(second, 3, none).problem().message == "split `part` has no rows");
   CHECK(split_rows(share(0, 11, false), 10, none).problem().message ==
         "split `part` asks for more rows than its source has");
 }
@@ -220,8 +244,8 @@ TEST_CASE("a class that only another split has, and a value that is missing, are
   const nnc::test::Scratch scratch;
   DataJob job = flower_job(scratch, "species,a\nrose,1\naster,2\nlily,3\n");
   Split test;
-  test.name = "test", test.kind = Split::Kind::every_second, test.every = 3;
-  job.splits[0].kind = Split::Kind::every_first, job.splits[0].every = 3;
+  test.name = "test", test.cuts = {every(2, 1, 3)};
+  job.splits[0].cuts = {every(0, 2, 3)};
   job.splits.push_back(test);
   auto data = RawData::open(job, {});
   REQUIRE_FALSE(data);

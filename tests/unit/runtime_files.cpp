@@ -8,6 +8,7 @@
 
 #include "runtime/file.h"
 #include "runtime/idx.h"
+#include "runtime/npy.h"
 #include "runtime/safetensors.h"
 #include "tests/support/scratch.h"
 #include "tests/unit/catch.h"
@@ -41,6 +42,150 @@ std::string packed(const std::string& plain, const std::string& path) {
 const std::string small_idx = bytes({0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3, 1, 2, 3, 4, 5, 255});
 
 }  // namespace
+
+namespace {
+
+/// An NPY file of version 1, its header padded as NumPy pads it.
+std::string npy(const std::string& descr, const std::string& shape, const std::string& body,
+                const std::string& fortran = "False") {
+  std::string header = "{'descr': " + descr + ", 'fortran_order': " + fortran + ", 'shape': " + shape + ", }";
+  header += std::string((64 - (10 + header.size() + 1) % 64) % 64, ' ') + "\n";
+  const auto size = static_cast<int>(header.size());
+  return "\x93NUMPY" + bytes({1, 0, size % 256, size / 256}) + header + body;
+}
+
+std::string little(std::uint64_t value, int size) {
+  std::string text;
+  for (int i = 0; i < size; ++i) text += static_cast<char>(value >> (8 * i) & 255);
+  return text;
+}
+
+std::string deflated(const std::string& plain) {
+  z_stream stream{};
+  deflateInit2(&stream, 6, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY);
+  std::string out(plain.size() + 100, '\0'), in = plain;
+  stream.next_in = reinterpret_cast<Bytef*>(in.data()), stream.avail_in = static_cast<uInt>(in.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data()), stream.avail_out = static_cast<uInt>(out.size());
+  deflate(&stream, Z_FINISH);
+  out.resize(stream.total_out);
+  deflateEnd(&stream);
+  return out;
+}
+
+struct Member {
+  std::string name, content;
+  bool deflate = false, wide = false;  ///< wide: sizes stand in the 64-bit extension
+};
+
+std::string zip(const std::vector<Member>& members) {
+  std::string archive, directory;
+  for (const Member& member : members) {
+    const std::string packed = member.deflate ? deflated(member.content) : member.content;
+    const auto crc =
+        crc32(0, reinterpret_cast<const Bytef*>(member.content.data()), static_cast<uInt>(member.content.size()));
+    const std::string extra =
+        member.wide ? little(1, 2) + little(16, 2) + little(member.content.size(), 8) + little(packed.size(), 8) : "";
+    const std::uint64_t shown_packed = member.wide ? 0xffffffff : packed.size(),
+                        shown_size = member.wide ? 0xffffffff : member.content.size();
+    const std::string common = little(member.deflate ? 8 : 0, 2) + little(0, 4) + little(crc, 4) +
+                               little(shown_packed, 4) + little(shown_size, 4) + little(member.name.size(), 2) +
+                               little(extra.size(), 2);
+    directory += little(0x02014b50, 4) + little(20, 2) + little(20, 2) + little(0, 2) + common + little(0, 2) +
+                 little(0, 2) + little(0, 2) + little(0, 4) + little(archive.size(), 4) + member.name + extra;
+    archive += little(0x04034b50, 4) + little(20, 2) + little(0, 2) + common + member.name + extra + packed;
+  }
+  return archive + directory + little(0x06054b50, 4) + little(0, 4) + little(members.size(), 2) +
+         little(members.size(), 2) + little(directory.size(), 4) + little(archive.size(), 4) + little(0, 2);
+}
+
+}  // namespace
+
+TEST_CASE("npy files of every element type that is read") {
+  Folder folder;
+  const auto read = [&](const std::string& content) {
+    auto array = read_npy(folder.write("a.npy", content));
+    REQUIRE(array);
+    return *array;
+  };
+  const StoredArray floats = read(npy("'<f4'", "(2, 2)", little(0x3f800000, 4) + little(0xc0000000, 4) + little(0, 8)));
+  CHECK(floats.dims == std::vector<std::int64_t>{2, 2});
+  CHECK(floats.at(0) == 1);
+  CHECK(floats.at(1) == -2);
+  CHECK(read(npy("'<f8'", "(1,)", little(0x3fe0000000000000, 8))).at(0) == 0.5);
+  CHECK(read(npy("'<i4'", "(1,)", little(0xffffffff, 4))).at(0) == -1);
+  CHECK(read(npy("'<i8'", "(1,)", little(0xfffffffffffffffe, 8))).at(0) == -2);
+  CHECK(read(npy("'<i2'", "(1,)", little(0x0102, 2))).at(0) == 258);
+  CHECK(read(npy("'|i1'", "(1,)", little(255, 1))).at(0) == -1);
+  CHECK(read(npy("'|u1'", "(3,)", little(0xff0100, 3))).at(2) == 255);
+  CHECK(read(npy("'|b1'", "(2,)", little(0x0100, 2))).at(1) == 1);
+  // One long axis lies the same way in both orders.
+  CHECK(read(npy("'|u1'", "(3, 1)", "abc", "True")).at(1) == 'b');
+}
+
+TEST_CASE("an npy file that cannot be read as rows of numbers is refused") {
+  Folder folder;
+  const auto message = [&](const std::string& content) {
+    auto array = read_npy(folder.write("a.npy", content));
+    REQUIRE_FALSE(array);
+    CHECK(array.problem().place.file == folder.path + "/a.npy");
+    return array.problem().message;
+  };
+  const std::string good = npy("'|u1'", "(3,)", "abc");
+  CHECK(message(good.substr(0, good.size() - 1)) == "the file is smaller than its header says");
+  CHECK(message(good + "x") == "the file is larger than its header says");
+  CHECK(message(good.substr(0, 20)) == "the file ends inside its header");
+  CHECK(message("x,y\n1,2\n") == "this is not an NPY file");
+  CHECK(message("\x93NUMPY" + bytes({9, 0, 0, 0})) == "this version of NPY is not read");
+  CHECK(message("\x93NUMPY" + bytes({2, 0, 0, 0, 0, 1})) == "the header is longer than any of plain numbers");
+  CHECK(message(npy("'|O'", "(3,)", "abc")) == "the elements are Python objects, which only Python can read");
+  CHECK(message(npy("'>f4'", "(1,)", "abcd")) == "the elements are big endian");
+  CHECK(message(npy("'<f2'", "(1,)", "ab")) == "the elements are of a type that is not read");
+  CHECK(message(npy("[('a', '<f4')]", "(1,)", "abcd")) == "the elements are records of several fields");
+  CHECK(message(npy("'|u1'", "(2, 2)", "abcd", "True")) == "the array lies in Fortran order, column after column");
+  CHECK(message(npy("'|u1'", "()", "a")) == "this is one number, not rows");
+  CHECK(message(npy("'|u1'", "(1, -2)", "a")) == "the header is damaged");
+  CHECK(message(npy("'<f8'", "(4294967296, 4294967296)", "a")).find("larger than any memory") != std::string::npos);
+  CHECK(read_npy(folder.path + "/none").problem().kind == Problem::Kind::io);
+}
+
+TEST_CASE("npz archives, stored and deflated, with and without 64-bit sizes") {
+  Folder folder;
+  const std::string x = npy("'|u1'", "(2, 2)", "abcd"), y = npy("'<f4'", "(2,)", std::string(8, '\0'));
+  for (const bool deflate : {false, true})
+    for (const bool wide : {false, true}) {
+      INFO(deflate << wide);
+      auto arrays = read_npz(folder.write("a.npz", zip({{"x.npy", x, deflate, wide}, {"y.npy", y, deflate, wide}})));
+      REQUIRE(arrays);
+      REQUIRE(arrays->size() == 2);
+      CHECK((*arrays)[0].first == "x");
+      CHECK((*arrays)[0].second.at(3) == 'd');
+      CHECK((*arrays)[1].first == "y");
+    }
+}
+
+TEST_CASE("an archive that is damaged or holds something else is refused, byte by byte without a crash") {
+  Folder folder;
+  const auto message = [&](const std::string& content) {
+    auto arrays = read_npz(folder.write("a.npz", content));
+    REQUIRE_FALSE(arrays);
+    return arrays.problem().message;
+  };
+  const std::string x = npy("'|u1'", "(2,)", "ab");
+  std::string good = zip({{"x.npy", x, true, true}});
+  CHECK(message("a,b\n") == "this is not a zip archive, or it is cut off");
+  CHECK(message(good.substr(0, good.size() - 1)) == "this is not a zip archive, or it is cut off");
+  CHECK(message(zip({{"notes.txt", "hello"}})) == "`notes.txt` in the archive is no array");
+  CHECK(message(zip({{"x.npy", "hello"}})) == "this is not an NPY file");
+  std::string spoilt = good;
+  spoilt[60] = static_cast<char>(spoilt[60] ^ 1);
+  CHECK(message(spoilt) == "`x.npy` in the archive is damaged");
+  for (std::size_t at = 0; at < good.size(); ++at) {  // any answer, and no crash
+    std::string changed = good;
+    changed[at] = static_cast<char>(~changed[at]);
+    auto arrays = read_npz(folder.write("a.npz", changed));
+    CHECK((arrays || !arrays.problem().message.empty()));
+  }
+}
 
 TEST_CASE("an idx file, plain and packed") {
   Folder folder;

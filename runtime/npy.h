@@ -1,0 +1,24 @@
+// NumPy's NPY format (numpy.lib.format, versions 1 to 3): a header in Python's notation (element type, order, shape),
+// then the elements. And NPZ: NPY files in a zip archive, stored or deflated, by the name of the column with `.npy`
+// behind it. What would have to be guessed, copied about or executed (big endian, Fortran order, pickled objects) is
+// refused.
+#pragma once
+
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/result.h"
+#include "runtime/stored_array.h"
+
+namespace nnc {
+
+Result<StoredArray> read_npy(const std::string& path);
+/// The text of a file; `called` is how messages call it: a path, or "a.npz: x.npy".
+Result<StoredArray> parse_npy(std::span<const char> text, const std::string& called);
+
+/// All arrays of an archive by name, in its order.
+Result<std::vector<std::pair<std::string, StoredArray>>> read_npz(const std::string& path);
+
+}  // namespace nnc

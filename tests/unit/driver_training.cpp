@@ -1,0 +1,199 @@
+// What train blocks say, end to end: parts of models, clipping, averages, stop conditions, and runs that go wrong; rows
+// from NumPy's own archives.
+#include <cmath>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "runtime/checkpoint.h"
+#include "runtime/safetensors.h"
+#include "tests/support/command.h"
+#include "tests/support/json_lines.h"
+#include "tests/unit/catch.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+using nnc::test::json_lines;
+using nnc::test::read_file;
+using nnc::test::read_weights;
+using nnc::test::run_nnc;
+using nnc::test::Scratch;
+
+using Weights = std::map<std::string, std::vector<double>>;
+
+const std::string head =
+    "data points {\n  samples = 40\n  x: f32[2] = uniform(-1, 1)\n  y: f32[1] = sum(x, keep = true)\n"
+    "  train, valid = split(0.8, 0.2)\n}\n"
+    "layer Body()(x: float[..., 2]) -> float[..., 4] { return x |> Dense(4) |> BatchNorm() |> Dropout(0.5) |> tanh }\n"
+    "model Net(x: f32[batch, 2]) -> f32[batch, 1] {\n  let Features = Body()\n  return x |> Features |> Dense(1)\n}\n";
+
+/// Trains a block over these models and data into the folder `last_run`; its weights.
+std::string last_run;
+Weights trained(const Scratch& scratch, const std::string& block, const std::string& arguments = "") {
+  static int number = 0;
+  last_run = "run" + std::to_string(number++);
+  std::ofstream(scratch.path() / "net.nn") << head << "train Net on points {\n" << block << "}\n";
+  const auto result = run_nnc("train net.nn --out " + last_run + " " + arguments, scratch.path());
+  INFO(result.err);
+  REQUIRE(result.status == 0);
+  return read_weights(scratch.path() / last_run / "last.safetensors");
+}
+
+double distance(const Weights& a, const Weights& b) {
+  double squares = 0;
+  for (const auto& [name, values] : a)
+    if (!name.starts_with("state/") && !name.ends_with(".mu") && !name.ends_with(".var"))
+      for (std::size_t i = 0; i < values.size(); ++i) squares += std::pow(values[i] - b.at(name)[i], 2);
+  return std::sqrt(squares);
+}
+
+}  // namespace
+
+TEST_CASE("what is frozen stays, states too; what is not is trained by the optimizer with the longest path") {
+  const Scratch scratch;
+  const std::string block =
+      "loss = mse(Net(x), y)\noptimizer = sgd(lr = 0.1)\noptimizer(Net.Features) = frozen\n"
+      "optimizer(Net.Features.Dense1.b) = adam(lr = 0.01)\n";
+  const Weights one = trained(scratch, block + "epochs = 1\n"), five = trained(scratch, block + "epochs = 5\n");
+  for (const std::string name :
+       {"Features.Dense1.W", "Features.BatchNorm1.scale", "Features.BatchNorm1.mu", "Features.BatchNorm1.var"}) {
+    INFO(name);
+    CHECK(one.at(name) == five.at(name));
+  }
+  CHECK(one.at("Features.BatchNorm1.var") == std::vector<double>(4, 1.0));
+  CHECK(one.at("Features.Dense1.b") != five.at("Features.Dense1.b"));
+  CHECK(one.at("Dense1.W") != five.at("Dense1.W"));
+  CHECK(five.contains("state/adam.m/Features.Dense1.b"));
+  CHECK_FALSE(five.contains("state/adam.m/Dense1.W"));
+}
+
+TEST_CASE("frozen on the path of one parameter stops its update alone") {
+  const Scratch scratch;
+  const std::string block =
+      "loss = mse(Net(x), y)\noptimizer = sgd(lr = 0.1)\noptimizer(Net.Features.Dense1.W) = frozen\n";
+  const Weights one = trained(scratch, block + "epochs = 1\n"), two = trained(scratch, block + "epochs = 2\n");
+  CHECK(one.at("Features.Dense1.W") == two.at("Features.Dense1.W"));
+  CHECK(one.at("Features.BatchNorm1.mu") != two.at("Features.BatchNorm1.mu"));
+}
+
+TEST_CASE("gradients are clipped to a norm over all parameters that are trained") {
+  const Scratch scratch;
+  const std::string block = "loss = 1000 * mse(Net(x), y)\noptimizer = sgd(lr = 1)\nepochs = 1\n";
+  const Weights start = trained(scratch, block + "clip_norm = 1e-20\n", "--max-steps 1");
+  const Weights clipped = trained(scratch, block + "clip_norm = 0.25\n", "--max-steps 1");
+  const Weights far = trained(scratch, block + "clip_norm = 1e9\n", "--max-steps 1");
+  const Weights free = trained(scratch, block, "--max-steps 1");
+  CHECK(std::abs(distance(start, clipped) - 0.25) < 1e-6);
+  CHECK(distance(start, free) > 1);
+  CHECK(far == free);  // a factor of exactly 1
+}
+
+TEST_CASE("averages follow the parameters, corrected for their start, and evaluation uses them") {
+  const Scratch scratch;
+  const std::string block =
+      "loss = mse(Net(x), y)\noptimizer = sgd(lr = 0.1)\naverage = ema(0.75)\nbest = lowest(valid.loss)\nepochs = 9\n";
+  const Weights one = trained(scratch, block, "--max-steps 1"), two = trained(scratch, block, "--max-steps 2");
+  for (std::size_t i = 0; i < 2; ++i) {
+    const double first = one.at("Dense1.W")[i], second = two.at("Dense1.W")[i];
+    CHECK(std::abs(one.at("average/Dense1.W")[i] - first) < 1e-6);
+    CHECK(std::abs(two.at("average/Dense1.W")[i] - (0.75 * 0.25 * first + 0.25 * second) / (1 - 0.75 * 0.75)) < 1e-6);
+  }
+  // The averages under the names of the parameters have the figures of the run.
+  trained(scratch, block);
+  auto file = nnc::read_safetensors((scratch.path() / last_run / "last.safetensors").string());
+  REQUIRE(file);
+  nnc::TensorFile plain = *file;
+  for (nnc::NamedArray& tensor : plain.tensors)
+    if (const nnc::DenseArray* average = file->find("average/" + tensor.name)) tensor.array = *average;
+  REQUIRE_FALSE(nnc::write_safetensors((scratch.path() / "plain.safetensors").string(), plain));
+  std::ofstream(scratch.path() / "plain.nn")
+      << head << "train Net on points {\nloss = mse(Net(x), y)\noptimizer = sgd(lr = 0.1)\nepochs = 1\n}\n";
+  const auto averaged =
+      run_nnc("eval " + last_run + " --weights " + last_run + "/last.safetensors --split valid --json", scratch.path());
+  const auto same = run_nnc("eval plain.nn --weights plain.safetensors --split valid --json", scratch.path());
+  INFO(averaged.err << same.err);
+  REQUIRE(averaged.status == 0);
+  REQUIRE(same.status == 0);
+  CHECK(json_lines(averaged.out).at(0).at("loss") == json_lines(same.out).at(0).at("loss"));
+}
+
+TEST_CASE("--init takes parameters and the states of layers, and averages start from them") {
+  const Scratch scratch;
+  const std::string block = "loss = mse(Net(x), y)\noptimizer = sgd(lr = 0.1)\nepochs = 4\n";
+  const Weights first = trained(scratch, block);
+  const std::string source = last_run;
+  const Weights second = trained(scratch,
+                                 "loss = mse(Net(x), y)\noptimizer = sgd(lr = 0.1)\noptimizer(Net.Features) = frozen\n"
+                                 "average = ema(0.9)\nepochs = 1\n",
+                                 "--init " + source + "/last.safetensors");
+  for (const std::string name : {"Features.Dense1.W", "Features.BatchNorm1.mu", "Features.BatchNorm1.var"})
+    CHECK(first.at(name) == second.at(name));
+}
+
+TEST_CASE("two models have their names before their paths and their losses") {
+  const Scratch scratch;
+  fs::copy(NNC_SOURCE_DIR "/tests/programs/gan.nn", scratch.path() / "gan.nn");
+  const auto result = run_nnc("train gan.nn --out run --epochs 2 --log-steps", scratch.path());
+  INFO(result.err);
+  REQUIRE(result.status == 0);
+  const Weights weights = read_weights(scratch.path() / "run/last.safetensors");
+  for (const std::string name : {"Gen.Dense1.W", "Disc.Dense2.b", "average/Gen.Dense1.W", "state/adam.m/Disc.Dense1.W"})
+    CHECK(weights.contains(name));
+  const auto lines = json_lines(read_file(scratch.path() / "run/metrics.jsonl"));
+  CHECK(lines.front().contains("loss(Gen)"));
+  CHECK(lines.front().contains("loss(Disc)"));
+  for (const std::string name :
+       {"train.loss(Gen)", "train.loss(Disc)", "valid.loss(Gen)", "valid.loss(Disc)", "valid.miss"})
+    CHECK(lines.back().contains(name));
+  CHECK_FALSE(lines.back().contains("train.loss"));
+  const auto evaluated = run_nnc("eval run --split valid --json", scratch.path());
+  CHECK(json_lines(evaluated.out).at(0).contains("loss(Disc)"));
+}
+
+TEST_CASE("training that diverges ends with status 3, and what it leaves is finite") {
+  const Scratch scratch;
+  for (const std::string rate : {"1e4", "1e19", "3e37"}) {
+    INFO(rate);
+    std::ofstream(scratch.path() / "net.nn")
+        << head << "train Net on points {\nloss = mse(Net(x), y)\noptimizer = sgd(lr = " << rate
+        << ")\nepochs = 400\n}\n";
+    fs::remove_all(scratch.path() / "run");
+    const auto result = run_nnc("train net.nn --out run", scratch.path());
+    INFO(result.err);
+    CHECK(result.status == 3);
+    CHECK(result.err.find("training diverged: ") != std::string::npos);
+    CHECK(result.err.find("-nan") == std::string::npos);
+    CHECK(result.err.find("null") == std::string::npos);
+    for (const auto& [name, values] : read_weights(scratch.path() / "run/last.safetensors"))
+      for (const double value : values)
+        if (!name.starts_with("state/")) CHECK(std::isfinite(value));
+  }
+}
+
+TEST_CASE("rows come from NumPy's archives, for training and for prediction") {
+  const Scratch scratch;
+  fs::copy(NNC_SOURCE_DIR "/tests/golden/data/plane.npz", scratch.path() / "plane.npz");
+  std::ofstream(scratch.path() / "plane.nn")
+      << "data plane {\n  let rows = npz(\"plane.npz\")\n  let rest, held = split(rows, 0.75, 0.25, seed = 1)\n"
+         "  train, valid = split(rest, 2, 1, every = 3)\n  test = held\n  x: f32[3] = standardize(col(\"x\"))\n"
+         "  y: f32[1] = col(\"y\")\n}\n"
+         "model Net(x: f32[batch, 3]) -> f32[batch, 1] { return x |> Dense(1) }\n"
+         "train Net on plane {\n  let z = Net(x)\n  loss = mse(z, y)\n  output guess = z\n  optimizer = adam(lr = "
+         "0.1)\n"
+         "  epochs = 500\n  stop = valid.loss < 1e-6 and epoch > 3\n}\n";
+  const auto result = run_nnc("train plane.nn --out run", scratch.path());
+  INFO(result.err);
+  REQUIRE(result.status == 0);
+  CHECK(result.err.find("rows: train 60, valid 30, test 30") != std::string::npos);
+  CHECK(result.err.find("stopped by `stop`") != std::string::npos);
+  CHECK(json_lines(read_file(scratch.path() / "run/metrics.jsonl")).back().at("valid.loss") < 1e-6);
+  const auto predicted = run_nnc("predict run --input plane.npz --output out.csv", scratch.path());
+  INFO(predicted.err);
+  CHECK(predicted.status == 0);
+  std::istringstream lines(read_file(scratch.path() / "out.csv"));
+  std::string line;
+  int count = 0;
+  while (std::getline(lines, line)) ++count;
+  CHECK(count == 121);
+}
