@@ -37,7 +37,8 @@ constexpr Law laws[] = {
     {"complement", "a (1 - x) = a - a x, where it is cheaper"},
     {"logistic-complement", "s(-x) = 1 - s(x), s the logistic function, where it is cheaper"},
     {"same-choice", "(c ? x : x) = x"},
-    {"normalised-quotient", "e t / sum e = (e / sum e) t: a quotient by its own sum stays one"},
+    {"normalised-quotient",
+     "e t / sum e = (e / sum e) t, e t / (e + f) = (e / (e + f)) t: a share of a whole stays one"},
 };
 
 constexpr std::int64_t largest_part = std::int64_t{1} << 12;  ///< of a coefficient's numerator and denominator

@@ -161,6 +161,8 @@ class Algebra {
   bool fills(const Factor& factor, const Frame& frame) const;
   std::optional<Placed> take_written_product(Term& a, const Frame& frame);
   std::optional<Placed> take_normalised_quotient(Term& a, const Frame& frame);
+  bool is_summand(const Factor& part, const Factor& total) const;
+  bool is_share(const Factor& part, const Factor& total);
   std::optional<std::vector<int>> match(const Term& pattern, const Term& in, int rank) const;
   void merge_into(Fraction& wider, const Fraction& narrower, const Frame& frame);
   Placed together(Op op, const Placed& a, const Placed& b, const Frame& frame);

@@ -323,24 +323,13 @@ std::optional<Algebra::Placed> Algebra::take_written_product(Term& a, const Fram
   return std::nullopt;
 }
 
-/// e / sum(e), which later factors multiply: a share of a whole, in [0, 1].
+/// e / sum(e) or e / (e + f), which later factors multiply: a share of a whole, in [0, 1].
 std::optional<Algebra::Placed> Algebra::take_normalised_quotient(Term& a, const Frame& frame) {
   if (!law("normalised-quotient")) return std::nullopt;
   for (const Factor& below : std::vector<Factor>(a.factors)) {
-    const Atom& total = atoms_[below.atom];
-    if (below.power > -1 || total.kind != Atom::Kind::sum || total.inner.size() != 1) continue;
-    const Term& part = total.inner[0];
-    if (part.coefficient != Rational{1, 1} || part.factors.size() != 1 || part.factors[0].power != 1) continue;
+    if (below.power > -1) continue;
     for (const Factor& above : std::vector<Factor>(a.factors)) {
-      if (above.atom != part.factors[0].atom || above.power < 1) continue;
-      bool agrees = true;
-      for (std::size_t axis = 0; axis < above.at.size(); ++axis) {
-        const int inner = part.factors[0].at[axis];
-        if (inner < 0 || std::ranges::find(total.summed, inner) != total.summed.end()) continue;
-        const auto gone = std::ranges::count_if(total.summed, [&](int s) { return s < inner; });
-        agrees = agrees && below.at[inner - gone] == above.at[axis];
-      }
-      if (!agrees) continue;
+      if (above.power < 1 || !(is_summand(above, below) || is_share(above, below))) continue;
       const Placed quotient = together(Op::div, build_factor(above, frame), build_factor(below, frame), frame);
       take(a, above, 1);
       take(a, below, -1);
@@ -348,6 +337,32 @@ std::optional<Algebra::Placed> Algebra::take_normalised_quotient(Term& a, const 
     }
   }
   return std::nullopt;
+}
+
+/// Whether `total` is the sum over axes of `part`.
+bool Algebra::is_summand(const Factor& part, const Factor& total) const {
+  const Atom& sum = atoms_[total.atom];
+  if (sum.kind != Atom::Kind::sum || sum.inner.size() != 1) return false;
+  const Term& inner = sum.inner[0];
+  if (inner.coefficient != Rational{1, 1} || inner.factors.size() != 1 || inner.factors[0].power != 1) return false;
+  if (part.atom != inner.factors[0].atom) return false;
+  for (std::size_t axis = 0; axis < part.at.size(); ++axis) {
+    const int index = inner.factors[0].at[axis];
+    if (index < 0 || std::ranges::find(sum.summed, index) != sum.summed.end()) continue;
+    const auto gone = std::ranges::count_if(sum.summed, [&](int s) { return s < index; });
+    if (total.at[index - gone] != part.at[axis]) return false;
+  }
+  return true;
+}
+
+/// Whether `total` is a written part + rest, where neither is negative.
+bool Algebra::is_share(const Factor& part, const Factor& total) {
+  if (atoms_[total.atom].kind != Atom::Kind::node || atoms_[part.atom].kind != Atom::Kind::node) return false;
+  const std::vector<Node>& nodes = builder_.graph().nodes;
+  const Node& sum = nodes[atoms_[total.atom].node];
+  if (sum.op != Op::add || part.at != total.at) return false;
+  if (std::ranges::find(sum.operands, atoms_[part.atom].node) == sum.operands.end()) return false;
+  return std::ranges::all_of(sum.operands, [&](NodeId x) { return facts_.of(nodes, x).range.non_negative(); });
 }
 
 }  // namespace nnc

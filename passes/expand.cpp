@@ -1,14 +1,10 @@
-// Functions that have a good formula in terms of others become that formula, once simplify has used what it knows about
-// the functions themselves. logistic and softplus of x and of -x all rest on one e = exp(-|x|), which is in (0, 1] and
-// never overflows:
+// Powers that a few products make better become them, once simplify has used what it knows of powers:
 //
-//     logistic(x)  = (x >= 0 ? 1 : e) / (1 + e)          logistic(-x) = (x >= 0 ? e : 1) / (1 + e)
-//     softplus(x)  = (x >= 0 ? x : 0) + log(1 + e)       softplus(-x) = (x >= 0 ? 0 : -x) + log(1 + e)
-//     log(1 + e)   = log(u) - ((u - 1) - e) / u,  u = 1 + e rounded: the second term is what the rounding lost
 //     x^n, n whole = squares and products, from the top bit of n
 //     x^(1/2)      = sqrt(x)
 //
-// A NaN goes through each of them.
+// logistic, softplus and their kin stay: as scalar programs they are within 2 ulp and monotonic, which formulas made of
+// rounded sums and quotients are not, and in one kernel they share the exp(-|x|) that each of them begins with.
 #include <cmath>
 #include <cstdlib>
 
@@ -22,42 +18,6 @@ namespace {
 
 /// Above this, a chain of products loses more than the general power does.
 constexpr double largest_product_exponent = 1024;
-
-/// x = sign * base, seen through a neg.
-struct Signed {
-  Value base;
-  bool negative = false;
-};
-Signed without_sign(Value x) {
-  const Node& node = (*x.builder)[x.id];
-  if (node.op == Op::neg) return {{x.builder, node.operands[0]}, true};
-  return {x, false};
-}
-
-Value exp_of_minus_abs(Value x) { return apply(Op::exp, -apply(Op::abs, x)); }
-
-Value is_not_negative(Value x) { return apply(Op::less_equal, x.builder->constant(0, x.type().dtype), x); }
-
-Value expanded_logistic(Value of) {
-  const auto [x, negative] = without_sign(of);
-  const Value e = exp_of_minus_abs(x), one = x.builder->constant(1, x.type().dtype);
-  const Value numerator =
-      negative ? x.builder->select(is_not_negative(x), e, one) : x.builder->select(is_not_negative(x), one, e);
-  return numerator / (1 + e);
-}
-
-Value log_of_one_plus(Value e) {
-  const Value u = 1 + e;
-  return apply(Op::log, u) - ((u - 1) - e) / u;
-}
-
-Value expanded_softplus(Value of) {
-  const auto [x, negative] = without_sign(of);
-  const Value zero = x.builder->constant(0, x.type().dtype);
-  const Value linear =
-      negative ? x.builder->select(is_not_negative(x), zero, of) : x.builder->select(is_not_negative(x), x, zero);
-  return linear + log_of_one_plus(exp_of_minus_abs(x));
-}
 
 /// x^n for n >= 1.
 Value product_power(Value x, int n) {
@@ -102,8 +62,6 @@ Graph expand(const Graph& graph) {
     std::optional<Value> formula;
     builder.set_derived(node.derived);
     builder.set_origin({"", node.origin.file, node.origin.line, node.origin.column});
-    if (node.op == Op::logistic) formula = expanded_logistic(operands[0]);
-    if (node.op == Op::softplus) formula = expanded_softplus(operands[0]);
     if (node.op == Op::pow) formula = expanded_power(operands[0], operands[1], node.type);
     builder.set_derived(false);
     builder.set_origin({});

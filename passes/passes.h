@@ -31,7 +31,9 @@ Graph fold_constants(const Graph& graph);  ///< rank-0 elementwise ops over cons
 Graph stabilise(const Graph& graph, const SimplifyOptions& options = {});
 Graph differentiate(const Graph& graph);  ///< removes every grad node, innermost first; what it makes is `derived`
 Graph simplify(const Graph& graph, const SimplifyOptions& options = {});
-Graph expand(const Graph& graph);        ///< logistic, softplus, powers to what the machine computes
+/// What simplify makes less: operations on elements, for a nominal number of rows.
+double work_of(const Graph& graph);
+Graph expand(const Graph& graph);        ///< whole powers become products
 Graph assign_order(const Graph& graph);  ///< sets Reduce::order and Dot::order
 
 /// Splits a graph over a whole split into graphs over blocks of rows: pass i computes every fold over the batch whose

@@ -285,6 +285,8 @@ class Simplifier {
 
 }  // namespace
 
+double work_of(const Graph& graph) { return Costs().of(graph); }
+
 Graph simplify(const Graph& graph, const SimplifyOptions& options) {
   Graph best = graph;
   Costs costs;

@@ -3,15 +3,17 @@
 // was inf, NaN or rounded to 0, the new one is the limit.
 //
 //   maximum-out    exp(z) = exp(m) exp(z - m) with m = max z over the axes that exp(z) is summed over. The factor
-//   exp(m)
-//                  is carried along through sums, products and views, never computed, and either cancels
+//                  exp(m) is carried along through sums, products and views, never computed, and either cancels
 //                  (exp(z) / sum exp(z)) or comes out of a logarithm: log(exp(m) x) = m + log x. m is a constant to
 //                  every gradient, since the value does not depend on it.
 //   log-exp        log(exp x) = x;  log(exp(x) y) = x + log y;  log(exp(x) / y) = x - log y
 //   log-logistic   log s(x) = -softplus(-x);  log(1 - s(x)) = -softplus(x), s the logistic function
 //   log-one-plus-exp   log(1 + exp x) = softplus(x)
 //   indicator-log  i log(x) = log(i ? x : 1) for an indicator i: 0 where i is 0, even if x is 0 too, and so is the
-//   gradient logistic       1 / (1 + exp(-x)) = s(x);  exp(x) / (1 + exp(x)) = s(x)
+//                  gradient
+//   logistic       a / (1 + exp(-x)) = a s(x);  exp(x) / (1 + exp(x)) = s(x)
+//   shift-first    a - (m + log x) = (a - m) - log x;  (m + log x) - b = (m - b) + log x, where maximum-out has made
+//                  the sum: a and m are of a size, and what is left of them is small
 #include <algorithm>
 #include <map>
 #include <set>
@@ -33,7 +35,8 @@ constexpr Law laws[] = {
     {"log-logistic", "log s(x) = -softplus(-x);  log(1 - s(x)) = -softplus(x)"},
     {"log-one-plus-exp", "log(1 + exp(x)) = softplus(x)"},
     {"indicator-log", "i log(x) = log(i ? x : 1) for i in {0, 1}"},
-    {"logistic", "1 / (1 + exp(-x)) = s(x)"},
+    {"logistic", "a / (1 + exp(-x)) = a s(x)"},
+    {"shift-first", "a - (m + log x) = (a - m) - log x"},
 };
 
 /// x = exp(power * shift) * rest, where the first factor is never computed. All three have x's shape.
@@ -41,6 +44,11 @@ struct Scaled {
   NodeId family = 0;  ///< the exp that the shift came from
   int power = 0;
   Value shift, rest;
+};
+
+/// m + log x, made by maximum-out.
+struct ShiftedLog {
+  Value shift, log;
 };
 
 class Stabiliser {
@@ -120,6 +128,9 @@ class Stabiliser {
     }
     if (old.op == Op::div)
       if (const auto better = logistic_quotient(operands[0], operands[1])) return logged("logistic", id, *better);
+    if (old.op == Op::sub && in_force(options_, "shift-first"))
+      if (const auto better = shift_first(operands[0], operands[1])) return logged("shift-first", id, *better);
+    if (definition(old.op).cls == OpClass::view) carry_shift(old, operands);
     if (old.op == Op::mul && in_force(options_, "indicator-log"))
       for (std::size_t i : {0, 1})
         if (const auto better = chosen_log(operands[i], operands[1 - i])) return logged("indicator-log", id, *better);
@@ -208,6 +219,27 @@ class Stabiliser {
                   apply(old.op, first ? first->rest : operands[0], second ? second->rest : operands[1])};
   }
 
+  // shift-first
+
+  const ShiftedLog* shifted_log(Value x) const {
+    const auto found = shifted_logs_.find(x.id);
+    return found == shifted_logs_.end() ? nullptr : &found->second;
+  }
+  std::optional<Value> shift_first(Value a, Value b) {
+    if (const ShiftedLog* x = shifted_log(b)) return (a - x->shift) - x->log;
+    if (const ShiftedLog* x = shifted_log(a)) return (x->shift - b) + x->log;
+    return std::nullopt;
+  }
+  /// A view of such a sum is the sum of the views.
+  void carry_shift(const Node& old, const std::vector<Value>& operands) {
+    if (operands.size() != 1) return;
+    const ShiftedLog* x = shifted_log(operands[0]);
+    if (!x) return;
+    const auto seen = [&](Value part) { return builder_.make(old.op, {{part}}, old.attributes, old.type); };
+    const ShiftedLog parts{seen(x->shift), seen(x->log)};
+    shifted_logs_.insert_or_assign(seen(operands[0]).id, parts);
+  }
+
   // Logarithms
 
   /// log x in a better form, and by which law; nothing where log x is all there is to say.
@@ -215,7 +247,9 @@ class Stabiliser {
     if (const Scaled* factor = scaled(x)) {
       law = "maximum-out";
       const Value shift = factor->power == 1 ? factor->shift : factor->shift * factor->power;
-      return shift + log_or_better(factor->rest);
+      const Value rest = log_or_better(factor->rest), sum = shift + rest;
+      shifted_logs_.insert_or_assign(sum.id, ShiftedLog{shift, rest});
+      return sum;
     }
     const Node at = node(x);
     if (at.op == Op::exp) return under("log-exp", law, [&] { return operand(x, 0); });
@@ -285,7 +319,7 @@ class Stabiliser {
 
   // logistic
 
-  /// a / (1 + exp(u)) with a = 1 or a = exp(u).
+  /// a / (1 + exp(u)); a quotient by itself where a = 1 or a = exp(u).
   std::optional<Value> logistic_quotient(Value a, Value b) {
     if (!in_force(options_, "logistic") || node(b).op != Op::add) return std::nullopt;
     for (std::size_t i : {0, 1}) {
@@ -293,6 +327,7 @@ class Stabiliser {
       if (!is_one(operand(b, i)) || node(e).op != Op::exp) continue;
       if (is_one(a) && e.type().shape == b.type().shape) return apply(Op::logistic, negated(operand(e, 0)));
       if (a.id == e.id) return apply(Op::logistic, operand(e, 0));
+      if (e.type().shape == b.type().shape) return a * apply(Op::logistic, negated(operand(e, 0)));
     }
     return std::nullopt;
   }
@@ -309,6 +344,7 @@ class Stabiliser {
   Builder builder_;
   std::map<NodeId, std::vector<int>> summed_over_;  ///< old exp node -> axes
   std::map<NodeId, Scaled> scaled_;                 ///< by new node
+  std::map<NodeId, ShiftedLog> shifted_logs_;       ///< by new node
 };
 
 }  // namespace

@@ -119,7 +119,11 @@ int operand_count(ScalarOp op) {
 
 ScalarType Scalar::type() const { return builder->program_.code[id].type; }
 
-Scalar ScalarBuilder::append(const ScalarInstruction& instruction) {
+/// |-x| is |x| to the bit, so logistic(-x) shares with logistic(x) what both make of it.
+Scalar ScalarBuilder::append(ScalarInstruction instruction) {
+  if (instruction.op == ScalarOp::abs)
+    if (const ScalarInstruction& of = program_.code[instruction.operands[0]]; of.op == ScalarOp::neg)
+      instruction.operands[0] = of.operands[0];
   const std::size_t hash = hash_of(instruction);
   const auto [first, last] = by_hash_.equal_range(hash);
   for (auto found = first; found != last; ++found)

@@ -34,7 +34,7 @@ class ScalarBuilder {
 
  private:
   friend struct Scalar;
-  Scalar append(const ScalarInstruction& instruction);
+  Scalar append(ScalarInstruction instruction);
   ScalarProgram program_;
   std::unordered_multimap<std::size_t, ScalarId> by_hash_;
 };
