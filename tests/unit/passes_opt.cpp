@@ -338,6 +338,13 @@ Environment draw_saturated(const Graph& graph, std::uint64_t seed) {
   return at;
 }
 
+bool all_finite(const std::map<std::string, Tensor>& values) {
+  for (const auto& [name, value] : values)
+    for (std::int64_t i = 0; i < value.count(); ++i)
+      if (!std::isfinite(value.at(i))) return false;
+  return true;
+}
+
 TEST_CASE("gradients are finite and right at logits of a thousand") {
   std::set<std::string> without_value;
   for (const Case& test : cases()) {
@@ -347,17 +354,16 @@ TEST_CASE("gradients are finite and right at logits of a thousand") {
       INFO(test.path.filename().string() << ", seed " << seed);
       const Environment at = draw_saturated(simple, seed);
       const auto truth = evaluate(exact, widened(at));
-      if (!std::isfinite(truth.at("loss").at(0))) {
+      if (!all_finite(truth)) {
         without_value.insert(test.path.stem().string());
         continue;
       }
-      for (const auto& [name, value] : truth)
-        for (std::int64_t i = 0; i < value.count(); ++i) REQUIRE(std::isfinite(value.at(i)));
       const Distance apart = distance(evaluate(simple, at), truth);
       CHECK(apart.difference <= std::ldexp(std::max(1.0, apart.magnitude), -21));
     }
   }
-  CHECK(without_value == std::set<std::string>{"one_hot_log"});  // the label may have no probability at all
+  // The label may have no probability at all; an exponential that is no part of a sigmoid overflows.
+  CHECK(without_value == std::set<std::string>{"one_hot_log", "share_of_sum"});
 }
 
 TEST_CASE("gradients of normalisations and smooth activations get no larger than they were derived") {
@@ -388,12 +394,7 @@ TEST_CASE("alone, no law makes an error more than twice as large") {
           INFO(law << ", " << test.path.filename().string() << " around " << middle);
           const Environment at = middle < 0 ? draw_saturated(simple, seed) : draw(simple, seed, middle);
           const auto truth = evaluate(exact, widened(at));
-          const bool has_value = std::ranges::all_of(truth, [](const auto& value) {
-            for (std::int64_t i = 0; i < value.second.count(); ++i)
-              if (!std::isfinite(value.second.at(i))) return false;
-            return true;
-          });
-          if (!has_value) continue;  // as it was derived it has none
+          if (!all_finite(truth)) continue;  // as it was derived it has none
           const Distance of_raw = distance(evaluate(raw, at), truth), of_simple = distance(evaluate(simple, at), truth);
           CHECK(of_simple.difference <= 2 * of_raw.difference + 4 * std::ldexp(of_raw.magnitude, -23));
         }
