@@ -6,7 +6,9 @@
 #include "codegen/compile.h"
 #include "driver/commands.h"
 #include "driver/options.h"
+#include "driver/pass_watch.h"
 #include "frontend/parser.h"
+#include "ir/export.h"
 #include "ir/text.h"
 #include "passes/pipeline.h"
 #include "runtime/train.h"
@@ -18,7 +20,7 @@ namespace {
 struct EmitFlags {
   std::string file, model, stage = "opt", mode = "train", output = "-";
   std::int64_t rows = 0;
-  std::vector<std::string> disabled_laws;
+  PassFlags passes;
   ProgramOptions program;
   CompileFlags compile;
 };
@@ -26,25 +28,33 @@ struct EmitFlags {
 constexpr std::int64_t rows_unless_told =
     32;  // for a program that trains on the full batch: its data are not read here
 
-PipelineOptions pipeline_options(const EmitFlags& flags) {
-  PipelineOptions options;
-  options.simplify.disabled_laws = flags.disabled_laws;
-  return options;
+/// A stage that is a graph, before or after passes, and how it is printed; dot and json print `opt`.
+struct GraphStage {
+  const char* name;
+  const char* last_pass;  ///< nullptr: none runs
+  std::string (*print)(const Graph&);
+};
+constexpr GraphStage graph_stages[] = {{"graph", nullptr, print},
+                                       {"grad", "differentiate", print},
+                                       {"opt", "assign_order", print},
+                                       {"dot", "assign_order", print_dot},
+                                       {"json", "assign_order", print_json}};
+
+const GraphStage* graph_stage(const std::string& name) {
+  const auto* found = std::ranges::find(graph_stages, name, &GraphStage::name);
+  return found == std::end(graph_stages) ? nullptr : found;
 }
 
-/// The stages that are graphs.
-std::string graph_text(const Graph& graph, const EmitFlags& flags) {
-  if (flags.stage == "graph") return print(graph);
-  if (flags.stage == "grad") return print(optimise_until(graph, "differentiate", pipeline_options(flags)));
-  return print(optimise(graph, pipeline_options(flags)));
+std::string graph_text(const Graph& graph, const GraphStage& stage, PassWatch& watch) {
+  if (!stage.last_pass) return stage.print(graph);
+  return stage.print(optimise_until(graph, stage.last_pass, watch.options(graph)));
 }
 
-bool is_graph_stage(const std::string& stage) { return stage == "graph" || stage == "grad" || stage == "opt"; }
-
-std::string program_text(const Program& program, const Compilation& compilation, const std::string& stage) {
+std::string program_text(const Program& program, const Compilation& compilation, const std::string& stage,
+                         PassWatch& watch) {
   CompileOptions options{compilation.host.target, compilation.level};
-  if (stage == "llvm") return emit_llvm(program, options);
-  if (stage == "asm") return emit_assembly(program, options);
+  if (stage == "llvm") return watch.timed("llvm", [&] { return emit_llvm(program, options); });
+  if (stage == "asm") return watch.timed("asm", [&] { return emit_assembly(program, options); });
   return print(program);
 }
 
@@ -75,39 +85,41 @@ Graph graph_of(const Elaborated& block, EntryKind entry) {
 }
 
 Exit emit_block(const Elaborated& block, const EmitFlags& flags, const Compilation& compilation, const Console& console,
-                std::string& text) {
+                PassWatch& watch, std::string& text) {
   const EntryKind entry = entry_of(flags.mode);
   const Graph graph = graph_of(block, entry);
-  if (is_graph_stage(flags.stage)) {
-    text += graph_text(graph, flags);
+  if (const GraphStage* stage = graph_stage(flags.stage)) {
+    text += graph_text(graph, *stage, watch);
     return Exit::done;
   }
   if (auto problem = not_blockwise(block)) return console.show(*problem), exit_of(*problem);
   std::int64_t step_rows = block.train.batch_size > 0 ? block.train.batch_size : rows_unless_told;
   if (flags.rows > 0) step_rows = flags.rows;
   Session session(block, compilation, step_rows);
-  Program program = session.lower_graph(optimise(graph, pipeline_options(flags)), entry, step_rows);
-  text += program_text(program, compilation, flags.stage);
+  const Graph opt = optimise(graph, watch.options(graph));
+  const Program program = watch.timed("lower", [&] { return session.lower_graph(opt, entry, step_rows); });
+  text += program_text(program, compilation, flags.stage, watch);
   return Exit::done;
 }
 
 /// A file without train blocks: the forward graph of one model.
 Exit emit_model(const EmitFlags& flags, const ElaborateOptions& options, const Compilation& compilation,
-                const Console& console, std::string& text) {
+                const Console& console, PassWatch& watch, std::string& text) {
   Diagnostics diagnostics;
   auto graph = elaborate_model(flags.file, flags.model, options, diagnostics);
   console.show(diagnostics);
   if (diagnostics.has_errors() || !graph) return Exit::wrong;
-  if (is_graph_stage(flags.stage)) {
-    text = graph_text(*graph, flags);
+  if (const GraphStage* stage = graph_stage(flags.stage)) {
+    text = graph_text(*graph, *stage, watch);
     return Exit::done;
   }
   LowerOptions lower_options;
   lower_options.machine = compilation.host.machine;
   lower_options.threads = compilation.threads;
   lower_options.rows = flags.rows > 0 ? flags.rows : rows_unless_told;
-  text = program_text(lower(optimise(*graph, pipeline_options(flags)), "predict", lower_options), compilation,
-                      flags.stage);
+  const Graph opt = optimise(*graph, watch.options(*graph));
+  const Program program = watch.timed("lower", [&] { return lower(opt, "predict", lower_options); });
+  text = program_text(program, compilation, flags.stage, watch);
   return Exit::done;
 }
 
@@ -130,20 +142,22 @@ Exit emit(const EmitFlags& flags, const Console& console) {
   Diagnostics diagnostics;
   std::vector<Elaborated> blocks = elaborate_file(flags.file, *options, diagnostics);
   std::string text;
+  PassWatch watch(flags.passes);
   Exit result = Exit::done;
   bool alone = blocks.empty() && !diagnostics.has_errors();
   if (!alone) console.show(diagnostics);
   if (diagnostics.has_errors()) return exit_of(diagnostics);
-  if (alone) result = emit_model(flags, *options, *compilation, console, text);
+  if (alone) result = emit_model(flags, *options, *compilation, console, watch, text);
   for (const Elaborated& block : blocks) {
     if (blocks.size() > 1 && flags.model.empty()) {
       console.error(fmt::format("the file has several train blocks: say which one, as in `nnc emit {} {}`", flags.file,
                                 blocks[0].train.name));
       return Exit::usage;
     }
-    result = emit_block(block, flags, *compilation, console, text);
+    result = emit_block(block, flags, *compilation, console, watch, text);
   }
   if (result != Exit::done) return result;
+  watch.report();
   if (auto problem = write_text(flags.output, text)) return console.show(*problem), exit_of(*problem);
   return Exit::done;
 }
@@ -155,17 +169,20 @@ void add_emit(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand(
       "emit",
       "Prints one stage of the compiler: ast (the syntax tree), graph (as written), grad (with its derivatives), opt "
-      "(simplified: what the program means), fused (kernels, buffers, layouts), llvm, asm.");
+      "(simplified: what the program means), fused (kernels, buffers, layouts), llvm, asm; and dot (opt for Graphviz), "
+      "json (opt for programs, schema in docs/graph-json.md).");
   command->footer(
       "Examples:\n"
       "  nnc emit mnist.nn --stage opt\n"
       "  nnc emit mnist.nn --stage fused --mode infer\n"
-      "  nnc emit mnist.nn --stage asm --cpu znver3 -o step.s\n");
+      "  nnc emit mnist.nn --stage asm --cpu znver3 -o step.s\n"
+      "  nnc emit mnist.nn --stage dot | dot -Tsvg > step.svg\n"
+      "  nnc emit mnist.nn --print-after=differentiate,simplify --time-passes > /dev/null\n");
   command->add_option("FILE", flags->file, "the program")->required();
   command->add_option("MODEL", flags->model,
                       "the train block (its `as` name or its model), or a model of a file without one");
   command->add_option("--stage", flags->stage, "which stage (default: opt)")
-      ->check(CLI::IsMember({"ast", "graph", "grad", "opt", "fused", "llvm", "asm"}))
+      ->check(CLI::IsMember({"ast", "graph", "grad", "opt", "fused", "llvm", "asm", "dot", "json"}))
       ->type_name("STAGE");
   command
       ->add_option("--mode", flags->mode,
@@ -176,11 +193,8 @@ void add_emit(CLI::App& app, Action& action) {
   command->add_option("--rows", flags->rows, "rows of a batch (default: the program's batch_size)")
       ->check(whole_from_one())
       ->type_name("N");
-  command->add_option("--disable-law", flags->disabled_laws, "laws that stabilise and simplify may not use")
-      ->delimiter(',')
-      ->check(law_name())
-      ->type_name("LAW");
   command->add_option("-o,--output", flags->output, "where to write (default: stdout)")->type_name("FILE");
+  flags->passes.add_to(*command);
   flags->program.add_to(*command);
   flags->compile.add_to(*command);
   command->callback([flags, &action] { action = [flags](const Console& console) { return emit(*flags, console); }; });

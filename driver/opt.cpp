@@ -7,6 +7,7 @@
 
 #include "driver/commands.h"
 #include "driver/options.h"
+#include "driver/pass_watch.h"
 #include "ir/text.h"
 #include "passes/pipeline.h"
 #include "runtime/file.h"
@@ -17,8 +18,8 @@ namespace {
 
 struct OptFlags {
   std::string graph, output = "-";
-  std::vector<std::string> passes, disabled_laws;
-  bool verify_each = false, print_after_all = false, time_passes = false;
+  std::vector<std::string> passes;
+  PassFlags shown;
 };
 
 Result<std::string> read_text(const std::string& path) {
@@ -41,19 +42,11 @@ Exit opt(const OptFlags& flags, const Console& console) {
                          .notes = {}});
     return Exit::wrong;
   }
-  PipelineOptions options;
-  options.simplify.disabled_laws = flags.disabled_laws;
-  options.verify_each = flags.verify_each;
-  if (flags.print_after_all)
-    options.after = [](std::string_view pass, const Graph& graph) {
-      fmt::print(stderr, "# after {}\n{}", pass, print(graph));
-    };
-  if (flags.time_passes)
-    options.timed = [](std::string_view pass, double seconds) {
-      fmt::print(stderr, "{:>16} {:9.3f} ms\n", pass, seconds * 1e3);
-    };
-  auto result = run_passes(std::get<Graph>(parsed), flags.passes, options);
+  const Graph& start = std::get<Graph>(parsed);
+  PassWatch watch(flags.shown);
+  auto result = run_passes(start, flags.passes, watch.options(start));
   if (const std::string* error = std::get_if<std::string>(&result)) return console.error(*error), Exit::usage;
+  watch.report();
   if (auto problem = write_text(flags.output, print(std::get<Graph>(result))))
     return console.show(*problem), exit_of(*problem);
   return Exit::done;
@@ -73,14 +66,8 @@ void add_opt(CLI::App& app, Action& action) {
   command->add_option("--passes", flags->passes, "passes in the order in which to run them")
       ->delimiter(',')
       ->type_name("A,B");
-  command->add_option("--disable-law", flags->disabled_laws, "laws that stabilise and simplify may not use")
-      ->delimiter(',')
-      ->check(law_name())
-      ->type_name("LAW");
   command->add_option("-o,--output", flags->output, "where to write (default: stdout)")->type_name("FILE");
-  command->add_flag("--verify-each", flags->verify_each, "check the graph after every pass");
-  command->add_flag("--print-after-all", flags->print_after_all, "print the graph after every pass, on stderr");
-  command->add_flag("--time-passes", flags->time_passes, "say how long each pass took, on stderr");
+  flags->shown.add_to(*command);
   command->callback([flags, &action] { action = [flags](const Console& console) { return opt(*flags, console); }; });
 }
 

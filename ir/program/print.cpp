@@ -5,6 +5,7 @@
 #include <bit>
 #include <map>
 
+#include "ir/program/calls.h"
 #include "ir/program/program.h"
 
 namespace nnc {
@@ -283,13 +284,21 @@ class Printer {
     return "";
   }
 
-  /// Prints the values that have more than one use; returns the results as expressions.
+  /// Prints the values that have more than one use; returns the results as expressions. What an elementary function
+  /// is made of is one call.
   std::vector<std::string> body(const Body& body, const std::vector<std::string>& loops) {
     const auto& code = body.program.code;
     std::vector<int> uses(code.size(), 0);
-    for (const ScalarInstruction& instruction : code)
-      for (int i = 0; i < spelling(instruction.op).operands; ++i) ++uses[instruction.operands[i]];
+    std::vector<std::optional<ScalarCall>> calls(code.size());
     for (ScalarId result : body.program.results) ++uses[result];
+    for (std::size_t id = code.size(); id-- > 0;) {
+      if (uses[id] == 0) continue;
+      calls[id] = call_at(body.program, static_cast<ScalarId>(id));
+      if (calls[id])
+        for (ScalarId argument : calls[id]->arguments) ++uses[argument];
+      else
+        for (int i = 0; i < spelling(code[id].op).operands; ++i) ++uses[code[id].operands[i]];
+    }
 
     std::vector<std::string> texts(code.size());
     for (std::size_t id = 0; id < code.size(); ++id) {
@@ -297,6 +306,7 @@ class Printer {
       if (uses[id] == 0) continue;
       texts[id] = at.op == ScalarOp::input      ? input(body.inputs[at.bits], loops)
                   : at.op == ScalarOp::constant ? number(at)
+                  : calls[id]                   ? expression(*calls[id], texts)
                                                 : expression(at, texts);
       const bool leaf = at.op == ScalarOp::input || at.op == ScalarOp::constant;
       if (leaf || (uses[id] == 1 && texts[id].size() < 60)) continue;
@@ -306,6 +316,12 @@ class Printer {
     std::vector<std::string> results;
     for (ScalarId result : body.program.results) results.push_back(texts[result]);
     return results;
+  }
+
+  static std::string expression(const ScalarCall& call, const std::vector<std::string>& texts) {
+    std::string text = std::string(call.function) + '(';
+    for (std::size_t i = 0; i < call.arguments.size(); ++i) text += (i ? ", " : "") + texts[call.arguments[i]];
+    return text + ')';
   }
 
   static std::string expression(const ScalarInstruction& at, const std::vector<std::string>& texts) {
