@@ -31,8 +31,9 @@ std::string list_of(const List& items, Text&& text) {
   return result + "]";
 }
 
-std::string numbers(const std::vector<int>& list) {
-  return list_of(list, [](int i) { return std::to_string(i); });
+template <class Integer>
+std::string numbers(const std::vector<Integer>& list) {
+  return list_of(list, [](Integer i) { return std::to_string(i); });
 }
 
 /// JSON has neither infinities nor NaN: they stand as strings.
@@ -73,6 +74,22 @@ struct AttributesToJson {
   std::string operator()(const Broadcast& x) const { return fmt::format("\"axes\": {}", numbers(x.axes)); }
   std::string operator()(const Transpose& x) const {
     return fmt::format("\"permutation\": {}", numbers(x.permutation));
+  }
+  std::string operator()(const Slice& x) const {
+    return fmt::format("\"starts\": {}, \"steps\": {}", numbers(x.starts), numbers(x.steps));
+  }
+  std::string operator()(const Pad& x) const {
+    return fmt::format("\"low\": {}, \"high\": {}, \"between\": {}", numbers(x.low), numbers(x.high),
+                       numbers(x.between));
+  }
+  std::string operator()(const Concat& x) const { return fmt::format("\"axis\": {}", x.axis); }
+  std::string operator()(const Window& x) const {
+    return fmt::format("\"axis\": {}, \"size\": {}, \"stride\": {}, \"dilation\": {}", x.axis, x.size, x.stride,
+                       x.dilation);
+  }
+  std::string operator()(const OverlapAdd& x) const {
+    return fmt::format("\"axis\": {}, \"extent\": {}, \"stride\": {}, \"dilation\": {}", x.axis, x.extent, x.stride,
+                       x.dilation);
   }
   std::string operator()(const Dot& x) const {
     return fmt::format("\"a\": {}, \"b\": {}, \"batch_a\": {}, \"batch_b\": {}, \"order\": {}", numbers(x.a),

@@ -246,34 +246,37 @@ Algebra::Placed Algebra::build_factor(const Factor& factor, const Frame& frame) 
 
 // Written nodes that stand for several factors
 
-/// Where the pattern's indices lie in a term that has all its factors; nothing where it has not.
+/// Where the pattern's indices lie in a term that has all its factors, each of them once; nothing where it has not.
 std::optional<std::vector<int>> Algebra::match(const Term& pattern, const Term& in, int rank) const {
   const auto fits = [](const Factor& wanted, const Factor& there) {
     return wanted.atom == there.atom && (wanted.power > 0) == (there.power > 0) &&
            std::abs(there.power) >= std::abs(wanted.power);
   };
-  for (const Factor& first : in.factors) {
-    if (!fits(pattern.factors[0], first)) continue;
+  for (std::size_t first = 0; first < in.factors.size(); ++first) {
+    if (!fits(pattern.factors[0], in.factors[first])) continue;
     std::vector<int> to(rank, -1);
+    std::vector<bool> taken(in.factors.size(), false);
+    const auto agrees = [&](const Factor& wanted, std::size_t place) {
+      const Factor& there = in.factors[place];
+      if (taken[place] || !fits(wanted, there)) return false;
+      for (std::size_t axis = 0; axis < wanted.at.size(); ++axis) {
+        if (wanted.at[axis] < 0) continue;
+        const int known = to[wanted.at[axis]];
+        if (known >= 0 ? known != there.at[axis] : std::ranges::find(to, there.at[axis]) != to.end()) return false;
+      }
+      return true;
+    };
     bool matched = true;
     for (const Factor& wanted : pattern.factors) {
-      const auto agrees = [&](const Factor& there) {
-        if (!fits(wanted, there)) return false;
-        for (std::size_t axis = 0; axis < wanted.at.size(); ++axis) {
-          if (wanted.at[axis] < 0) continue;
-          const int known = to[wanted.at[axis]];
-          if (known >= 0 ? known != there.at[axis] : std::ranges::find(to, there.at[axis]) != to.end()) return false;
-        }
-        return true;
-      };
-      const auto there = &wanted == &pattern.factors[0] ? std::ranges::find(in.factors, first)
-                                                        : std::ranges::find_if(in.factors, agrees);
-      if (there == in.factors.end()) {
+      std::size_t place = &wanted == &pattern.factors[0] ? first : 0;
+      while (place < in.factors.size() && !agrees(wanted, place)) ++place;
+      if (place == in.factors.size() || (&wanted == &pattern.factors[0] && place != first)) {
         matched = false;
         break;
       }
+      taken[place] = true;
       for (std::size_t axis = 0; axis < wanted.at.size(); ++axis)
-        if (wanted.at[axis] >= 0) to[wanted.at[axis]] = there->at[axis];
+        if (wanted.at[axis] >= 0) to[wanted.at[axis]] = in.factors[place].at[axis];
     }
     if (matched) return to;
   }

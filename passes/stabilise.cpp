@@ -130,7 +130,7 @@ class Stabiliser {
       if (const auto better = logistic_quotient(operands[0], operands[1])) return logged("logistic", id, *better);
     if (old.op == Op::sub && in_force(options_, "shift-first"))
       if (const auto better = shift_first(operands[0], operands[1])) return logged("shift-first", id, *better);
-    if (definition(old.op).cls == OpClass::view) carry_shift(old, operands);
+    if (shows_one(old)) carry_shift(old, operands);
     if (old.op == Op::mul && in_force(options_, "indicator-log"))
       for (std::size_t i : {0, 1})
         if (const auto better = chosen_log(operands[i], operands[1 - i])) return logged("indicator-log", id, *better);
@@ -158,8 +158,7 @@ class Stabiliser {
     const Scaled* first = scaled(operands[0]);
     const Scaled* second = operands.size() > 1 ? scaled(operands[1]) : nullptr;
     if (!first && !second) return std::nullopt;
-    if ((definition(old.op).cls == OpClass::view && old.operands.size() == 1) || old.op == Op::neg)
-      return with_rest(*first, old);
+    if (shows_one(old) || old.op == Op::neg) return with_rest(*first, old);
     if (old.op == Op::sum) return through_sum(*first, old);
     if (old.op == Op::mul || old.op == Op::div) return through_product(old, operands, first, second);
     const bool together = first && second && same_factor(*first, *second) && first->power == second->power;
@@ -175,6 +174,11 @@ class Stabiliser {
       if (std::ranges::find(axes, axis) == axes.end()) kept.push_back(axis);
     const Value shift = builder_.broadcast(maximum, kept, Shape(z.type().shape));
     return {id, 1, shift, apply(Op::exp, z - shift)};
+  }
+
+  /// Views of one operand: done to a factor and to the rest they give the view of the product, zeros of a pad included.
+  static bool shows_one(const Node& node) {
+    return definition(node.op).cls == OpClass::view && node.operands.size() == 1;
   }
 
   /// A view or a sign: done to the rest, and a view to the shift also.
@@ -232,7 +236,6 @@ class Stabiliser {
   }
   /// A view of such a sum is the sum of the views.
   void carry_shift(const Node& old, const std::vector<Value>& operands) {
-    if (operands.size() != 1) return;
     const ShiftedLog* x = shifted_log(operands[0]);
     if (!x) return;
     const auto seen = [&](Value part) { return builder_.make(old.op, {{part}}, old.attributes, old.type); };

@@ -61,7 +61,8 @@ class Grower {
 
   Graph grow() {
     real_ = random_.chance(0.3) ? DType::f64 : DType::f32;
-    std::vector<std::int64_t> counts{1, 2, 15, 16, 17, 31, 33, 64};
+    std::vector<std::int64_t> counts{1, 2, 15, 16, 17, 31, 33, 64, 127};
+    std::erase_if(counts, [&](std::int64_t count) { return count > options_.most_extent; });
     random_.shuffle(counts);
     counts.resize(static_cast<std::size_t>(random_.between(2, 4)));
     for (const std::int64_t count : counts) extents_.push_back({count, false});
@@ -91,7 +92,7 @@ class Grower {
         {14, &Grower::grow_dot},        {4, &Grower::grow_generated},  {2, &Grower::grow_number},
         {3, &Grower::grow_carried},     {5, &Grower::grow_normalised}, {0, &Grower::grow_slice},
         {0, &Grower::grow_pad},         {0, &Grower::grow_concat},     {0, &Grower::grow_window},
-        {0, &Grower::grow_overlap_add},
+        {0, &Grower::grow_overlap_add}, {5, &Grower::grow_formula},
     };
     int total = 0;
     for (const Choice& choice : choices) total += choice.weight;
@@ -488,6 +489,40 @@ class Grower {
     return *x - builder_.broadcast(builder_.sum(*x, {last}) / count, kept, shape);
   }
 
+  /// What people write by hand where a function would be better: formulas that stabilise knows.
+  std::optional<Value> grow_formula() {
+    const auto x = pick(real_, 1);
+    if (!x) return std::nullopt;
+    const Shape shape = x->type().shape;
+    const int axis = random_.below(static_cast<int>(shape.size()));
+    std::vector<int> kept;
+    for (int other = 0; other < static_cast<int>(shape.size()); ++other)
+      if (other != axis) kept.push_back(other);
+    const Value e = apply(Op::exp, *x);
+    const auto summed = [&] { return builder_.sum(e, {axis}); };
+    const auto spread = [&](Value sum) { return builder_.broadcast(sum, kept, shape); };
+    switch (random_.below(9)) {
+      case 0:
+        return e / spread(summed());
+      case 1:
+        return apply(Op::log, summed());
+      case 2:
+        return *x - spread(apply(Op::log, summed()));
+      case 3:
+        return apply(Op::log, e / spread(summed()));
+      case 4:
+        return 1 / (1 + apply(Op::exp, -*x));
+      case 5:
+        return partner(*x) / (1 + e);
+      case 6:
+        return apply(Op::log, 1 + e);
+      case 7:
+        return apply(Op::log, apply(Op::logistic, *x));
+      default:
+        return builder_.cast(apply(Op::less, *x, number(real_)), real_) * apply(Op::log, apply(Op::abs, *x));
+    }
+  }
+
   /// What nobody uses is a result, so is now and then a value with users or a leaf; then the updates.
   void add_outputs() {
     used_.assign(builder_.graph().nodes.size(), false);
@@ -693,6 +728,15 @@ Environment random_environment(const Graph& graph, std::int64_t batch, std::uint
     values[named->name] = random_tensor(node.type, batch, Random(seed_of(seed, named->name)));
   }
   return environment;
+}
+
+RandomSeeds random_seeds(std::uint64_t count) {
+  const auto number = [](const char* name, std::uint64_t otherwise) {
+    const char* text = std::getenv(name);
+    return text ? std::strtoull(text, nullptr, 10) : otherwise;
+  };
+  const std::uint64_t first = number("NNC_RANDOM_FIRST", 0);
+  return {first, first + number("NNC_RANDOM_GRAPHS", count)};
 }
 
 Graph reduce_failing(Graph graph, const std::function<bool(const Graph&)>& fails) {

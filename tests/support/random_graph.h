@@ -12,14 +12,15 @@ namespace nnc::test {
 
 struct RandomGraphOptions {
   int most_nodes = 40;
+  std::int64_t most_extent = 127;
   bool random_ops = true;  ///< random and iota, which depend on seed, step and row_offset
   bool updates = true;     ///< parameters, state and carries that are written
   bool carries = true;     ///< folds over a split
   bool gradients = false;  ///< grad nodes of a sum of all results, by the parameters, which they update
 };
 
-/// The graph of a seed: one float type, two to four extents out of {1, 2, 15, 16, 17, 31, 33, 64} and the batch, values
-/// used by many, parameters shared by many. Orders are unset. It verifies, or this aborts.
+/// The graph of a seed: one float type, two to four extents out of {1, 2, 15, 16, 17, 31, 33, 64, 127} and the batch,
+/// values used by many, parameters shared by many. Orders are unset. It verifies, or this aborts.
 Graph random_graph(std::uint64_t seed, const RandomGraphOptions& options = {});
 
 /// Number of rows for a seed: next to what vectors and tiles divide.
@@ -28,6 +29,13 @@ std::int64_t random_batch(std::uint64_t seed);
 /// Tame values for every leaf: floats in [-2, 2) with zeros of both signs and integers among them, small whole numbers.
 /// A leaf's values depend on its name alone, so a graph cut smaller keeps those it has left.
 Environment random_environment(const Graph& graph, std::int64_t batch, std::uint64_t seed);
+
+/// Which seeds a test runs: NNC_RANDOM_GRAPHS of them from NNC_RANDOM_FIRST on, where these are set, else `count` from
+/// 0.
+struct RandomSeeds {
+  std::uint64_t first = 0, last = 0;
+};
+RandomSeeds random_seeds(std::uint64_t count);
 
 /// A smaller graph that still fails: outputs dropped or moved up, nodes replaced by one of their operands or by a leaf,
 /// as long as `fails` says so.
