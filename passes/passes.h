@@ -14,10 +14,12 @@
 
 namespace nnc {
 
-/// One application of a law: what stood there and what stands there now, as printed expressions.
+/// One application of a law: what stood there and what stands there now, as printed expressions; and the value that it
+/// was applied in, by its name and the place where it was written.
 struct LawUse {
   std::string law;
   std::string before, after;
+  Origin at = {};
 };
 using LawLog = std::vector<LawUse>;
 

@@ -147,6 +147,7 @@ class Simplifier {
   /// As algebra; and as nodes if it is needed so, else as they were derived, for those that follow.
   void rearrange(NodeId id) {
     const Node& node = graph_[id];
+    at_ = node.origin;
     builder_.set_derived(true);
     builder_.set_origin({"", node.origin.file, node.origin.line, node.origin.column});
     std::vector<Value> operands;
@@ -165,7 +166,7 @@ class Simplifier {
   }
 
   void note(std::string_view law, const std::string& before, Value after) {
-    if (options_.log) log.push_back({std::string(law), before, print_expression(builder_.graph(), after.id)});
+    keep_log({{std::string(law), before, print_expression(builder_.graph(), after.id)}});
   }
 
   const Poly& poly(NodeId id) {
@@ -197,7 +198,7 @@ class Simplifier {
     if (node.op == Op::neg) return algebra_.negate(x(0));
     if (node.op == Op::select) {
       if (options_.log)
-        log.push_back({"same-choice", print_expression(graph_, id), print_expression(graph_, node.operands[1])});
+        keep_log({{"same-choice", print_expression(graph_, id), print_expression(graph_, node.operands[1])}});
       return x(1);
     }
     assert(node.op == Op::sum);
@@ -235,8 +236,11 @@ class Simplifier {
     }
   }
 
+  /// What was logged belongs to the value that is being rearranged.
   void keep_log(LawLog more) {
-    if (options_.log) log.insert(log.end(), more.begin(), more.end());
+    if (!options_.log) return;
+    for (LawUse& use : more) use.at = at_;
+    log.insert(log.end(), more.begin(), more.end());
   }
 
   // Costs: what is written, or is needed anyway, is free.
@@ -276,6 +280,7 @@ class Simplifier {
   Costs& costs_;
   Builder builder_;
   Algebra algebra_;
+  Origin at_;                               ///< of the value that is being rearranged
   std::vector<Value> made_;                 ///< by old node; arithmetic that is only read stands as it was derived
   std::vector<std::optional<Poly>> polys_;  ///< by old node, of arithmetic
   std::vector<bool> used_, free_;           ///< by old node; by new node

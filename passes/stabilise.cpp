@@ -337,8 +337,8 @@ class Stabiliser {
 
   Value logged(std::string_view law, NodeId before, Value after) {
     if (options_.log)
-      options_.log->push_back(
-          {std::string(law), print_expression(graph_, before), print_expression(builder_.graph(), after.id)});
+      options_.log->push_back({std::string(law), print_expression(graph_, before),
+                               print_expression(builder_.graph(), after.id), graph_[before].origin});
     return after;
   }
 

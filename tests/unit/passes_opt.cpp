@@ -293,6 +293,8 @@ TEST_CASE("laws are logged by names from the table") {
     LawLog log;
     opt(test.step, {}, &log);
     CHECK(!log.empty());
+    const auto has_place = [](const LawUse& use) { return use.at.line > 0; };
+    CHECK(std::ranges::any_of(log, has_place));
     for (const LawUse& use : log) {
       CHECK(known.contains(use.law));
       CHECK(use.before != use.after);
