@@ -572,13 +572,16 @@ struct Primitive {
 
 constexpr Primitive primitives[] = {
     {"exp", elementwise_primitive<Op::exp, 1>},
+    {"expm1", elementwise_primitive<Op::expm1, 1>},
     {"log", elementwise_primitive<Op::log, 1>},
+    {"log1p", elementwise_primitive<Op::log1p, 1>},
     {"sqrt", elementwise_primitive<Op::sqrt, 1>},
     {"tanh", elementwise_primitive<Op::tanh, 1>},
     {"logistic", elementwise_primitive<Op::logistic, 1>},
     {"softplus", elementwise_primitive<Op::softplus, 1>},
     {"sin", elementwise_primitive<Op::sin, 1>},
     {"cos", elementwise_primitive<Op::cos, 1>},
+    {"erf", elementwise_primitive<Op::erf, 1>},
     {"abs", elementwise_primitive<Op::abs, 1>},
     {"sign", elementwise_primitive<Op::sign, 1>},
     {"pow", elementwise_primitive<Op::pow, 2>},

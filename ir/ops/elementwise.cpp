@@ -3,6 +3,7 @@
 // Conventions at the edges: max(a, b) at a == b gives half its gradient to each; abs and sign are 0 at 0, so is their
 // derivative; a NaN goes through max, min, abs and sign.
 #include <array>
+#include <numbers>
 
 #include "ir/ops/rules.h"
 
@@ -76,6 +77,11 @@ Value where(Value condition, Value yes, Value no) { return condition.builder->se
 /// The gradient of max and min for the operand that is taken where `wins`; equal operands share it.
 Value winners_share(Value wins, Value a, Value b, Value dy) {
   return where(wins, dy, where(apply(Op::equal, a, b), dy * 0.5, zero_like(dy)));
+}
+
+/// Within `widest`, with the sign of x, and 0 only where x is.
+Range as_signed(const Range& x, const Range& widest) {
+  return {x.low >= 0 ? 0 : widest.low, x.high <= 0 ? 0 : widest.high, false, x.nonzero};
 }
 
 /// The exponent of a power where it is a number known now.
@@ -173,6 +179,19 @@ constinit const OpDef exp{
     .range = range_rule<[](std::span<const Range>) { return Range{.low = 0, .nonzero = true}; }>,
 };
 
+// exp(x) - 1; its derivative is exp(x) = y + 1, computed anew because y + 1 loses small exp(x).
+constinit const OpDef expm1{
+    .name = "expm1",
+    .cls = OpClass::elementwise,
+    .arity = 1,
+    .shape = same_type<floats>,
+    .gradient = of_one<[](Value x, Value, Value dy) { return dy * apply(Op::exp, x); }>,
+    .scalar = element_of_one<nnc::scalar::expm1>,
+    .range = range_rule<[](std::span<const Range> x) {
+      return as_signed(x[0], {-1, std::numeric_limits<double>::infinity()});
+    }>,
+};
+
 constinit const OpDef log{
     .name = "log",
     .cls = OpClass::elementwise,
@@ -180,6 +199,17 @@ constinit const OpDef log{
     .shape = same_type<floats>,
     .gradient = of_one<[](Value x, Value, Value dy) { return dy / x; }>,
     .scalar = element_of_one<nnc::scalar::log>,
+};
+
+// log(1 + x)
+constinit const OpDef log1p{
+    .name = "log1p",
+    .cls = OpClass::elementwise,
+    .arity = 1,
+    .shape = same_type<floats>,
+    .gradient = of_one<[](Value x, Value, Value dy) { return dy / (1 + x); }>,
+    .scalar = element_of_one<nnc::scalar::log1p>,
+    .range = range_rule<[](std::span<const Range> x) { return as_signed(x[0], {}); }>,
 };
 
 constinit const OpDef sqrt{
@@ -242,6 +272,20 @@ constinit const OpDef cos{
     .gradient = of_one<[](Value x, Value, Value dy) { return -dy * apply(Op::sin, x); }>,
     .scalar = element_of_one<nnc::scalar::cos>,
     .range = range_rule<[](std::span<const Range>) -> Range { return range_between(-1, 1); }>,
+};
+
+// 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x
+constinit const OpDef erf{
+    .name = "erf",
+    .cls = OpClass::elementwise,
+    .arity = 1,
+    .shape = same_type<floats>,
+    .gradient = of_one<[](Value x, Value, Value dy) {
+      constexpr double two_by_sqrt_pi = 2 * std::numbers::inv_sqrtpi;
+      return dy * (two_by_sqrt_pi * apply(Op::exp, -(x * x)));
+    }>,
+    .scalar = element_of_one<nnc::scalar::erf>,
+    .range = range_rule<[](std::span<const Range> x) { return as_signed(x[0], {-1, 1}); }>,
 };
 
 constinit const OpDef abs{

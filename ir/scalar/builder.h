@@ -72,10 +72,13 @@ Scalar convert(Scalar a, ScalarType type);  ///< a itself where it has the type 
 /// bound.
 namespace scalar {
 Scalar exp(Scalar x);
+Scalar expm1(Scalar x);
 Scalar log(Scalar x);
+Scalar log1p(Scalar x);
 Scalar tanh(Scalar x);
 Scalar sin(Scalar x);
 Scalar cos(Scalar x);
+Scalar erf(Scalar x);
 Scalar logistic(Scalar x);
 Scalar softplus(Scalar x);
 Scalar pow(Scalar x, Scalar y);

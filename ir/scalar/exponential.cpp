@@ -1,5 +1,5 @@
-// exp and what is made of it: tanh, logistic, softplus. The bounds stated are measured: for f32 over all inputs
-// (tests/soak/ulp.cpp), for f64 on samples.
+// exp and what is made of it: expm1, tanh, erf, logistic, softplus. The bounds stated are measured: for f32 over all
+// inputs (tests/soak/ulp.cpp), for f64 on samples.
 #include "ir/scalar/pieces.h"
 
 namespace nnc::scalar {
@@ -44,6 +44,32 @@ Scalar exp(Scalar x) {
   return scale(sum + (lost + small), n_bits);
 }
 
+// 2 (2^(n-1) e^r - 1/2), with e^r in two parts as in exp and what the subtraction loses added to the second. Half of
+// the value is computed first because 2^n overflows before e^x - 1 does. Below the lower limit the
+// result is -1; the smallest numbers are their own result, which half of a subnormal number would not say.
+// For f32 the remainder has a term more, since here it is relative to e^r - 1.
+Scalar expm1(Scalar x) {
+  const bool f32 = x.type() == ScalarType::f32;
+  const Log2 log2 = log_2(x.type());
+  const Scalar one = number(x, 1), half = number(x, 0.5);
+  const Scalar limited = at_least(at_most(x, f32 ? 89.0 : 710.0), f32 ? -18.0 : -40.0);
+  const auto [n, n_bits] = round_product(limited, log2_e);
+  const Scalar high = fma(n, number(x, -log2.high), limited), low = n * number(x, -log2.low);
+  const Scalar r = high + low;
+  const Scalar remainder =
+      f32 ? polynomial(r, {0.5, 0x1.555556p-3, 0x1.5554f0p-5, 0x1.110fe2p-7, 0x1.6d43a6p-10, 0x1.a28f04p-13})
+          : exp_remainder(r);
+  const Scalar small = fma(r * r, remainder, low);
+  const Scalar sum = one + high, lost = (one - sum) + high;
+
+  const Scalar power = power_of_two(int_sub(n_bits, integer(n_bits, 1)), x.type());
+  const Scalar e = power * sum;
+  const Scalar difference = e - half, taken = difference - e;
+  const Scalar error = (e - (difference - taken)) - (half + taken);
+  const Scalar value = difference + fma(power, lost + small, error);
+  return select(less(abs(x), number(x, 0x1p-60)), x, value + value);
+}
+
 // For small |x| an odd polynomial; beyond, 1 - 2 / (e^2|x| + 1), where the denominator 2^n e^r + 1 is one fma because
 // 2^n + 1 and 2^n r are exact. The result is at most 1 because what is taken from 1 is positive.
 Scalar tanh(Scalar x) {
@@ -68,6 +94,37 @@ Scalar tanh(Scalar x) {
   const Scalar small = fma(a * square, p, a);
 
   return with_sign_of(select(less(a, number(x, f32 ? 0.9 : 0.66)), small, large), x);
+}
+
+// For small |x| an odd polynomial x + x P(x^2); beyond, 1 - e^Q(|x| - 1), where Q is a polynomial for the logarithm of
+// 1 - erf, whose rounding matters least where 1 - erf is great. From the upper limit on the result is 1.
+Scalar erf(Scalar x) {
+  const bool f32 = x.type() == ScalarType::f32;
+  const Scalar a = abs(x);
+
+  const Scalar u = at_most(a, f32 ? 4.0 : 5.95) - number(x, 1);
+  const Scalar q =
+      f32 ? polynomial(u, {-0x1.d97fc0p+0, -0x1.51c9a2p+1, -0x1.afae0cp-1, -0x1.53d418p-5, 0x1.435b60p-7,
+                           -0x1.db314ep-10, 0x1.7f18aap-13})
+          : polynomial(
+                u, {-0x1.d97fbf27aa2a1p+0,  -0x1.51c9b0006c23cp+1,  -0x1.afabc11a29027p-1,  -0x1.5477f09c90d32p-5,
+                    0x1.48c9d406e13f2p-7,   -0x1.033f68ef1c2f9p-9,  0x1.f1b485cdb80efp-13,  0x1.b8c4538783462p-16,
+                    -0x1.c7690803883ffp-16, 0x1.4192a803d488ep-17,  -0x1.1011529a8dafcp-19, 0x1.dced034580164p-24,
+                    0x1.03bd8fe1ded99p-23,  -0x1.173c636a86bd9p-24, 0x1.5c96972b3337ep-26,  -0x1.3550800d9e1abp-28,
+                    0x1.8d35f1a264ac3p-31,  -0x1.613c8c2146effp-34, 0x1.85d466558ec8dp-38,  -0x1.91b8f5447a928p-43});
+  const Scalar large = number(x, 1) - exp(q);
+
+  const Scalar square = a * a;
+  const Scalar p = f32 ? polynomial(square, {0x1.06eba8p-3, -0x1.81273ap-2, 0x1.ce2beap-4, -0x1.b7e3dap-6,
+                                             0x1.53515ep-8, -0x1.9e9e44p-11, 0x1.3a7b48p-14})
+                       : polynomial(square, {0x1.06eba8214db69p-3, -0x1.812746b037a21p-2, 0x1.ce2f21a045341p-4,
+                                             -0x1.b82ce3132fed8p-6, 0x1.565bcd25606eep-8, -0x1.c02db7b89ad07p-11,
+                                             0x1.f9a3889e77a64p-14, -0x1.f4d8ec5190f13p-17, 0x1.ba317beeb0d8bp-20,
+                                             -0x1.619c04c2f8fc6p-23, 0x1.0813c7fce4bbcp-26, -0x1.7da1f04251eccp-30,
+                                             0x1.b092be8c19cd7p-34});
+  const Scalar small = fma(a, p, a);
+
+  return with_sign_of(select(less(a, number(x, f32 ? 1.05 : 1.0)), small, large), x);
 }
 
 // 1 / (1 + e^-x), from e^-|x| so that nothing overflows and small results keep their digits. What the denominator's

