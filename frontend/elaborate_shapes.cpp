@@ -835,6 +835,9 @@ Term Elaborator::add_rows(const Array& x, const Array& ids, std::int64_t count, 
   if (x.node.type().dtype == DType::boolean)
     return error(Code::type_mismatch, x_span, "`scatter_add` does not take truth values", "",
                  "write `i32(...)` around them");
+  if (graph().rows && is_batched(ids.node.type().shape))
+    return error(Code::shape_mismatch, span, "`scatter_add` adds over all rows, and a data block is about one", "",
+                 "`sum(one_hot(ids, n), over = 0)` counts within a row");
   if (count < 1) return error(Code::bad_number, span, fmt::format("`scatter_add` makes at least 1 row, not {}", count));
   const std::size_t shared = ids.axes.size();
   const auto mismatch = [&](std::string what) {
