@@ -47,10 +47,14 @@ class Contraction {
     apart,     ///< a pointer each that steps with k
     looked_up  ///< addresses computed at each k
   };
+  /// Of the loops around a tile's elements; in a stack of products its loop is level 1, and these are one further.
   enum Level { level_first = 1, level_second = 2, level_vector = 3, level_row = 4 };
+  int level(Level which) const { return which + (stacked_ ? 1 : 0); }
 
+  AccessForm form_of(const Access& access, std::int64_t first, std::int64_t second, std::int64_t& step) const;
   void split();
   void share_work();
+  void run_tiles();
   void choose_epilogue();
   void each_columns(llvm::function_ref<void(const Columns&)> at);
   void each_rows(llvm::function_ref<void(const Rows&)> at);
@@ -73,7 +77,10 @@ class Contraction {
   const Kernel& kernel_;
   const Contract& core_;
   int lanes_;
-  std::int64_t width_;  ///< columns of a whole tile
+  std::int64_t width_;                                ///< columns of a whole tile
+  bool stacked_;                                      ///< many products, one after the other
+  std::int64_t stack_step_a_ = 0, stack_step_b_ = 0;  ///< elements from one to the next
+  llvm::Value* stack_ = nullptr;                      ///< which of them
   AccessForm a_, b_;
   const Buffer& a_buffer_;
   const Buffer& b_buffer_;
@@ -96,19 +103,32 @@ Contraction::Contraction(Emitter& emit, const Kernel& kernel)
       core_(*kernel.core),
       lanes_(kernel.schedule.lanes),
       width_(std::int64_t{kernel.schedule.lanes} * kernel.schedule.tile_vectors),
-      a_(access_form(emit.program, core_.a, std::vector{core_.m, core_.k})),
-      b_(access_form(emit.program, core_.b, std::vector{core_.k, core_.n})),
+      stacked_(kernel.outer.size() == 3),
+      a_(form_of(core_.a, core_.m, core_.k, stack_step_a_)),
+      b_(form_of(core_.b, core_.k, core_.n, stack_step_b_)),
       a_buffer_(emit.program.buffers[core_.a.buffer]),
       b_buffer_(emit.program.buffers[core_.b.buffer]),
       element_(memory_type(emit.context, a_buffer_.dtype)),
       vector_(lanes_type(element_, lanes_)) {
   Nest nest;
-  const int m = 0, n = 1;
+  const int m = stacked_ ? 1 : 0, n = m + 1;
   const bool panels_first = kernel.schedule.panels_outside;
   nest.levels = {{panels_first ? n : m}, {panels_first ? m : n}, {n}, {m}};
+  if (stacked_) nest.levels.insert(nest.levels.begin(), Nest::Level{0});
   nest.vector_loop = lanes_ > 1 ? n : -1;
   nest.lanes = nest.active = lanes_;
   stages_ = std::make_unique<StageRow>(emit_, kernel_, nest, false);
+}
+
+/// An operand's address as a form of the two loops that a tile goes along; `step` from one product of a stack to the
+/// next.
+AccessForm Contraction::form_of(const Access& access, std::int64_t first, std::int64_t second,
+                                std::int64_t& step) const {
+  if (!stacked_) return access_form(emit_.program, access, std::vector{first, second});
+  AccessForm form = access_form(emit_.program, access, std::vector{kernel_.outer[0], first, second});
+  step = form.flat.coefficients[0];
+  form.flat.coefficients.erase(form.flat.coefficients.begin());
+  return form;
 }
 
 void Contraction::split() {
@@ -144,12 +164,31 @@ void Contraction::choose_epilogue() {
   if (rolled_) scratch_ = emit_.scratch(vector_, copies);
 }
 
+/// Threads share the products of a stack where there are enough, else the tiles of each.
 void Contraction::run() {
   split();
-  share_work();
+  const std::int64_t products = stacked_ ? kernel_.outer[0] : 1, pieces = kernel_.schedule.parallel;
+  Share stack{emit_.index(0), emit_.index(products)};
+  if (products > 1 && products >= pieces) {
+    stack = share_of_thread(emit_, products, pieces);
+    tile_begin_ = panel_begin_ = emit_.index(0);
+    tile_end_ = emit_.index(tiles_);
+    panel_end_ = emit_.index((core_.n + width_ - 1) / width_);
+  } else {
+    share_work();
+  }
   choose_epilogue();
   stages_->enter(0, nullptr);
   for (auto& stage : stages_->stages) stage->park();
+  if (!stacked_) return run_tiles();
+  emit_loop(emit_, stack.begin, stack.end, 1, {}, [&](llvm::Value* product, const Carried&) {
+    stack_ = product;
+    run_tiles();
+    return Carried();
+  });
+}
+
+void Contraction::run_tiles() {
   if (kernel_.schedule.panels_outside)
     each_columns([&](const Columns& columns) { each_rows([&](const Rows& rows) { run_tile(rows, columns); }); });
   else
@@ -201,8 +240,9 @@ void Contraction::run_tile(const Rows& rows, const Columns& columns) {
   Tile tile{rows.m, columns.n, rows.rows, columns.vectors, columns.last_active};
   const auto enter_tile = [&] {
     const bool panels_first = kernel_.schedule.panels_outside;
-    stages_->enter(level_first, panels_first ? tile.n : tile.m);
-    stages_->enter(level_second, panels_first ? tile.m : tile.n);
+    if (stacked_) stages_->enter(1, stack_);
+    stages_->enter(level(level_first), panels_first ? tile.n : tile.m);
+    stages_->enter(level(level_second), panels_first ? tile.m : tile.n);
   };
   if (!rolled_) {
     const Carried values = multiply(tile);
@@ -247,6 +287,7 @@ llvm::Value* Contraction::address(const AccessForm& form, llvm::Value* first, ll
     return sum;
   };
   llvm::Value* at = emit_.element(type, emit_.base_of(form.buffer), value(form.flat));
+  if (stacked_) at = emit_.element(type, at, emit_.scaled(stack_, &form == &a_ ? stack_step_a_ : stack_step_b_));
   if (form.row) {
     llvm::Type* u32 = emit_.ir.getInt32Ty();
     llvm::Value* row = emit_.ir.CreateLoad(u32, emit_.element(u32, emit_.feed_order(form.buffer), value(*form.row)));
@@ -366,12 +407,12 @@ Carried Contraction::multiply(const Tile& tile) {
 
 void Contraction::enter_vector(llvm::Value* vector, int active) {
   stages_->set_active(active);
-  stages_->enter(level_vector, emit_.scaled(vector, lanes_));
+  stages_->enter(level(level_vector), emit_.scaled(vector, lanes_));
 }
 
 void Contraction::run_stages(llvm::Value* row, llvm::Value* value) {
   for (auto& stage : stages_->stages) stage->set_core(value);
-  stages_->enter(level_row, row);
+  stages_->enter(level(level_row), row);
   stages_->run();
 }
 

@@ -44,7 +44,7 @@ std::vector<int> reduced_axes(const Node& node) {
 
 bool is_core(const Node& node) {
   const auto* dot = std::get_if<Dot>(&node.attributes);
-  return dot && dot->order == Order::serial && dot->batch_a.empty();
+  return dot && dot->order == Order::serial;
 }
 
 bool is_scatter(const Node& node) { return std::holds_alternative<Scatter>(node.attributes); }

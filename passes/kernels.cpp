@@ -510,12 +510,17 @@ class KernelMaker {
       return buffers_.under(buffers_.of(under_reshapes(graph_, id)), dims_of(graph_[id].type));
     };
     const Dims a = dims_of(graph_[node.operands[0]].type);
+    const std::size_t stack = dot.batch_a.size();  // 0 or 1
     Contract contract;
-    contract.m = cluster_.outer[0];
-    contract.n = cluster_.outer[1];
-    contract.k = a[dot.a[0]];
-    contract.a = {operand(node.operands[0]), dot.a[0] == 1 ? loop_map({0, 1}, 2) : loop_map({1, 0}, 2)};
-    contract.b = {operand(node.operands[1]), loop_map({0, 1}, 2)};
+    contract.m = cluster_.outer[stack];
+    contract.n = cluster_.outer[stack + 1];
+    contract.k = a[static_cast<std::size_t>(dot.a[0])];
+    const auto map = [&](std::size_t first, std::size_t second) {
+      return stack == 0 ? loop_map({first, second}, 2) : loop_map({0, first + 1, second + 1}, 3);
+    };
+    const bool k_last = dot.a[0] == static_cast<int>(stack) + 1;
+    contract.a = {operand(node.operands[0]), k_last ? map(0, 1) : map(1, 0)};
+    contract.b = {operand(node.operands[1]), map(0, 1)};
     return contract;
   }
 

@@ -59,7 +59,8 @@ class LayoutChooser {
   void choose(BufferId id) {
     Buffer& buffer = program_.buffers[id];
     if (draft_.base[id] != id || draft_.dense[id]) return;
-    const Use& use = uses_[id];
+    Use use = uses_[id];
+    if (buffer.dims.size() != 2) use = {};  // of a stack: dense
     if (kept(buffer.region) && !options_.obey && use.b && !use.a) return set_panels(buffer);
     if (buffer.region != Region::arena || buffer.dims.empty()) return;
     if (use.b && !use.a) return set_panels(buffer);

@@ -54,7 +54,7 @@ class Levels {
 };
 
 bool is_fold(const Node& node);     ///< sum, reduce_max, argmax, and a contraction that is no core
-bool is_core(const Node& node);     ///< a serial contraction of two matrices
+bool is_core(const Node& node);     ///< a serial contraction: of two matrices, or of two stacks of them
 bool is_scatter(const Node& node);  ///< scatter_add: a kernel of its own, over the axes that ids do not index
 /// The inner loops of a fold: the reduced axes of extent other than 1 in order, or {1}.
 Dims fold_loops(const Graph& graph, NodeId fold);

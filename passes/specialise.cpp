@@ -1,5 +1,6 @@
 // Puts a number of rows in place of the batch: every extent becomes a number, `size` a constant. A serial contraction
-// becomes a product of matrices, a as [m, k] or [k, m], b as [k, n]; one in lanes keeps its axes, since the lanes and
+// becomes a product of matrices, a as [m, k] or [k, m], b as [k, n], or of two stacks of them where it keeps pairs of
+// axes; one in lanes keeps its axes, since the lanes and
 // chunks of its sum are defined by them. The meaning, to the bit, stays.
 #include <algorithm>
 #include <numeric>
@@ -71,6 +72,59 @@ Value two_dimensional(Builder& builder, const Node& node, Value a, Value b) {
   return reshaped(builder, product, dims_of(node.type));
 }
 
+/// Axes of an operand by what a contraction does with them; of what lies under a transpose, so that none is made of
+/// another one.
+struct StackAxes {
+  Value value;
+  std::vector<int> batch, contracted, free;
+};
+
+StackAxes stack_axes(Builder& builder, Value x, const std::vector<int>& batch, const std::vector<int>& contracted) {
+  StackAxes axes{x, batch, contracted, {}};
+  const auto listed = [](const std::vector<int>& list, int axis) {
+    return std::ranges::find(list, axis) != list.end();
+  };
+  for (int axis = 0; axis < x.type().rank(); ++axis)
+    if (!listed(batch, axis) && !listed(contracted, axis)) axes.free.push_back(axis);
+  const Node& node = builder[x.id];
+  const auto* transpose = std::get_if<Transpose>(&node.attributes);
+  if (!transpose) return axes;
+  axes.value = Value{&builder, node.operands[0]};
+  for (std::vector<int>* list : {&axes.batch, &axes.contracted, &axes.free})
+    for (int& axis : *list) axis = transpose->permutation[static_cast<std::size_t>(axis)];
+  return axes;
+}
+
+/// [stack, first, second], by a transpose where the axes do not lie so.
+Value as_stack(Builder& builder, const StackAxes& axes, const std::vector<int>& first, const std::vector<int>& second) {
+  const Dims dims = dims_of(axes.value.type());
+  std::vector<int> order = axes.batch;
+  order.insert(order.end(), first.begin(), first.end());
+  order.insert(order.end(), second.begin(), second.end());
+  Dims wanted;
+  for (const std::vector<int>* list : {&axes.batch, &first, &second}) {
+    std::int64_t count = 1;
+    for (int axis : *list) count *= dims[static_cast<std::size_t>(axis)];
+    wanted.push_back(count);
+  }
+  return reshaped(builder, builder.transpose(axes.value, order), wanted);
+}
+
+Value stack_of_products(Builder& builder, const Node& node, Value a, Value b) {
+  const auto dot = std::get<Dot>(node.attributes);
+  const StackAxes left = stack_axes(builder, a, dot.batch_a, dot.a), right = stack_axes(builder, b, dot.batch_b, dot.b);
+  std::vector<int> as_it_lies = left.batch;
+  as_it_lies.insert(as_it_lies.end(), left.contracted.begin(), left.contracted.end());
+  as_it_lies.insert(as_it_lies.end(), left.free.begin(), left.free.end());
+  const bool k_first = std::ranges::is_sorted(as_it_lies);
+  const Value first = k_first ? as_stack(builder, left, left.contracted, left.free)
+                              : as_stack(builder, left, left.free, left.contracted);
+  const Value second = as_stack(builder, right, right.contracted, right.free);
+  const Value product =
+      builder.make(Op::dot, std::vector<Value>{first, second}, Dot{{k_first ? 1 : 2}, {1}, dot.order, {0}, {0}});
+  return reshaped(builder, product, dims_of(node.type));
+}
+
 /// Indices that count from the start of the data go on doing so when their axis is no longer called the batch.
 void keep_row_offset(Node& node) {
   const Shape& shape = node.type.shape;
@@ -91,9 +145,9 @@ Graph specialise(const Graph& graph, std::int64_t rows) {
     builder.set_origin(node.origin);
     if (const auto* size = std::get_if<Size>(&node.attributes))
       return builder.size(with_rows(size->extent, rows), node.type.dtype);
-    if (const auto* dot = std::get_if<Dot>(&node.attributes);
-        dot && dot->order == Order::serial && dot->batch_a.empty())
-      return two_dimensional(builder, node, operands[0], operands[1]);
+    if (const auto* dot = std::get_if<Dot>(&node.attributes); dot && dot->order == Order::serial)
+      return dot->batch_a.empty() ? two_dimensional(builder, node, operands[0], operands[1])
+                                  : stack_of_products(builder, node, operands[0], operands[1]);
     return copy_node(builder, node, operands);
   });
   for (const Output& output : graph.outputs) builder.output(output.kind, output.name, made[output.node]);

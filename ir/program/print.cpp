@@ -224,9 +224,13 @@ class Printer {
     line("");
     line(fmt::format("kernel {} {} over {}: {}", id, quoted(kernel.name), list(kernel.outer),
                      run(kernel.schedule, kernel.core.has_value())));
-    if (kernel.core)
-      line(fmt::format("  core = sum over k < {} of {} * {}", kernel.core->k, access(kernel.core->a, {"o0", "k"}),
-                       access(kernel.core->b, {"k", "o1"})));
+    if (kernel.core) {
+      const bool stack = kernel.outer.size() == 3;
+      using Names = std::vector<std::string>;
+      line(fmt::format("  core = sum over k < {} of {} * {}", kernel.core->k,
+                       access(kernel.core->a, stack ? Names{"o0", "o1", "k"} : Names{"o0", "k"}),
+                       access(kernel.core->b, stack ? Names{"o0", "k", "o2"} : Names{"k", "o1"})));
+    }
     for (std::size_t stage = 0; stage < kernel.stages.size(); ++stage) print(kernel, stage);
   }
 

@@ -128,9 +128,13 @@ class Verifier {
 
   void check_core(const Kernel& kernel) {
     const Contract& core = *kernel.core;
-    check_access(core.a, {core.m, core.k});
-    check_access(core.b, {core.k, core.n});
-    if (kernel.outer != Dims{core.m, core.n}) fail_here("the outer domain is not that of the contraction");
+    const bool stack = kernel.outer.size() == 3;
+    Dims outer{core.m, core.n}, of_a{core.m, core.k}, of_b{core.k, core.n};
+    for (Dims* loops : {&outer, &of_a, &of_b})
+      if (stack) loops->insert(loops->begin(), kernel.outer[0]);
+    check_access(core.a, of_a);
+    check_access(core.b, of_b);
+    if (kernel.outer != outer) fail_here("the outer domain is not that of the contraction");
     if (kernel.stages.size() != 1 || !kernel.stages[0].inner.empty() || !kernel.stages[0].folds.empty())
       fail_here("a contraction has exactly one plain stage");
     if (!problems_.empty()) return;
@@ -138,7 +142,9 @@ class Verifier {
     if (a.dtype != b.dtype || !is_float(a.dtype)) fail_here("operands of a contraction of different types");
     if (a.region == Region::feed || b.region == Region::feed) fail_here("a contraction reads a feed");
     if (a.layout.kind != Layout::Kind::row_major) fail_here("operand a is not row-major");
-    if (b.layout.kind == Layout::Kind::row_major && b.layout.strides[1] != 1) fail_here("rows of b are not contiguous");
+    if (stack && b.layout.kind != Layout::Kind::row_major) fail_here("a stack in panels");
+    if (b.layout.kind == Layout::Kind::row_major && b.layout.strides.back() != 1)
+      fail_here("rows of b are not contiguous");
   }
 
   void check_schedule(const Kernel& kernel) {

@@ -306,7 +306,10 @@ class Runner {
     const DType dtype = program_.buffers[core.a.buffer].dtype;
     double total = 0;
     for (std::int64_t k = 0; k < core.k; ++k) {
-      const double a = number(load(core.a, {outer[0], k}), dtype), b = number(load(core.b, {k, outer[1]}), dtype);
+      Dims of_a = outer, of_b = outer;  // a stack's loop, if there is one, comes first
+      of_a.back() = k;
+      of_b[of_b.size() - 2] = k;
+      const double a = number(load(core.a, of_a), dtype), b = number(load(core.b, of_b), dtype);
       total = dtype == DType::f32 ? std::fma(static_cast<float>(a), static_cast<float>(b), static_cast<float>(total))
                                   : std::fma(a, b, total);
     }
