@@ -448,10 +448,15 @@ class Grower {
     if (random_.chance(0.6))
       if (const auto ids = pick(DType::i32)) return ids;
     Shape shape = some_shape(1);
-    if (random_.chance(0.7)) shape.insert(shape.begin(), batch_extent);
-    const Value ids = builder_.leaf(Op::input, fmt::format("i{}", ++names_), {DType::i32, shape});
-    keep(ids);
-    return ids;
+    if (random_.chance(0.7)) {
+      shape.insert(shape.begin(), batch_extent);
+      keep(builder_.leaf(Op::input, fmt::format("i{}", ++names_), {DType::i32, shape}));
+    } else {
+      std::vector<double> numbers;
+      for (std::int64_t i = 0; i < element_count(shape).count; ++i) numbers.push_back(random_.between(-1, 17));
+      keep(builder_.constant(numbers, {DType::i32, shape}));
+    }
+    return value(values_.back());
   }
 
   /// Rows of a value, or of a new parameter.
