@@ -56,7 +56,8 @@ std::optional<Graph> model_graph(Elaborator& elaborator, const Module& module, c
 using Applied = std::set<const ast::Declaration*>;
 
 /// Constants that nothing uses are checked too.
-void check_constants(const Module& module, Diagnostics& diagnostics, const ElaborateOptions& options, Applied& applied) {
+void check_constants(const Module& module, Diagnostics& diagnostics, const ElaborateOptions& options,
+                     Applied& applied) {
   Elaborator elaborator(diagnostics, options);
   Builder builder("constants");
   GraphContext context{.builder = &builder, .stream = {}};

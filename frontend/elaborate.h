@@ -35,8 +35,8 @@ struct Elaborated {
   bool imports_from_root = false;   ///< one of them by a path from the root of the file system
 };
 
-/// `expect left RELATION right within TOLERANCE`, for all elements: two results of a test's graph, each with the shape of
-/// both or of rank 0.
+/// `expect left RELATION right within TOLERANCE`, for all elements: two results of a test's graph, each with the shape
+/// of both or of rank 0.
 struct Expectation {
   enum class Relation : std::uint8_t { equal, not_equal, less, less_equal, greater, greater_equal };
   Span span{};  ///< of the condition

@@ -1,7 +1,8 @@
-// A function, layer, model or optimizer that nothing applies is checked as it is declared: applied once to arguments whose
-// dimension variables have lengths of their own, so that what agrees only by accident does not. The lengths are divisible
-// by all small numbers, since bodies divide them; and what is wrong must be wrong for two choices of them, with the same
-// code at the same place. Whether a dimension comes out whole depends on the numbers alone and is not judged here.
+// A function, layer, model or optimizer that nothing applies is checked as it is declared: applied once to arguments
+// whose dimension variables have lengths of their own, so that what agrees only by accident does not. The lengths are
+// divisible by all small numbers, since bodies divide them; and what is wrong must be wrong for two choices of them,
+// with the same code at the same place. Whether a dimension comes out whole depends on the numbers alone and is not
+// judged here.
 #include <fmt/format.h>
 
 #include <algorithm>

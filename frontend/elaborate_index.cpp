@@ -1,8 +1,8 @@
-// Indices: x[i, a:b:s, ..., _] with Python's meaning on axes of fixed length, rows of a table by their numbers, elements of
-// lists; and lists of tensors as tensors, which stack them along a new first axis.
+// Indices: x[i, a:b:s, ..., _] with Python's meaning on axes of fixed length, rows of a table by their numbers,
+// elements of lists; and lists of tensors as tensors, which stack them along a new first axis.
 //
-// A bound beyond its axis is an error, where Python would quietly take less. The batch is passed whole: which rows there
-// are is known only when a program runs.
+// A bound beyond its axis is an error, where Python would quietly take less. The batch is passed whole: which rows
+// there are is known only when a program runs.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -156,8 +156,8 @@ class Indexing {
   Scope& scope_;
   const ast::Expr& expr_;
   const Array& x_;
-  std::size_t axis_ = 0;      ///< of x: the next one
-  std::vector<Axis> result_;  ///< so far
+  std::size_t axis_ = 0;                      ///< of x: the next one
+  std::vector<Axis> result_;                  ///< so far
   std::vector<std::int64_t> starts_, steps_;  ///< of the node's axes
   Shape extents_;
   bool cuts_ = false;
@@ -199,7 +199,8 @@ Term Elaborator::evaluate_index(const ast::Expr& expr, const ast::Index& form, S
   return Indexing(*this, scope, expr, *array).apply(form.indices);
 }
 
-// ---- lists of tensors ------------------------------------------------------------------------------------------------
+// ---- lists of tensors
+// ------------------------------------------------------------------------------------------------
 
 bool Elaborator::holds_tensors(const List& list) {
   return std::ranges::any_of(list.elements, [](const Term& element) {
@@ -212,15 +213,16 @@ bool Elaborator::holds_tensors(const List& list) {
 Term Elaborator::stack(const List& list, DType dtype, Span span) {
   std::vector<Array> parts;
   for (const Term& element : list.elements) {
-    const auto part = array(element, list.span, "an element of this list", parts.empty() ? dtype : parts[0].node.type().dtype);
+    const auto part =
+        array(element, list.span, "an element of this list", parts.empty() ? dtype : parts[0].node.type().dtype);
     if (!part || !belongs_here(part->node, list.span)) return Failed{};
     parts.push_back(*part);
   }
   const Array& first = parts.front();
   for (const Array& part : parts) {
-    const bool same = part.node.type().dtype == first.node.type().dtype &&
-                      std::ranges::equal(part.axes, first.axes,
-                                         [](const Axis& a, const Axis& b) { return a.extent == b.extent; });
+    const bool same =
+        part.node.type().dtype == first.node.type().dtype &&
+        std::ranges::equal(part.axes, first.axes, [](const Axis& a, const Axis& b) { return a.extent == b.extent; });
     if (same) continue;
     return error(Code::shape_mismatch, list.span,
                  fmt::format("a list that is a tensor has elements of one type, and these are {} and {}",
@@ -241,7 +243,8 @@ Term Elaborator::stack(const List& list, DType dtype, Span span) {
   return Array{builder().concat(pieces, 0), std::move(axes)};
 }
 
-// ---- repeat ----------------------------------------------------------------------------------------------------------
+// ---- repeat
+// ----------------------------------------------------------------------------------------------------------
 
 /// repeat(n, Block()): n instances, applied one after the other. They are named as if each had been written out.
 Term Elaborator::repeat(CallSite& site) {
@@ -262,20 +265,21 @@ Term Elaborator::repeat(CallSite& site) {
                    fmt::format("`{}` is a layer, not an instance of one", source(site.arguments[1].span)), "",
                    fmt::format("write `{}()`", source(site.arguments[1].span)));
   }
-  return std::make_shared<const HostFunction>(HostFunction{source(site.span), [parts](CallSite& at) -> Term {
-    if (at.arguments.empty())
-      return at.elaborator.error(Code::missing_argument, at.span, "what is repeated needs a value to begin with");
-    for (std::size_t i = 0; i < at.arguments.size(); ++i)
-      at.arguments[i].value = std::make_shared<Term>(at.evaluate(i));
-    Term term = *at.arguments[0].value;
-    for (const Term& part : parts) {
-      if (term.failed()) return Failed{};
-      CallSite inner{at.elaborator, at.scope, at.name, at.span, at.callee_span, at.arguments};
-      inner.arguments[0].value = std::make_shared<Term>(std::move(term));
-      term = at.elaborator.call(part, inner);
-    }
-    return term;
-  }});
+  return std::make_shared<const HostFunction>(HostFunction{
+      source(site.span), [parts](CallSite& at) -> Term {
+        if (at.arguments.empty())
+          return at.elaborator.error(Code::missing_argument, at.span, "what is repeated needs a value to begin with");
+        for (std::size_t i = 0; i < at.arguments.size(); ++i)
+          at.arguments[i].value = std::make_shared<Term>(at.evaluate(i));
+        Term term = *at.arguments[0].value;
+        for (const Term& part : parts) {
+          if (term.failed()) return Failed{};
+          CallSite inner{at.elaborator, at.scope, at.name, at.span, at.callee_span, at.arguments};
+          inner.arguments[0].value = std::make_shared<Term>(std::move(term));
+          term = at.elaborator.call(part, inner);
+        }
+        return term;
+      }});
 }
 
 /// What makes something to apply when it is called, so that in `x |> Dense(4)` the call comes before the pipe.

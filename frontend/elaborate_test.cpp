@@ -190,13 +190,15 @@ class TestBlock {
     check.left_text = e_.source(form.value->span);
     check.right_text = "true";
     const Value yes = builder_.constant(true, DType::boolean);
-    if (const Flag* known = term.as<Flag>()) return outputs(builder_.constant(known->value, DType::boolean), yes, check);
+    if (const Flag* known = term.as<Flag>())
+      return outputs(builder_.constant(known->value, DType::boolean), yes, check);
     const Scalar* scalar = term.as<Scalar>();
     const Array* array = term.as<Array>();
     const Value* node = scalar ? &scalar->node : array ? &array->node : nullptr;
     if (node && node->type().dtype == DType::boolean) return outputs(*node, yes, check);
-    e_.error(Code::type_mismatch, form.value->span, fmt::format("`expect` takes a condition, not {}", e_.describe(term)),
-             "", "such as `expect a == b within 1e-6`");
+    e_.error(Code::type_mismatch, form.value->span,
+             fmt::format("`expect` takes a condition, not {}", e_.describe(term)), "",
+             "such as `expect a == b within 1e-6`");
   }
 
   void outputs(Value left, Value right, Expectation& check) {
@@ -268,7 +270,8 @@ ElaboratedTest elaborate_test(Elaborator& elaborator, const Module& module, cons
   return TestBlock(elaborator, module, test, gradients).elaborate();
 }
 
-// ---- what tests need of the elaborator -------------------------------------------------------------------------------
+// ---- what tests need of the elaborator
+// -------------------------------------------------------------------------------
 
 Value Elaborator::point(const std::string& name, Value node) {
   if (!is_float(node.type().dtype)) return node;

@@ -225,6 +225,8 @@ class Scope {
 
 // ---- the elaborator ----------------------------------------------------------------------------------------------
 
+struct LoopContext;
+
 /// Which graph is being built, and how.
 struct GraphContext {
   Builder* builder = nullptr;
@@ -245,12 +247,13 @@ struct GraphContext {
   std::map<std::string, Span> scalar_uses{};             ///< where run-time scalars were named that do not exist here
   // Of `test` blocks (elaborate_test.cpp), where parameters and states are values of the graph itself.
   bool test = false;
-  bool points = false;                            ///< what can be varied becomes a parameter of the graph
+  bool points = false;  ///< what can be varied becomes a parameter of the graph
   std::set<std::string> point_names{};
-  std::map<std::string, double> known_scalars{};  ///< run-time scalars that were `set`
+  std::map<std::string, double> known_scalars{};           ///< run-time scalars that were `set`
   std::map<std::string, std::pair<Term, Span>> pending{};  ///< values for parameters and states that do not exist yet
-  std::vector<std::string> updated{};                    ///< paths of updated states, in order of first update
-  std::map<NodeId, std::vector<Value>> joint{};          ///< parameters laid end to end, and what they are made of
+  std::vector<std::string> updated{};                      ///< paths of updated states, in order of first update
+  std::map<NodeId, std::vector<Value>> joint{};            ///< parameters laid end to end, and what they are made of
+  LoopContext* loop = nullptr;                             ///< the innermost loop whose step is being elaborated
 };
 
 class Elaborator {
@@ -326,6 +329,7 @@ class Elaborator {
   DType default_float() const { return options.double_precision ? DType::f64 : DType::f32; }
   /// The node of a run-time scalar or a number as rank 0 of this element type.
   Value rank0(const Term& term, DType dtype);
+  Term scan(CallSite& site);            ///< `x |> scan(Cell(64))`
   Value random(const ArrayType& type);  ///< the next stream of the current graph, uniform in [0, 1)
 
   /// table[ids]: the rows of a table, along its first axis, whose numbers are the ids; [ids..., rest...]. Where the ids
@@ -406,6 +410,7 @@ class Elaborator {
     std::string state_suffix;             ///< "/Dense1.W" in an optimizer
     bool updates = false;                 ///< `update` counts (training, optimizers)
     std::map<std::string, std::pair<std::string, ArrayType>> states;  ///< names of this body's states
+    std::set<std::string> carries;  ///< those of them that are carried from step to step
   };
 
  private:
@@ -424,6 +429,13 @@ class Elaborator {
   std::optional<Term> execute_if(const ast::If& form, Scope& scope);
   void execute_variable(const ast::Variable& form, Span span, Scope& scope);
   void execute_update(const ast::Update& form, Scope& scope);
+  // loops (elaborate_scan.cpp)
+  Term declare_carry(const std::string& path, const ArrayType& type, Span span, const std::function<Term()>& initial);
+  Term update_carry(const std::string& path, Value value);
+  Value state_in_loop(const std::string& path, const Type& type);
+  Value random_in_loop(Type type, std::uint64_t stream);
+  Term close_loop(LoopContext& loop, const std::map<std::string, Value>& states, const Term& returned,
+                  const Axis& steps, Span span);
   Term matmul(const Term& left, const Term& right, Span left_span, Span right_span, Span span, Span op_span);
   Term matrix_stack(const Array& left, const Array& right, Span left_span, Span right_span, Span span, Span op_span);
   Term fold(Op op, std::span<const double> values, Span span, const Provenance* from);

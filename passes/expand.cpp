@@ -2,6 +2,7 @@
 //
 //     x^n, n whole = squares and products, from the top bit of n
 //     x^(1/2)      = sqrt(x)
+//     solve        = a factorisation and two substitutions (ir/ops/solve.cpp)
 //
 // logistic, softplus and their kin stay: as scalar programs they are within 2 ulp and monotonic, which formulas made of
 // rounded sums and quotients are not, and in one kernel they share the exp(-|x|) that each of them begins with.
@@ -9,6 +10,8 @@
 #include <cstdlib>
 
 #include "ir/builder.h"
+#include "ir/loops.h"
+#include "ir/op.h"
 #include "passes/differentiate.h"
 #include "passes/passes.h"
 
@@ -53,9 +56,7 @@ std::optional<Value> expanded_power(Value x, Value exponent, const Type& type) {
   return n > 0 ? power : 1 / power;
 }
 
-}  // namespace
-
-Graph expand(const Graph& graph) {
+Graph expanded(const Graph& graph) {
   Builder builder(graph.name);
   const std::vector<Value> made = rebuild(graph, builder, [&](NodeId id, const std::vector<Value>& operands) {
     const Node& node = graph[id];
@@ -63,6 +64,7 @@ Graph expand(const Graph& graph) {
     builder.set_derived(node.derived);
     builder.set_origin({"", node.origin.file, node.origin.line, node.origin.column});
     if (node.op == Op::pow) formula = expanded_power(operands[0], operands[1], node.type);
+    if (const auto written = definition(node.op).formula) formula = written(builder, operands);
     builder.set_derived(false);
     builder.set_origin({});
     if (!formula) return copy_node(builder, node, operands);
@@ -71,5 +73,9 @@ Graph expand(const Graph& graph) {
   });
   return finish_like(graph, std::move(builder), made);
 }
+
+}  // namespace
+
+Graph expand(const Graph& graph) { return with_bodies(graph, expanded); }
 
 }  // namespace nnc

@@ -10,6 +10,7 @@
 
 #include "ir/builder.h"
 #include "ir/evaluate.h"
+#include "ir/loops.h"
 #include "ir/op.h"
 #include "passes/differentiate.h"
 #include "passes/passes.h"
@@ -71,9 +72,7 @@ std::optional<Value> counted(Builder& builder, const Node& node, const std::vect
   return std::nullopt;
 }
 
-}  // namespace
-
-Graph fold_constants(const Graph& graph) {
+Graph folded(const Graph& graph) {
   Builder builder(graph.name);
   const std::vector<Value> made = rebuild(graph, builder, [&](NodeId id, const std::vector<Value>& operands) {
     const Node& node = graph[id];
@@ -84,5 +83,9 @@ Graph fold_constants(const Graph& graph) {
   });
   return finish_like(graph, std::move(builder), made);
 }
+
+}  // namespace
+
+Graph fold_constants(const Graph& graph) { return with_bodies(graph, folded); }
 
 }  // namespace nnc
