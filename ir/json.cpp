@@ -61,6 +61,8 @@ std::string json_of(Order order) {
   return "null";
 }
 
+std::string graph_object(const Graph& graph);
+
 struct AttributesToJson {
   std::string operator()(const NoAttributes&) const { return ""; }
   std::string operator()(const Named& x) const { return fmt::format("\"name\": {}", quoted(x.name)); }
@@ -96,6 +98,11 @@ struct AttributesToJson {
                        numbers(x.b), numbers(x.batch_a), numbers(x.batch_b), json_of(x.order));
   }
   std::string operator()(const Scatter& x) const { return fmt::format("\"count\": {}", x.count); }
+  std::string operator()(const Scan& x) const {
+    return fmt::format(
+        "\"carries\": {}, \"sequences\": {}, \"steps\": {}, \"backwards\": {}, \"result\": {}, \"body\": {}", x.carries,
+        x.sequences, x.steps, x.backwards, x.result, graph_object(*x.body));
+  }
 };
 
 std::string json_of(const Graph& graph, NodeId id) {
@@ -110,9 +117,8 @@ std::string json_of(const Graph& graph, NodeId id) {
   return text + "}";
 }
 
-}  // namespace
-
-std::string print_json(const Graph& graph) {
+/// Without a line's end, since the body of a loop stands inside another graph.
+std::string graph_object(const Graph& graph) {
   std::string text = fmt::format("{{\"schema\": \"nnc.graph.1\", \"name\": {},\n \"nodes\": [", quoted(graph.name));
   for (NodeId id = 0; id < graph.nodes.size(); ++id) text += (id ? ",\n  " : "\n  ") + json_of(graph, id);
   text +=
@@ -124,7 +130,11 @@ std::string print_json(const Graph& graph) {
             return fmt::format("\n  {{\"input\": {}, \"low\": {}, \"high\": {}}}", quoted(promise.input), promise.low,
                                promise.high);
           });
-  return text + "}\n";
+  return text + "}";
 }
+
+}  // namespace
+
+std::string print_json(const Graph& graph) { return graph_object(graph) + "\n"; }
 
 }  // namespace nnc

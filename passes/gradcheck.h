@@ -21,7 +21,7 @@ struct GradcheckOptions {
   int elements = 24;        ///< of each parameter of a step: all, or this many drawn
   std::int64_t rows = 5;    ///< batch of a step
   std::map<std::string, Tensor> points{};  ///< parameters of a step that are not drawn, by name
-  GradientHook hook;        ///< spoils rules; for gradcheck's own test
+  GradientHook hook{};      ///< spoils rules; for gradcheck's own test
 };
 
 struct GradcheckFailure {

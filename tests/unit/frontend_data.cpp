@@ -294,8 +294,8 @@ TEST_CASE("made columns are functions of the row and of each other") {
   REQUIRE(block.data.sources.size() == 1);
   CHECK(block.data.sources[0].kind == Source::Kind::generated);
   CHECK(block.data.sources[0].samples == 100);
-  CHECK(split(block.data, "valid").fractional);
-  CHECK(split(block.data, "valid").first == 0.75);
+  CHECK(split(block.data, "valid").cuts.at(0).fractional);
+  CHECK(split(block.data, "valid").cuts.at(0).first == 0.75);
   Environment rows{.batch = 5, .inputs = {}, .params = {}, .state = {}, .carry = {}, .scalars = {}};
   const auto first = evaluate(block.feed, rows, true), again = evaluate(block.feed, rows, true);
   CHECK(first == again);
