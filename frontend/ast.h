@@ -157,6 +157,7 @@ struct Let {
   std::vector<Name> names;
   std::optional<TypeExpr> type;
   ExprPtr value;
+  bool reported = false;  ///< written without `let`, which is an error: no second one about its name
 };
 struct If {
   ExprPtr condition;

@@ -6,6 +6,7 @@
 
 #include "frontend/elaborator.h"
 #include "frontend/nearest.h"
+#include "frontend/newcomers.h"
 #include "frontend/primitives.h"
 
 namespace nnc {
@@ -140,7 +141,7 @@ class NameCheck {
     diagnostics_.report({.code = Code::unknown_name,
                          .message = fmt::format("there is no `{}`", name),
                          .primary = span_,
-                         .help = did_you_mean(name, candidates)});
+                         .help = repair_of_name(name, candidates)});
   }
 
   const Module& module_;

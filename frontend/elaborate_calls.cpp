@@ -9,6 +9,7 @@
 
 #include "frontend/elaborator.h"
 #include "frontend/nearest.h"
+#include "frontend/newcomers.h"
 
 namespace nnc {
 
@@ -87,7 +88,7 @@ bool Application::match(const std::vector<ast::Param>& params, std::vector<CallA
         for (const ast::Param& param : params) known.push_back(param.name.text);
         e.error(Code::unknown_argument, argument.name->span,
                 fmt::format("`{}` has no argument `{}`", name, argument.name->text), "",
-                did_you_mean(argument.name->text, known));
+                repair_of_argument(argument.name->text, known));
         fine = false;
         continue;
       }

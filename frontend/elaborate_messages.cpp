@@ -7,6 +7,7 @@
 
 #include "frontend/elaborator.h"
 #include "frontend/nearest.h"
+#include "frontend/newcomers.h"
 
 namespace nnc {
 
@@ -87,7 +88,7 @@ Failed Elaborator::not_built(Span span, NotBuilt what) {
 Failed Elaborator::unknown_name(Span span, const std::string& what, const std::string& name,
                                 const std::vector<std::string>& known) {
   return error(Code::unknown_name, span, fmt::format("there is no {}`{}`", what.empty() ? "" : what + " ", name), "",
-               did_you_mean(name, known));
+               what.empty() ? repair_of_name(name, known) : did_you_mean(name, known));
 }
 
 std::string Elaborator::describe(const std::vector<Axis>& axes) const {

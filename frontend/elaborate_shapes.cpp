@@ -912,7 +912,10 @@ std::optional<bool> Elaborator::flag(const Term& term, Span span, const std::str
     error(Code::not_compile_time, span, fmt::format("{} must be known at compile time", what), "",
           "`select(condition, a, b)` chooses at run time");
   else
-    error(Code::type_mismatch, span, fmt::format("{} is true or false, not {}", what, describe(term)));
+    error(Code::type_mismatch, span, fmt::format("{} is true or false, not {}", what, describe(term)), "",
+          what.find("`Dense`") != std::string::npos && term.as<Number>()
+              ? fmt::format("`Dense({})` is enough: the input's width is read off the input", source(span))
+              : "");
   return std::nullopt;
 }
 

@@ -1,6 +1,7 @@
 // Expressions and statements, one function a form of the grammar. What a form means for arrays stands in
 // elaborate_shapes.cpp, what it means to apply something in elaborate_calls.cpp.
 #include "frontend/elaborator.h"
+#include "frontend/newcomers.h"
 
 #include <fmt/format.h>
 
@@ -369,10 +370,23 @@ Term Elaborator::evaluate_call(const ast::Expr& expr, const ast::Call& form, Sco
 }
 
 Term Elaborator::evaluate_member(const ast::Member& form, Scope& scope) {
+  std::vector<std::string> functions;
+  scope.names(functions);
+  primitive_names(functions);
+  if (const auto* module = std::get_if<ast::NameUse>(&form.base->form);
+      module && is_foreign_module(module->name) && !scope.find(module->name) && !scope.module().find(module->name)) {
+    std::string help = repair_of_name(form.member.text, functions);
+    for (const std::string& function : functions)
+      if (function == form.member.text) help = fmt::format("write `{}`: the library has no modules", function);
+    return error(Code::unknown_name, form.base->span, fmt::format("there is no `{}`", module->name), "",
+                 help.empty() ? repair_of_name(module->name, functions) : help);
+  }
   const Term base = evaluate_callee(*form.base, scope);
   if (base.failed()) return Failed{};
   const auto known_path = path_of(base);
-  if (!known_path) return error(Code::type_mismatch, form.base->span, fmt::format("{} has no members", describe(base)));
+  if (!known_path)
+    return error(Code::type_mismatch, form.base->span, fmt::format("{} has no members", describe(base)), "",
+                 repair_of_member(source(form.base->span), form.member.text, functions));
   const std::string& prefix = *known_path;
   const std::string path = prefix.empty() ? form.member.text : prefix + "." + form.member.text;
   if (const auto at = variable_index_.find(path); at != variable_index_.end()) return read_variable(at->second);
@@ -453,9 +467,10 @@ Term Elaborator::evaluate_if(const ast::Expr& expr, const ast::IfExpr& form, Sco
 void Elaborator::let(const ast::Let& statement, Scope& scope) {
   const bool one = statement.names.size() == 1;
   if (one && scope.find(statement.names[0].text)) {
-    error(Code::duplicate_name, statement.names[0].span,
-          fmt::format("`{}` is bound already in this body", statement.names[0].text), "",
-          "a name is bound once; choose another");
+    if (!statement.reported)
+      error(Code::duplicate_name, statement.names[0].span,
+            fmt::format("`{}` is bound already in this body", statement.names[0].text), "",
+            "a name is bound once; choose another");
     scope.assign(statement.names[0].text, Failed{});  // which of the two is meant below, nobody knows
     return;
   }

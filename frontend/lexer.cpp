@@ -8,6 +8,8 @@
 #include <array>
 #include <optional>
 
+#include "frontend/newcomers.h"
+
 namespace nnc {
 namespace {
 
@@ -264,7 +266,8 @@ class Lexer {
     const auto code = static_cast<unsigned char>(first[0]);
     const std::string shown =
         code < 0x20 || code == 0x7F ? fmt::format("byte 0x{:02X}", unsigned{code}) : backquoted(first);
-    report(Code::unknown_character, shown + " has no meaning here", begin, at_, "");
+    report(Code::unknown_character, shown + " has no meaning here", begin, at_,
+           std::string(repair_of_character(first)));
   }
 
   void emit(Kind kind, std::size_t end) {

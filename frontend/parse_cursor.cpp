@@ -14,6 +14,12 @@ void ParseCursor::advance() {
   if (!at(Kind::end_of_file)) ++position_;
 }
 
+bool ParseCursor::after_on_line(Kind kind) const {
+  for (std::size_t i = position_; i-- > 0 && !tokens_[i + 1].line_before;)
+    if (tokens_[i].kind == kind) return true;
+  return false;
+}
+
 bool ParseCursor::accept(Kind kind) {
   if (!at(kind)) return false;
   advance();

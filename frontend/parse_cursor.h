@@ -46,6 +46,8 @@ class ParseCursor {
   std::string_view text(const Token& token) const { return diagnostics_.text(token.span); }
   bool at_word(std::string_view word) const { return at(Kind::name) && text(token()) == word; }
   void advance();
+  /// Whether such a token stands before this one on its line.
+  bool after_on_line(Kind kind) const;
   bool accept(Kind kind);
   void expect(Kind kind, std::string_view why = "");
   Span span_from(Span begin) const { return join(begin, last_span()); }

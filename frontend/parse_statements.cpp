@@ -1,5 +1,7 @@
 #include "frontend/parse_statements.h"
 
+#include "frontend/newcomers.h"
+
 namespace nnc::parsing {
 
 void StatementParser::end(std::string_view what) {
@@ -7,6 +9,9 @@ void StatementParser::end(std::string_view what) {
   if (token().line_before || at(Kind::right_brace) || at(Kind::end_of_file)) return;
   std::string help;
   if (at(Kind::assign)) help = "`==` compares";
+  if (at(Kind::name) || at(Kind::number)) help = repair_of_word(text(tokens_[position_ - 1]));
+  if (after_on_line(Kind::double_slash)) help = repair_of_word("//");
+  if (token().kind >= Kind::equal && after_on_line(Kind::pipe)) help = "put the pipe in parentheses: `(x |> f) + y`";
   fail(Code::unexpected_token, token().span, fmt::format("expected the end of {}, found {}", what, found()),
        std::move(help));
 }
@@ -33,6 +38,8 @@ Statement StatementParser::stmt() {
     result.form = variable();
   } else if (accept(Kind::kw_update)) {
     result.form = update();
+  } else if (at_assignment()) {
+    result.form = assignment();
   } else {
     fail_no_statement();
   }
@@ -41,13 +48,39 @@ Statement StatementParser::stmt() {
 }
 
 void StatementParser::fail_no_statement() {
-  std::string help;
-  if (token().kind >= Kind::equal) help = goes_on;
-  if (token().kind >= Kind::equal) help = goes_on;
-  if (at(Kind::name) && next().kind == Kind::assign)
-    help = fmt::format("write `let {} = ...` to name a value", text(token()));
+  std::string help = repair_of_word(text(token()));
+  if (help.empty() && token().kind >= Kind::equal) help = goes_on;
   fail(Code::unexpected_token, token().span, fmt::format("expected a statement, found {}", found()),
        help.empty() ? "statements begin with let, if, return, param, state, carry or update" : help);
+}
+
+/// `x = e` and `x += e` without `let`: reported, and read as what was meant, so that `x` is known below.
+Let StatementParser::assignment() {
+  const bool changes = next().kind != Kind::assign;
+  Let result;
+  result.reported = true;
+  result.names.push_back(name());
+  diagnostics_.report({.code = Code::unexpected_token,
+                       .message = fmt::format("expected a statement, found {}", backquoted(result.names[0].text)),
+                       .primary = result.names[0].span,
+                       .help = changes ? "a name is bound once: write `let y = x + ...`, or `update` for a state"
+                                       : fmt::format("write `let {} = ...` to name a value", result.names[0].text)});
+  damaged_ = true;
+  if (changes) advance();
+  expect(Kind::assign);
+  result.value = expr();
+  end("the statement");
+  return result;
+}
+
+/// name "=", or name op "=" with nothing between the two.
+bool StatementParser::at_assignment() const {
+  if (!at(Kind::name) || next().line_before) return false;
+  if (next().kind == Kind::assign) return true;
+  const bool op = next().kind == Kind::plus || next().kind == Kind::minus || next().kind == Kind::star ||
+                  next().kind == Kind::slash;
+  return op && position_ + 2 < tokens_.size() && tokens_[position_ + 2].kind == Kind::assign &&
+         tokens_[position_ + 2].span.begin == next().span.end;
 }
 
 // let = "let" name {"," name} [":" type] "=" expr END .

@@ -42,6 +42,8 @@ class StatementParser : public ExpressionParser {
   Block block();
   Statement stmt();
   [[noreturn]] void fail_no_statement();
+  bool at_assignment() const;
+  Let assignment();
   Let let();
   If if_stmt();
   Return return_stmt();

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "frontend/nearest.h"
+#include "frontend/newcomers.h"
 #include "frontend/parse_statements.h"
 
 namespace nnc {
@@ -84,10 +85,8 @@ void Parser::decl() {
 void Parser::fail_no_declaration(const std::string& word) {
   static const std::vector<std::string> words{"import",    "const", "fn",    "model", "layer",
                                               "optimizer", "data",  "train", "test"};
-  std::string help = did_you_mean(word, words);
-  if (word == "let" || at(Kind::kw_let)) help = "at the top of a file a name is given by `const`";
-  if (word == "def" || word == "func" || word == "function") help = "functions are declared by `fn`";
-  if (word == "class") help = "layers are declared by `layer`, models by `model`";
+  std::string help = repair_of_word(text(token()));
+  if (help.empty()) help = did_you_mean(word, words);
   fail(Code::unexpected_token, token().span, fmt::format("expected a declaration, found {}", found()),
        help.empty() ? "declarations begin with const, fn, layer, model, optimizer, data, train, import or test" : help);
 }

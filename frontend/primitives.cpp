@@ -1,6 +1,7 @@
 // The primitives: elementwise functions by their op, reductions with `over` and `keep`, casts, and the few words about
 // shapes. Each is a row of the table at the end.
 #include "frontend/primitives.h"
+#include "frontend/newcomers.h"
 
 #include <fmt/format.h>
 
@@ -50,7 +51,7 @@ bool check_arguments(CallSite& site, std::size_t least, std::size_t most,
     if (std::ranges::find(known, argument.name->text) == known.end()) {
       e.error(Code::unknown_argument, argument.name->span,
               fmt::format("`{}` has no argument `{}`", site.name, argument.name->text), "",
-              did_you_mean(argument.name->text, known));
+              repair_of_argument(argument.name->text, known));
       return false;
     }
   }

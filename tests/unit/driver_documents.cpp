@@ -167,6 +167,7 @@ void check_document(const std::string& name) {
 
 }  // namespace
 
-TEST_CASE("every example of the language's reference does what is said of it", "[documents]") {
+TEST_CASE("every example of the language's reference and of its questions does what is said of it", "[documents]") {
   check_document("docs/language.md");
+  check_document("docs/questions.md");
 }

@@ -1,5 +1,6 @@
-// Wrong programs with their messages: each tests/golden/errors/*.nn begins with `# RUN: check` and ends with what the
-// frontend says about it, as `#|` lines. NNC_BLESS=1 writes the messages that are given now.
+// Wrong programs with their messages: each program of tests/golden/errors/*.nn begins with `# RUN: check` and ends with
+// what the frontend says about it, as `#|` lines. A file may hold several, one after the other; each is checked alone, as
+// if the file held nothing else. NNC_BLESS=1 writes the messages that are given now.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <sstream>
 
 #include "frontend/elaborate.h"
+#include "tests/support/scratch.h"
 #include "tests/unit/catch.h"
 
 namespace {
@@ -24,19 +26,21 @@ std::string read(const fs::path& path) {
   return text.str();
 }
 
-/// The program without its expected messages, and those.
+/// A program without its expected messages, and those.
 struct Case {
   std::string program, expected;
 };
 
-Case split(const std::string& text) {
-  Case result;
+std::vector<Case> split(const std::string& text) {
+  std::vector<Case> result;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with("#|"))
-      result.expected += line.substr(line.size() > 2 ? 3 : 2) + "\n";
+    const bool answer = line.starts_with("#|");
+    if (result.empty() || (!answer && line.starts_with("# RUN: "))) result.emplace_back();
+    if (answer)
+      result.back().expected += line.substr(line.size() > 2 ? 3 : 2) + "\n";
     else
-      result.program += line + "\n";
+      result.back().program += line + "\n";
   }
   return result;
 }
@@ -60,12 +64,17 @@ nnc::ElaborateOptions options_of(const std::string& program) {
   return options;
 }
 
-/// Messages about a file of that folder, which is not shown.
-std::string messages_of(const fs::path& path, const std::string& program) {
+/// What the frontend says about a program; its file, in a scratch folder, is shown by its name alone.
+std::string messages_of(const std::string& name, const std::string& program) {
+  const nnc::test::Scratch scratch;
+  for (const auto& beside : fs::directory_iterator(folder))  // what a program imports
+    if (beside.is_directory()) fs::copy(beside.path(), scratch.path() / beside.path().filename());
+  const std::string path = (scratch.path() / name).string();
+  std::ofstream(path, std::ios::binary) << program;
   nnc::Diagnostics diagnostics;
-  const auto blocks = nnc::elaborate_file(path.string(), options_of(program), diagnostics);
+  const auto blocks = nnc::elaborate_file(path, options_of(program), diagnostics);
   std::string messages = diagnostics.render(false);
-  const std::string prefix = folder.string() + "/";
+  const std::string prefix = scratch.path().string() + "/";
   for (std::size_t at; (at = messages.find(prefix)) != std::string::npos;) messages.erase(at, prefix.size());
   CHECK(blocks.empty() == diagnostics.has_errors());
   return messages;
@@ -86,14 +95,17 @@ TEST_CASE("wrong programs get the messages that stand in them", "[golden]") {
   REQUIRE(cases().size() >= 15);
   for (const fs::path& path : cases()) {
     DYNAMIC_SECTION(path.filename().string()) {
-      const Case golden = split(read(path));
-      REQUIRE(golden.program.starts_with("# RUN: check"));
-      const std::string messages = messages_of(path, golden.program);
-      if (bless && messages != golden.expected) {
-        std::ofstream(path, std::ios::binary) << golden.program << as_comment(messages);
+      std::string blessed;
+      for (const Case& golden : split(read(path))) {
+        INFO(golden.program);
+        REQUIRE(golden.program.starts_with("# RUN: check"));
+        const std::string messages = messages_of(path.filename().string(), golden.program);
+        blessed += golden.program + as_comment(messages);
+        if (!bless) CHECK(messages == golden.expected);
+      }
+      if (bless && blessed != read(path)) {
+        std::ofstream(path, std::ios::binary) << blessed;
         WARN("blessed " << path.filename().string());
-      } else {
-        CHECK(messages == golden.expected);
       }
     }
   }
@@ -101,7 +113,13 @@ TEST_CASE("wrong programs get the messages that stand in them", "[golden]") {
 
 TEST_CASE("every message that the frontend has, and everything that it refuses as not built, stands in a golden text") {
   std::string all;
-  for (const fs::path& path : cases()) all += split(read(path)).expected;
+  std::size_t programs = 0;
+  for (const fs::path& path : cases())
+    for (const Case& golden : split(read(path))) {
+      all += golden.expected;
+      ++programs;
+    }
+  CHECK(programs >= 120);
   constexpr nnc::Code codes[] = {
 #define NNC_DIAGNOSTIC(number, name, severity, title) nnc::Code::name,
 #include "frontend/diagnostics.def"
