@@ -110,13 +110,17 @@ std::optional<InlineColumn> DataBlock::inline_column(CallSite& site, std::size_t
            std::nullopt;
   InlineColumn column{.name = argument.name->text, .numbers = {}, .texts = {}};
   const bool words = !list->elements.empty() && list->elements[0].as<Text>();
+  const std::string what = fmt::format("a value of `{}`", column.name);
   for (const Term& element : list->elements) {
-    const std::string what = fmt::format("a value of `{}`", column.name);
-    const auto word = words ? e_.text(element, argument.span, what) : std::nullopt;
-    const auto number = words ? std::nullopt : e_.number(element, argument.span, what);
-    if (!word && !number) return failed_ = true, std::nullopt;
-    if (word) column.texts.push_back(*word);
-    if (number) column.numbers.push_back(*number);
+    if (words) {
+      const auto word = e_.text(element, argument.span, what);
+      if (!word) return failed_ = true, std::nullopt;
+      column.texts.push_back(*word);
+    } else {
+      const auto number = e_.number(element, argument.span, what);
+      if (!number) return failed_ = true, std::nullopt;
+      column.numbers.push_back(*number);
+    }
   }
   return column;
 }
