@@ -1,10 +1,19 @@
 #include "codegen/access.h"
 
+#include <llvm/IR/Intrinsics.h>
+
 #include <algorithm>
 
 namespace nnc {
 
 namespace {
+
+Affine without_unit_loops(const AffineRow& row, std::span<const std::int64_t> extents) {
+  Affine form{row.offset, std::vector<std::int64_t>(extents.size(), 0), row.divisor};
+  for (std::size_t loop = 0; loop < row.coefficients.size() && loop < extents.size(); ++loop)
+    if (extents[loop] != 1) form.coefficients[loop] = row.coefficients[loop];
+  return form;
+}
 
 /// adds scale * (row of an affine map) to `sum`.
 void add_scaled(Affine& sum, const AffineRow& row, std::int64_t scale, std::span<const std::int64_t> extents) {
@@ -25,26 +34,46 @@ AccessForm access_form(const Program& program, const Access& access, std::span<c
   const Buffer& buffer = program.buffers[access.buffer];
   AccessForm form;
   form.buffer = access.buffer;
-  const Affine none{0, std::vector<std::int64_t>(extents.size(), 0)};
-  form.flat = none;
+  form.flat = Affine{0, std::vector<std::int64_t>(extents.size(), 0)};
+  form.guards = guard_forms(access.guards, extents);
+  const auto add = [&](const AffineRow& row, std::int64_t scale) {
+    if (row.divisor == 1)
+      add_scaled(form.flat, row, scale, extents);
+    else
+      form.quotients.emplace_back(without_unit_loops(row, extents), scale);
+  };
 
   if (buffer.layout.kind == Layout::Kind::panels) {
     form.panel = buffer.layout.panel;
     form.panel_rows = buffer.dims[0];
-    add_scaled(form.flat, access.map[0], form.panel, extents);
-    form.column = none;
-    add_scaled(*form.column, access.map[1], 1, extents);
+    add(access.map[0], form.panel);
+    form.column = without_unit_loops(access.map[1], extents);
     return form;
   }
   const bool feed = buffer.region == Region::feed;
-  if (feed) {
-    form.row = none;
-    add_scaled(*form.row, access.map[0], 1, extents);
-  }
+  if (feed) form.row = without_unit_loops(access.map[0], extents);
   const bool dense = feed || buffer.region == Region::output || buffer.layout.strides.empty();
   for (std::size_t axis = feed ? 1 : 0; axis < access.map.size(); ++axis)
-    add_scaled(form.flat, access.map[axis], dense ? dense_stride(buffer, axis) : buffer.layout.strides[axis], extents);
+    add(access.map[axis], dense ? dense_stride(buffer, axis) : buffer.layout.strides[axis]);
   return form;
+}
+
+std::vector<GuardForm> guard_forms(const std::vector<Guard>& guards, std::span<const std::int64_t> extents) {
+  constexpr std::int64_t narrow = std::int64_t{1} << 30;
+  std::vector<GuardForm> forms;
+  for (const Guard& guard : guards) {
+    const RowReach reach = reach_of(guard.row, {extents.begin(), extents.end()});
+    const bool small = reach.low > -narrow && reach.high < narrow && guard.extent < narrow / guard.row.divisor;
+    forms.push_back({without_unit_loops(guard.row, extents), guard.extent, small});
+  }
+  return forms;
+}
+
+bool AccessForm::depends(int loop) const {
+  const auto quotient_depends = [&](const auto& quotient) { return quotient.first.depends(loop); };
+  const auto guard_depends = [&](const GuardForm& guard) { return guard.row.depends(loop); };
+  return flat.depends(loop) || (row && row->depends(loop)) || (column && column->depends(loop)) ||
+         std::ranges::any_of(quotients, quotient_depends) || std::ranges::any_of(guards, guard_depends);
 }
 
 int Nest::level_of(int loop) const {
@@ -61,6 +90,15 @@ int Nest::level_of(const AccessForm& form, int loops) const {
   return level;
 }
 
+bool Nest::depends_on_computed(const Affine& form, bool varying) const {
+  for (std::size_t i = 0; i < computed.size(); ++i) {
+    const auto loop = static_cast<std::size_t>(first_computed) + i;
+    if (loop < form.coefficients.size() && form.coefficients[loop] != 0 && (!varying || computed[i].varying))
+      return true;
+  }
+  return false;
+}
+
 llvm::Value* index_of(Emitter& emit, const Nest& nest, int loop) {
   llvm::Value* sum = nullptr;
   for (const Nest::Level& level : nest.levels)
@@ -68,68 +106,181 @@ llvm::Value* index_of(Emitter& emit, const Nest& nest, int loop) {
   return sum ? sum : emit.index(0);
 }
 
+llvm::Value* value_of(Emitter& emit, const Nest& nest, const Affine& form, int lane) {
+  llvm::Value* sum = emit.index(form.offset);
+  for (std::size_t loop = 0; loop < form.coefficients.size(); ++loop) {
+    if (form.coefficients[loop] == 0) continue;
+    const Nest::Computed* computed = nest.computed_at(static_cast<int>(loop));
+    llvm::Value* index = computed ? computed->value : index_of(emit, nest, static_cast<int>(loop));
+    if (computed && computed->varying) index = emit.ir.CreateExtractElement(index, static_cast<std::uint64_t>(lane));
+    if (static_cast<int>(loop) == nest.vector_loop && lane > 0) index = emit.add(index, emit.index(lane));
+    sum = emit.add(sum, emit.scaled(index, form.coefficients[loop]));
+  }
+  return form.divisor == 1 ? sum : emit.ir.CreateSDiv(sum, emit.index(form.divisor));
+}
+
+Condition::Condition(Emitter& emit, std::vector<GuardForm> guards, const Nest& nest)
+    : emit_(emit), guards_(std::move(guards)), nest_(nest), values_(guards_.size()) {}
+
+bool Condition::varies(const GuardForm& guard) const {
+  return (nest_.vector_loop >= 0 && guard.row.depends(nest_.vector_loop)) || nest_.depends_on_computed(guard.row, true);
+}
+
+bool Condition::varying() const {
+  return std::ranges::any_of(guards_, [&](const GuardForm& guard) { return varies(guard); });
+}
+
+int Condition::level_of(const GuardForm& guard) const {
+  int level = 0;
+  for (std::size_t loop = 0; loop < guard.row.coefficients.size(); ++loop)
+    if (guard.row.coefficients[loop] != 0) level = std::max(level, nest_.level_of(static_cast<int>(loop)));
+  return level;
+}
+
+int Condition::level() const {
+  int level = 0;
+  for (const GuardForm& guard : guards_) level = std::max(level, level_of(guard));
+  return level;
+}
+
+/// One comparison of unsigned numbers asks for both bounds.
+llvm::Value* Condition::holds(const GuardForm& guard, llvm::Value* numerator) {
+  const auto number = [&](std::int64_t value) {
+    return llvm::ConstantInt::get(numerator->getType(), static_cast<std::uint64_t>(value));
+  };
+  const std::int64_t divisor = guard.row.divisor;
+  llvm::Value* inside = emit_.ir.CreateICmpULT(numerator, number(guard.extent * divisor));
+  if (divisor == 1) return inside;
+  llvm::Value* left = emit_.ir.CreateURem(numerator, number(divisor));
+  return emit_.ir.CreateAnd(inside, emit_.ir.CreateICmpEQ(left, number(0)));
+}
+
+/// One for each lane.
+llvm::Value* Condition::numerators(const GuardForm& guard) {
+  const int lanes = nest_.lanes;
+  Affine uniform = guard.row;  // without what differs from lane to lane
+  uniform.divisor = 1;
+  for (std::size_t i = 0; i < nest_.computed.size(); ++i) {
+    const auto loop = static_cast<std::size_t>(nest_.first_computed) + i;
+    if (loop < uniform.coefficients.size() && nest_.computed[i].varying) uniform.coefficients[loop] = 0;
+  }
+  llvm::Type* type = guard.narrow ? emit_.ir.getInt32Ty() : emit_.ir.getInt64Ty();
+  llvm::Value* first = value_of(emit_, nest_, uniform, 0);
+  if (guard.narrow) first = emit_.ir.CreateTrunc(first, type);
+  const std::int64_t step = guard.row.coefficients[static_cast<std::size_t>(nest_.vector_loop)];
+  llvm::SmallVector<llvm::Constant*, 16> steps;
+  for (int lane = 0; lane < lanes; ++lane)
+    steps.push_back(llvm::ConstantInt::get(type, static_cast<std::uint64_t>(lane * step)));
+  llvm::Value* sum = emit_.ir.CreateAdd(emit_.splat(first, lanes), llvm::ConstantVector::get(steps));
+  for (std::size_t i = 0; i < nest_.computed.size(); ++i) {
+    const auto loop = static_cast<std::size_t>(nest_.first_computed) + i;
+    if (loop >= guard.row.coefficients.size() || guard.row.coefficients[loop] == 0 || !nest_.computed[i].varying)
+      continue;
+    llvm::Value* index = nest_.computed[i].value;
+    if (guard.narrow) index = emit_.ir.CreateTrunc(index, lanes_type(type, lanes));
+    llvm::Value* factor = llvm::ConstantInt::get(type, static_cast<std::uint64_t>(guard.row.coefficients[loop]));
+    sum = emit_.ir.CreateAdd(sum, emit_.ir.CreateMul(index, emit_.splat(factor, lanes)));
+  }
+  return sum;
+}
+
+void Condition::enter(int level) {
+  for (std::size_t i = 0; i < guards_.size(); ++i) {
+    const bool later = varies(guards_[i]) || nest_.depends_on_computed(guards_[i].row, false);
+    if (!later && level_of(guards_[i]) == level) values_[i] = of_guard(guards_[i], 0);
+  }
+}
+
+llvm::Value* Condition::of_guard(const GuardForm& guard, int lane) {
+  Affine numerator = guard.row;
+  numerator.divisor = 1;
+  return holds(guard, value_of(emit_, nest_, numerator, lane));
+}
+
+llvm::Value* Condition::uniform() {
+  llvm::Value* all = nullptr;
+  for (std::size_t i = 0; i < guards_.size(); ++i) {
+    if (varies(guards_[i])) continue;
+    llvm::Value* here = values_[i] ? values_[i] : of_guard(guards_[i], 0);
+    all = all ? emit_.ir.CreateAnd(all, here) : here;
+  }
+  return all;
+}
+
+llvm::Value* Condition::by_lanes() {
+  llvm::Value* all = nullptr;
+  for (const GuardForm& guard : guards_) {
+    if (!varies(guard)) continue;
+    llvm::Value* here = holds(guard, numerators(guard));
+    all = all ? emit_.ir.CreateAnd(all, here) : here;
+  }
+  return all;
+}
+
+llvm::Value* Condition::value() {
+  llvm::Value *same = uniform(), *lanes = by_lanes();
+  if (!lanes) return same;
+  return same ? emit_.ir.CreateAnd(emit_.splat(same, nest_.lanes), lanes) : lanes;
+}
+
+llvm::Value* Condition::of_lane(int lane) {
+  llvm::Value* all = uniform();
+  for (const GuardForm& guard : guards_) {
+    if (!varies(guard)) continue;
+    llvm::Value* here = of_guard(guard, lane);
+    all = all ? emit_.ir.CreateAnd(all, here) : here;
+  }
+  return all;
+}
+
 Element::Element(Emitter& emit, AccessForm form, const Nest& nest)
     : emit_(emit),
       form_(std::move(form)),
       nest_(nest),
+      condition_(emit, form_.guards, nest),
       buffer_(emit.program.buffers[form_.buffer]),
       element_(memory_type(emit.context, buffer_.dtype)),
       pointers_(nest.levels.size() + 1) {
   const int loops = static_cast<int>(form_.flat.coefficients.size());
   varying_ = nest.vector_loop >= 0 && nest.vector_loop < loops && form_.depends(nest.vector_loop);
-  varying_ = varying_ || depends_on_computed(form_.flat, true) ||
-             (form_.row && depends_on_computed(*form_.row, true)) ||
-             (form_.column && depends_on_computed(*form_.column, true));
+  const auto computed = [&](const Affine& part) { return nest.depends_on_computed(part, true); };
+  varying_ = varying_ || condition_.varying() || computed(form_.flat) || (form_.row && computed(*form_.row)) ||
+             (form_.column && computed(*form_.column)) ||
+             std::ranges::any_of(form_.quotients, [&](const auto& quotient) { return computed(quotient.first); });
   level_ = nest.level_of(form_, loops);
   shape_ = find_shape();
-}
-
-/// Whether one of the computed indices, or one that differs from lane to lane, is part of the form.
-bool Element::depends_on_computed(const Affine& form, bool varying) const {
-  for (std::size_t i = 0; i < nest_.computed.size(); ++i) {
-    const auto loop = static_cast<std::size_t>(nest_.first_computed) + i;
-    if (loop < form.coefficients.size() && form.coefficients[loop] != 0 && (!varying || nest_.computed[i].varying))
-      return true;
-  }
-  return false;
 }
 
 Element::Shape Element::find_shape() const {
   if (!varying_) return Shape::uniform;
   const int loop = nest_.vector_loop;
-  if (depends_on_computed(form_.flat, true)) return Shape::scattered;
-  if (form_.row && (form_.row->depends(loop) || depends_on_computed(*form_.row, true))) return Shape::scattered;
+  if (nest_.depends_on_computed(form_.flat, true)) return Shape::scattered;
+  if (form_.row && (form_.row->depends(loop) || nest_.depends_on_computed(*form_.row, true))) return Shape::scattered;
+  for (const auto& [quotient, scale] : form_.quotients)
+    if (quotient.depends(loop) || nest_.depends_on_computed(quotient, true)) return Shape::scattered;
+  // A mask over bytes is taken apart by LLVM, and one over the columns of a panel may begin before it.
+  if (condition_.varying() && (form_.column || buffer_.dtype == DType::boolean)) return Shape::scattered;
   const std::int64_t flat = form_.flat.coefficients[static_cast<std::size_t>(loop)];
   if (!form_.column) return flat == 1 ? Shape::contiguous : Shape::scattered;
-  if (depends_on_computed(*form_.column, false)) return Shape::scattered;
+  if (nest_.depends_on_computed(*form_.column, false)) return Shape::scattered;
   if (!form_.column->depends(loop)) return flat == 1 ? Shape::contiguous : Shape::scattered;
 
   // A vector lies inside one panel where its first column is a multiple of its lanes, and so is the panel's width.
   const Affine& column = *form_.column;
-  bool aligned = flat == 0 && form_.panel % nest_.lanes == 0 && column.offset % nest_.lanes == 0;
+  bool aligned = flat == 0 && column.divisor == 1 && form_.panel % nest_.lanes == 0 && column.offset % nest_.lanes == 0;
   for (std::size_t other = 0; other < column.coefficients.size(); ++other)
     aligned = aligned && (static_cast<int>(other) == loop ? column.coefficients[other] == 1
                                                           : column.coefficients[other] % nest_.lanes == 0);
   return aligned ? Shape::contiguous : Shape::scattered;
 }
 
-/// The value of an affine form; the vector loop's index is that of `lane`.
-llvm::Value* Element::affine(const Affine& form, int lane) {
-  llvm::Value* sum = emit_.index(form.offset);
-  for (std::size_t loop = 0; loop < form.coefficients.size(); ++loop) {
-    if (form.coefficients[loop] == 0) continue;
-    const Nest::Computed* computed = nest_.computed_at(static_cast<int>(loop));
-    llvm::Value* index = computed ? computed->value : index_of(emit_, nest_, static_cast<int>(loop));
-    if (computed && computed->varying) index = emit_.ir.CreateExtractElement(index, static_cast<std::uint64_t>(lane));
-    if (static_cast<int>(loop) == nest_.vector_loop && lane > 0) index = emit_.add(index, emit_.index(lane));
-    sum = emit_.add(sum, emit_.scaled(index, form.coefficients[loop]));
-  }
-  return sum;
-}
-
 /// Bytes from the feed's base to a row.
 llvm::Value* Element::row_term(llvm::Value* row) {
   llvm::Type* u32 = emit_.ir.getInt32Ty();
+  if (!condition_.empty()) {  // the row may be none where a guard fails
+    row = emit_.ir.CreateBinaryIntrinsic(llvm::Intrinsic::smax, row, emit_.index(0));
+    row = emit_.ir.CreateBinaryIntrinsic(llvm::Intrinsic::smin, row, emit_.index(buffer_.dims[0] - 1));
+  }
   llvm::Value* at = emit_.ir.CreateLoad(u32, emit_.element(u32, emit_.feed_order(form_.buffer), row));
   return emit_.ir.CreateMul(emit_.ir.CreateZExt(at, emit_.ir.getInt64Ty()), emit_.feed_row_stride(form_.buffer));
 }
@@ -161,11 +312,14 @@ void Element::enter(int level) {
     return complete;
   };
   const auto known_here = [&](const Affine& form) {
-    return !by_lane(form) && !depends_on_computed(form, false) && complete_at(form) == level;
+    return !by_lane(form) && !nest_.depends_on_computed(form, false) && complete_at(form) == level;
   };
   if (form_.row && known_here(*form_.row)) pointer = emit_.byte_offset(pointer, row_term(affine(*form_.row, 0)));
   if (form_.column && known_here(*form_.column))
     pointer = emit_.element(element_, pointer, column_term(affine(*form_.column, 0)));
+  for (const auto& [quotient, scale] : form_.quotients)
+    if (known_here(quotient)) pointer = emit_.element(element_, pointer, emit_.scaled(affine(quotient, 0), scale));
+  condition_.enter(level);
   pointers_[static_cast<std::size_t>(level)] = pointer;
 }
 
@@ -184,10 +338,12 @@ llvm::Value* Element::with_computed(llvm::Value* at, int lane) {
     at = emit_.element(element_, at, emit_.scaled(index, form_.flat.coefficients[loop]));
   }
   const auto waits = [&](const std::optional<Affine>& form) {
-    return form && !by_lane(*form) && depends_on_computed(*form, false);
+    return form && !by_lane(*form) && nest_.depends_on_computed(*form, false);
   };
   if (waits(form_.row)) at = emit_.byte_offset(at, row_term(affine(*form_.row, lane)));
   if (waits(form_.column)) at = emit_.element(element_, at, column_term(affine(*form_.column, lane)));
+  for (const auto& [quotient, scale] : form_.quotients)
+    if (waits(quotient)) at = emit_.element(element_, at, emit_.scaled(affine(quotient, lane), scale));
   return at;
 }
 
@@ -202,13 +358,21 @@ llvm::Value* Element::lane_pointer(int lane) {
   if (form_.row && by_lane(*form_.row)) at = emit_.byte_offset(at, row_term(affine(*form_.row, lane)));
   if (form_.column && by_lane(*form_.column))
     at = emit_.element(element_, at, column_term(affine(*form_.column, lane)));
+  for (const auto& [quotient, scale] : form_.quotients)
+    if (by_lane(quotient)) at = emit_.element(element_, at, emit_.scaled(affine(quotient, lane), scale));
   return at;
+}
+
+/// The pointer, or that of as many zeros as a vector has elements.
+llvm::Value* Element::guarded(llvm::Value* pointer, llvm::Value* condition) {
+  return condition ? emit_.ir.CreateSelect(condition, pointer, emit_.zeros(lanes_type(element_, nest_.lanes)))
+                   : pointer;
 }
 
 /// Whether a tail may read and write the whole vector: the vector loop goes along padded rows, from their start.
 bool Element::whole_vectors_fit() const {
   if (form_.column) return true;  // panels are whole, see find_shape
-  if (!buffer_.padded_rows || buffer_.dims.empty() || form_.flat.offset != 0) return false;
+  if (!buffer_.padded_rows || buffer_.dims.empty() || form_.flat.offset != 0 || !form_.quotients.empty()) return false;
   const std::int64_t lanes = nest_.lanes, length = (buffer_.dims.back() + lanes - 1) / lanes * lanes;
   std::int64_t rows = 1, stride = length;
   for (std::size_t axis = 0; axis + 1 < buffer_.dims.size(); ++axis) rows *= buffer_.dims[axis];
@@ -228,20 +392,37 @@ llvm::Value* Element::load_vector(llvm::Type* element) {
   llvm::Type* type = lanes_type(element, lanes);
   const llvm::Align align(size_of(buffer_.dtype));
   if (shape_ == Shape::contiguous) {
-    llvm::Value* at = pointer();
+    llvm::Value* at = guarded(pointer(), condition_.uniform());
+    if (condition_.varying()) return load_masked(type, at);
     if (nest_.active == lanes || whole_vectors_fit()) return emit_.ir.CreateAlignedLoad(type, at, align);
     return emit_.ir.CreateMaskedLoad(type, at, align, emit_.mask(lanes, nest_.active), llvm::PoisonValue::get(type));
   }
   llvm::Value* vector = llvm::PoisonValue::get(type);
-  for (int lane = 0; lane < nest_.active; ++lane)
-    vector = emit_.ir.CreateInsertElement(vector, emit_.ir.CreateAlignedLoad(element, lane_pointer(lane), align),
+  for (int lane = 0; lane < nest_.active; ++lane) {
+    llvm::Value* at = guarded(lane_pointer(lane), condition_.of_lane(lane));
+    vector = emit_.ir.CreateInsertElement(vector, emit_.ir.CreateAlignedLoad(element, at, align),
                                           static_cast<std::uint64_t>(lane));
+  }
   return vector;
+}
+
+/// Zero in the lanes where a guard fails; those past the end stay poison.
+llvm::Value* Element::load_masked(llvm::Type* type, llvm::Value* at) {
+  const int lanes = nest_.lanes;
+  llvm::Value* mask = condition_.by_lanes();
+  if (nest_.active < lanes) mask = emit_.ir.CreateAnd(mask, emit_.mask(lanes, nest_.active));
+  llvm::SmallVector<llvm::Constant*, 16> otherwise;
+  for (int lane = 0; lane < lanes; ++lane)
+    otherwise.push_back(lane < nest_.active ? llvm::Constant::getNullValue(element_)
+                                            : llvm::cast<llvm::Constant>(llvm::PoisonValue::get(element_)));
+  return emit_.ir.CreateMaskedLoad(type, at, llvm::Align(size_of(buffer_.dtype)), mask,
+                                   llvm::ConstantVector::get(otherwise));
 }
 
 llvm::Value* Element::load() {
   llvm::Value* value = varying_ ? load_vector(element_)
-                                : emit_.ir.CreateAlignedLoad(element_, pointer(), llvm::Align(size_of(buffer_.dtype)));
+                                : emit_.ir.CreateAlignedLoad(element_, guarded(pointer(), condition_.uniform()),
+                                                             llvm::Align(size_of(buffer_.dtype)));
   if (buffer_.dtype != DType::boolean) return value;
   return emit_.ir.CreateICmpNE(value, llvm::Constant::getNullValue(value->getType()));
 }

@@ -1,9 +1,12 @@
 // Accesses as arithmetic on loop indices, and the loads and stores they become.
 //
 // The address of an element is a sum of terms, one a loop, so each term is added where its loop's index becomes known:
-// an inner loop computes nothing that does not depend on it. Two kinds of buffer have a term that is not linear: the
-// row of a feed (looked up in its order) and the column of a panel buffer. An index that the body computes is one loop
-// more; its term is added where the element is read or written.
+// an inner loop computes nothing that does not depend on it. Some terms are not linear: the row of a feed (looked up in
+// its order), the column of a panel buffer, and an index that is a quotient. An index that the body computes is one
+// loop more; its term is added where the element is read or written.
+//
+// A load with guards must not touch memory where one fails. Where that is the same for all lanes, the address of a zero
+// is taken instead; where it differs along contiguous elements, the load has a mask.
 #pragma once
 
 #include <optional>
@@ -13,12 +16,20 @@
 
 namespace nnc {
 
-/// offset + sum of coefficients[loop] * index of the loop.
+/// (offset + sum of coefficients[loop] * index of the loop) / divisor.
 struct Affine {
   std::int64_t offset = 0;
   std::vector<std::int64_t> coefficients;
+  std::int64_t divisor = 1;
 
   bool depends(int loop) const { return coefficients[static_cast<std::size_t>(loop)] != 0; }
+};
+
+/// Holds where the row's division leaves nothing and 0 <= row < extent.
+struct GuardForm {
+  Affine row;
+  std::int64_t extent = 0;
+  bool narrow = false;  ///< no number in it reaches 2^30
 };
 
 struct AccessForm {
@@ -27,14 +38,16 @@ struct AccessForm {
   std::optional<Affine> row;     ///< a feed: this row, looked up in its order
   std::optional<Affine> column;  ///< panels: (n / panel) * rows * panel + n % panel further
   std::int64_t panel = 0, panel_rows = 0;
+  std::vector<std::pair<Affine, std::int64_t>> quotients;  ///< rows with a divisor, and the elements between neighbours
+  std::vector<GuardForm> guards;
 
-  bool depends(int loop) const {
-    return flat.depends(loop) || (row && row->depends(loop)) || (column && column->depends(loop));
-  }
+  bool depends(int loop) const;
 };
 
 /// `extents` are the loops that the access's map is over; a loop of extent 1 has no term.
 AccessForm access_form(const Program& program, const Access& access, std::span<const std::int64_t> extents);
+
+std::vector<GuardForm> guard_forms(const std::vector<Guard>& guards, std::span<const std::int64_t> extents);
 
 /// The loops around a point of code, from the outside in. A loop may be run in two parts whose sum is its index: the
 /// first row of a tile and the row in the tile.
@@ -63,9 +76,44 @@ struct Nest {
   }
   int level_of(int loop) const;  ///< the level at which the loop's index is complete; 0 where it is always 0
   int level_of(const AccessForm& form, int loops) const;
+  /// Whether one of the computed indices, or one that differs from lane to lane, is part of the form.
+  bool depends_on_computed(const Affine& form, bool varying) const;
 };
 /// The sum of a loop's parts.
 llvm::Value* index_of(Emitter& emit, const Nest& nest, int loop);
+/// The value of an affine form; the vector loop's index is that of `lane`.
+llvm::Value* value_of(Emitter& emit, const Nest& nest, const Affine& form, int lane);
+
+/// Guards inside a nest, each asked at the level from which it is known.
+class Condition {
+ public:
+  Condition(Emitter& emit, std::vector<GuardForm> guards, const Nest& nest);
+  void enter(int level);
+  bool empty() const { return guards_.empty(); }
+  bool varying() const;  ///< differs from lane to lane
+  int level() const;     ///< known from this level on
+
+  /// i1, or one for each lane where it varies.
+  llvm::Value* value();
+  /// Of the guards that are the same in all lanes: i1, or null if there are none.
+  llvm::Value* uniform();
+  /// Of the others: one for each lane, or null if there are none.
+  llvm::Value* by_lanes();
+  llvm::Value* of_lane(int lane);
+
+ private:
+  bool varies(const GuardForm& guard) const;
+  int level_of(const GuardForm& guard) const;
+  llvm::Value* holds(const GuardForm& guard, llvm::Value* numerator);
+  llvm::Value* of_guard(const GuardForm& guard, int lane);
+  llvm::Value* numerators(const GuardForm& guard);
+
+  Emitter& emit_;
+  std::vector<GuardForm> guards_;
+  const Nest& nest_;
+  /// Of the guards that are the same in all lanes; not of those that ask for a computed index, which come later.
+  std::vector<llvm::Value*> values_;
+};
 
 /// An access inside a nest. `enter` is called at each level on the way in and adds the terms known there.
 class Element {
@@ -75,7 +123,8 @@ class Element {
   bool varying() const { return varying_; }  ///< differs from lane to lane
   int level() const { return level_; }       ///< complete from this level on
 
-  /// The element, or the vector of elements where it varies. Booleans are i1. Lanes past the end are zero or anything.
+  /// The element, or the vector of elements where it varies; zero where a guard fails. Booleans are i1. Lanes past the
+  /// end are zero or anything.
   llvm::Value* load();
   /// Writes the active lanes. Of a panel's padding, zeros are written.
   void store(llvm::Value* value);
@@ -83,7 +132,6 @@ class Element {
  private:
   enum class Shape { uniform, contiguous, scattered };
   Shape find_shape() const;
-  bool depends_on_computed(const Affine& form, bool varying) const;
   bool whole_vectors_fit() const;
   bool by_lane(const Affine& form) const;
   llvm::Value* pointer();
@@ -91,13 +139,16 @@ class Element {
   llvm::Value* with_computed(llvm::Value* at, int lane);
   llvm::Value* row_term(llvm::Value* row);
   llvm::Value* column_term(llvm::Value* column);
-  llvm::Value* affine(const Affine& form, int lane);
+  llvm::Value* affine(const Affine& form, int lane) { return value_of(emit_, nest_, form, lane); }
+  llvm::Value* guarded(llvm::Value* pointer, llvm::Value* condition);
+  llvm::Value* load_masked(llvm::Type* type, llvm::Value* at);
   llvm::Value* load_vector(llvm::Type* element);
   void store_vector(llvm::Value* value);
 
   Emitter& emit_;
   AccessForm form_;
   const Nest& nest_;
+  Condition condition_;
   const Buffer& buffer_;
   llvm::Type* element_;
   bool varying_ = false;

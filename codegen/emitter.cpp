@@ -158,6 +158,14 @@ llvm::Value* Emitter::scratch(llvm::Type* type, std::int64_t count) {
   return memory;
 }
 
+llvm::Value* Emitter::zeros(llvm::Type* type) {
+  llvm::Value*& memory = zeros_[type];
+  if (memory) return memory;
+  memory = scratch(type, 1);
+  entry.CreateAlignedStore(llvm::Constant::getNullValue(type), memory, scratch_align(type));
+  return memory;
+}
+
 llvm::Align scratch_align(llvm::Type* element) {
   const std::uint64_t bytes = element->getPrimitiveSizeInBits().getFixedValue() / 8;
   return llvm::Align(bytes == 0 ? 1 : std::min<std::uint64_t>(64, bytes));

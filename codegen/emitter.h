@@ -52,6 +52,8 @@ class Emitter {
   llvm::Value* feed_order(BufferId buffer);       ///< address of u32[rows]
   /// Memory of this call, aligned to 64 bytes.
   llvm::Value* scratch(llvm::Type* element, std::int64_t count);
+  /// Memory that holds a zero of this type.
+  llvm::Value* zeros(llvm::Type* type);
 
   llvm::Value* add(llvm::Value* a, llvm::Value* b) { return ir.CreateNSWAdd(a, b); }
   llvm::Value* scaled(llvm::Value* a, std::int64_t factor) {
@@ -74,6 +76,7 @@ class Emitter {
   llvm::BasicBlock* body_;
   std::map<std::size_t, llvm::Value*> members_;
   std::map<BufferId, llvm::Value*> bases_;
+  std::map<llvm::Type*, llvm::Value*> zeros_;
   std::map<std::pair<BufferId, std::size_t>, llvm::Value*> feed_members_;
 };
 

@@ -72,6 +72,8 @@ int StageEmitter::level_of_input(const BodyInput& input) const {
     return stored_in_kernel(access->buffer) ? std::max(level, begin_level()) : level;
   }
   if (const auto* loop = std::get_if<LoopIndex>(&input)) return nest_.level_of(loop->loop);
+  if (const auto* inside = std::get_if<Inside>(&input))
+    return Condition(emit_, guard_forms(inside->guards, extents_), nest_).level();
   if (std::holds_alternative<FoldResult>(input)) return begin_level();
   if (std::holds_alternative<CoreValue>(input)) return begin_level();
   return 0;
@@ -86,6 +88,7 @@ void StageEmitter::plan_levels() {
   values_.assign(size, nullptr);
   splats_.assign(size, nullptr);
   input_places_.resize(stage_.body.inputs.size());
+  input_conditions_.resize(stage_.body.inputs.size());
   for (std::size_t id = 0; id < size; ++id) {
     const ScalarInstruction& x = body_.code[id];
     if (x.op == ScalarOp::input) plan_input(id);
@@ -110,6 +113,10 @@ void StageEmitter::plan_input(std::size_t id) {
   if (const auto* loop = std::get_if<LoopIndex>(&input)) varying_[id] = loop->loop == nest_.vector_loop;
   if (const auto* fold = std::get_if<FoldResult>(&input)) varying_[id] = fold_values_[fold->stage][fold->fold].varying;
   if (std::holds_alternative<CoreValue>(input)) varying_[id] = nest_.lanes > 1;
+  if (const auto* inside = std::get_if<Inside>(&input)) {
+    input_conditions_[number].emplace(emit_, guard_forms(inside->guards, extents_), nest_);
+    varying_[id] = input_conditions_[number]->varying();
+  }
   if (const auto* access = std::get_if<Access>(&input)) {
     input_places_[number].emplace(emit_, access_form(emit_.program, *access, extents_), nest_);
     varying_[id] = input_places_[number]->varying();
@@ -195,6 +202,8 @@ void StageEmitter::enter_level(int level) {
   if (level == 1) fetch_parked();
   for (std::optional<Element>& place : input_places_)
     if (place) place->enter(level);
+  for (std::optional<Condition>& condition : input_conditions_)
+    if (condition) condition->enter(level);
   for (Element& place : store_places_) place.enter(level);
   for (FoldPlan& plan : folds_)
     if (plan.carry) plan.carry->enter(level);
@@ -226,6 +235,7 @@ llvm::Value* StageEmitter::emit_input(std::size_t id) {
   const std::size_t number = body_.code[id].bits;
   const BodyInput& input = stage_.body.inputs[number];
   if (std::holds_alternative<Access>(input)) return input_places_[number]->load();
+  if (std::holds_alternative<Inside>(input)) return input_conditions_[number]->value();
   if (const auto* fold = std::get_if<FoldResult>(&input)) return fold_values_[fold->stage][fold->fold].value;
   if (std::holds_alternative<CoreValue>(input)) return core_;
   if (const auto* loop = std::get_if<LoopIndex>(&input)) {

@@ -106,6 +106,7 @@ class StageEmitter {
   std::vector<std::int64_t> extents_;
   std::vector<int> inner_;  ///< loops of extent other than 1, from the outside in
   std::vector<std::optional<Element>> input_places_;
+  std::vector<std::optional<Condition>> input_conditions_;
   std::vector<Element> store_places_;
   std::vector<int> levels_;  ///< of each instruction
   std::vector<bool> varying_;

@@ -1,6 +1,6 @@
 // The syntax tree of the whole grammar as plain values: what was written, with its places, and nothing that was
 // concluded from it. A node owns its children; a form that has alternatives is a variant whose members bear the names
-// of the grammar's rules. What parses but is not built yet is in the tree all the same (see not_built.h).
+// of the grammar's rules.
 #pragma once
 
 #include <cstdint>

@@ -99,7 +99,7 @@ Span join(Span a, Span b);
 std::string backquoted(std::string_view name);
 
 /// "E0301" and the like, "W0207" for warnings; the number's hundreds say the phase: 00 lexer, 01 parser, 02 names,
-/// 03 shapes and types, 04 layers and state, 05 training, 06 data, 09 not built yet.
+/// 03 shapes and types, 04 layers and state, 05 training, 06 data.
 std::string code_text(Code code);
 Severity severity_of(Code code);
 /// What a code is about in general.

@@ -130,8 +130,8 @@ class DeclaredCheck {
 
 /// What depends on the numbers that happen to stand for dimensions and settings is left to uses.
 bool is_judged(const Diagnostic& diagnostic) {
-  constexpr Code by_numbers[] = {Code::not_whole,        Code::bad_number, Code::bad_axis,
-                                 Code::not_compile_time, Code::no_shape,   Code::not_built};
+  constexpr Code by_numbers[] = {Code::not_whole, Code::bad_number, Code::bad_axis, Code::not_compile_time,
+                                 Code::no_shape};
   return severity_of(diagnostic.code) == Severity::error &&
          std::ranges::find(by_numbers, diagnostic.code) == std::end(by_numbers);
 }

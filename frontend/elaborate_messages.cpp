@@ -79,12 +79,6 @@ Failed Elaborator::error(Code code, Span span, std::string message, std::string 
                  .help = std::move(help)});
 }
 
-Failed Elaborator::not_built(Span span, NotBuilt what) {
-  for (auto frame = frames_.rbegin(); in_library(span) && frame != frames_.rend(); ++frame) span = frame->call;
-  report_not_built(what, span, diagnostics);
-  return {};
-}
-
 Failed Elaborator::unknown_name(Span span, const std::string& what, const std::string& name,
                                 const std::vector<std::string>& known) {
   return error(Code::unknown_name, span, fmt::format("there is no {}`{}`", what.empty() ? "" : what + " ", name), "",

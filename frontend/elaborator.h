@@ -23,7 +23,6 @@
 #include "frontend/ast.h"
 #include "frontend/diagnostics.h"
 #include "frontend/elaborate.h"
-#include "frontend/not_built.h"
 #include "ir/builder.h"
 
 namespace nnc {
@@ -344,7 +343,6 @@ class Elaborator {
   /// Reports; a place inside the library moves to the user's call, and the library's place becomes a note.
   Failed report(Diagnostic diagnostic);
   Failed error(Code code, Span span, std::string message, std::string label = "", std::string help = "");
-  Failed not_built(Span span, NotBuilt what);
   Failed unknown_name(Span span, const std::string& what, const std::string& name,
                       const std::vector<std::string>& known);
   std::string source(Span span) const;           ///< the text of a place, on one line, shortened

@@ -397,6 +397,211 @@ Term transpose_primitive(CallSite& site) {
   return e.wrap(result.node, std::move(axes));
 }
 
+// ---- parts of an axis
+// ------------------------------------------------------------------------------------------------
+
+/// An argument by its position or its name; nullopt where it is not given.
+std::optional<std::size_t> given(const CallSite& site, std::size_t position, std::string_view name) {
+  return position < positional(site) ? std::optional(position) : named(site, name);
+}
+
+/// The axis that the argument `axis` names (the last one without it), which is not the batch.
+std::optional<int> chosen_axis(CallSite& site, std::size_t position, const Array& x, std::string_view does) {
+  Elaborator& e = site.elaborator;
+  const int rank = static_cast<int>(x.axes.size());
+  const auto at = given(site, position, "axis");
+  const Span span = at ? site.arguments[*at].span : site.span;
+  const auto axis = at ? e.whole(site.evaluate(*at), span, "an axis") : std::optional<std::int64_t>(-1);
+  if (!axis) return std::nullopt;
+  if (*axis < -rank || *axis >= rank) {
+    e.error(Code::bad_axis, span, fmt::format("axis {} of {}, which has {}", *axis, e.describe(Term(x)), rank), "",
+            "axes are counted from 0, or from the end: -1 is the last");
+    return std::nullopt;
+  }
+  const int chosen = static_cast<int>(*axis < 0 ? *axis + rank : *axis);
+  if (!x.axes[chosen].extent.batched) return chosen;
+  e.error(Code::bad_axis, span, fmt::format("the batch cannot be {}", does), "",
+          "its length is known only when the program runs: take another axis");
+  return std::nullopt;
+}
+
+/// A whole number of at least `least`, or `usual` where it is not given.
+std::optional<std::int64_t> counted(CallSite& site, std::size_t position, const std::string& name, std::int64_t least,
+                                    std::optional<std::int64_t> usual = std::nullopt) {
+  Elaborator& e = site.elaborator;
+  const auto at = given(site, position, name);
+  if (!at && usual) return usual;
+  if (!at) {
+    e.error(Code::missing_argument, site.span, fmt::format("`{}` takes `{}`", site.name, name));
+    return std::nullopt;
+  }
+  const Span span = site.arguments[*at].span;
+  const auto number = e.whole(site.evaluate(*at), span, fmt::format("`{}`", name));
+  if (!number) return std::nullopt;
+  if (*number >= least && *number < (std::int64_t{1} << 31)) return number;
+  e.error(Code::bad_number, span,
+          fmt::format("`{}` is {}, not {}", name, least == 0 ? "0 or more" : "1 or more", *number));
+  return std::nullopt;
+}
+
+/// The first argument, where no argument is given twice.
+std::optional<Array> viewed(CallSite& site, std::initializer_list<std::string> names) {
+  Elaborator& e = site.elaborator;
+  if (!check_arguments(site, 1, names.size() + 1, names)) return std::nullopt;
+  std::size_t position = 0;
+  for (const std::string& name : names)
+    if (++position < positional(site) && named(site, name)) {
+      e.error(Code::duplicate_name, site.arguments[*named(site, name)].span, fmt::format("`{}` is given twice", name));
+      return std::nullopt;
+    }
+  return e.array(site.evaluate(0), site.arguments[0].span, fmt::format("the argument of `{}`", site.name),
+                 e.default_float());
+}
+
+/// An axis that a call made; its story is the call.
+Axis made_axis(CallSite& site, std::int64_t count) {
+  Elaborator& e = site.elaborator;
+  Axis axis{Extent{count, false}};
+  if (!e.in_library(site.span)) axis.from = e.because("", e.source(site.span), site.span, nullptr);
+  return axis;
+}
+
+/// pad(x, before, after, axis = -1): zeros before and behind along one axis.
+Term pad_primitive(CallSite& site) {
+  Elaborator& e = site.elaborator;
+  const auto x = viewed(site, {"before", "after", "axis"});
+  if (!x) return Failed{};
+  const auto before = counted(site, 1, "before", 0), after = counted(site, 2, "after", 0);
+  const auto axis = chosen_axis(site, 3, *x, "padded");
+  if (!before || !after || !axis) return Failed{};
+  std::vector<std::int64_t> low(x->axes.size(), 0), high = low, between = low;
+  low[static_cast<std::size_t>(*axis)] = *before;
+  high[static_cast<std::size_t>(*axis)] = *after;
+  std::vector<Axis> axes = x->axes;
+  axes[*axis] = made_axis(site, x->axes[*axis].extent.count + *before + *after);
+  if (!e.countable(axes, site.span)) return Failed{};
+  e.builder().set_origin(e.origin(site.span));
+  return e.wrap(e.builder().pad(e.whole_node(*x), low, high, between), std::move(axes));
+}
+
+/// window(x, size, stride = 1, axis = -1): the axis becomes two, [windows, size].
+Term window_primitive(CallSite& site) {
+  Elaborator& e = site.elaborator;
+  const auto x = viewed(site, {"size", "stride", "axis"});
+  if (!x) return Failed{};
+  const auto size = counted(site, 1, "size", 1), stride = counted(site, 2, "stride", 1, 1);
+  const auto axis = chosen_axis(site, 3, *x, "seen through windows");
+  if (!size || !stride || !axis) return Failed{};
+  const Axis& along = x->axes[*axis];
+  if (*size > along.extent.count) {
+    Diagnostic diagnostic{
+        .code = Code::shape_mismatch,
+        .message = fmt::format("a window of {} does not fit into an axis of {}", *size, along.extent.count),
+        .primary = site.span,
+        .labels = {{site.arguments[0].span, e.describe(Term(*x))}}};
+    if (along.from) diagnostic.notes.push_back(e.story(along));
+    return e.report(std::move(diagnostic));
+  }
+  std::vector<Axis> axes = x->axes;
+  axes[*axis] = made_axis(site, (along.extent.count - *size) / *stride + 1);
+  axes.insert(axes.begin() + *axis + 1, made_axis(site, *size));
+  if (!e.countable(axes, site.span)) return Failed{};
+  e.builder().set_origin(e.origin(site.span));
+  return e.wrap(e.builder().window(e.whole_node(*x), *axis, *size, *stride), std::move(axes));
+}
+
+/// The tensors of a list, of one element type and number of axes. In a graph over rows one without rows repeats.
+std::optional<std::vector<Array>> joined_pieces(CallSite& site) {
+  Elaborator& e = site.elaborator;
+  const Span span = site.arguments[0].span;
+  const Term term = site.evaluate(0);
+  if (term.failed()) return std::nullopt;
+  const List* list = term.as<List>();
+  if (!list || list->elements.empty()) {
+    e.error(Code::type_mismatch, span, fmt::format("`concat` takes a list of tensors, not {}", e.describe(term)), "",
+            "such as `concat([a, b])`");
+    return std::nullopt;
+  }
+  std::vector<Array> pieces;
+  DType dtype = e.default_float();
+  for (const Term& element : list->elements)
+    if (const Array* array = element.as<Array>()) dtype = array->node.type().dtype;
+  for (const Term& element : list->elements) {
+    const auto piece = e.array(element, span, "a piece of `concat`", dtype);
+    if (!piece) return std::nullopt;
+    pieces.push_back(*piece);
+  }
+  const auto has_rows = [](const Array& piece) { return !piece.axes.empty() && piece.axes[0].extent.batched; };
+  if (e.graph().rows && std::ranges::any_of(pieces, has_rows))
+    for (Array& piece : pieces)
+      if (!has_rows(piece)) piece.axes.insert(piece.axes.begin(), Axis{Extent{1, false}, true, nullptr});
+  for (const Array& piece : pieces) {
+    const bool same_type = piece.node.type().dtype == pieces[0].node.type().dtype;
+    if (same_type && piece.axes.size() == pieces[0].axes.size()) continue;
+    e.error(same_type ? Code::shape_mismatch : Code::type_mismatch, span,
+            fmt::format("`concat` joins tensors of one element type and number of axes, not {} and {}",
+                        e.describe(Term(pieces[0])), e.describe(Term(piece))));
+    return std::nullopt;
+  }
+  return pieces;
+}
+
+/// The axes of the result: those beside `along` are the same in all pieces; one that stretches is as long as the
+/// others'.
+std::optional<std::vector<Axis>> joined_axes(CallSite& site, const std::vector<Array>& pieces, int along) {
+  Elaborator& e = site.elaborator;
+  std::vector<Axis> axes = pieces[0].axes;
+  std::int64_t total = 0;
+  for (const Array& piece : pieces) {
+    for (int axis = 0; axis < static_cast<int>(axes.size()); ++axis) {
+      const Axis& here = piece.axes[axis];
+      if (axis == along || here.stretch) continue;
+      if (axes[axis].stretch) axes[axis] = here;
+      if (axes[axis].extent == here.extent) continue;
+      Diagnostic diagnostic{
+          .code = Code::shape_mismatch,
+          .message = fmt::format("`concat` along axis {} joins tensors that differ in axis {}", along, axis),
+          .primary = site.span,
+          .notes = {fmt::format("{} and {}", e.describe(Term(pieces[0])), e.describe(Term(piece)))}};
+      for (const Axis& one : {axes[axis], here})
+        if (one.from) diagnostic.notes.push_back(e.story(one));
+      e.report(std::move(diagnostic));
+      return std::nullopt;
+    }
+    if (piece.axes[along].extent.batched) {
+      e.error(Code::bad_axis, site.span, "the batch cannot be joined to something");
+      return std::nullopt;
+    }
+    total += piece.axes[along].extent.count;
+  }
+  axes[along] = made_axis(site, total);
+  return axes;
+}
+
+/// concat([a, b], axis = -1): tensors one after the other along an axis.
+Term concat_primitive(CallSite& site) {
+  Elaborator& e = site.elaborator;
+  if (!check_arguments(site, 1, 2, {"axis"})) return Failed{};
+  const auto pieces = joined_pieces(site);
+  if (!pieces) return Failed{};
+  const auto along = chosen_axis(site, 1, pieces->front(), "joined to something");
+  if (!along) return Failed{};
+  const auto axes = joined_axes(site, *pieces, *along);
+  if (!axes || !e.countable(*axes, site.span)) return Failed{};
+  e.builder().set_origin(e.origin(site.span));
+  std::vector<Value> values;
+  for (const Array& piece : *pieces) {
+    Shape shape;
+    std::vector<int> own;  // the axes that the piece's node has
+    for (int axis = 0; axis < static_cast<int>(axes->size()); ++axis) {
+      shape.push_back(axis == *along ? piece.axes[axis].extent : (*axes)[axis].extent);
+      if (!piece.axes[axis].stretch) own.push_back(axis);
+    }
+    values.push_back(e.builder().broadcast(piece.node, own, shape));
+  }
+  return e.wrap(e.builder().concat(values, *along), *axes);
+}
+
 /// size(...): elements of the axes that `...` stands for; size(x): of a tensor. A number; known at run time with the
 /// batch.
 Term size_primitive(CallSite& site) {
@@ -625,6 +830,9 @@ constexpr Primitive primitives[] = {
     {"float", float_primitive},
     {"reshape", reshape_primitive},
     {"transpose", transpose_primitive},
+    {"pad", pad_primitive},
+    {"window", window_primitive},
+    {"concat", concat_primitive},
     {"size", size_primitive},
     {"random", random_primitive},
     {"iota", iota_primitive},
@@ -638,14 +846,6 @@ constexpr Primitive primitives[] = {
     {"solve", solve_primitive},
     {"weights", parameters_primitive<2>},
     {"params", parameters_primitive<0>},
-};
-
-struct Missing {
-  const char* name;
-  NotBuilt what;
-};
-constexpr Missing missing[] = {
-    {"concat", NotBuilt::concat},
 };
 
 }  // namespace
@@ -668,10 +868,6 @@ Value Elaborator::random(const ArrayType& type) {
 std::shared_ptr<const HostFunction> find_primitive(const std::string& name) {
   for (const Primitive& primitive : primitives)
     if (name == primitive.name) return std::make_shared<const HostFunction>(HostFunction{name, primitive.call});
-  for (const Missing& one : missing)
-    if (name == one.name)
-      return std::make_shared<const HostFunction>(HostFunction{
-          name, [what = one.what](CallSite& site) -> Term { return site.elaborator.not_built(site.span, what); }});
   return nullptr;
 }
 

@@ -26,7 +26,7 @@ Axes axes_of(int rank, const std::vector<int>& reduced, const std::vector<int>& 
 /// those from `first_own`. Reduced axes of extent 1 are at index 0.
 IndexMap operand_map(const Dims& dims, const Axes& axes, std::size_t shared, std::size_t first_own, std::size_t outer,
                      std::size_t loops) {
-  IndexMap map(dims.size(), AffineRow{0, Dims(loops, 0)});
+  IndexMap map{std::vector<AffineRow>(dims.size(), AffineRow{0, Dims(loops, 0)})};
   for (std::size_t i = 0; i < axes.kept.size(); ++i)
     map[axes.kept[i]].coefficients[i < shared ? i : first_own + i - shared] = 1;
   std::size_t loop = outer;
@@ -36,6 +36,7 @@ IndexMap operand_map(const Dims& dims, const Axes& axes, std::size_t shared, std
 }
 
 std::vector<int> reduced_axes(const Node& node) {
+  if (const auto* overlap = std::get_if<OverlapAdd>(&node.attributes)) return {overlap->axis + 1};
   if (const auto* reduce = std::get_if<Reduce>(&node.attributes)) return reduce->axes;
   return std::get<Dot>(node.attributes).a;
 }
@@ -67,6 +68,11 @@ std::vector<IndexMap> fold_operand_maps(const Graph& graph, NodeId fold) {
   const Node& node = graph[fold];
   const std::size_t outer = node.type.shape.size();
   const std::size_t loops = outer + fold_loops(graph, fold).size();
+  if (const auto* overlap = std::get_if<OverlapAdd>(&node.attributes)) {
+    Dims extents = dims_of(node.type);
+    extents.push_back(fold_loops(graph, fold)[0]);
+    return {overlap_map(*overlap, graph[node.operands[0]].type, identity_map(outer, loops), outer, extents)};
+  }
   const Dims first = dims_of(graph[node.operands[0]].type);
   if (const auto* dot = std::get_if<Dot>(&node.attributes)) {
     const Dims second = dims_of(graph[node.operands[1]].type);

@@ -83,7 +83,27 @@ class Fuser {
       }
       if (node.op == Op::reshape && !through_view(graph_, id, identity_map(dims.size(), dims.size()), dims))
         needs_memory(id, true);
+      if (divides(node)) {
+        std::set<NodeId> seen;
+        store_generated(node.operands[0], seen);
+      }
     }
+  }
+
+  /// Whether an operand is read at an index that is a quotient.
+  static bool divides(const Node& node) {
+    if (const auto* overlap = std::get_if<OverlapAdd>(&node.attributes)) return overlap->stride > 1;
+    const auto* pad = std::get_if<Pad>(&node.attributes);
+    return pad && std::ranges::any_of(pad->between, [](std::int64_t zeros) { return zeros > 0; });
+  }
+
+  /// What is made from its index is made where that is a loop's, and read from memory where it is a quotient.
+  void store_generated(NodeId node, std::set<NodeId>& seen) {
+    const OpClass cls = definition(graph_[node].op).cls;
+    if (!seen.insert(node).second) return;
+    if (cls == OpClass::generate) solid_[node] = true;
+    if (cls != OpClass::elementwise && graph_[node].op != Op::gather && !is_view(graph_[node])) return;
+    for (NodeId operand : graph_[node].operands) store_generated(operand, seen);
   }
 
   /// An input that lies in a region of its own, which no update writes.
@@ -139,11 +159,7 @@ class Fuser {
   template <class Found>
   void visit_maps(NodeId node, const IndexMap& map, const Dims& loops, const Found& found) const {
     if (has_home(node) || graph_[node].operands.empty()) return found(node, &map);
-    if (is_view(graph_[node])) {
-      const auto inner = through_view(graph_, node, map, loops);
-      if (!inner) return found(under_reshapes(graph_, node), nullptr);
-      return visit_maps(graph_[node].operands[0], *inner, loops, found);
-    }
+    if (is_view(graph_[node])) return visit_view(node, map, loops, found);
     if (graph_[node].op == Op::gather) return visit_gather(node, map, loops, found);
     for (NodeId operand : graph_[node].operands)
       visit_maps(operand, graph_[operand].type.shape.empty() ? IndexMap{} : map, loops, found);
@@ -157,6 +173,14 @@ class Fuser {
     more.push_back(dims_of(graph_[table].type)[0]);
     visit_maps(ids, maps.ids, loops, found);
     visit_maps(table, maps.table, more, found);
+  }
+  template <class Found>
+  void visit_view(NodeId view, const IndexMap& map, const Dims& loops, const Found& found) const {
+    for (std::size_t i = 0; i < graph_[view].operands.size(); ++i) {
+      const auto inner = through_view(graph_, view, map, loops, i);
+      if (!inner) return found(under_reshapes(graph_, view), nullptr);
+      visit_maps(graph_[view].operands[i], *inner, loops, found);
+    }
   }
   template <class Found>
   void for_mapped_sources(NodeId node, const Found& found) const {
@@ -174,11 +198,7 @@ class Fuser {
     }
     const IndexMap identity = identity_map(dims.size(), dims.size());
     const auto each = [&](NodeId source, const IndexMap* map) { found(source, map, dims); };
-    if (is_view(graph_[node])) {
-      const auto inner = through_view(graph_, node, identity, dims);
-      if (!inner) return each(under_reshapes(graph_, node), nullptr);
-      return visit_maps(graph_[node].operands[0], *inner, dims, each);
-    }
+    if (is_view(graph_[node])) return visit_view(node, identity, dims, each);
     if (graph_[node].op == Op::gather) return visit_gather(node, identity, dims, each);
     if (is_scatter(graph_[node])) return for_sources(node, [&](NodeId source) { each(source, nullptr); });
     for (NodeId operand : graph_[node].operands)
@@ -256,11 +276,11 @@ class Fuser {
     const std::size_t outer = clusters_[cluster].outer.size();
     for_mapped_sources(node, [&](NodeId source, const IndexMap* map, const Dims& loops) {
       if (home_[source] != cluster || !has_home(source)) return;
-      if (!map || map->size() < outer || !made_before(source, node, cluster)) {
+      if (!map || map->size() < outer || !map->guards.empty() || !made_before(source, node, cluster)) {
         all = false;
         return;
       }
-      const IndexMap leading(map->begin(), map->begin() + static_cast<std::ptrdiff_t>(outer));
+      const IndexMap leading{{map->rows.begin(), map->rows.begin() + static_cast<std::ptrdiff_t>(outer)}};
       all = all && same_map(leading, identity_map(outer, loops.size()), loops);
     });
     return all;
@@ -323,12 +343,8 @@ class Fuser {
   /// Operations of the expression that a node without a home would be.
   int expression_cost(NodeId node) const {
     int cost = cost_of(graph_, node);
-    for (NodeId operand : graph_[node].operands) {
-      NodeId source = operand;
-      while (is_view(graph_[source]) && !has_home(source)) source = graph_[source].operands[0];
-      if (!has_home(source) && !graph_[source].operands.empty()) cost += expression_cost(source);
-      if (definition(graph_[source].op).cls == OpClass::generate && !has_home(source)) cost += cost_of(graph_, source);
-    }
+    for (NodeId operand : graph_[node].operands)
+      if (!has_home(operand)) cost += expression_cost(operand);
     return cost;
   }
 
@@ -455,7 +471,9 @@ class Fuser {
       for_mapped_sources(member, [&](NodeId source, const IndexMap* map, const Dims& loops) {
         const bool direct = reads_leaf(source, leaf, cluster);
         touches = touches || direct || tainted.contains(source);
-        if (direct) fine = fine && map && same_map(*map, identity_map(map->size(), loops.size()), loops);
+        if (direct)
+          fine = fine && map && map->size() <= loops.size() &&
+                 same_map(*map, identity_map(map->size(), loops.size()), loops);
       });
       if (!touches) continue;
       fine = fine && !is_core(graph_[member]) && levels.stage(member, clusters_[cluster].outer) <= store;

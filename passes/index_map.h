@@ -1,5 +1,6 @@
-// Index maps: where a loop nest's point lies in a tensor, one affine row for each axis. Views (transpose, broadcast,
-// reshape) are never computed: a map goes through them.
+// Index maps: where a loop nest's point lies in a tensor, one affine row for each axis. Views are never computed: a map
+// goes through them. Beyond what a pad surrounds, and outside of its own piece of a concat, an operand has no element:
+// there the map's guards do not hold.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,15 @@
 namespace nnc {
 
 using Dims = std::vector<std::int64_t>;
-using IndexMap = std::vector<AffineRow>;
+struct IndexMap {
+  std::vector<AffineRow> rows;
+  std::vector<Guard> guards = {};
+
+  std::size_t size() const { return rows.size(); }
+  AffineRow& operator[](std::size_t axis) { return rows[axis]; }
+  const AffineRow& operator[](std::size_t axis) const { return rows[axis]; }
+  bool operator==(const IndexMap&) const = default;
+};
 
 /// The extents of a specialised type.
 Dims dims_of(const Type& type);
@@ -38,12 +47,21 @@ struct GatherMaps {
 GatherMaps gather_maps(const Graph& graph, NodeId gather, const IndexMap& map, std::size_t index);
 
 /// Whether two maps give the same indices at every point of a nest (a loop of one step has index 0, whatever its
-/// factor).
+/// factor), guards apart.
 bool same_map(const IndexMap& a, const IndexMap& b, const Dims& loops);
 
-/// The map into the operand of a view whose result is indexed by `map`; nullopt for a reshape that no affine map
-/// expresses.
-std::optional<IndexMap> through_view(const Graph& graph, NodeId view, const IndexMap& map, const Dims& loops);
+/// The map into an operand of a view whose result is indexed by `map`, with those of its guards that may fail;
+/// nullopt for a reshape that no affine map expresses.
+std::optional<IndexMap> through_view(const Graph& graph, NodeId view, const IndexMap& map, const Dims& loops,
+                                     std::size_t operand = 0);
+
+/// The guards under which a fold over windows that overlap finds elements, and where: `map` has a row for each axis of
+/// its result, `loop` counts the elements of a window.
+IndexMap overlap_map(const OverlapAdd& sum, const Type& operand, const IndexMap& result, std::size_t loop,
+                     const Dims& loops);
+
+/// Whether a guard fails at every point of the nest; an element is then nowhere.
+bool never_holds(const Guard& guard, const Dims& loops);
 
 /// Whether `node` is one of the ops that maps go through: view ops, and a gradient's stop.
 bool is_view(const Node& node);

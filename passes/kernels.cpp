@@ -179,7 +179,7 @@ class BodyWriter {
   /// Index of a node's value in Body::program.results, at index map `map`. `inside`: computed here, although it may
   /// have a buffer.
   ScalarId result(NodeId node, const IndexMap& map, bool inside) {
-    return result_of(inside ? computed(node, map) : emit(node, map));
+    return result_of(only_inside(node, map.guards, inside ? computed(node, map) : emit(node, map)));
   }
   /// Likewise of zero of a type.
   ScalarId zero(ScalarType type) { return result_of(builder_.constant(0, type)); }
@@ -198,9 +198,16 @@ class BodyWriter {
 
   /// Every map of the stage is over the nest's loops and all computed ones.
   void finish(Stage& stage) && {
-    const auto widen = [&](Access& access) { access.map = widened(std::move(access.map), loops_.size()); };
-    for (BodyInput& input : inputs_)
+    const auto widen = [&](Access& access) {
+      IndexMap map = widened({std::move(access.map), std::move(access.guards)}, loops_.size());
+      access.map = std::move(map.rows);
+      access.guards = std::move(map.guards);
+    };
+    for (BodyInput& input : inputs_) {
       if (auto* access = std::get_if<Access>(&input)) widen(*access);
+      if (auto* inside = std::get_if<Inside>(&input))
+        inside->guards = widened({{}, std::move(inside->guards)}, loops_.size()).guards;
+    }
     for (Store& store : stage.stores) widen(store.to);
     for (Fold& fold : stage.folds)
       if (fold.carry) widen(*fold.carry);
@@ -227,7 +234,30 @@ class BodyWriter {
   }
 
   Scalar load(BufferId buffer, const IndexMap& map) {
-    return input(Access{buffer, narrowed(map, nest_)}, scalar_type(context_.program.buffers[buffer].dtype));
+    IndexMap at = narrowed(map, nest_);
+    return input(Access{buffer, std::move(at.rows), std::move(at.guards)},
+                 scalar_type(context_.program.buffers[buffer].dtype));
+  }
+
+  Scalar zero_of(NodeId node) { return builder_.constant(0, scalar_type(node_at(node).type.dtype)); }
+
+  /// Whether the value is a load, which is 0 where one of these guards fails.
+  bool is_guarded(Scalar value, const std::vector<Guard>& guards) const {
+    for (std::size_t i = 0; i < inputs_.size(); ++i)
+      if (const auto* access = std::get_if<Access>(&inputs_[i]); access && input_values_[i].id == value.id)
+        return std::ranges::all_of(guards, [&](const Guard& guard) {
+          return std::ranges::find(access->guards, guard) != access->guards.end();
+        });
+    return false;
+  }
+
+  Scalar where(const std::vector<Guard>& guards, Scalar value, Scalar otherwise) {
+    if (guards.empty()) return value;
+    return select(input(Inside{guards}, ScalarType::boolean), value, otherwise);
+  }
+  /// The node's value where the guards hold, else 0.
+  Scalar only_inside(NodeId node, const std::vector<Guard>& guards, Scalar value) {
+    return is_guarded(value, guards) ? value : where(guards, value, zero_of(node));
   }
 
   /// The value for a reader: from memory, from a fold or the core, or computed on the spot.
@@ -280,7 +310,38 @@ class BodyWriter {
     return builder_.inline_program(program, operands)[0];
   }
 
+  /// What is inside of a pad, or one piece of a concat: its value, and the guards under which it is there.
+  struct Piece {
+    Scalar value;
+    std::vector<Guard> guards;
+  };
+  std::optional<Piece> piece(NodeId view, std::size_t operand, const IndexMap& map) {
+    // The piece before may have computed an index, which is one loop more.
+    const IndexMap inner = *through_view(context_.graph, view, widened(map, loops_.size()), loops_, operand);
+    std::vector<Guard> added(inner.guards.begin() + static_cast<std::ptrdiff_t>(map.guards.size()), inner.guards.end());
+    if (std::ranges::any_of(added, [&](const Guard& guard) { return never_holds(guard, loops_); })) return std::nullopt;
+    added = narrowed({{}, std::move(added)}, nest_).guards;
+    return Piece{emit(node_at(view).operands[operand], inner), std::move(added)};
+  }
+
+  Scalar padded(NodeId node, const IndexMap& map) {
+    const auto inside = piece(node, 0, map);
+    return inside ? only_inside(node, inside->guards, inside->value) : zero_of(node);
+  }
+
+  /// Of the pieces, one is there at each point: the last needs no question.
+  Scalar joined(NodeId node, const IndexMap& map) {
+    std::optional<Scalar> value;
+    for (std::size_t i = node_at(node).operands.size(); i-- > 0;) {
+      const auto here = piece(node, i, map);
+      if (here) value = value ? where(here->guards, here->value, *value) : here->value;
+    }
+    return value ? *value : zero_of(node);
+  }
+
   Scalar through(NodeId node, const IndexMap& map) {
+    if (std::holds_alternative<Pad>(node_at(node).attributes)) return padded(node, map);
+    if (std::holds_alternative<Concat>(node_at(node).attributes)) return joined(node, map);
     if (const auto inner = through_view(context_.graph, node, map, loops_))
       return emit(node_at(node).operands[0], *inner);
     // Elements in the same order under other dims: read the memory under these.
@@ -318,6 +379,7 @@ class BodyWriter {
   }
 
   Scalar affine(const AffineRow& row) {
+    assert(row.divisor == 1 && "what is generated lies in memory where its index is a quotient");
     std::optional<Scalar> sum;
     const auto add = [&](Scalar term) { sum = sum ? integer(ScalarOp::int_add, *sum, term) : term; };
     for (std::size_t loop = 0; loop < row.coefficients.size(); ++loop) {
@@ -519,8 +581,8 @@ class KernelMaker {
       return stack == 0 ? loop_map({first, second}, 2) : loop_map({0, first + 1, second + 1}, 3);
     };
     const bool k_last = dot.a[0] == static_cast<int>(stack) + 1;
-    contract.a = {operand(node.operands[0]), k_last ? map(0, 1) : map(1, 0)};
-    contract.b = {operand(node.operands[1]), map(0, 1)};
+    contract.a = {operand(node.operands[0]), (k_last ? map(0, 1) : map(1, 0)).rows};
+    contract.b = {operand(node.operands[1]), map(0, 1).rows};
     return contract;
   }
 
@@ -537,7 +599,7 @@ class KernelMaker {
       const Context context{graph_, clusters_, index_, levels_, buffers_, program_, crossing_, folds_};
       BodyWriter body(context, {key.level, {}}, cluster_.outer);
       Stage stage;
-      stage.stores.push_back({Access{start, map}, body.result(node.operands[1], map, false)});
+      stage.stores.push_back({Access{start, map.rows}, body.result(node.operands[1], map, false)});
       std::move(body).finish(stage);
       kernel.stages.push_back(std::move(stage));
       starts_[item.node] = start;
@@ -563,7 +625,7 @@ class KernelMaker {
       const IndexMap map = identity_map(graph_[item.node].type.shape.size(), loops.size());
       const bool inside = clusters_.home[item.node] == index_;
       const ScalarId value = body.result(item.node, map, inside);
-      for (BufferId to : item.stores) stage.stores.push_back({Access{to, map}, value});
+      for (BufferId to : item.stores) stage.stores.push_back({Access{to, map.rows}, value});
     }
     std::move(body).finish(stage);
     kernel.stages.push_back(std::move(stage));
@@ -586,24 +648,25 @@ class KernelMaker {
     Stage start{.inner = {rows}, .body = {}, .folds = {}, .stores = {}};
     BodyWriter first(context, {0, start.inner}, with_outer(start.inner));
     IndexMap element = identity_map(1, outer + 1, outer);
-    for (const AffineRow& row : identity_map(outer, outer + 1)) element.push_back(row);
+    const IndexMap columns = identity_map(outer, outer + 1);
+    element.rows.insert(element.rows.end(), columns.rows.begin(), columns.rows.end());
     const ScalarId value = node.operands.size() > 2 ? first.result(node.operands[2], element, false)
                                                     : first.zero(scalar_type(node.type.dtype));
-    start.stores.push_back({Access{to, element}, value});
+    start.stores.push_back({Access{to, element.rows}, value});
     std::move(first).finish(start);
 
     Stage add{.inner = dims_of(graph_[node.operands[1]].type), .body = {}, .folds = {}, .stores = {}};
     const std::size_t loops = outer + add.inner.size();
     BodyWriter second(context, {0, add.inner}, with_outer(add.inner));
     const IndexMap of_ids = identity_map(add.inner.size(), loops, outer), rest = identity_map(outer, loops);
-    IndexMap of_x = of_ids, target{AffineRow{0, Dims(loops + 1, 0)}};
-    of_x.insert(of_x.end(), rest.begin(), rest.end());
-    target.insert(target.end(), rest.begin(), rest.end());
+    IndexMap of_x = of_ids, target{{AffineRow{0, Dims(loops + 1, 0)}}};
+    of_x.rows.insert(of_x.rows.end(), rest.rows.begin(), rest.rows.end());
+    target.rows.insert(target.rows.end(), rest.rows.begin(), rest.rows.end());
     const std::size_t row = second.computed_loop(node.operands[1], of_ids, rows);
     target[0].coefficients.resize(row + 1, 0);
     target[0].coefficients[row] = 1;
     const ScalarId added = second.result(node.operands[0], of_x, false);
-    add.stores.push_back({Access{to, target}, added, true});
+    add.stores.push_back({Access{to, target.rows}, added, true});
     std::move(second).finish(add);
     kernel.stages = {std::move(start), std::move(add)};
   }
@@ -621,11 +684,16 @@ class KernelMaker {
       fold.factor = body.result(node.operands[1], maps[1], false);
       return fold;
     }
+    if (std::holds_alternative<OverlapAdd>(node.attributes)) {
+      fold.op = FoldOp::sum;
+      fold.order = Order::serial;
+      return fold;
+    }
     fold.op = node.op == Op::sum ? FoldOp::sum : node.op == Op::argmax ? FoldOp::argmax : FoldOp::maximum;
     fold.order = std::get<Reduce>(node.attributes).order;
     if (node.operands.size() > 1) {
       const auto copied = starts_.find(id);
-      fold.carry = Access{copied == starts_.end() ? buffers_.leaf(node.operands[1]) : copied->second, maps[1]};
+      fold.carry = Access{copied == starts_.end() ? buffers_.leaf(node.operands[1]) : copied->second, maps[1].rows};
     }
     return fold;
   }

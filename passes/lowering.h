@@ -58,7 +58,7 @@ bool is_core(const Node& node);     ///< a serial contraction: of two matrices, 
 bool is_scatter(const Node& node);  ///< scatter_add: a kernel of its own, over the axes that ids do not index
 /// The inner loops of a fold: the reduced axes of extent other than 1 in order, or {1}.
 Dims fold_loops(const Graph& graph, NodeId fold);
-/// The maps of a fold's operands over loops (kept axes, then fold_loops).
+/// The maps of a fold's operands over loops (kept axes, then fold_loops); where a guard fails the operand is 0.
 std::vector<IndexMap> fold_operand_maps(const Graph& graph, NodeId fold);
 /// The node under a chain of reshapes, whose elements lie in the same order.
 NodeId under_reshapes(const Graph& graph, NodeId node);

@@ -57,6 +57,7 @@ class Scheduler {
     for (std::size_t axis = 0; axis < access.map.size(); ++axis) {
       const std::int64_t coefficient = access.map[axis].coefficients[loop];
       if (coefficient == 0) continue;
+      if (access.map[axis].divisor != 1) return -1;
       if (of.layout.kind == Layout::Kind::panels) return axis == 1 && coefficient == 1 ? 1 : -1;
       if (of.region == Region::feed && axis == 0) return -1;
       step += coefficient * of.layout.strides[axis];

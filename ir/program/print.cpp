@@ -78,7 +78,15 @@ std::string text_of(const AffineRow& row, const std::vector<std::string>& loops)
     text += row.coefficients[j] == 1 ? loops[j] : fmt::format("{}*{}", row.coefficients[j], loops[j]);
   }
   if (row.offset != 0 || text.empty()) text += fmt::format("{}{}", text.empty() ? "" : " + ", row.offset);
-  return text;
+  return row.divisor == 1 ? text : fmt::format("({}) / {}", text, row.divisor);
+}
+
+/// The row lies in the range, and its division leaves nothing.
+std::string text_of(const std::vector<Guard>& guards, const std::vector<std::string>& loops) {
+  std::vector<std::string> texts;
+  for (const Guard& guard : guards)
+    texts.push_back(fmt::format("0 <= {} < {}", text_of(guard.row, loops), guard.extent));
+  return fmt::format("{}", fmt::join(texts, " and "));
 }
 
 std::string number(const ScalarInstruction& constant) {
@@ -196,7 +204,8 @@ class Printer {
   std::string access(const Access& access, const std::vector<std::string>& loops) const {
     std::vector<std::string> indices;
     for (const AffineRow& row : access.map) indices.push_back(text_of(row, loops));
-    return fmt::format("{}[{}]", buffer(access.buffer), fmt::join(indices, ", "));
+    const std::string element = fmt::format("{}[{}]", buffer(access.buffer), fmt::join(indices, ", "));
+    return access.guards.empty() ? element : fmt::format("({} if {})", element, text_of(access.guards, loops));
   }
 
   static std::string run(const Schedule& schedule, bool core) {
@@ -278,6 +287,7 @@ class Printer {
     if (const auto* fold = std::get_if<FoldResult>(&which)) return fmt::format("f{}.{}", fold->stage, fold->fold);
     if (const auto* loop = std::get_if<LoopIndex>(&which)) return loops[loop->loop];
     if (std::holds_alternative<CoreValue>(which)) return "core";
+    if (const auto* inside = std::get_if<Inside>(&which)) return fmt::format("({})", text_of(inside->guards, loops));
     switch (std::get<CallValue>(which).which) {
       case CallValue::Which::seed:
         return "seed";

@@ -57,19 +57,38 @@ struct Buffer {
   bool padded_rows = false;    ///< whole vectors of the last axis may be read and written past its end (arena padding)
 };
 
-/// index of a buffer axis = offset + sum of coefficient[j] * loop[j]; the loops are Kernel::outer, then Stage::inner,
-/// then the indices that the stage's body computes (Body::indices), each like a loop over as many steps as it has
-/// values.
+/// index of a buffer axis = (offset + sum of coefficient[j] * loop[j]) / divisor; the loops are Kernel::outer, then
+/// Stage::inner, then the indices that the stage's body computes (Body::indices), each like a loop over as many steps
+/// as it has values. The division leaves nothing wherever the index is used: a guard stands before a row with a
+/// divisor.
 struct AffineRow {
   std::int64_t offset = 0;
   std::vector<std::int64_t> coefficients;
+  std::int64_t divisor = 1;
   bool operator==(const AffineRow&) const = default;
 };
+/// Holds at the points where the row's division leaves nothing and 0 <= row < extent: inside of what is padded, in one
+/// of the pieces that are joined.
+struct Guard {
+  AffineRow row;
+  std::int64_t extent = 0;
+  bool operator==(const Guard&) const = default;
+};
+/// A load where a guard does not hold gives zero and touches no memory. Stores have no guards.
 struct Access {
   BufferId buffer = 0;
   std::vector<AffineRow> map;  ///< one row for each axis of the buffer
+  std::vector<Guard> guards = {};
   bool operator==(const Access&) const = default;
 };
+
+/// The least and the greatest numerator of a row over a nest (0, 0 where the nest has no point).
+struct RowReach {
+  std::int64_t low = 0, high = 0;
+};
+RowReach reach_of(const AffineRow& row, const std::vector<std::int64_t>& loops);
+/// Whether guards hold at a point of the nest.
+bool holds(const std::vector<Guard>& guards, const std::vector<std::int64_t>& point);
 
 // What an input of a stage's body is.
 struct FoldResult {
@@ -88,7 +107,12 @@ struct CallValue {
   enum class Which : std::uint8_t { seed, step, row_offset } which{};
   bool operator==(const CallValue&) const = default;
 };
-using BodyInput = std::variant<Access, FoldResult, LoopIndex, CoreValue, CallValue>;
+/// Whether all guards hold: a boolean.
+struct Inside {
+  std::vector<Guard> guards;
+  bool operator==(const Inside&) const = default;
+};
+using BodyInput = std::variant<Access, FoldResult, LoopIndex, CoreValue, CallValue, Inside>;
 
 /// An index that the body computes before the accesses that depend on it: i64, 0 <= value < extent. That it cannot be
 /// outside is seen in the code: the value is clamped there (clamped_index), whatever was fed.

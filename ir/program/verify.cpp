@@ -1,10 +1,12 @@
 // What makes a program safe to compile: every access stays in its buffer at every corner of its loops, every value has
 // the type that its reader takes, a fold's result is read only after its stage, and no two values share memory while
-// both are needed. Affine maps take their extremes at corners, so corners are enough.
+// both are needed. Affine maps take their extremes at corners, so corners are enough; a guarded one is measured against
+// its guards.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <set>
+#include <span>
 
 #include "ir/program/program.h"
 
@@ -28,6 +30,40 @@ std::int64_t span_of(const Buffer& buffer) {
   for (std::size_t axis = 0; axis < buffer.dims.size(); ++axis)
     last += (buffer.dims[axis] - 1) * buffer.layout.strides[axis];
   return last + 1;
+}
+
+/// row - factor * guard's row, whose terms in the loop `loop` cancel; the divisor is that of the row.
+std::optional<std::pair<AffineRow, std::int64_t>> without(const AffineRow& row, const AffineRow& guard,
+                                                          std::size_t loop) {
+  if (row.divisor % guard.divisor != 0) return std::nullopt;
+  const std::int64_t times = row.divisor / guard.divisor, coefficient = guard.coefficients[loop] * times;
+  if (coefficient == 0 || row.coefficients[loop] % coefficient != 0) return std::nullopt;
+  const std::int64_t factor = row.coefficients[loop] / coefficient;
+  if (factor == 0) return std::nullopt;
+  AffineRow rest = row;
+  rest.offset -= factor * times * guard.offset;
+  for (std::size_t j = 0; j < rest.coefficients.size(); ++j)
+    rest.coefficients[j] -= factor * times * guard.coefficients[j];
+  return std::pair(rest, factor);
+}
+
+/// Whether 0 <= row + (what lies in [low, high]) < extent wherever the guards from number `first` on hold. A row is as
+/// a rule a sum of multiples of guarded rows and of loops: each guard is taken out of it or left, and what is left
+/// takes its extremes at the corners of the nest.
+bool stays_inside(const AffineRow& row, std::int64_t extent, std::span<const Guard> guards, const Dims& loops,
+                  std::int64_t low = 0, std::int64_t high = 0) {
+  const RowReach reach = reach_of(row, loops);
+  if (reach.low + low * row.divisor >= 0 && reach.high + high * row.divisor <= (extent - 1) * row.divisor) return true;
+  for (std::size_t i = 0; i < guards.size(); ++i)
+    for (std::size_t loop = 0; loop < loops.size(); ++loop) {
+      const auto rest = without(row, guards[i].row, loop);
+      if (!rest) continue;
+      const std::int64_t most = rest->second * (guards[i].extent - 1);
+      if (stays_inside(rest->first, extent, guards.subspan(i + 1), loops, low + std::min<std::int64_t>(most, 0),
+                       high + std::max<std::int64_t>(most, 0)))
+        return true;
+    }
+  return false;
 }
 
 class Verifier {
@@ -102,6 +138,18 @@ class Verifier {
 
   // --- kernels --------------------------------------------------------------------------------------------------
 
+  void check_guards(const std::vector<Guard>& guards, const Dims& loops) {
+    for (const Guard& guard : guards)
+      if (guard.row.coefficients.size() != loops.size() || guard.row.divisor < 1 || guard.extent < 1)
+        fail_here("a guard that is none");
+  }
+
+  /// Of a store, a carry, or an operand of a contraction.
+  void check_unguarded(const Access& access, const Dims& loops) {
+    check_access(access, loops);
+    if (!access.guards.empty()) fail_here("a guard where none is looked at");
+  }
+
   void check_access(const Access& access, const Dims& loops) {
     if (access.buffer >= program_.buffers.size()) return fail_here("no buffer {}", access.buffer);
     const Buffer& buffer = program_.buffers[access.buffer];
@@ -111,13 +159,12 @@ class Verifier {
     for (std::size_t axis = 0; axis < access.map.size(); ++axis) {
       const AffineRow& row = access.map[axis];
       if (row.coefficients.size() != loops.size()) return fail_here("a map with a wrong number of loops");
-      std::int64_t low = row.offset, high = row.offset;
-      for (std::size_t loop = 0; loop < loops.size(); ++loop)
-        (row.coefficients[loop] < 0 ? low : high) += row.coefficients[loop] * (loops[loop] - 1);
-      if (low < 0 || high >= buffer.dims[axis])
-        fail_here("axis {} of buffer {} is indexed from {} to {} of {}", axis, access.buffer, low, high,
-                  buffer.dims[axis]);
+      if (stays_inside(row, buffer.dims[axis], access.guards, loops)) continue;
+      const RowReach reach = reach_of(row, loops);
+      fail_here("axis {} of buffer {} is indexed from {} to {} of {}", axis, access.buffer, reach.low / row.divisor,
+                reach.high / row.divisor, buffer.dims[axis]);
     }
+    check_guards(access.guards, loops);
   }
 
   void check_kernel(const Kernel& kernel) {
@@ -132,8 +179,8 @@ class Verifier {
     Dims outer{core.m, core.n}, of_a{core.m, core.k}, of_b{core.k, core.n};
     for (Dims* loops : {&outer, &of_a, &of_b})
       if (stack) loops->insert(loops->begin(), kernel.outer[0]);
-    check_access(core.a, of_a);
-    check_access(core.b, of_b);
+    check_unguarded(core.a, of_a);
+    check_unguarded(core.b, of_b);
     if (kernel.outer != outer) fail_here("the outer domain is not that of the contraction");
     if (kernel.stages.size() != 1 || !kernel.stages[0].inner.empty() || !kernel.stages[0].folds.empty())
       fail_here("a contraction has exactly one plain stage");
@@ -169,6 +216,7 @@ class Verifier {
       if (earlier) return scalar_type(kernel.stages[fold->stage].folds[fold->fold].result);
       fail_here("stage {} reads a fold that is not done", stage);
     }
+    if (std::holds_alternative<Inside>(input)) return ScalarType::boolean;
     return ScalarType::i64;
   }
 
@@ -185,6 +233,7 @@ class Verifier {
     for (std::size_t i = 0; i < body.inputs.size(); ++i) {
       const BodyInput& input = stage.body.inputs[i];
       if (const auto* access = std::get_if<Access>(&input)) check_access(*access, loops);
+      if (const auto* inside = std::get_if<Inside>(&input)) check_guards(inside->guards, loops);
       if (const auto* loop = std::get_if<LoopIndex>(&input); loop && loop->loop >= nest)
         fail_here("stage {} reads the index of loop {}", index, loop->loop);
       if (!problems_.empty()) return;
@@ -192,7 +241,7 @@ class Verifier {
     }
     for (const Fold& fold : stage.folds) check_fold(stage, fold, loops);
     for (const Store& store : stage.stores) {
-      check_access(store.to, loops);
+      check_unguarded(store.to, loops);
       if (!problems_.empty()) return;
       const Buffer& to = program_.buffers[store.to.buffer];
       if (result_type(body, store.value) != scalar_type(to.dtype)) fail_here("a store of another type to {}", to.name);
@@ -202,6 +251,17 @@ class Verifier {
       if (store.add && kernel.schedule.vector == Schedule::Vector::inner)
         fail_here("a store that adds, under vectors of the loops that it adds along");
     }
+  }
+
+  /// Whether an access or a guard has a part in a loop.
+  static bool depends_on(const BodyInput& input, std::size_t loop) {
+    const auto has = [&](const AffineRow& row) {
+      return loop < row.coefficients.size() && row.coefficients[loop] != 0;
+    };
+    const auto guarded = [&](const Guard& guard) { return has(guard.row); };
+    if (const auto* inside = std::get_if<Inside>(&input)) return std::ranges::any_of(inside->guards, guarded);
+    const auto* access = std::get_if<Access>(&input);
+    return access && (std::ranges::any_of(access->map, has) || std::ranges::any_of(access->guards, guarded));
   }
 
   /// A computed index is clamped, and nothing reads with it before it is known.
@@ -215,10 +275,8 @@ class Verifier {
       for (ScalarId id = 0; id < at; ++id) {
         const ScalarInstruction& earlier = body.program.code[id];
         if (earlier.op != ScalarOp::input || earlier.bits >= body.inputs.size()) continue;
-        const auto* access = std::get_if<Access>(&body.inputs[earlier.bits]);
-        for (std::size_t axis = 0; access && axis < access->map.size(); ++axis)
-          if (nest + i < access->map[axis].coefficients.size() && access->map[axis].coefficients[nest + i] != 0)
-            return fail_here("an access before its computed index is known");
+        if (depends_on(body.inputs[earlier.bits], nest + i))
+          return fail_here("an access before its computed index is known");
       }
     }
   }
@@ -237,7 +295,7 @@ class Verifier {
     if (result_type(body, fold.value) != scalar_type(fold.dtype)) fail_here("a fold of another type");
     if (fold.op == FoldOp::product && result_type(body, fold.factor) != scalar_type(fold.dtype))
       fail_here("a factor of another type");
-    if (fold.carry) check_access(*fold.carry, loops);
+    if (fold.carry) check_unguarded(*fold.carry, loops);
   }
 
   /// A stage may read the buffer that it writes only at the element that it replaces.
@@ -250,7 +308,8 @@ class Verifier {
         for (std::size_t loop = 0; loop < loops.size(); ++loop)
           same = same &&
                  (loops[loop] <= 1 || (read->map[axis].coefficients[loop] == store.to.map[axis].coefficients[loop] &&
-                                       read->map[axis].offset == store.to.map[axis].offset));
+                                       read->map[axis].offset == store.to.map[axis].offset &&
+                                       read->map[axis].divisor == store.to.map[axis].divisor));
       if (!same) fail_here("{} is read elsewhere than it is written", program_.buffers[store.to.buffer].name);
     }
   }
@@ -333,6 +392,24 @@ bool is_clamped_index(const ScalarProgram& program, ScalarId instruction, std::i
     return choice(x, [&](ScalarId id, ScalarId first, ScalarId below, ScalarId above) {
       return below == first && above == id && whole(first, 0);
     });
+  });
+}
+
+RowReach reach_of(const AffineRow& row, const std::vector<std::int64_t>& loops) {
+  RowReach reach{row.offset, row.offset};
+  for (std::size_t loop = 0; loop < std::min(loops.size(), row.coefficients.size()); ++loop) {
+    const std::int64_t most = row.coefficients[loop] * std::max<std::int64_t>(loops[loop] - 1, 0);
+    (most < 0 ? reach.low : reach.high) += most;
+  }
+  return reach;
+}
+
+bool holds(const std::vector<Guard>& guards, const std::vector<std::int64_t>& point) {
+  return std::ranges::all_of(guards, [&](const Guard& guard) {
+    std::int64_t at = guard.row.offset;
+    for (std::size_t loop = 0; loop < guard.row.coefficients.size(); ++loop)
+      if (guard.row.coefficients[loop] != 0) at += guard.row.coefficients[loop] * point.at(loop);
+    return at % guard.row.divisor == 0 && at >= 0 && at / guard.row.divisor < guard.extent;
   });
 }
 

@@ -90,9 +90,9 @@ class Grower {
         {12, &Grower::grow_sum},        {5, &Grower::grow_maximum},    {3, &Grower::grow_argmax},
         {7, &Grower::grow_broadcast},   {6, &Grower::grow_transpose},  {7, &Grower::grow_reshape},
         {14, &Grower::grow_dot},        {4, &Grower::grow_generated},  {2, &Grower::grow_number},
-        {3, &Grower::grow_carried},     {5, &Grower::grow_normalised}, {0, &Grower::grow_slice},
-        {0, &Grower::grow_pad},         {0, &Grower::grow_concat},     {0, &Grower::grow_window},
-        {0, &Grower::grow_overlap_add}, {5, &Grower::grow_gather},     {4, &Grower::grow_scatter},
+        {3, &Grower::grow_carried},     {5, &Grower::grow_normalised}, {5, &Grower::grow_slice},
+        {4, &Grower::grow_pad},         {4, &Grower::grow_concat},     {4, &Grower::grow_window},
+        {3, &Grower::grow_overlap_add}, {5, &Grower::grow_gather},     {4, &Grower::grow_scatter},
         {5, &Grower::grow_formula},
     };
     int total = 0;

@@ -2,6 +2,7 @@
 // each point, in row-major order of the loops; folds keep their lanes and chunks as docs/architecture.md says.
 #include "tests/support/run_program.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -260,12 +261,14 @@ class Runner {
       std::int64_t value = row.offset;
       for (std::size_t j = 0; j < row.coefficients.size(); ++j)
         if (row.coefficients[j] != 0) value += row.coefficients[j] * loops.at(j);
-      index.push_back(value);
+      if (value % row.divisor != 0) throw std::runtime_error("an index that is no whole number");
+      index.push_back(value / row.divisor);
     }
     return index;
   }
 
   Bits load(const Access& access, const Dims& loops) {
+    if (!holds(access.guards, loops)) return 0;
     const Buffer& buffer = program_.buffers[access.buffer];
     const Dims index = index_of(access, loops);
     Bits bits = 0;
@@ -391,12 +394,16 @@ class Runner {
   }
 
   static bool waits(const Body& body, const BodyInput& input, const Dims& loops, std::size_t known) {
-    const auto* access = std::get_if<Access>(&input);
-    if (!access || known == body.indices.size()) return false;
-    for (const AffineRow& row : access->map)
+    if (known == body.indices.size()) return false;
+    const auto unknown = [&](const AffineRow& row) {
       for (std::size_t j = loops.size(); j < row.coefficients.size(); ++j)
         if (row.coefficients[j] != 0) return true;
-    return false;
+      return false;
+    };
+    const auto guarded = [&](const Guard& guard) { return unknown(guard.row); };
+    if (const auto* inside = std::get_if<Inside>(&input)) return std::ranges::any_of(inside->guards, guarded);
+    const auto* access = std::get_if<Access>(&input);
+    return access && (std::ranges::any_of(access->map, unknown) || std::ranges::any_of(access->guards, guarded));
   }
 
   Bits value_of(const BodyInput& input, const Dims& loops) {
@@ -404,6 +411,7 @@ class Runner {
     if (const auto* fold = std::get_if<FoldResult>(&input)) return folds_.at(fold->stage).at(fold->fold);
     if (const auto* loop = std::get_if<LoopIndex>(&input)) return static_cast<Bits>(loops.at(loop->loop));
     if (std::holds_alternative<CoreValue>(input)) return core_;
+    if (const auto* inside = std::get_if<Inside>(&input)) return holds(inside->guards, loops);
     switch (std::get<CallValue>(input).which) {
       case CallValue::Which::seed:
         return environment_.seed;
