@@ -574,8 +574,9 @@ void Elaborator::execute_variable(const ast::Variable& form, Span span, Scope& s
   const auto fail = [&] {
     if (!scope.define(form.name.text, Failed{})) (void)0;
   };
-  if (form.kind == carry) {
-    not_built(span, NotBuilt::carry);
+  if (form.kind == carry && (!graph_->loop || !frame)) {
+    error(Code::bad_variable, span, "`carry` stands in a layer that is scanned", "",
+          "it goes from step to step: apply the layer by `x |> scan(Cell(64))`");
     return fail();
   }
   const bool in_optimizer = frame && !frame->state_suffix.empty();
@@ -592,12 +593,21 @@ void Elaborator::execute_variable(const ast::Variable& form, Span span, Scope& s
     return fail();
   }
   const std::string path = (frame->path.empty() ? "" : frame->path + ".") + form.name.text + frame->state_suffix;
-  const bool fresh = declare_variable(path, *type, form.kind == state, form.name.span, [&]() -> Term {
+  const auto first_value = [&]() -> Term {
     const Term initial = evaluate(*form.value, scope);
     if (initial.failed()) return Failed{};
     const auto placed = place(initial, *type, form.value->span, fmt::format("`{}`", form.name.text));
     return placed ? Term(*placed) : Term(Failed{});
-  });
+  };
+  if (form.kind == carry) {
+    const Term value = declare_carry(path, *type, form.value->span, first_value);
+    frames_.back().states[form.name.text] = {path, *type};
+    frames_.back().carries.insert(form.name.text);
+    if (!scope.define(form.name.text, value))
+      error(Code::duplicate_name, form.name.span, fmt::format("`{}` is bound already in this body", form.name.text));
+    return;
+  }
+  const bool fresh = declare_variable(path, *type, form.kind == state, form.name.span, first_value);
   const auto at = variable_index_.find(path);
   if (!fresh || at == variable_index_.end()) return fail();
   frames_.back().states[form.name.text] = {path, *type};
@@ -612,6 +622,7 @@ Term Elaborator::read_variable(std::size_t index) {
   if (!variable.is_state && graph_->averages)
     if (const std::string average = average_path(variable.path); variable_index_.contains(average))
       return wrap(builder().leaf(Op::state, average, variable.type), axes);
+  if (variable.is_state && graph_->loop) return wrap(state_in_loop(variable.path, variable.type), axes);
   if (const auto now = graph_->states.find(variable.path); now != graph_->states.end()) return wrap(now->second, axes);
   return wrap(builder().leaf(variable.is_state ? Op::state : Op::param, variable.path, variable.type), axes);
 }
@@ -656,22 +667,25 @@ void Elaborator::execute_update(const ast::Update& form, Scope& scope) {
     std::vector<std::string> known;
     if (frame)
       for (const auto& [name, state] : frame->states) known.push_back(name);
-    unknown_name(form.name.span, "state", form.name.text, known);
+    unknown_name(form.name.span, "state or carry", form.name.text, known);
     return;
   }
   const auto [path, type] = at->second;
-  if (!variables_[variable_index_.at(path)].is_state) {
+  const bool carried = frame->carries.contains(form.name.text);
+  if (!carried && !variables_[variable_index_.at(path)].is_state) {
     error(Code::bad_variable, form.name.span,
           fmt::format("`{}` is a parameter; only the optimizer changes it", form.name.text));
     return;
   }
-  if (!frame->updates) return;  // void in inference
+  if (!carried && !frame->updates) return;  // void in inference
   const Term term = evaluate(*form.value, scope);
   const auto placed =
       term.failed() ? std::nullopt : place(term, type, form.value->span, fmt::format("`{}`", form.name.text));
   if (!placed) return scope.assign(form.name.text, Failed{});
   const Value node = whole_node(*placed);
-  if (graph_->states.insert_or_assign(path, node).second) graph_->updated.push_back(path);
+  if (carried) return scope.assign(form.name.text, update_carry(path, node));
+  graph_->states.insert_or_assign(path, node);
+  if (std::ranges::find(graph_->updated, path) == graph_->updated.end()) graph_->updated.push_back(path);
   scope.assign(form.name.text, wrap(node, type.axes));
 }
 

@@ -225,6 +225,8 @@ class Scope {
 
 // ---- the elaborator ----------------------------------------------------------------------------------------------
 
+struct LoopContext;
+
 /// Which graph is being built, and how.
 struct GraphContext {
   Builder* builder = nullptr;
@@ -244,6 +246,7 @@ struct GraphContext {
   std::map<std::string, ast::Variable::Kind> touched{};  ///< parameters and states that this graph reads
   std::map<std::string, Span> scalar_uses{};             ///< where run-time scalars were named that do not exist here
   std::vector<std::string> updated{};                    ///< paths of updated states, in order of first update
+  LoopContext* loop = nullptr;                           ///< the innermost loop whose step is being elaborated
 };
 
 class Elaborator {
@@ -316,6 +319,7 @@ class Elaborator {
   DType default_float() const { return options.double_precision ? DType::f64 : DType::f32; }
   /// The node of a run-time scalar or a number as rank 0 of this element type.
   Value rank0(const Term& term, DType dtype);
+  Term scan(CallSite& site);            ///< `x |> scan(Cell(64))`
   Value random(const ArrayType& type);  ///< the next stream of the current graph, uniform in [0, 1)
 
   // -- messages
@@ -375,6 +379,7 @@ class Elaborator {
     std::string state_suffix;             ///< "/Dense1.W" in an optimizer
     bool updates = false;                 ///< `update` counts (training, optimizers)
     std::map<std::string, std::pair<std::string, ArrayType>> states;  ///< names of this body's states
+    std::set<std::string> carries;  ///< those of them that are carried from step to step
   };
 
  private:
@@ -393,6 +398,13 @@ class Elaborator {
   std::optional<Term> execute_if(const ast::If& form, Scope& scope);
   void execute_variable(const ast::Variable& form, Span span, Scope& scope);
   void execute_update(const ast::Update& form, Scope& scope);
+  // loops (elaborate_scan.cpp)
+  Term declare_carry(const std::string& path, const ArrayType& type, Span span, const std::function<Term()>& initial);
+  Term update_carry(const std::string& path, Value value);
+  Value state_in_loop(const std::string& path, const Type& type);
+  Value random_in_loop(Type type, std::uint64_t stream);
+  Term close_loop(LoopContext& loop, const std::map<std::string, Value>& states, const Term& returned,
+                  const Axis& steps, Span span);
   Term matmul(const Term& left, const Term& right, Span left_span, Span right_span, Span span, Span op_span);
   Term fold(Op op, std::span<const double> values, Span span, const Provenance* from);
 

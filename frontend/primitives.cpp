@@ -507,6 +507,32 @@ Term stop_gradient_primitive(CallSite& site) {
   return Array{e.builder().make(Op::stop_gradient, {{x->node}}), x->axes};
 }
 
+/// solve(A, b): x with A x = b, A symmetric and positive definite, b a vector or a matrix.
+Term solve_primitive(CallSite& site) {
+  if (!check_arguments(site, 2, 2)) return Failed{};
+  Elaborator& e = site.elaborator;
+  const Term left = site.evaluate(0), right = site.evaluate(1);
+  const auto a = e.array(left, site.arguments[0].span, "the matrix of `solve`", e.default_float());
+  const auto b = e.array(right, site.arguments[1].span, "the right side of `solve`", e.default_float());
+  if (!a || !b || !needs_floats(site, *a) || !needs_floats(site, *b)) return Failed{};
+  if (a->node.type().dtype != b->node.type().dtype)
+    return e.error(Code::type_mismatch, site.span,
+                   fmt::format("`solve` of {} and {}", e.describe(Term(*a)), e.describe(Term(*b))), "",
+                   "both have one element type");
+  const auto fixed = [](const Axis& axis) { return !axis.extent.batched && !axis.stretch; };
+  if (a->axes.size() != 2 || !std::ranges::all_of(a->axes, fixed) || a->axes[0].extent != a->axes[1].extent)
+    return e.error(Code::shape_mismatch, site.arguments[0].span,
+                   fmt::format("`solve` takes a square matrix, and this is {}", e.describe(Term(*a))), "",
+                   "solve(A, b) is x with A x = b");
+  if (b->axes.empty() || b->axes.size() > 2 || b->axes[0].extent != a->axes[0].extent || b->axes[0].stretch)
+    return e.error(Code::shape_mismatch, site.arguments[1].span,
+                   fmt::format("the matrix is {}, and the right side {}", e.describe(Term(*a)), e.describe(Term(*b))),
+                   "", "the right side is a vector or a matrix with as many rows as the matrix has");
+  e.builder().set_origin(e.origin(site.span));
+  const Value x = e.builder().make(Op::solve, {{e.whole_node(*a), e.whole_node(*b)}});
+  return e.wrap(x, b->axes);
+}
+
 // ---- gradients and weights as values
 // -----------------------------------------------------------------------------------------
 
@@ -594,6 +620,8 @@ constexpr Primitive primitives[] = {
     {"checked", checked_primitive},
     {"stop_gradient", stop_gradient_primitive},
     {"grad", grad_primitive},
+    {"scan", [](CallSite& site) { return site.elaborator.scan(site); }},
+    {"solve", solve_primitive},
     {"weights", parameters_primitive<2>},
     {"params", parameters_primitive<0>},
 };
@@ -604,9 +632,7 @@ struct Missing {
 };
 constexpr Missing missing[] = {
     {"concat", NotBuilt::concat},
-    {"scan", NotBuilt::scan},
     {"repeat", NotBuilt::repeat},
-    {"solve", NotBuilt::solve},
 };
 
 }  // namespace
@@ -623,7 +649,7 @@ Value Elaborator::random(const ArrayType& type) {
   hash = (hash ^ (hash >> 30)) * 0xbf58476d1ce4e5b9u;
   hash = (hash ^ (hash >> 27)) * 0x94d049bb133111ebu;
   hash ^= hash >> 31;
-  return builder().make(Op::random, {}, Random{hash}, type_of(type));
+  return random_in_loop(type_of(type), hash);
 }
 
 std::shared_ptr<const HostFunction> find_primitive(const std::string& name) {

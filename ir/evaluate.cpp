@@ -11,6 +11,7 @@
 #include <limits>
 #include <stdexcept>
 
+#include "ir/builder.h"
 #include "ir/op.h"
 #include "ir/order.h"
 #include "ir/scalar/builder.h"
@@ -171,6 +172,10 @@ class Evaluation {
       case OpClass::control:
         if (!def.scalar) throw std::invalid_argument(fmt::format("{} is to be removed before evaluation", def.name));
         return elementwise(node);
+      case OpClass::loop:
+        return loop(id);
+      case OpClass::formula:
+        return formula(node);
     }
     throw std::logic_error("an op without a class");
   }
@@ -518,10 +523,74 @@ class Evaluation {
     return result;
   }
 
+  /// What stands for the op once it is expanded.
+  Tensor formula(const Node& node) const {
+    Builder builder;
+    std::vector<Value> operands;
+    Environment given = environment_;
+    given.inputs.clear();
+    for (std::size_t i = 0; i < node.operands.size(); ++i) {
+      operands.push_back(builder.leaf(Op::input, std::to_string(i), graph_[node.operands[i]].type));
+      given.inputs[std::to_string(i)] = operand(node, i);
+    }
+    builder.output(OutputKind::result, "value", definition(node.op).formula(builder, operands));
+    return evaluate(std::move(builder).finish(), given, true).at("value");
+  }
+
+  /// One result of a loop; the others are kept for the nodes that ask for them.
+  Tensor loop(NodeId id) const {
+    const Node& node = graph_[id];
+    const auto known =
+        std::ranges::find_if(loops_, [&](const auto& loop) { return same_loop(graph_[loop.first], node); });
+    const auto result = static_cast<std::size_t>(std::get<Scan>(node.attributes).result);
+    if (known != loops_.end()) return known->second[result];
+    loops_.emplace_back(id, results_of_loop(node));
+    return loops_.back().second[result];
+  }
+
+  std::vector<Tensor> results_of_loop(const Node& node) const {
+    const Scan& scan = std::get<Scan>(node.attributes);
+    const Graph& body = *scan.body;
+    const auto carries = static_cast<std::size_t>(scan.carries), sequences = static_cast<std::size_t>(scan.sequences);
+    Environment step = environment_;
+    step.inputs.clear();
+    for (std::size_t i = 0; i < node.operands.size(); ++i) step.inputs[std::to_string(i)] = operand(node, i);
+    std::vector<Tensor> results;
+    for (const Output& output : body.outputs) {
+      Type type = body[output.node].type;
+      if (results.size() >= carries) type.shape.insert(type.shape.begin(), Extent{scan.steps, false});
+      results.push_back(empty(type));
+    }
+    for (std::int64_t i = 0; i < scan.steps; ++i) {
+      const std::int64_t at = scan.backwards ? scan.steps - 1 - i : i;
+      for (std::size_t k = carries; k < carries + sequences; ++k)
+        step.inputs[std::to_string(k)] = row(operand(node, k), at);
+      std::map<std::string, Tensor> made = evaluate(body, step, assume_order_);
+      for (std::size_t k = 0; k < results.size(); ++k) {
+        Tensor& value = made.at(std::to_string(k));
+        if (k < carries)
+          step.inputs[std::to_string(k)] = std::move(value);
+        else
+          std::ranges::copy(value.data, results[k].data.begin() + at * static_cast<std::int64_t>(value.data.size()));
+      }
+    }
+    for (std::size_t k = 0; k < carries; ++k) results[k] = step.inputs.at(std::to_string(k));
+    return results;
+  }
+
+  /// x[index] along the first axis.
+  static Tensor row(const Tensor& x, std::int64_t index) {
+    Tensor result = Tensor::zeros(x.dtype, {x.dims.begin() + 1, x.dims.end()});
+    const auto begin = x.data.begin() + index * static_cast<std::int64_t>(result.data.size());
+    std::copy(begin, begin + static_cast<std::int64_t>(result.data.size()), result.data.begin());
+    return result;
+  }
+
   const Graph& graph_;
   const Environment& environment_;
   bool assume_order_;
   std::vector<Tensor> values_;
+  mutable std::vector<std::pair<NodeId, std::vector<Tensor>>> loops_;  ///< all results, by the first node that is one
 };
 
 }  // namespace

@@ -68,6 +68,12 @@ struct Hasher {
     add(dot.batch_b);
   }
   void operator()(const Scatter& scatter) { add(static_cast<std::uint64_t>(scatter.count)); }
+  void operator()(const Scan& scan) {
+    add(scan.body.hash());
+    for (int number : {scan.carries, scan.sequences, static_cast<int>(scan.backwards), scan.result})
+      add(static_cast<std::uint64_t>(number));
+    add(static_cast<std::uint64_t>(scan.steps));
+  }
 };
 
 /// Node with operands given as classes, and the number of nodes of the first graph minus those of the second.
@@ -115,7 +121,31 @@ class Classes {
   std::unordered_multimap<std::size_t, NodeId> by_hash_;
 };
 
+/// Equal for equal graphs, however their nodes are numbered.
+std::size_t hash_of(const Graph& graph) {
+  std::vector<std::uint64_t> hashes;
+  hashes.reserve(graph.nodes.size());
+  Hasher whole;
+  std::uint64_t sum = 0;
+  for (const Node& node : graph.nodes) {
+    Hasher hasher;
+    hasher.add(hash_of(node.op, {}, node.attributes, node.type));
+    for (NodeId operand : node.operands) hasher.add(hashes[operand]);
+    hashes.push_back(hasher.state);
+    sum += hasher.state;
+  }
+  whole.add(sum);
+  for (const Output& output : graph.outputs) whole.add(hashes[output.node]);
+  return whole.state;
+}
+
 }  // namespace
+
+ScanBody::ScanBody(Graph graph) : graph_(std::make_shared<const Graph>(std::move(graph))), hash_(hash_of(*graph_)) {}
+
+bool ScanBody::operator==(const ScanBody& other) const {
+  return graph_ == other.graph_ || (hash_ == other.hash_ && same_graph(*graph_, *other.graph_));
+}
 
 bool Constant::operator==(const Constant& other) const {
   return std::ranges::equal(values, other.values, [](double a, double b) {
@@ -132,6 +162,14 @@ std::size_t hash_of(Op op, const std::vector<NodeId>& operands, const Attributes
   hasher.add(static_cast<std::uint64_t>(type.dtype));
   for (const Extent& extent : type.shape) hasher.add(extent);
   return hasher.state;
+}
+
+bool same_loop(const Node& a, const Node& b) {
+  const auto *first = std::get_if<Scan>(&a.attributes), *second = std::get_if<Scan>(&b.attributes);
+  if (!first || !second || a.operands != b.operands) return false;
+  Scan other = *second;
+  other.result = first->result;
+  return *first == other;
 }
 
 bool is_number(const Node& node) {

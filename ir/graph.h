@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <variant>
 #include <vector>
@@ -118,8 +119,40 @@ struct Scatter {
   bool operator==(const Scatter&) const = default;
 };
 
+struct Graph;
+
+/// What a loop does at each step: a graph as a value, immutable and shared, equal to another if the graphs are. Input i
+/// is a leaf called by its number ("0", "1", ...; one that is not used may be missing), and so are the results. All
+/// else that it needs is in it: no other leaves but numbers.
+class ScanBody {
+ public:
+  explicit ScanBody(Graph graph);
+  const Graph& operator*() const { return *graph_; }
+  const Graph* operator->() const { return graph_.get(); }
+  std::size_t hash() const { return hash_; }
+  bool operator==(const ScanBody& other) const;
+
+ private:
+  std::shared_ptr<const Graph> graph_;
+  std::size_t hash_ = 0;
+};
+
+/// scan: result `result` of a loop of `steps` steps. Operands are first the initial values of `carries` carries, then
+/// `sequences` tensors whose axis 0 is `steps` long, then what is whole at every step; input i of the body is operand i
+/// as it is at that step. The body's results are the next values of the carries and then what the step hands out. The
+/// loop's results are the last values of the carries, and what the steps handed out, stacked along a new axis 0.
+/// Nodes that differ in `result` alone are one loop (same_loop).
+struct Scan {
+  ScanBody body;
+  int carries = 0, sequences = 0;
+  std::int64_t steps = 1;
+  bool backwards = false;  ///< begins with the last index of sequences and stacks
+  int result = 0;
+  bool operator==(const Scan&) const = default;
+};
+
 using Attributes = std::variant<NoAttributes, Named, Constant, Size, Iota, Random, Reduce, Broadcast, Transpose, Slice,
-                                Pad, Concat, Window, OverlapAdd, Dot, Scatter>;
+                                Pad, Concat, Window, OverlapAdd, Dot, Scatter, Scan>;
 
 /// Where a node was written: for messages and for names in printed graphs. Never part of equality.
 struct Origin {
@@ -164,6 +197,8 @@ struct Graph {
 
 /// A hash of what makes a node equal to another one: op, operands, attributes and type. Equal attributes hash equally.
 std::size_t hash_of(Op op, const std::vector<NodeId>& operands, const Attributes& attributes, const Type& type);
+/// Two scan nodes that are results of one loop.
+bool same_loop(const Node& a, const Node& b);
 /// constant and size: numbers, which have no name of their own and are printed in place.
 bool is_number(const Node& node);
 

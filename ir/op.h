@@ -2,6 +2,7 @@
 // evaluation, code generation and the tests work by class and never name an op.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -18,7 +19,18 @@ namespace nnc {
 class Builder;
 struct Value;
 
-enum class OpClass : std::uint8_t { leaf, generate, elementwise, reduce, view, contract, index, control };
+enum class OpClass : std::uint8_t {
+  leaf,
+  generate,
+  elementwise,
+  reduce,
+  view,
+  contract,
+  index,
+  control,
+  loop,
+  formula
+};
 
 /// Why operands do not fit an op; the frontend renders it in the user's words, the graph parser in plain ones.
 struct ShapeError {
@@ -47,6 +59,11 @@ struct ShapeQuery {
   const Type& wanted;
 };
 
+struct GradientQuery;
+using Gradients = std::vector<std::optional<Value>>;
+/// Called with every rule's answer before it is used; gradcheck's own test breaks rules with it.
+using GradientHook = std::function<void(const GradientQuery&, Gradients&)>;
+
 /// What a gradient rule sees: the node y = op(x...), its operands, and dy = dL/dy of y's type. It returns dL/dx for
 /// each operand, of that operand's type; nullopt where the op is constant in it. An elementwise rule may return the
 /// result's shape for a rank-0 operand: differentiate sums it.
@@ -54,8 +71,9 @@ struct GradientQuery {
   Builder& builder;
   NodeId y;
   NodeId dy;
+  std::vector<std::pair<NodeId, NodeId>> others = {};  ///< of a loop: its other results and their gradients
+  const GradientHook* hook = nullptr;                  ///< for rules that ask other rules: those of a loop's body
 };
-using Gradients = std::vector<std::optional<Value>>;
 
 struct OpDef {
   std::string_view name;
@@ -69,6 +87,8 @@ struct OpDef {
   /// What is known of the result's elements from what is known of the operands'. nullptr: what its type says; of a
   /// view, what holds for all operands.
   Range (*range)(const RangeQuery&) = nullptr;
+  /// Ops that are a formula in others, which `expand` puts in their place.
+  Value (*formula)(Builder& builder, std::span<const Value> operands) = nullptr;
   /// Part of an op's meaning that symbols stand for in printed graphs: "+" for add, "" where it is written as a call.
   std::string_view infix = "";
 };

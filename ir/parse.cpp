@@ -4,7 +4,9 @@
 //   statement = ["~"] label "=" leaf ":" type              ~: derived
 //             | ["~"] label ":" type "=" expression
 //             | ("result" | "update") string "=" expression
-//             | "require" integer "<=" string "<" integer .
+//             | "require" integer "<=" string "<" integer
+//             | "loop" integer ":" integer "steps" ["backwards"] "," integer "carries" "," integer "sequences" END
+//               text "end" .
 //   leaf      = op [string | integer | extent | "[" [element {"," element}] "]"] .
 //   expression= sum [("==" | "<" | "<=") sum] .
 //   sum       = product {("+" | "-") product} .
@@ -198,6 +200,33 @@ class Parser {
     return graph;
   }
 
+  /// The statements up to `end`, as a graph of their own.
+  Graph body() {
+    const Level level(*this);
+    Builder builder;
+    std::string name;
+    std::unordered_map<std::string, NodeId> labels;
+    std::vector<Scan> loops;
+    const auto exchange = [&] {
+      std::swap(builder_, builder);
+      std::swap(name_, name);
+      std::swap(labels_, labels);
+      std::swap(loops_, loops);
+    };
+    exchange();
+    skip_line_ends();
+    if (at_name("graph")) {
+      advance();
+      name_ = string();
+      end_line();
+    }
+    for (skip_line_ends(); !at_name("end"); skip_line_ends()) statement();
+    Graph graph = builder_.graph();
+    graph.name = name_;
+    exchange();
+    return graph;
+  }
+
  private:
   // Tokens.
 
@@ -324,6 +353,7 @@ class Parser {
     if (at_name("result")) return output(OutputKind::result);
     if (at_name("update")) return output(OutputKind::update);
     if (at_name("require")) return obligation();
+    if (at_name("loop")) return loop();
     const bool derived = accept("~");
     if (token_.kind != Token::Kind::label) fail(token_, "a statement begins with a label, as in `%y`" + found());
     const Token label = token_;
@@ -334,6 +364,33 @@ class Parser {
     end_line();
     labels_.emplace(label.text, value.id);
     builder_.name_node(value.id, name_of_label(label));
+  }
+
+  void loop() {
+    advance();
+    const Token number = token_;
+    if (axis() != static_cast<int>(loops_.size())) fail(number, fmt::format("this is loop {}", loops_.size()));
+    expect(":");
+    const std::int64_t steps = integer();
+    word("steps");
+    const bool backwards = at_name("backwards");
+    if (backwards) advance();
+    expect(",");
+    const int carries = axis();
+    word("carries");
+    expect(",");
+    const int sequences = axis();
+    word("sequences");
+    end_line();
+    Scan scan{
+        .body = ScanBody(body()), .carries = carries, .sequences = sequences, .steps = steps, .backwards = backwards};
+    word("end");
+    end_line();
+    loops_.push_back(std::move(scan));
+  }
+  void word(std::string_view name) {
+    if (!at_name(name)) fail(token_, fmt::format("`{}` is expected here{}", name, found()));
+    advance();
   }
 
   Value computed() {
@@ -723,6 +780,15 @@ class Parser {
       return OverlapAdd{single_axis(lists[0], place), single(lists, 1, 1, place), single(lists, 2, 1, place),
                         single(lists, 3, 1, place)};
     }
+    if (cls == OpClass::loop) {
+      expect_lists(2, 2, "a loop and a result");
+      const std::vector<int> loop = axes(lists[0], place), result = axes(lists[1], place);
+      if (loop.size() != 1 || result.size() != 1 || loop[0] < 0 || loop[0] >= static_cast<int>(loops_.size()))
+        fail(place, "this loop does not stand before it");
+      Scan scan = loops_[static_cast<std::size_t>(loop[0])];
+      scan.result = result[0];
+      return scan;
+    }
     if (cls == OpClass::reduce) {
       expect_lists(1, 1, "axes");
       return Reduce{axes(lists[0], place), order};
@@ -767,6 +833,7 @@ class Parser {
   Builder builder_;
   std::string name_;
   std::unordered_map<std::string, NodeId> labels_;
+  std::vector<Scan> loops_;
   int depth_ = 0;
 };
 

@@ -121,14 +121,36 @@ std::string leaf_text(const Node& node) {
     std::string operator()(const OverlapAdd&) { return ""; }
     std::string operator()(const Dot&) { return ""; }
     std::string operator()(const Scatter&) { return ""; }
+    std::string operator()(const Scan&) { return ""; }
   };
   return std::string(definition(node.op).name) + std::visit(Visitor{node}, node.attributes);
 }
 
+/// The loops of a text, in the order in which they stand there: nodes refer to them by number.
+class Bodies {
+ public:
+  void add(const Scan& scan) {
+    if (number(scan) == static_cast<int>(loops_.size())) loops_.push_back(&scan);
+  }
+  int number(const Scan& scan) const {
+    const auto same = [&](const Scan* known) {
+      Scan other = *known;
+      other.result = scan.result;
+      return other == scan;
+    };
+    return static_cast<int>(std::ranges::find_if(loops_, same) - loops_.begin());
+  }
+  const std::vector<const Scan*>& loops() const { return loops_; }
+
+ private:
+  std::vector<const Scan*> loops_;
+};
+
 /// The arguments of a call that are no operands.
-std::string argument_text(const Node& node) {
+std::string argument_text(const Node& node, const Bodies& bodies) {
   struct Visitor {
     const Node& node;
+    const Bodies& bodies;
     std::string operator()(const NoAttributes&) {
       return definition(node.op).cls == OpClass::view ? ", " + shape_text(node.type.shape) : "";
     }
@@ -166,8 +188,9 @@ std::string argument_text(const Node& node) {
       return contracted + fmt::format(", {}, {}", list_text(dot.batch_a), list_text(dot.batch_b));
     }
     std::string operator()(const Scatter& scatter) { return fmt::format(", {}", scatter.count); }
+    std::string operator()(const Scan& scan) { return fmt::format(", {}, {}", bodies.number(scan), scan.result); }
   };
-  return std::visit(Visitor{node}, node.attributes);
+  return std::visit(Visitor{node, bodies}, node.attributes);
 }
 
 std::string_view order_text(Order order) {
@@ -203,7 +226,7 @@ Piece infix_text(const Node& node, std::span<const Piece> operands, std::span<co
 
 /// A node as an expression; `operand_text(id)` is how an operand that is no number is written.
 template <class OperandText>
-Piece expression(const Graph& graph, const Node& node, OperandText&& operand_text) {
+Piece expression(const Graph& graph, const Node& node, const Bodies& bodies, OperandText&& operand_text) {
   const OpDef& def = definition(node.op);
   if (is_number(node)) return {number_text(node, false)};
   if (node.operands.empty()) return {leaf_text(node)};
@@ -231,7 +254,7 @@ Piece expression(const Graph& graph, const Node& node, OperandText&& operand_tex
   text += order_text(order_of(node));
   text += '(';
   for (std::size_t i = 0; i < pieces.size(); ++i) text += (i > 0 ? ", " : "") + pieces[i].text;
-  return {text + argument_text(node) + ')'};
+  return {text + argument_text(node, bodies) + ')'};
 }
 
 bool may_nest(const Node& node) {
@@ -245,6 +268,8 @@ bool may_nest(const Node& node) {
     case OpClass::contract:
     case OpClass::index:
     case OpClass::control:
+    case OpClass::loop:
+    case OpClass::formula:
       return false;
   }
   return false;
@@ -254,12 +279,16 @@ bool may_nest(const Node& node) {
 /// so the text does not depend on how nodes happen to be numbered.
 class Printer {
  public:
-  explicit Printer(const Graph& graph) : graph_(graph) {}
+  explicit Printer(const Graph& graph) : graph_(graph) {
+    for (const Node& node : graph.nodes)
+      if (const auto* scan = std::get_if<Scan>(&node.attributes)) bodies_.add(*scan);
+  }
 
   std::string print() {
     find_statements();
     number_statements();
     std::string text = graph_.name.empty() ? "" : fmt::format("graph {}\n", quoted(graph_.name));
+    for (const Scan* loop : bodies_.loops()) text += loop_text(*loop);
     for (NodeId id = 0; id < graph_.nodes.size(); ++id)
       if (is_statement_[id]) text += statement(id, nested(id)) + '\n';
     for (const Obligation& obligation : graph_.obligations)
@@ -311,7 +340,7 @@ class Printer {
   /// first.
   Piece fit(NodeId id, const std::vector<std::string>& texts, const std::vector<Binding>& bindings) {
     while (true) {
-      Piece piece = expression(graph_, graph_[id], [&](NodeId operand) {
+      Piece piece = expression(graph_, graph_[id], bodies_, [&](NodeId operand) {
         return is_statement_[operand] ? Piece{labels_[operand]} : Piece{texts[operand], bindings[operand]};
       });
       if (statement(id, piece).size() <= line_width) return piece;
@@ -334,9 +363,22 @@ class Printer {
 
   /// The node's expression with its nested operands in full; their depth is bounded by the width of a line.
   Piece nested(NodeId id) const {
-    return expression(graph_, graph_[id], [&](NodeId operand) {
+    return expression(graph_, graph_[id], bodies_, [&](NodeId operand) {
       return is_statement_[operand] ? Piece{labels_[operand]} : nested(operand);
     });
+  }
+
+  /// The loop's head, its body indented, and `end`.
+  std::string loop_text(const Scan& loop) const {
+    std::string text = fmt::format("loop {}: {} steps{}, {} carries, {} sequences\n", bodies_.number(loop), loop.steps,
+                                   loop.backwards ? " backwards" : "", loop.carries, loop.sequences);
+    const std::string body = Printer(*loop.body).print();
+    for (std::size_t begin = 0; begin < body.size();) {
+      const std::size_t end = body.find('\n', begin) + 1;
+      text += "  " + body.substr(begin, end - begin);
+      begin = end;
+    }
+    return text + "end\n";
   }
 
   std::string statement(NodeId id, const Piece& piece) const {
@@ -352,6 +394,7 @@ class Printer {
   }
 
   const Graph& graph_;
+  Bodies bodies_;
   std::vector<bool> is_statement_;
   std::vector<std::string> labels_;
 };
@@ -359,7 +402,9 @@ class Printer {
 constexpr int levels_of_expression = 6;
 
 Piece expression_of(const Graph& graph, NodeId id, int levels) {
-  return expression(graph, graph[id], [&](NodeId operand) -> Piece {
+  Bodies bodies;
+  if (const auto* scan = std::get_if<Scan>(&graph[id].attributes)) bodies.add(*scan);
+  return expression(graph, graph[id], bodies, [&](NodeId operand) -> Piece {
     const Node& node = graph[operand];
     if (!node.origin.name.empty()) return {label_text(node.origin.name)};
     if (levels == 0 || node.operands.empty()) return {fmt::format("%{}", operand)};

@@ -5,6 +5,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "ir/loops.h"
 #include "ir/op.h"
 #include "ir/order.h"
 #include "ir/text.h"
@@ -58,12 +59,52 @@ std::string check_uniqueness(const Graph& graph) {
   return "";
 }
 
+/// A node with an order and one without, of a graph and the bodies of its loops, by name.
+struct Orders {
+  std::string set, unset;
+};
+
+void find_orders(const Graph& graph, Orders& found) {
+  for (NodeId id = 0; id < graph.nodes.size(); ++id) {
+    const Node& node = graph[id];
+    if (has_order(node)) (order_of(node) == Order::unset ? found.unset : found.set) = name_of_node(graph, id);
+    if (const auto* scan = std::get_if<Scan>(&node.attributes)) find_orders(*scan->body, found);
+  }
+}
+
 std::string check_orders(const Graph& graph) {
-  std::optional<NodeId> set, unset;
-  for (NodeId id = 0; id < graph.nodes.size(); ++id)
-    if (has_order(graph[id])) (order_of(graph[id]) == Order::unset ? unset : set) = id;
-  if (!set || !unset) return "";
-  return fmt::format("{} has an order, {} has none", name_of_node(graph, *set), name_of_node(graph, *unset));
+  Orders found;
+  find_orders(graph, found);
+  if (found.set.empty() || found.unset.empty()) return "";
+  return fmt::format("{} has an order, {} has none", found.set, found.unset);
+}
+
+/// A body is sound itself, needs nothing but its inputs, and has results by position.
+std::string check_body(const Graph& body) {
+  for (const Node& node : body.nodes) {
+    const bool foreign =
+        definition(node.op).cls == OpClass::leaf && node.op != Op::input && !is_number(node) && node.op != Op::constant;
+    if (foreign || node.op == Op::random)
+      return fmt::format("a loop's body has a {} of its own", definition(node.op).name);
+    if (node.op == Op::input && input_position(node) == std::string::npos)
+      return "an input of a loop's body is called by its position";
+  }
+  for (std::size_t i = 0; i < body.outputs.size(); ++i)
+    if (body.outputs[i].kind != OutputKind::result || body.outputs[i].name != std::to_string(i))
+      return fmt::format("result {} of a loop's body is called \"{}\"", i, body.outputs[i].name);
+  return verify(body);
+}
+
+std::string check_loops(const Graph& graph) {
+  const Graph* checked = nullptr;  // results of one loop stand beside each other
+  for (NodeId id = 0; id < graph.nodes.size(); ++id) {
+    const auto* scan = std::get_if<Scan>(&graph[id].attributes);
+    if (!scan || &*scan->body == checked) continue;
+    if (std::string wrong = check_body(*scan->body); !wrong.empty())
+      return fmt::format("{}: {}", name_of_node(graph, id), wrong);
+    checked = &*scan->body;
+  }
+  return "";
 }
 
 std::string check_outputs(const Graph& graph) {
@@ -103,7 +144,7 @@ std::string verify(const Graph& graph) {
   for (NodeId id = 0; id < graph.nodes.size(); ++id)
     if (const std::string wrong = check_node(graph, id); !wrong.empty())
       return fmt::format("{}: {}", name_of_node(graph, id), wrong);
-  for (const auto check : {check_uniqueness, check_orders, check_outputs, check_obligations})
+  for (const auto check : {check_uniqueness, check_loops, check_orders, check_outputs, check_obligations})
     if (std::string wrong = check(graph); !wrong.empty()) return wrong;
   return "";
 }

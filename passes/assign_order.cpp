@@ -2,13 +2,16 @@
 // knows it too; it looks at static extents only, never at the batch or the machine, so the bits of a program depend on
 // neither.
 #include "ir/builder.h"
+#include "ir/loops.h"
 #include "ir/order.h"
 #include "passes/differentiate.h"
 #include "passes/passes.h"
 
 namespace nnc {
 
-Graph assign_order(const Graph& graph) {
+namespace {
+
+Graph ordered(const Graph& graph) {
   Builder builder(graph.name);
   const std::vector<Value> made = rebuild(graph, builder, [&](NodeId id, const std::vector<Value>& operands) {
     Node node = graph[id];
@@ -18,5 +21,9 @@ Graph assign_order(const Graph& graph) {
   });
   return finish_like(graph, std::move(builder), made);
 }
+
+}  // namespace
+
+Graph assign_order(const Graph& graph) { return with_bodies(graph, ordered); }
 
 }  // namespace nnc

@@ -26,6 +26,18 @@ bool is_fold(const Graph& graph, NodeId id) {
   return is_batched(graph[node.operands[0]].type.shape) && !is_batched(node.type.shape);
 }
 
+/// A step of a loop is one of a row by itself unless something in it folds the rows, or counts them.
+bool joins_rows(const Graph& body) {
+  for (NodeId id = 0; id < body.nodes.size(); ++id) {
+    const Node& node = body[id];
+    if (is_fold(body, id) || node.op == Op::size) return true;
+    if (const auto* scan = std::get_if<Scan>(&node.attributes); scan && joins_rows(*scan->body)) return true;
+    const auto batched = [&](NodeId operand) { return is_batched(body[operand].type.shape); };
+    if (!is_batched(node.type.shape) && std::ranges::any_of(node.operands, batched)) return true;
+  }
+  return false;
+}
+
 class Splitter {
  public:
   explicit Splitter(const Graph& graph) : graph_(graph), pass_(graph.nodes.size(), 0) {
@@ -124,6 +136,8 @@ class Splitter {
   /// Only folds lead from rows to something without rows.
   void check_keeps_rows(NodeId id) {
     const Node& node = graph_[id];
+    if (const auto* scan = std::get_if<Scan>(&node.attributes); scan && joins_rows(*scan->body))
+      return refuse(id, "its step joins all rows, or needs their number");
     if (is_batched(node.type.shape)) return;
     for (NodeId operand : node.operands)
       if (is_batched(graph_[operand].type.shape)) refuse(id, "it joins all rows and is neither a sum nor a maximum");

@@ -9,9 +9,6 @@
 
 namespace nnc {
 
-/// Called with every rule's answer before it is used.
-using GradientHook = std::function<void(const GradientQuery&, Gradients&)>;
-
 Graph differentiate(const Graph& graph, const GradientHook& hook);
 
 /// The graph in `builder` with the outputs and obligations of `graph`, whose node i is `made[i]`: how every rewriting

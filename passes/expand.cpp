@@ -7,12 +7,15 @@
 //     log(1 + e)   = log(u) - ((u - 1) - e) / u,  u = 1 + e rounded: the second term is what the rounding lost
 //     x^n, n whole = squares and products, from the top bit of n
 //     x^(1/2)      = sqrt(x)
+//     solve        = a factorisation and two substitutions (ir/ops/solve.cpp)
 //
 // A NaN goes through each of them.
 #include <cmath>
 #include <cstdlib>
 
 #include "ir/builder.h"
+#include "ir/loops.h"
+#include "ir/op.h"
 #include "passes/differentiate.h"
 #include "passes/passes.h"
 
@@ -93,9 +96,7 @@ std::optional<Value> expanded_power(Value x, Value exponent, const Type& type) {
   return n > 0 ? power : 1 / power;
 }
 
-}  // namespace
-
-Graph expand(const Graph& graph) {
+Graph expanded(const Graph& graph) {
   Builder builder(graph.name);
   const std::vector<Value> made = rebuild(graph, builder, [&](NodeId id, const std::vector<Value>& operands) {
     const Node& node = graph[id];
@@ -105,6 +106,7 @@ Graph expand(const Graph& graph) {
     if (node.op == Op::logistic) formula = expanded_logistic(operands[0]);
     if (node.op == Op::softplus) formula = expanded_softplus(operands[0]);
     if (node.op == Op::pow) formula = expanded_power(operands[0], operands[1], node.type);
+    if (const auto written = definition(node.op).formula) formula = written(builder, operands);
     builder.set_derived(false);
     builder.set_origin({});
     if (!formula) return copy_node(builder, node, operands);
@@ -113,5 +115,9 @@ Graph expand(const Graph& graph) {
   });
   return finish_like(graph, std::move(builder), made);
 }
+
+}  // namespace
+
+Graph expand(const Graph& graph) { return with_bodies(graph, expanded); }
 
 }  // namespace nnc

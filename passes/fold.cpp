@@ -4,6 +4,7 @@
 
 #include "ir/builder.h"
 #include "ir/evaluate.h"
+#include "ir/loops.h"
 #include "ir/op.h"
 #include "passes/differentiate.h"
 #include "passes/passes.h"
@@ -29,9 +30,7 @@ std::optional<double> value_of(const Builder& builder, const Node& node, const s
   return value;
 }
 
-}  // namespace
-
-Graph fold_constants(const Graph& graph) {
+Graph folded(const Graph& graph) {
   Builder builder(graph.name);
   const std::vector<Value> made = rebuild(graph, builder, [&](NodeId id, const std::vector<Value>& operands) {
     if (const auto value = value_of(builder, graph[id], operands))
@@ -40,5 +39,9 @@ Graph fold_constants(const Graph& graph) {
   });
   return finish_like(graph, std::move(builder), made);
 }
+
+}  // namespace
+
+Graph fold_constants(const Graph& graph) { return with_bodies(graph, folded); }
 
 }  // namespace nnc

@@ -9,6 +9,7 @@
 
 #include "ir/builder.h"
 #include "ir/evaluate.h"
+#include "ir/loops.h"
 #include "ir/op.h"
 #include "passes/passes.h"
 #include "passes/pipeline.h"
@@ -242,6 +243,40 @@ Application window_application(Op op, Generator& random) {
   return {{{DType::f64, shape}}, OverlapAdd{axis, extent, stride, dilation}, {}};
 }
 
+/// A recurrent cell of drawn sizes and one of its results: two carries, two sequences and two wholes, one of which is
+/// used in a contraction and by itself.
+Application loop_application(Generator& random) {
+  const Extent rows{1 + draw(random, 3)}, width{1 + draw(random, 3)}, features{1 + draw(random, 3)};
+  const std::vector<std::string> names{"h", "total", "x", "b", "W", "U"};
+  std::vector<Type> types{{DType::f64, {rows, width}},     {DType::f64, {}},
+                          {DType::f64, {rows, features}},  {DType::f64, {width}},
+                          {DType::f64, {features, width}}, {DType::f64, {width, width}}};
+  Builder step("cell");
+  std::vector<Value> in;
+  for (std::size_t i = 0; i < names.size(); ++i) in.push_back(step.leaf(Op::input, names[i], types[i]));
+  const Value z = step.dot(in[2], in[4], {1}, {0}) + step.dot(in[0], in[5], {1}, {0});
+  const Value h = apply(Op::tanh, 0.2 * z + step.spread(in[3], types[0].shape));
+  const Value total = 0.5 * in[1] + step.sum(h * in[0], {0, 1}) + step.sum(in[5] * in[5], {0, 1}) * in[1];
+  const Value out = h * in[1];
+  const std::int64_t steps = 1 + draw(random, 4);
+  for (std::size_t i : {2, 3}) types[i].shape.insert(types[i].shape.begin(), Extent{steps});
+  const Scan scan{.body = loop_body(step.graph(), names, std::vector{h.id, total.id, out.id, h.id}),
+                  .carries = 2,
+                  .sequences = 2,
+                  .steps = steps,
+                  .backwards = draw(random, 2) == 1,
+                  .result = draw(random, 4)};
+  return {.operands = types, .attributes = scan, .wanted = {}};
+}
+
+/// A matrix, and one right side or several.
+Application solve_application(Generator& random) {
+  const Extent n{1 + draw(random, 4)};
+  Shape right{n};
+  if (draw(random, 2)) right.push_back({1 + draw(random, 3)});
+  return {.operands = {{DType::f64, {n, n}}, {DType::f64, right}}, .attributes = NoAttributes{}, .wanted = {}};
+}
+
 Application application_of(Op op, Generator& random) {
   if (op == Op::slice || op == Op::pad) return part_application(op, random);
   if (op == Op::concat) return concat_application(random);
@@ -259,6 +294,10 @@ Application application_of(Op op, Generator& random) {
       return index_application(op, random);
     case OpClass::leaf:
     case OpClass::generate:
+    case OpClass::loop:
+      return loop_application(random);
+    case OpClass::formula:
+      return solve_application(random);
     case OpClass::control:
       break;
   }
@@ -325,6 +364,8 @@ class OpCheck {
       return x;
     }
     fill(x, random, negatives);
+    if (definition(op_).cls == OpClass::formula && i == 0)  // a great diagonal makes the matrix positive definite
+      for (std::int64_t k = 0; k < x.dims[0]; ++k) x.set(k * x.dims[0] + k, 3 * static_cast<double>(x.count()));
     // Two operands may not tie either: each one's grid has its own offset.
     for (std::int64_t k = 0; k < x.count(); ++k)
       x.set(k, x.at(k) + (x.at(k) < 0 ? -0.05 : 0.05) * static_cast<double>(i % 2));
@@ -504,7 +545,9 @@ GradcheckReport gradcheck_op(Op op, const GradcheckOptions& options) {
   return report;
 }
 
-Graph in_double_precision(const Graph& graph) {
+namespace {
+
+Graph in_double(const Graph& graph) {
   Builder builder(graph.name);
   const std::vector<Value> made = rebuild(graph, builder, [&](NodeId id, const std::vector<Value>& operands) {
     Node node = graph[id];
@@ -514,6 +557,11 @@ Graph in_double_precision(const Graph& graph) {
   });
   return finish_like(graph, std::move(builder), made);
 }
+
+}  // namespace
+
+/// Bodies and the loops over them change together.
+Graph in_double_precision(const Graph& graph) { return with_bodies(graph, in_double); }
 
 GradcheckReport gradcheck_step(const Graph& step, const GradcheckOptions& options) {
   const Graph graph = in_double_precision(step);

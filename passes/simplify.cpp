@@ -11,6 +11,7 @@
 #include <tuple>
 
 #include "ir/builder.h"
+#include "ir/loops.h"
 #include "ir/text.h"
 #include "passes/algebra.h"
 #include "passes/differentiate.h"
@@ -37,6 +38,8 @@ class Costs {
       case OpClass::leaf:
       case OpClass::view:
       case OpClass::control:
+      case OpClass::loop:  // these are never rearranged
+      case OpClass::formula:
         return 0;
       case OpClass::generate:
         return element_estimate(node.type);
@@ -283,9 +286,7 @@ class Simplifier {
   std::uint64_t stamp_ = 0;
 };
 
-}  // namespace
-
-Graph simplify(const Graph& graph, const SimplifyOptions& options) {
+Graph simplified(const Graph& graph, const SimplifyOptions& options) {
   Graph best = graph;
   Costs costs;
   double least = costs.of(graph);
@@ -299,6 +300,12 @@ Graph simplify(const Graph& graph, const SimplifyOptions& options) {
     if (options.log) options.log->insert(options.log->end(), simplifier.log.begin(), simplifier.log.end());
   }
   return best;
+}
+
+}  // namespace
+
+Graph simplify(const Graph& graph, const SimplifyOptions& options) {
+  return with_bodies(graph, [&](const Graph& g) { return simplified(g, options); });
 }
 
 }  // namespace nnc

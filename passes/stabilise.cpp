@@ -17,6 +17,7 @@
 #include <set>
 
 #include "ir/builder.h"
+#include "ir/loops.h"
 #include "ir/text.h"
 #include "passes/differentiate.h"
 #include "passes/laws.h"
@@ -319,6 +320,8 @@ bool in_force(const SimplifyOptions& options, std::string_view law) {
   return std::ranges::find(options.disabled_laws, law) == options.disabled_laws.end();
 }
 
-Graph stabilise(const Graph& graph, const SimplifyOptions& options) { return Stabiliser(graph, options).run(); }
+Graph stabilise(const Graph& graph, const SimplifyOptions& options) {
+  return with_bodies(graph, [&](const Graph& g) { return Stabiliser(g, options).run(); });
+}
 
 }  // namespace nnc

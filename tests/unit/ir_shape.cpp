@@ -12,6 +12,13 @@ namespace {
 using namespace nnc;
 
 const std::string leaves =
+    "loop 0: 4 steps, 1 carries, 1 sequences\n"
+    "  %a = input \"0\" : f32\n"
+    "  %x = input \"1\" : f32[7]\n"
+    "  %n : f32 = %a + sum(%x, 0)\n"
+    "  result \"0\" = %n\n"
+    "  result \"1\" = %x\n"
+    "end\n"
     "%x = input \"x\" : f32[batch, 4]\n"
     "%y = input \"y\" : f32[batch, 5]\n"
     "%d = input \"d\" : f64[batch, 4]\n"
@@ -94,6 +101,9 @@ const std::vector<Right> right = {
     {Op::scatter_add, "%r : f32[4] = scatter_add(%x, %i, %v, 4)"},
     {Op::stop_gradient, "%r : i32[batch, 4] = stop_gradient(%i)"},
     {Op::grad, "%r : f64[batch, 4] = grad(%s, %d)"},
+    {Op::scan, "%r : f32[4, 7] = scan(%s, %W, 0, 1)"},
+    {Op::solve, "%r : f32[4] = solve(broadcast(%v, [4, 4], 1), %v)"},
+    {Op::solve, "%r : f32[4, 7] = solve(broadcast(%v, [4, 4], 1), %W)"},
 };
 
 const std::vector<Wrong> wrong = {
@@ -222,6 +232,12 @@ const std::vector<Wrong> wrong = {
     {Op::stop_gradient, "%r : f32 = stop_gradient(%x, %x)", "stop_gradient: it takes 1 operand, not 2"},
     {Op::grad, "%r : f32 = grad(%x, %x)", "grad: operand 0 (f32[batch, 4]) has the wrong number of axes"},
     {Op::grad, "%r : f32 = grad(%s, %i)", "grad: it does not take the element type of operand 1 (i32[batch, 4])"},
+    {Op::scan, "%r : f32 = scan(%s, %x, 0, 0)", "scan: operand 1 (f32[batch, 4]) has the wrong number of axes"},
+    {Op::solve, "%r : f32[4] = solve(%W, %v)", "solve: axis 0 of operand 0 is 4, axis 1 of operand 0 is 7"},
+    {Op::solve, "%r : f32[7] = solve(broadcast(%s, [7, 7]), %v)",
+     "solve: axis 1 of operand 0 is 7, axis 0 of operand 1 is 4"},
+    {Op::scan, "%r : f32 = scan(%s, 0, 0)", "scan: it does not take 1 operands"},
+    {Op::scan, "%r : f32 = scan(%v, %W, 0, 0)", "scan: the element types of operands 0 (f32[4]) and 0 (f32[4]) differ"},
 };
 
 constexpr DType dtypes[] = {DType::f32, DType::f64, DType::i32, DType::boolean};

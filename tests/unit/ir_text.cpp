@@ -6,6 +6,7 @@
 #include <set>
 
 #include "ir/builder.h"
+#include "ir/loops.h"
 #include "ir/text.h"
 #include "tests/unit/catch.h"
 
@@ -272,7 +273,7 @@ class Grower {
       for (int i = 0; i < arity; ++i)
         operands.push_back(static_cast<NodeId>(below(4) == 0 ? below(count) : count - 1 - below(std::min(count, 5))));
       const Type wanted{static_cast<DType>(below(4)), shape()};
-      const ValueOrError made = builder_.try_make(op, operands, attributes(op, wanted), wanted);
+      const ValueOrError made = builder_.try_make(op, operands, attributes(op, wanted, operands), wanted);
       if (const auto* value = std::get_if<Value>(&made); value && below(6) == 0) builder_.name_node(value->id, name());
     }
     const int outputs = below(4);
@@ -327,7 +328,22 @@ class Grower {
     for (std::int64_t& number : list) number = below(4) == 0 ? least + below(4) : least < -1 ? 1 : 0;
     return list;
   }
-  Attributes attributes(Op op, const Type& wanted) {
+  /// Carries the first operand through two steps, unchanged, and hands out the last.
+  Scan loop(const std::vector<NodeId>& operands) {
+    Builder step("step");
+    std::vector<std::string> names;
+    std::vector<NodeId> inputs;
+    for (NodeId operand : operands) {
+      names.push_back("x" + std::to_string(names.size()));
+      inputs.push_back(step.leaf(Op::input, names.back(), builder_[operand].type).id);
+    }
+    return {.body = loop_body(step.graph(), names, std::vector{inputs.front(), inputs.back()}),
+            .carries = 1,
+            .steps = 1 + below(2),
+            .backwards = below(2) == 1,
+            .result = below(2)};
+  }
+  Attributes attributes(Op op, const Type& wanted, const std::vector<NodeId>& operands) {
     const Order order = static_cast<Order>(below(3));
     static const std::vector<std::string> leaf_names = {"W", "step", "epoch", "adam.m/W", "\"", ""};
     switch (definition(op).cls) {
@@ -347,7 +363,10 @@ class Grower {
         return Iota{below(3)};
       case OpClass::elementwise:
       case OpClass::control:
+      case OpClass::formula:
         return NoAttributes{};
+      case OpClass::loop:
+        return loop(operands);
       case OpClass::reduce:
         if (op == Op::overlap_add) return OverlapAdd{below(2), 1 + below(6), 1 + below(2), 1 + below(2)};
         return Reduce{axes(), op == Op::sum ? Order::lanes : Order::unset};
