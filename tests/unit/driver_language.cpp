@@ -36,10 +36,11 @@ TEST_CASE("the language's own tests hold, as declared and in f64", "[language]")
 
 TEST_CASE("a failing expectation is told with its line, the first and the worst element and their values") {
   const Scratch scratch;
-  const auto result = tested(scratch,
-                             "test \"good\" {\n  expect 1 + 1 == 2\n}\n"
-                             "test \"bad\" {\n  let a: f32[2, 2] = [[1, 2], [3, 4]]\n"
-                             "  expect a == [[1, 2.5], [5, 4]] within 0.1\n  expect sum(a) < 3\n  expect training\n}\n");
+  const auto result =
+      tested(scratch,
+             "test \"good\" {\n  expect 1 + 1 == 2\n}\n"
+             "test \"bad\" {\n  let a: f32[2, 2] = [[1, 2], [3, 4]]\n"
+             "  expect a == [[1, 2.5], [5, 4]] within 0.1\n  expect sum(a) < 3\n  expect training\n}\n");
   CHECK(result.status == 1);
   CHECK(result.err == "");
   CHECK(result.out ==

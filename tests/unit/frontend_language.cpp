@@ -45,8 +45,8 @@ std::vector<std::string> paths(const Elaborated& program) {
 TEST_CASE("a model of 500 layers is elaborated in proportion: every further layer costs the same nodes") {
   const auto nodes = [](int layers) {
     const Elaborated program = elaborated(block + net(fmt::format("|> repeat({}, Block())", layers)) + rest);
-    return std::vector<std::size_t>{program.step.nodes.size(), program.evaluate.nodes.size(),
-                                    program.init.nodes.size(), program.variables.size()};
+    return std::vector<std::size_t>{program.step.nodes.size(), program.evaluate.nodes.size(), program.init.nodes.size(),
+                                    program.variables.size()};
   };
   const auto ten = nodes(10), twenty = nodes(20), five_hundred = nodes(500);
   for (std::size_t i = 0; i < ten.size(); ++i) CHECK(five_hundred[i] == ten[i] + 49 * (twenty[i] - ten[i]));
