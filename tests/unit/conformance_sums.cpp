@@ -28,7 +28,7 @@ using namespace nnc;
 namespace {
 
 constexpr std::int64_t rows = 1024, columns = 1024;
-constexpr std::uint64_t graphs = 100;
+constexpr std::uint64_t graphs = 500;
 
 Tensor with_one_nan(Tensor tensor) {
   if (is_float(tensor.dtype))
