@@ -126,13 +126,14 @@ std::optional<Failure> compare(const Expectation& expected, const Values& values
   }
   if (failed == 0) return std::nullopt;
   const auto told = [&](const char* which, std::int64_t i) {
-    return fmt::format("{}{}: {} and {}, apart by {:.3g}", which, index_text(longer.dims, i),
-                       text_of(left, element(left, i)), text_of(right, element(right, i)), difference(i));
+    const std::string index = longer.count() > 1 ? " " + index_text(longer.dims, i) : "";
+    return fmt::format("{}{}: {} and {}, apart by {:.3g}", which, index, text_of(left, element(left, i)),
+                       text_of(right, element(right, i)), difference(i));
   };
   Failure failure{.span = expected.span, .notes = {}};
   if (longer.count() > 1) failure.notes.push_back(fmt::format("{} of {} elements fail", failed, longer.count()));
-  failure.notes.push_back(told(longer.count() > 1 ? "first: " : "values: ", first));
-  if (worst != first) failure.notes.push_back(told("worst: ", worst));
+  failure.notes.push_back(told(longer.count() > 1 ? "first:" : "values", first));
+  if (worst != first) failure.notes.push_back(told("worst:", worst));
   if (expected.within > 0) failure.notes.push_back(fmt::format("within {}", expected.within));
   return failure;
 }
@@ -191,10 +192,10 @@ std::string shown(const Failure& failure, const Diagnostics& sources) {
   const auto [begin, end] = sources.line_bounds(failure.span.file, line);
   const std::string number = std::to_string(line), margin(number.size(), ' ');
   const std::size_t carets = std::max<std::size_t>(1, std::min(failure.span.end, end) - failure.span.begin);
-  std::string text = fmt::format(" {}--> {}:{}:{}\n {} |\n {} | {}\n {} | {}{}\n", margin,
-                                 sources.file(failure.span.file).path, line, column, margin, number,
-                                 sources.text({failure.span.file, begin, end}), margin,
-                                 std::string(column - 1, ' '), std::string(carets, '^'));
+  std::string text =
+      fmt::format(" {}--> {}:{}:{}\n {} |\n {} | {}\n {} | {}{}\n", margin, sources.file(failure.span.file).path, line,
+                  column, margin, number, sources.text({failure.span.file, begin, end}), margin,
+                  std::string(column - 1, ' '), std::string(carets, '^'));
   for (const std::string& note : failure.notes) text += fmt::format(" {} = {}\n", margin, note);
   return text;
 }
@@ -239,7 +240,8 @@ Exit test(const TestFlags& flags, const Console& console) {
   }
   if (!flags.json) fmt::print("{} passed, {} failed\n", passed, failed);
   if (passed + failed == 0 && status == Exit::done) {
-    console.error(flags.filter.empty() ? "there is no test" : fmt::format("no test has `{}` in its name", flags.filter));
+    console.error(flags.filter.empty() ? "there is no test"
+                                       : fmt::format("no test has `{}` in its name", flags.filter));
     return Exit::usage;
   }
   return failed > 0 ? std::max(status, Exit::wrong) : status;

@@ -84,15 +84,32 @@ class Grower {
   };
 
   void grow_something() {
-    static const std::vector<Choice> choices{
-        {20, &Grower::grow_unary},      {24, &Grower::grow_binary},    {6, &Grower::grow_comparison},
-        {3, &Grower::grow_logical},     {6, &Grower::grow_select},     {5, &Grower::grow_cast},
-        {12, &Grower::grow_sum},        {5, &Grower::grow_maximum},    {3, &Grower::grow_argmax},
-        {7, &Grower::grow_broadcast},   {6, &Grower::grow_transpose},  {7, &Grower::grow_reshape},
-        {14, &Grower::grow_dot},        {4, &Grower::grow_generated},  {2, &Grower::grow_number},
-        {3, &Grower::grow_carried},     {5, &Grower::grow_normalised}, {5, &Grower::grow_slice},
-        {4, &Grower::grow_pad},         {4, &Grower::grow_concat},     {4, &Grower::grow_window},
-        {3, &Grower::grow_overlap_add}, {5, &Grower::grow_gather},     {4, &Grower::grow_scatter},
+    const int pieces = options_.pieces ? 1 : 0;
+    const std::vector<Choice> choices{
+        {20, &Grower::grow_unary},
+        {24, &Grower::grow_binary},
+        {6, &Grower::grow_comparison},
+        {3, &Grower::grow_logical},
+        {6, &Grower::grow_select},
+        {5, &Grower::grow_cast},
+        {12, &Grower::grow_sum},
+        {5, &Grower::grow_maximum},
+        {3, &Grower::grow_argmax},
+        {7, &Grower::grow_broadcast},
+        {6, &Grower::grow_transpose},
+        {7, &Grower::grow_reshape},
+        {14, &Grower::grow_dot},
+        {4, &Grower::grow_generated},
+        {2, &Grower::grow_number},
+        {3, &Grower::grow_carried},
+        {5, &Grower::grow_normalised},
+        {pieces * 5, &Grower::grow_slice},
+        {pieces * 4, &Grower::grow_pad},
+        {pieces * 4, &Grower::grow_concat},
+        {pieces * 4, &Grower::grow_window},
+        {pieces * 3, &Grower::grow_overlap_add},
+        {pieces * 5, &Grower::grow_gather},
+        {pieces * 4, &Grower::grow_scatter},
         {5, &Grower::grow_formula},
     };
     int total = 0;

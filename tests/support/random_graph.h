@@ -16,6 +16,7 @@ struct RandomGraphOptions {
   bool random_ops = true;  ///< random and iota, which depend on seed, step and row_offset
   bool updates = true;     ///< parameters, state and carries that are written
   bool carries = true;     ///< folds over a split
+  bool pieces = true;      ///< slices, pads, concatenations, windows, rows by number and their adjoints
   bool gradients = false;  ///< grad nodes of a sum of all results, by the parameters, which they update
 };
 

@@ -36,6 +36,7 @@ const std::map<std::string, std::string> exempt = {
     {"recall", "counts rows"},
     {"f1", "counts rows"},
     {"confusion", "counts rows"},
+    {"RnnCell", "has a carry, so it is applied by `scan` alone: see Rnn"},
     {"polar_factor", "for singular values below 1 alone; it is made of polar_approach and polar_step"},
 };
 
@@ -143,7 +144,8 @@ train M on d {{
 
   /// The argument's text; a float tensor is a parameter of the probe, declared in `params`.
   std::string argument(const ast::Param& param, std::string& params) {
-    const std::string comma = arguments_++ > 0 ? ", " : "", name = "p_" + param.name.text;
+    const std::string comma = fmt::format("{}{} = ", arguments_++ > 0 ? ", " : "", param.name.text);
+    const std::string name = "p_" + param.name.text;
     if (!param.type.tensor) return param.value ? "" : comma + setting(param);
     const std::string type = fmt::format("[{}]", fmt::join(axes(param.type), ", "));
     if (is_floating(param.type)) {
