@@ -36,8 +36,8 @@ class ExamplesFirst : public CLI::Formatter {
 };
 
 /// Commands of the design that this version does not have, so that asking for one gets a plain answer.
-const std::vector<std::string> not_built = {"new",    "derive",  "inspect", "bench",
-                                            "report", "convert", "lsp",     "completion", "doctor"};
+const std::vector<std::string> not_built = {"new",     "derive", "inspect",    "bench", "report",
+                                            "convert", "lsp",    "completion", "doctor"};
 
 std::vector<std::string> names_of(const CLI::App& app) {
   std::vector<std::string> names;
@@ -113,9 +113,8 @@ Exit parse_and_run(int argc, char** argv) {
   app.add_option("--color", color, "colour on stderr: auto, always, never")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->type_name("WHEN");
-  for (auto add :
-       {add_check, add_train, add_eval, add_predict, add_build, add_emit, add_opt, add_gradcheck, add_explain, add_fmt,
-        add_test})
+  for (auto add : {add_check, add_train, add_eval, add_predict, add_build, add_emit, add_opt, add_gradcheck,
+                   add_explain, add_fmt, add_test})
     add(app, action);
 
   Console console = Console::from_environment(color);

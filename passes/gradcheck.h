@@ -16,12 +16,12 @@ namespace nnc {
 
 struct GradcheckOptions {
   std::uint64_t seed = 1;
-  int cases = 20;           ///< shapes and points for each op
-  double tolerance = 1e-6;  ///< relative error
-  int elements = 24;        ///< of each parameter of a step: all, or this many drawn
-  std::int64_t rows = 5;    ///< batch of a step
+  int cases = 20;                          ///< shapes and points for each op
+  double tolerance = 1e-6;                 ///< relative error
+  int elements = 24;                       ///< of each parameter of a step: all, or this many drawn
+  std::int64_t rows = 5;                   ///< batch of a step
   std::map<std::string, Tensor> points{};  ///< parameters of a step that are not drawn, by name
-  GradientHook hook{};      ///< spoils rules; for gradcheck's own test
+  GradientHook hook{};                     ///< spoils rules; for gradcheck's own test
 };
 
 struct GradcheckFailure {
