@@ -96,16 +96,17 @@ Scalar tanh(Scalar x) {
   return with_sign_of(select(less(a, number(x, f32 ? 0.9 : 0.66)), small, large), x);
 }
 
-// For small |x| an odd polynomial x + x P(x^2); beyond, 1 - e^Q(|x| - 1), where Q is a polynomial for the logarithm of
-// 1 - erf, whose rounding matters least where 1 - erf is great. From the upper limit on the result is 1.
+// For small |x| an odd polynomial x + x P(x^2); beyond, 1 - e^Q(|x| - c), where Q is a polynomial for the logarithm of
+// 1 - erf. c is near the limit between the two, where the rounding of Q matters most, and so that f32 has Q(0) almost
+// exactly. From the upper limit on the result is 1.
 Scalar erf(Scalar x) {
   const bool f32 = x.type() == ScalarType::f32;
   const Scalar a = abs(x);
 
-  const Scalar u = at_most(a, f32 ? 4.0 : 5.95) - number(x, 1);
+  const Scalar u = at_most(a, f32 ? 4.0 : 5.95) - number(x, f32 ? 0.9453125 : 1.0);
   const Scalar q =
-      f32 ? polynomial(u, {-0x1.d97fc0p+0, -0x1.51c9a2p+1, -0x1.afae0cp-1, -0x1.53d418p-5, 0x1.435b60p-7,
-                           -0x1.db314ep-10, 0x1.7f18aap-13})
+      f32 ? polynomial(u, {-0x1.b5327cp+0, -0x1.46086cp+1, -0x1.ac16ccp-1, -0x1.66999cp-5, 0x1.574f4ep-7,
+                           -0x1.fc07e8p-10, 0x1.9e7c0ap-13})
           : polynomial(
                 u, {-0x1.d97fbf27aa2a1p+0,  -0x1.51c9b0006c23cp+1,  -0x1.afabc11a29027p-1,  -0x1.5477f09c90d32p-5,
                     0x1.48c9d406e13f2p-7,   -0x1.033f68ef1c2f9p-9,  0x1.f1b485cdb80efp-13,  0x1.b8c4538783462p-16,
@@ -115,8 +116,8 @@ Scalar erf(Scalar x) {
   const Scalar large = number(x, 1) - exp(q);
 
   const Scalar square = a * a;
-  const Scalar p = f32 ? polynomial(square, {0x1.06eba8p-3, -0x1.81273ap-2, 0x1.ce2beap-4, -0x1.b7e3dap-6,
-                                             0x1.53515ep-8, -0x1.9e9e44p-11, 0x1.3a7b48p-14})
+  const Scalar p = f32 ? polynomial(square, {0x1.06eba8p-3, -0x1.812742p-2, 0x1.ce2deep-4, -0x1.b80d28p-6,
+                                             0x1.54bf36p-8, -0x1.aa0e46p-11, 0x1.5c76dep-14})
                        : polynomial(square, {0x1.06eba8214db69p-3, -0x1.812746b037a21p-2, 0x1.ce2f21a045341p-4,
                                              -0x1.b82ce3132fed8p-6, 0x1.565bcd25606eep-8, -0x1.c02db7b89ad07p-11,
                                              0x1.f9a3889e77a64p-14, -0x1.f4d8ec5190f13p-17, 0x1.ba317beeb0d8bp-20,
@@ -124,7 +125,7 @@ Scalar erf(Scalar x) {
                                              0x1.b092be8c19cd7p-34});
   const Scalar small = fma(a, p, a);
 
-  return with_sign_of(select(less(a, number(x, f32 ? 1.05 : 1.0)), small, large), x);
+  return with_sign_of(select(less(a, number(x, f32 ? 0.92 : 1.0)), small, large), x);
 }
 
 // 1 / (1 + e^-x), from e^-|x| so that nothing overflows and small results keep their digits. What the denominator's
