@@ -162,13 +162,17 @@ def numbers(values):
     return "[" + ", ".join(repr(float(v)) if v != int(v) else str(int(v)) for v in values) + "]"
 
 
+def element_of(x):
+    return "i32" if x.dtype.kind == "i" else "f32"
+
+
 def table(x, y):
     """The rows as a data block; y whole numbers, or floats of one or more columns."""
     x2 = x.reshape(len(x), -1)
     columns = [f"x{i} = {numbers(x2[:, i])}" for i in range(x2.shape[1])]
     shape = ", ".join(map(str, x.shape[1:]))
     last = x2.shape[1] - 1
-    text = f'  x: f32[{shape}] = ' + (f'reshape(cols("x0", to = "x{last}"), [{shape}])' if x.ndim > 2 else f'cols("x0", to = "x{last}")')
+    text = f'  x: {element_of(x)}[{shape}] = ' + (f'reshape(cols("x0", to = "x{last}"), [{shape}])' if x.ndim > 2 else f'cols("x0", to = "x{last}")')
     if y.dtype.kind == "i":
         columns.append(f"y = {numbers(y)}")
         text += '\n  y: i32[] = col("y")'
@@ -180,33 +184,36 @@ def table(x, y):
 
 
 def case(name, x, y, start, model, forward, loss_text="mse(z, y)", loss=mse, optimizer_text="sgd(0.1)", optimizer=sgd(0.1),
-         result=None, metrics=None, declarations="", states=None):
-    """forward(p, x) is what the model text computes; metrics: text -> function of (z, y); states(s, p, x) moves states."""
+         metrics=None, states=None, items="", joint=None, average=None):
+    """forward(p, x) is what the model text computes; metrics: text -> function of (z, y); states: their start, and how a step moves
+    them; joint(x, y): all parameters after a step; average: beta of a moving average."""
     start = {n: np.array(w, dtype=float) for n, w in start.items()}
     s = {n: np.array(w, dtype=float) for n, w in (states[0] if states else {}).items()}
     z = forward({**start, **s}, x)
     shape = ", ".join(["batch"] + [str(n) for n in z.shape[1:]])
     inputs = ", ".join(["batch"] + [str(n) for n in x.shape[1:]])
     measured = metrics or {}
-    program = (declarations + table(x, y) + f"\nmodel Net(x: f32[{inputs}]) -> f32[{result or shape}] {{\n  return {model}\n}}\n\n"
+    program = (table(x, y) + f"\nmodel Net(x: {element_of(x)}[{inputs}]) -> f32[{shape}] {{\n  return {model}\n}}\n\n"
                "train Net on rows {\n  let z = Net(x)\n" + f"  loss = {loss_text}\n" +
                "".join(f"  metric m{i} = {text}\n" for i, text in enumerate(measured)) +
-               f"  optimizer = {optimizer_text}\n  batch_size = full\n  shuffle = false\n  epochs = {STEPS}\n}}\n")
+               f"  optimizer = {optimizer_text}\n{items}  batch_size = full\n  shuffle = false\n  epochs = {STEPS}\n}}\n")
     p, slots, losses, values = dict(start), {n: {} for n in start}, [], []
+    averages = {n: np.zeros_like(w) for n, w in start.items()} if average else {}
     for t in range(1, STEPS + 1):
         def value(q):
             return loss(forward(q, x), y)
         losses.append(float(np.real(value({n: w.astype(complex) for n, w in p.items()}))))
-        grads = {n: gradient(value, p, n) for n in p}
+        grads = {} if joint else {n: gradient(value, p, n) for n in p}
         if states:
             s = states[1](s, p, x)
-        p = {n: optimizer(p[n], grads[n], slots[n], t) for n in p}
+        p = joint(x, y) if joint else {n: optimizer(p[n], grads[n], slots[n], t) for n in p}
+        averages = {n: average * m + (1 - average) * p[n] for n, m in averages.items()}
         values.append([np.asarray(f(forward({n: w.astype(complex) for n, w in p.items()}, x).real, y)).tolist() for f in measured.values()])
     assert np.isfinite(losses).all(), name
     cases.append({"name": name, "program": program,
                   "start": {n: {"shape": list(w.shape), "values": w.ravel().tolist()} for n, w in start.items()},
                   "losses": losses, "metrics": values,
-                  "weights": {n: w.ravel().tolist() for n, w in {**p, **s}.items()}})
+                  "weights": {n: w.ravel().tolist() for n, w in {**p, **s, **{f"average/{n}": m / (1 - average ** STEPS) for n, m in averages.items()}}.items()}})
 
 
 def normal(*shape):
@@ -249,6 +256,9 @@ def activations():
              f"x |> Dense(4) |> {text} |> Dense(2)", lambda p, x, f=f: dense(p, f(dense(p, x, 1)), 2),
              optimizer_text="sgd(0.01)", optimizer=sgd(0.01))
     x, y = normal(ROWS, 2), normal(ROWS, 2)
+    case("polynomial", x, y, dense_start(1, 6, 2), "polynomial(x, 3) |> Dense(2)",
+         lambda p, x: dense(p, np.concatenate([x, x ** 2, x ** 3], axis=-1), 1),
+         optimizer_text="sgd(0.01)", optimizer=sgd(0.01))
     case("flatten", normal(ROWS, 2, 3), y, dense_start(1, 6, 2), "x |> flatten |> Dense(2)",
          lambda p, x: dense(p, x.reshape(len(x), 6), 1))
     case("logsumexp", x, random.integers(0, 3, ROWS), dense_start(1, 2, 3), "x |> Dense(3)", lambda p, x: dense(p, x, 1),
@@ -305,6 +315,19 @@ def losses():
     one("cross_entropy_bits", shares, 3, "cross_entropy_bits(z, y)", lambda p, y: cross_entropy(p, y) / math.log(2), " |> softmax", softmax)
     one("softmax_cross_entropy of classes", labels, 3, "softmax_cross_entropy(z, y)", lambda z, y: cross_entropy(softmax(z), one_hot(y, 3)))
     one("softmax_cross_entropy of distributions", shares, 3, "softmax_cross_entropy(z, y)", lambda z, y: cross_entropy(softmax(z), y))
+    weights = np.array([0.5, 2.0, 1.0])
+    def weighted(smoothing, w, m):
+        """torch.nn.functional.cross_entropy with label_smoothing and weight, but for the weights' sum, which does not divide."""
+        def f(z, y):
+            t = one_hot(y, 3) if y.dtype.kind == "i" else y
+            t = (1 - smoothing) * t + smoothing / 3
+            return (m * -(w * t * log_softmax(z)).sum(axis=-1)).sum() / m.sum()
+        return f
+    for y, kind in ((labels, "classes"), (shares, "distributions")):
+        one(f"softmax_cross_entropy of {kind}, smoothing", y, 3, "softmax_cross_entropy(z, y, smoothing = 0.1)", weighted(0.1, 1, np.ones(ROWS)))
+        one(f"softmax_cross_entropy of {kind}, weights", y, 3, "softmax_cross_entropy(z, y, weights = [0.5, 2, 1])", weighted(0, weights, np.ones(ROWS)))
+        one(f"softmax_cross_entropy of {kind}, all", y, 3, "softmax_cross_entropy(z, y, 0.2, [0.5, 2, 1], float(x[:, 0] > 0))",
+            weighted(0.2, weights, (x[:, 0] > 0).astype(float)))
     one("hinge", signs, 2, "hinge(z, y)", lambda z, y: greatest(0, 1 - y * z).mean())
     one("kl_divergence", shares, 3, "kl_divergence(z, y)", lambda q, p: (p * (np.log(p) - np.log(q))).sum(axis=-1).mean(), " |> softmax", softmax)
     one("kl_divergence with zeros", with_zeros, 3, "kl_divergence(z, y)",
@@ -312,6 +335,8 @@ def losses():
     one("one_vs_rest", labels, 3, "one_vs_rest(z, y)",
         lambda z, y: sum((softplus(z[:, c]) - (y == c) * z[:, c]).mean() for c in range(3)))
     decoded = lambda codes: lambda z, y: float((np.argmax(np.sign(z) @ codes, axis=-1) == y).mean())
+    one("one_vs_one", labels, 3, "one_vs_one(z, y, 3)", output_codes(codes_of_pairs(3)),
+        metrics={"accuracy(decode_codes(z, one_vs_one_codes(3)), y)": decoded(codes_of_pairs(3))})
     codes = np.array([[1, 1, -1], [1, -1, 0], [-1, 1, 1], [0, 1, -1]], dtype=float)
     text = "[[1, 1, -1], [1, -1, 0], [-1, 1, 1], [0, 1, -1]]"
     one("output_codes", labels, 4, f"output_codes(z, y, {text})", output_codes(codes),
@@ -379,6 +404,14 @@ def optimizers():
             "lion(0.01)": lion(0.01), "lion(0.01, beta1 = 0.5, beta2 = 0.7, weight_decay = 0.2)": lion(0.01, 0.5, 0.7, 0.2)}.items():
         case(f"optimizer {text}", normal(ROWS, 3), normal(ROWS, 2), {**dense_start(1, 3, 4), **dense_start(2, 4, 2)},
              "x |> Dense(4) |> tanh |> Dense(2)", lambda p, x: dense(p, np.tanh(dense(p, x, 1)), 2), optimizer_text=text, optimizer=rule)
+    x, y = normal(ROWS, 3), normal(ROWS, 1)
+    def least_squares(x, y):
+        solution = np.linalg.lstsq(np.hstack([x, np.ones((ROWS, 1))]), y, rcond=None)[0]
+        return {"Dense1.W": solution[:3], "Dense1.b": solution[3]}
+    case("optimizer newton()", x, y, dense_start(1, 3, 1), "x |> Dense(1)", lambda p, x: dense(p, x, 1), optimizer_text="newton()",
+         joint=least_squares)
+    case("average = ema(0.9)", x, y, dense_start(1, 3, 1), "x |> Dense(1)", lambda p, x: dense(p, x, 1), average=0.9,
+         items="  average = ema(0.9)\n")
 
 
 # ---- layers ------------------------------------------------------------------------------------------------------
@@ -413,6 +446,41 @@ def layers():
         return p["RMSNorm1.scale"] * x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + 1e-6)
     case("RMSNorm", x, y, {**dense_start(1, 3, 4), "RMSNorm1.scale": normal(4), **dense_start(2, 4, 2)},
          "x |> Dense(4) |> RMSNorm() |> Dense(2)", lambda p, x: dense(p, rms_norm(p, dense(p, x, 1)), 2))
+
+
+def attention(p, x, heads, causal):
+    rows, places, width = x.shape
+    def split(w):
+        return (x @ p[f"Attention1.{w}.W"]).reshape(rows, places, heads, width // heads).transpose(0, 2, 1, 3)
+    scores = split("Q") @ split("K").transpose(0, 1, 3, 2) / math.sqrt(width / heads)
+    if causal:
+        scores = where(np.tril(np.ones((places, places))) > 0, scores, -np.inf)
+    h = (softmax(scores) @ split("V")).transpose(0, 2, 1, 3).reshape(rows, places, width)
+    return h @ p["Attention1.O.W"] + p["Attention1.O.b"]
+
+
+def rnn(p, x):
+    h, all_states = np.zeros((len(x), p["Rnn1.Cell.U"].shape[0])), []
+    for t in range(x.shape[1]):
+        h = np.tanh(x[:, t] @ p["Rnn1.Cell.W"] + h @ p["Rnn1.Cell.U"] + p["Rnn1.Cell.b"])
+        all_states.append(h)
+    return np.stack(all_states, axis=1)
+
+
+def sequences():
+    ids, y = random.integers(0, 5, (ROWS, 3)), normal(ROWS, 2)
+    case("Embedding", ids, y, {"Embedding1.W": normal(5, 4), **dense_start(1, 12, 2)}, "x |> Embedding(5, 4) |> flatten |> Dense(2)",
+         lambda p, ids: dense(p, p["Embedding1.W"][ids].reshape(ROWS, 12), 1))
+    x = normal(ROWS, 3, 4)
+    for heads in (1, 2):
+        for causal in (False, True):
+            start = {f"Attention1.{w}.W": normal(4, 4) for w in "QKVO"}
+            case(f"Attention({heads}, causal = {str(causal).lower()})", x, y, {**start, "Attention1.O.b": normal(4), **dense_start(1, 12, 2)},
+                 f"x |> Attention({heads}, causal = {str(causal).lower()}) |> flatten |> Dense(2)",
+                 lambda p, x, heads=heads, causal=causal: dense(p, attention(p, x, heads, causal).reshape(ROWS, 12), 1),
+                 optimizer_text="sgd(0.02)", optimizer=sgd(0.02))
+    case("Rnn", x, y, {"Rnn1.Cell.W": normal(4, 3), "Rnn1.Cell.U": normal(3, 3), "Rnn1.Cell.b": normal(3), **dense_start(1, 9, 2)},
+         "x |> Rnn(3) |> flatten |> Dense(2)", lambda p, x: dense(p, rnn(p, x).reshape(ROWS, 9), 1))
 
 
 # Images are [rows, H, W, C]; kernels are not flipped.
@@ -501,6 +569,8 @@ def main():
     metrics()
     optimizers()
     layers()
+    sequences()
+    images()
     with open(os.path.join(HERE, "library.json"), "w") as f:
         json.dump({"numpy": np.__version__, "steps": STEPS, "cases": cases}, f, indent=0)
         f.write("\n")

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "frontend/ast.h"
-#include "frontend/elaborate.h"
+#include "frontend/format.h"
 #include "frontend/parser.h"
 #include "frontend/std/embedded.h"
 #include "tests/unit/catch.h"
@@ -70,6 +70,19 @@ std::string cell(std::string text) {
   return text;
 }
 
+/// A signature that was laid out over several lines, in one.
+std::string signature_in_one_line(std::string_view text) {
+  std::string line = in_one_line(text);
+  for (const auto& [written, wanted] : {std::pair<std::string_view, std::string_view>{"( ", "("},
+                                        {", )", ")"},
+                                        {"[ ", "["},
+                                        {", ]", "]"},
+                                        {") (", ")("}})
+    for (std::size_t at = 0; (at = line.find(written, at)) != std::string::npos;)
+      line.replace(at, written.size(), wanted);
+  return line;
+}
+
 struct Entry {
   std::string name, signature, doc;
 };
@@ -81,7 +94,7 @@ std::vector<Entry> entries_of(const EmbeddedFile& file, Diagnostics& diagnostics
   for (const ast::Declaration& declaration : parse(number, diagnostics).declarations) {
     const Head head = head_of(declaration);
     const std::string_view signature = file.text.substr(declaration.span.begin, head.end - declaration.span.begin);
-    entries.push_back({head.name, in_one_line(signature), in_one_line(declaration.doc)});
+    entries.push_back({head.name, signature_in_one_line(signature), in_one_line(declaration.doc)});
   }
   return entries;
 }
@@ -133,4 +146,14 @@ TEST_CASE("every file of the library is a kind of the document, and every declar
   }
   INFO(diagnostics.render(false));
   CHECK_FALSE(diagnostics.has_errors());
+}
+
+TEST_CASE("the library is laid out as nnc fmt lays out") {
+  Diagnostics diagnostics;
+  for (const EmbeddedFile& file : embedded_library()) {
+    INFO(file.name);
+    const std::uint32_t number =
+        diagnostics.add_file({.path = std::string(file.name), .text = std::string(file.text), .library = true});
+    CHECK(format(number, diagnostics) == std::string(file.text));
+  }
 }
