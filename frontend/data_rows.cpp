@@ -85,9 +85,9 @@ Term DataBlock::table(CallSite& site) {
         return error(Code::duplicate_name, site.arguments[i].span,
                      fmt::format("the column `{}` is given twice", known.name));
       if (known.rows() != column->rows())
-        return error(
-            Code::bad_source, site.arguments[i].span,
-            fmt::format("`{}` has {} values, and `{}` has {}", column->name, column->rows(), known.name, known.rows()));
+        return error(Code::bad_source, site.arguments[i].span,
+                     fmt::format("`{}` has {} value{}, and `{}` has {}", column->name, column->rows(),
+                                 column->rows() == 1 ? "" : "s", known.name, known.rows()));
     }
     source.inline_columns.push_back(std::move(*column));
   }

@@ -118,7 +118,7 @@ TEST_CASE("averages follow the parameters, corrected for their start, and evalua
   CHECK(json_lines(averaged.out).at(0).at("loss") == json_lines(same.out).at(0).at("loss"));
 }
 
-TEST_CASE("--init takes parameters and the states of layers, and averages start from them") {
+TEST_CASE("a start from a file takes parameters and the states of layers") {
   const Scratch scratch;
   const std::string block = "loss = mse(Net(x), y)\noptimizer = sgd(lr = 0.1)\nepochs = 4\n";
   const Weights first = trained(scratch, block);
