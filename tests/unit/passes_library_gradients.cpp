@@ -38,6 +38,8 @@ const std::map<std::string, std::string> exempt = {
     {"confusion", "counts rows"},
     {"hide_later", "gives −inf; Attention is made of it"},
     {"RnnCell", "has a carry, so it is applied by `scan` alone: see Rnn"},
+    {"LstmCell", "has carries: see Lstm"},
+    {"GruCell", "has a carry: see Gru"},
     {"polar_factor", "for singular values below 1 alone; it is made of polar_approach and polar_step"},
 };
 

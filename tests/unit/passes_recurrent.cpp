@@ -105,6 +105,20 @@ TEST_CASE("Rnn has the published numbers") {
                0.303936575473421, -0.955696631345041});
 }
 
+TEST_CASE("Lstm has the published numbers") {
+  check_layer("Lstm", 4, false,
+              {0.119120216378362, -0.171525198510739, -0.0513172763344667, -0.0711012213671906, 0.142056541379203,
+               -0.268494401016957, -0.201945582247067, -0.0537988894645013, 0.0801424682112284, -0.196022349999106,
+               -0.12220103766764, -0.205886153431497});
+}
+
+TEST_CASE("Gru has the published numbers") {
+  check_layer("Gru", 3, true,
+              {-0.257080482086674, -0.137892178331897, -0.411372478578657, -0.305500300286277, -0.421980951532249,
+               -0.38069844769436, -0.294471595688312, -0.191535780659594, -0.155374994056712, -0.370544272995473,
+               -0.349371158255278, -0.42730708967568});
+}
+
 TEST_CASE("a carry goes from step to step, begins where it says, and its results are stacked along axis 1") {
   const Elaborated block = elaborated(sum_cell, "return x |> scan(Sum(start = 10))");
   Environment at;
