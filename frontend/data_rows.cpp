@@ -205,7 +205,7 @@ std::optional<std::vector<Cut>> DataBlock::shares(CallSite& site, const std::vec
   base.kind = Cut::Kind::share;
   base.fractional = !std::ranges::all_of(sizes, whole) || sizes == std::vector{1.0};
   if (base.fractional && total > 1 + 1e-9)
-    return error(Code::bad_split, site.span, fmt::format("the shares add up to {}, more than all rows", total),
+    return error(Code::bad_split, site.span, fmt::format("the shares add up to {:.6g}, more than all rows", total),
                  "shares add up to 1; counts are whole numbers"),
            std::nullopt;
   std::vector<Cut> cuts;

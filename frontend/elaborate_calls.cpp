@@ -75,7 +75,7 @@ struct Application {
 bool Application::match(const std::vector<ast::Param>& params, std::vector<CallArgument>& arguments, Scope& caller,
                         Matched& into) {
   into.assign(params.size(), std::nullopt);
-  bool fine = true;
+  bool fine = true, misnamed = false;
   std::size_t next = 0;
   for (CallArgument& argument : arguments) {
     if (!argument.value) argument.value = std::make_shared<Term>(e.evaluate(*argument.expr, caller));
@@ -90,6 +90,7 @@ bool Application::match(const std::vector<ast::Param>& params, std::vector<CallA
                 fmt::format("`{}` has no argument `{}`", name, argument.name->text), "",
                 repair_of_argument(argument.name->text, known));
         fine = false;
+        misnamed = true;  // it may have been meant for one that is missing
         continue;
       }
     } else {
@@ -112,7 +113,7 @@ bool Application::match(const std::vector<ast::Param>& params, std::vector<CallA
     if (into[i] || params[i].value) continue;
     const bool hidden = std::ranges::any_of(
         arguments, [](const CallArgument& argument) { return argument.value && argument.value->failed(); });
-    if (fine || !hidden)
+    if (!misnamed && (fine || !hidden))
       e.error(Code::missing_argument, span, fmt::format("`{}` needs `{}`", name, params[i].name.text), "",
               fmt::format("it is declared as `{}`", e.source(params[i].span)));
     fine = false;

@@ -370,11 +370,15 @@ Term Elaborator::evaluate_call(const ast::Expr& expr, const ast::Call& form, Sco
 }
 
 Term Elaborator::evaluate_member(const ast::Member& form, Scope& scope) {
-  std::vector<std::string> functions;
-  scope.names(functions);
-  primitive_names(functions);
+  const auto names = [&] {
+    std::vector<std::string> all;
+    scope.names(all);
+    primitive_names(all);
+    return all;
+  };
   if (const auto* module = std::get_if<ast::NameUse>(&form.base->form);
       module && is_foreign_module(module->name) && !scope.find(module->name) && !scope.module().find(module->name)) {
+    const std::vector<std::string> functions = names();
     std::string help = repair_of_name(form.member.text, functions);
     for (const std::string& function : functions)
       if (function == form.member.text) help = fmt::format("write `{}`: the library has no modules", function);
@@ -386,7 +390,7 @@ Term Elaborator::evaluate_member(const ast::Member& form, Scope& scope) {
   const auto known_path = path_of(base);
   if (!known_path)
     return error(Code::type_mismatch, form.base->span, fmt::format("{} has no members", describe(base)), "",
-                 repair_of_member(source(form.base->span), form.member.text, functions));
+                 repair_of_member(source(form.base->span), form.member.text, names()));
   const std::string& prefix = *known_path;
   const std::string path = prefix.empty() ? form.member.text : prefix + "." + form.member.text;
   if (const auto at = variable_index_.find(path); at != variable_index_.end()) return read_variable(at->second);

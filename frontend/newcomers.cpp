@@ -17,6 +17,8 @@ constexpr Habit names[] = {
     {"True", "write `true`"},
     {"False", "write `false`"},
     {"None", "an argument that is not needed is left out"},
+    {"batch",
+     "the batch has a name where the signature gives it one, as in `x: f32[batch, 4]`; `...` stands for leading axes"},
     {"self", "there is no `self`: a layer's parameters and settings are known by their names"},
     {"Linear", "write `Dense(16)`: the input's width is read off the input"},
     {"len", "a dimension is a number under its name in the signature (`x: float[..., C]`); `size(x)` counts elements"},

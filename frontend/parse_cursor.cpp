@@ -65,6 +65,16 @@ void ParseCursor::skip_statement(std::size_t begin) {
   }
 }
 
+void ParseCursor::lose_names(std::size_t begin) {
+  const Kind kind = tokens_[begin].kind;
+  const bool word = kind == Kind::kw_let || kind == Kind::kw_param || kind == Kind::kw_state || kind == Kind::kw_carry;
+  for (std::size_t i = begin + (word ? 1 : 0); i + 1 < tokens_.size() && tokens_[i].kind == Kind::name; i += 2) {
+    const Kind after = tokens_[i + 1].kind;
+    if (word || after == Kind::colon) lost_.emplace_back(text(tokens_[i]));
+    if (after != Kind::comma) break;
+  }
+}
+
 void ParseCursor::skip_to_declaration(std::size_t begin) {
   nesting_ = brackets_ = 0;
   const std::size_t error = position_;

@@ -60,6 +60,8 @@ class ParseCursor {
   /// that open within the statement are jumped over with what they hold.
   void skip_statement(std::size_t begin);
   bool at_opening() const { return at(Kind::left_paren) || at(Kind::left_bracket) || at(Kind::left_brace); }
+  /// The names that the statement from `begin` on binds are lost with it: using them is no second error.
+  void lose_names(std::size_t begin);
   /// Goes to the next declaration; `begin` is where the one with the error began.
   void skip_to_declaration(std::size_t begin);
   bool declaration_word_here() const;
@@ -129,9 +131,10 @@ class ParseCursor {
   const std::vector<Token>& tokens_;
   std::uint32_t file_;
   std::size_t position_ = 0;
-  int nesting_ = 0;       ///< levels of recursion
-  int brackets_ = 0;      ///< open brackets in which line ends mean nothing
-  bool damaged_ = false;  ///< the declaration lost a part
+  int nesting_ = 0;                ///< levels of recursion
+  int brackets_ = 0;               ///< open brackets in which line ends mean nothing
+  bool damaged_ = false;           ///< the declaration lost a part
+  std::vector<std::string> lost_;  ///< names that a statement with an error would have bound
 };
 
 }  // namespace nnc::parsing

@@ -29,6 +29,7 @@ class StatementParser : public ExpressionParser {
         one();
       } catch (SyntaxError) {
         damaged_ = true;
+        lose_names(start);
         skip_statement(start);
         nesting_ = nesting;
       }

@@ -54,6 +54,7 @@ Ast Parser::file() {
       if (declared.kind == Kind::name) ast_.lost.emplace_back(text(declared));
     }
   }
+  ast_.lost.insert(ast_.lost.end(), lost_.begin(), lost_.end());
   return std::move(ast_);
 }
 
@@ -161,6 +162,14 @@ std::vector<Param> Parser::params() {
   std::vector<Param> result;
   while (!bracket.at_end()) {
     result.push_back(param());
+    for (std::size_t i = 0; i + 1 < result.size(); ++i)
+      if (result[i].name.text == result.back().name.text)
+        diagnostics_.report(
+            {.code = Code::duplicate_name,
+             .message = fmt::format("{} stands twice among the parameters", backquoted(result.back().name.text)),
+             .primary = result.back().name.span,
+             .labels = {{result[i].name.span, "first here"}},
+             .help = "a name is bound once; choose another"});
     if (!accept(Kind::comma)) break;
   }
   bracket.close("`,` or ");

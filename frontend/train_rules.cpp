@@ -196,7 +196,7 @@ void TrainBlock::check_figures(const Graph& evaluate) {
     if (std::ranges::find(known, name) == known.end()) {
       std::string help = !has_valid && name.starts_with("valid.") ? fmt::format("`{}` has no split `valid`", job_.data)
                                                                   : did_you_mean(name, known);
-      if (help.empty()) help = fmt::format("there are {}", fmt::join(known, ", "));
+      if (help.empty()) help = fmt::format("there {} {}", known.size() == 1 ? "is" : "are", fmt::join(known, ", "));
       error(Code::bad_watch, span, fmt::format("there is no figure `{}` during training", name), help);
       continue;
     }

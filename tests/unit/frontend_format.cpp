@@ -156,3 +156,15 @@ TEST_CASE("the layout is one, whatever the blanks were, and means what the text 
     }
   }
 }
+
+TEST_CASE("the .nn files of the project are laid out so; NNC_BLESS=1 does it", "[golden]") {
+  const bool bless = std::getenv("NNC_BLESS") != nullptr;
+  for (const fs::path& path : files()) {
+    if (path.string().find("/tests/golden/") != std::string::npos)
+      continue;  // wrong programs stand as they were written
+    INFO("nnc fmt " << path.string());
+    const std::string text = read(path), once = formatted(text);
+    if (bless && text != once) std::ofstream(path, std::ios::binary) << once;
+    if (!bless) CHECK(text == once);
+  }
+}
