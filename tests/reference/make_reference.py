@@ -118,11 +118,11 @@ model Net(x: f32[batch, {inputs}]) -> f32[batch, {outputs}] {{
 }}
 
 train Net on rows {{
-  loss       = {loss}
-  optimizer  = sgd(lr = {rate})
+  loss = {loss}
+  optimizer = sgd(lr = {rate})
   batch_size = batch_rows
-  shuffle    = false
-  epochs     = {epochs}
+  shuffle = false
+  epochs = {epochs}
 }}
 """
 
