@@ -548,23 +548,18 @@ GradcheckReport gradcheck_op(Op op, const GradcheckOptions& options) {
   return report;
 }
 
-namespace {
-
-Graph in_double(const Graph& graph) {
+/// Bodies and the loops over them change together: in between, no loop would be well typed.
+Graph in_double_precision(const Graph& graph) {
   Builder builder(graph.name);
   const std::vector<Value> made = rebuild(graph, builder, [&](NodeId id, const std::vector<Value>& operands) {
     Node node = graph[id];
     if (node.type.dtype == DType::f32) node.type.dtype = DType::f64;
     if (node.op == Op::cast && operands[0].type().dtype == node.type.dtype) return operands[0];
+    if (auto* scan = std::get_if<Scan>(&node.attributes)) scan->body = ScanBody(in_double_precision(*scan->body));
     return copy_node(builder, node, operands);
   });
   return finish_like(graph, std::move(builder), made);
 }
-
-}  // namespace
-
-/// Bodies and the loops over them change together.
-Graph in_double_precision(const Graph& graph) { return with_bodies(graph, in_double); }
 
 GradcheckReport gradcheck_step(const Graph& step, const GradcheckOptions& options) {
   const Graph graph = in_double_precision(step);

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "ir/builder.h"
+#include "ir/loops.h"
 #include "ir/text.h"
 #include "tests/support/random.h"
 
@@ -99,6 +100,7 @@ class Grower {
         {6, &Grower::grow_transpose},
         {7, &Grower::grow_reshape},
         {14, &Grower::grow_dot},
+        {3, &Grower::grow_loop},
         {4, &Grower::grow_generated},
         {2, &Grower::grow_number},
         {3, &Grower::grow_carried},
@@ -245,6 +247,48 @@ class Grower {
         pick([&](const Type& type) { return is_float(type.dtype) && (shape.empty() || type.shape == shape); });
     if (!yes) return made(Op::select, {*condition, number(real_), number(real_)});
     return made(Op::select, {*condition, *yes, partner(*yes)});
+  }
+
+  /// A loop along the first axis of a value: what a step finds is joined with a carry, one of a few ways, and one of
+  /// the loop's results is kept.
+  std::optional<Value> grow_loop() {
+    const auto all = pick([&](const Type& type) {
+      return type.dtype == real_ && type.rank() >= 1 && !type.shape[0].batched && type.shape[0].count <= 17;
+    });
+    if (!all) return std::nullopt;
+    Type one = all->type();
+    const std::int64_t steps = one.shape[0].count;
+    one.shape.erase(one.shape.begin());
+    const auto same = pick([&](const Type& type) { return type == one; });
+    const Value first = same ? *same : builder_.spread(number(real_), one.shape);
+
+    Builder step("step");
+    const Value carried = step.leaf(Op::input, "carried", one), found = step.leaf(Op::input, "found", one);
+    std::vector<std::string> names{"carried", "found"};
+    std::vector<Value> operands{first, *all};
+    Value next = random_.chance(0.5) ? carried * 0.5 + found : apply(Op::max, carried, found) - found * carried;
+    if (!one.shape.empty() && !one.shape.back().batched && one.shape.back().count <= 33 && random_.chance(0.4)) {
+      const Shape square{one.shape.back(), one.shape.back()};
+      operands.push_back(add_variable(Op::param, square));
+      names.emplace_back("weights");
+      next = next + step.dot(carried, step.leaf(Op::input, "weights", {real_, square}), {one.rank() - 1}, {0}) * 0.1;
+    }
+    if (one.rank() > 0 && random_.chance(0.3)) {
+      const std::vector<int> axes = some_axes(random_, one.rank());
+      std::vector<int> kept;
+      for (int axis = 0; axis < one.rank(); ++axis)
+        if (std::ranges::find(axes, axis) == axes.end()) kept.push_back(axis);
+      next = next + step.broadcast(step.sum(carried, axes), kept, one.shape) * 0.01;
+    }
+    if (random_.chance(0.5)) next = apply(Op::tanh, next);
+    const Value handed = random_.chance(0.5) ? next : found * carried;
+    const Scan scan{.body = loop_body(step.graph(), names, std::vector{next.id, handed.id}),
+                    .carries = 1,
+                    .sequences = 1,
+                    .steps = steps,
+                    .backwards = random_.chance(0.5),
+                    .result = random_.below(2)};
+    return builder_.make(Op::scan, operands, scan);
   }
 
   std::optional<Value> grow_cast() {
