@@ -178,9 +178,9 @@ Spelling spelling(ScalarOp op) {
   return {"", 0};
 }
 
-class Printer {
+class ProgramPrinter {
  public:
-  explicit Printer(const Program& program) : program_(program) {}
+  explicit ProgramPrinter(const Program& program) : program_(program) {}
 
   std::string print() {
     line(fmt::format("program {} for {} rows: params {}, state {}, grads {}, carry {}, arena {} bytes", program_.entry,
@@ -363,6 +363,6 @@ class Printer {
 
 }  // namespace
 
-std::string print(const Program& program) { return Printer(program).print(); }
+std::string print(const Program& program) { return ProgramPrinter(program).print(); }
 
 }  // namespace nnc

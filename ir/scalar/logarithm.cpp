@@ -12,10 +12,10 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 
 /// log(2) as a number with so many zeros at its end that n times it is exact, and the rest.
-struct Log2 {
+struct ExactLogOfTwo {
   double high, low;
 };
-Log2 log_2(ScalarType type) {
+ExactLogOfTwo exact_log_of_two(ScalarType type) {
   if (type == ScalarType::f32) return {0x1.63p-1, -0x1.bd0105c610ca8p-13};
   return {0x1.62e42feep-1, 0x1.a39ef35793c76p-33};
 }
@@ -62,7 +62,7 @@ Double precise_log(Scalar x) {
   Double log_m = product(s.high, v.high);
   log_m.low = fma(s.low, v.high, fma(s.high, v.low + (w.low + u.low), log_m.low));
 
-  const Log2 log2 = log_2(x.type());
+  const ExactLogOfTwo log2 = exact_log_of_two(x.type());
   const Double sum = sum_of_ordered(n * number(x, log2.high), log_m.high);
   return sum_of_ordered(sum.high, sum.low + fma(n, number(x, log2.low), log_m.low));
 }
@@ -143,7 +143,7 @@ Scalar log_remainder(Scalar f) {
 // n log(2) + log(m). The sum n log(2) + f is kept exactly, in two parts, since f may be as large as a quarter of it.
 Scalar log(Scalar x) {
   const auto [m, n] = decompose(x);
-  const Log2 log2 = log_2(x.type());
+  const ExactLogOfTwo log2 = exact_log_of_two(x.type());
   const Scalar high = number(x, log2.high), low = number(x, log2.low);
   const Scalar f = m - number(x, 1);
   const Scalar sum = fma(n, high, f);
@@ -170,7 +170,7 @@ Scalar log1p(Scalar x) {
   const Scalar scaled = select(less(u, number(x, 0x1p60)), c * scale_down, zero);
   const Scalar whole = m - one, f = whole + scaled, f_lost = (whole - f) + scaled;
 
-  const Log2 log2 = log_2(x.type());
+  const ExactLogOfTwo log2 = exact_log_of_two(x.type());
   const Scalar high = number(x, log2.high), low = number(x, log2.low);
   const Scalar sum = fma(n, high, f);
   const Scalar lost = fma(n, high, -sum) + f;

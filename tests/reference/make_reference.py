@@ -3,7 +3,9 @@
 
 Writes beside itself, for each net: NAME.csv (the rows), NAME.safetensors (start weights, float64), NAME.nn with the
 batch left open, and reference.json: after 1,000 epochs of plain gradient descent over the rows in file order, with
-batches of 10 and with the full batch, the last epoch's mean training loss and all weights, in both precisions.
+batches of 10 and with the full batch, the last epoch's mean training loss and all weights, in float64; and how far
+float32 ends from that, for the rows of each batch in SAMPLES orders, of which the first is the file's. Orders are the same
+mathematics, so their spread is what rounding alone does to a run.
 
 Run it with Debian's python3-numpy:  python3 tests/reference/make_reference.py
 """
@@ -15,6 +17,7 @@ import numpy as np
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 EPOCHS = 1000
+SAMPLES = 17
 
 
 def sigmoid(z):
@@ -73,6 +76,23 @@ def train(step, start, x, y, rate, batch, dtype):
             for name in p:
                 p[name] = (p[name] - rate * grads[name]).astype(dtype)
     return {"train.loss": total / rows, "weights": {n: w.astype(np.float64).ravel().tolist() for n, w in p.items()}}
+
+
+def distance(a, b):
+    """Greatest |a - b| over the loss and all weights."""
+    greatest = abs(a["train.loss"] - b["train.loss"])
+    return max([greatest] + [abs(v - w) for n in a["weights"] for v, w in zip(a["weights"][n], b["weights"][n])])
+
+
+def float32_distances(step, start, x, y, rate, batch, exact):
+    """Distances of SAMPLES float32 runs from the float64 one: batches of the same rows, each time in another order."""
+    random, rows = np.random.default_rng(1), len(x)
+    order, distances = np.arange(rows), []
+    for _ in range(SAMPLES):
+        run = train(step, start, x[order], y[order], rate, batch, np.float32)
+        distances.append(distance(run, exact))
+        order = np.concatenate([random.permutation(part) for part in np.split(order, range(batch or rows, rows, batch or rows))])
+    return distances
 
 
 def save_safetensors(path, tensors):
@@ -160,9 +180,9 @@ def main():
             f.write(PROGRAM.format(name=name, inputs=sizes[0], outputs=sizes[-1], label=label, body=body, loss=loss,
                                    columns=", ".join(f'"{c}"' for c in columns), rate=rate, epochs=EPOCHS))
         for batch in (10, 0):
-            reference["runs"].append({"net": name, "batch": batch or "full",
-                                      "f64": train(step, start, x, y, rate, batch, np.float64),
-                                      "f32": train(step, start, x, y, rate, batch, np.float32)})
+            exact = train(step, start, x, y, rate, batch, np.float64)
+            reference["runs"].append({"net": name, "batch": batch or "full", "f64": exact,
+                                      "f32_distances": float32_distances(step, start, x, y, rate, batch, exact)})
     with open(os.path.join(HERE, "reference.json"), "w") as f:
         json.dump(reference, f, indent=1)
         f.write("\n")

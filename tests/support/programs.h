@@ -18,6 +18,11 @@
 
 namespace nnc::test {
 
+template <class T>
+constexpr DType dtype_of = std::is_same_v<T, float> ? DType::f32 : DType::f64;
+template <class T>
+constexpr ScalarType scalar_of = std::is_same_v<T, float> ? ScalarType::f32 : ScalarType::f64;
+
 /// A program under construction; every buffer gets a place of its own.
 struct Draft {
   Program program;

@@ -13,11 +13,6 @@ using namespace nnc::test;
 
 namespace {
 
-template <class T>
-constexpr DType dtype_of = std::is_same_v<T, float> ? DType::f32 : DType::f64;
-template <class T>
-constexpr ScalarType scalar_of = std::is_same_v<T, float> ? ScalarType::f32 : ScalarType::f64;
-
 enum class Left { rows, transposed, feed_rows, feed_transposed };
 enum class Right { row_major, padded, panels, other_panels };
 

@@ -12,11 +12,6 @@ using namespace nnc::test;
 
 namespace {
 
-template <class T>
-constexpr DType dtype_of = std::is_same_v<T, float> ? DType::f32 : DType::f64;
-template <class T>
-constexpr ScalarType scalar_of = std::is_same_v<T, float> ? ScalarType::f32 : ScalarType::f64;
-
 // ---- the orders, as docs/architecture.md defines them
 
 template <class T>

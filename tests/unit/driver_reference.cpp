@@ -55,12 +55,6 @@ double distance(const Run& run, const json& reference) {
   return greatest;
 }
 
-double distance(const json& a, const json& b) {
-  Run run{a["train.loss"], {}};
-  for (const auto& [name, values] : a["weights"].items()) run.weights[name] = values.get<std::vector<double>>();
-  return distance(run, b);
-}
-
 }  // namespace
 
 TEST_CASE("a thousand epochs in f64 agree with the reference to 1e-11", "[reference]") {
@@ -82,25 +76,18 @@ TEST_CASE("a thousand epochs in f64 agree with the reference to 1e-11", "[refere
   }
 }
 
-// How far one run ends is luck: NumPy's own two runs of a net differ by six. So a net's runs are judged together, by
-// the further one, and all eight by their mean ratio, which is to be next to 1.
+// How far one float32 run ends from f64 is what rounding happened to add up to: the order of a batch's rows, which
+// means nothing, moves NumPy's distance by a factor of up to 2.5. What NumPy's float32 is, is the median over 17
+// orders.
 TEST_CASE("a thousand epochs in f32 are no further from f64 than twice what NumPy's float32 is", "[reference]") {
   const json reference = json::parse(read_file(reference_folder / "reference.json"));
-  struct Farthest {
-    double ours = 0, numpy = 0;
-  };
-  std::map<std::string, Farthest> nets;
-  double log_ratios = 0;
+  REQUIRE(reference["runs"].size() == 8);
   for (const json& expected : reference["runs"]) {
     const std::string net = expected["net"], batch = expected["batch"].is_string() ? "95" : "10";
-    const double ours = distance(train(net, batch, "f32"), expected["f64"]);
-    const double numpy = distance(expected["f32"], expected["f64"]);
-    nets[net] = {std::max(nets[net].ours, ours), std::max(nets[net].numpy, numpy)};
-    log_ratios += std::log(ours / numpy);
+    INFO(net << ", batch " << batch);
+    auto numpy = expected["f32_distances"].get<std::vector<double>>();
+    REQUIRE(numpy.size() == 17);
+    std::sort(numpy.begin(), numpy.end());
+    CHECK(distance(train(net, batch, "f32"), expected["f64"]) <= 2 * numpy[8]);
   }
-  for (const auto& [net, farthest] : nets) {
-    INFO(net);
-    CHECK(farthest.ours <= 2 * farthest.numpy);
-  }
-  CHECK(std::exp(log_ratios / static_cast<double>(reference["runs"].size())) <= 1.25);
 }
