@@ -4,7 +4,7 @@
 
 #include <array>
 
-#include "bench/peak.h"
+#include "runtime/measure.h"
 #include "tests/support/programs.h"
 
 using namespace nnc;
@@ -68,12 +68,12 @@ double share_of_peak(Form form, std::int64_t batch, std::int64_t in, std::int64_
   const int repeats = std::max(1, static_cast<int>(2e7 / flops));
   double best = 0;
   for (int run = 0; run < 30; ++run) {
-    const double peak = run % 10 == 0 ? bench::fma_peak(host.machine.vector_bytes) : 0;
+    const double peak = run % 10 == 0 ? fma_peak(host.machine.vector_bytes) : 0;
     static double top = 0;
     top = std::max(top, peak);
-    const double begin = bench::seconds();
+    const double begin = seconds_now();
     for (int i = 0; i < repeats; ++i) memory.run(compiled->entry());
-    best = std::max(best, flops * repeats / (bench::seconds() - begin) / top);
+    best = std::max(best, flops * repeats / (seconds_now() - begin) / top);
   }
   return 100 * best;
 }
@@ -87,7 +87,7 @@ int main() {
     return 0;
   }
   fmt::print("{} ({} lanes), fma peak {:.1f} GFLOP/s, one thread, f32; percent of the peak\n", host.target.cpu,
-             host.machine.lanes(4), bench::fma_peak(host.machine.vector_bytes) / 1e9);
+             host.machine.lanes(4), fma_peak(host.machine.vector_bytes) / 1e9);
   fmt::print("{:>6} {:>5} {:>5}   {:>8} {:>8} {:>8}\n", "batch", "in", "out", "X.W", "dZ.Wt", "Xt.dZ");
   const std::array<std::array<std::int64_t, 3>, 8> layers{{{128, 784, 256},
                                                            {128, 256, 128},

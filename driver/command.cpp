@@ -36,7 +36,7 @@ class ExamplesFirst : public CLI::Formatter {
 };
 
 /// Commands of the design that this version does not have, so that asking for one gets a plain answer.
-const std::vector<std::string> not_built = {"new",     "derive", "inspect",    "bench", "report",
+const std::vector<std::string> not_built = {"new",     "derive", "inspect",    "report",
                                             "convert", "lsp",    "completion", "doctor"};
 
 std::vector<std::string> names_of(const CLI::App& app) {
@@ -113,7 +113,7 @@ Exit parse_and_run(int argc, char** argv) {
   app.add_option("--color", color, "colour on stderr: auto, always, never")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->type_name("WHEN");
-  for (auto add : {add_check, add_train, add_eval, add_predict, add_build, add_emit, add_opt, add_gradcheck,
+  for (auto add : {add_check, add_train, add_eval, add_predict, add_build, add_bench, add_emit, add_opt, add_gradcheck,
                    add_explain, add_fmt, add_test})
     add(app, action);
 

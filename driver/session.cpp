@@ -49,13 +49,13 @@ void add_checks(const Graph& graph, std::vector<RangeCheck>& checks) {
     checks.push_back({obligation.input, obligation.low, obligation.high});
 }
 
+}  // namespace
+
 int threads_of(const Program& program) {
   std::int64_t most = 1;
   for (const Kernel& kernel : program.kernels) most = std::max(most, kernel.schedule.parallel);
   return static_cast<int>(most);
 }
-
-}  // namespace
 
 Session::Session(const Elaborated& model, const Compilation& compilation, std::int64_t step_rows)
     : model_(model), compilation_(compilation) {

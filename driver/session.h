@@ -22,6 +22,9 @@ struct Compilation {
   int threads = 1;
 };
 
+/// The most threads that any kernel of a program is cut up for.
+int threads_of(const Program& program);
+
 class Session {
  public:
   /// `step_rows`: rows of a whole training batch.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <barrier>
+#include <cmath>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -27,7 +28,7 @@ constexpr ScalarType scalar_of = std::is_same_v<T, float> ? ScalarType::f32 : Sc
 struct Draft {
   Program program;
 
-  BufferId row_major(Region region, DType dtype, std::vector<std::int64_t> dims, std::int64_t padded_last = 0) {
+  BufferId row_major(Region region, DType dtype, const std::vector<std::int64_t>& dims, std::int64_t padded_last = 0) {
     Buffer buffer{};
     buffer.dtype = dtype;
     buffer.dims = dims;
@@ -105,7 +106,7 @@ inline AffineRow loop_row(std::size_t loop, std::size_t loops, std::int64_t coef
   return row;
 }
 /// An access whose axes are the loops given, of `loops`.
-inline Access access(BufferId buffer, std::vector<std::size_t> axes, std::size_t loops) {
+inline Access access(BufferId buffer, const std::vector<std::size_t>& axes, std::size_t loops) {
   Access access{buffer, {}};
   for (std::size_t axis : axes) access.map.push_back(loop_row(axis, loops));
   return access;
@@ -252,7 +253,7 @@ struct Arena {
 /// Equal bits, or both NaN.
 template <class T>
 bool same(T a, T b) {
-  if (a != a && b != b) return true;
+  if (std::isnan(static_cast<double>(a)) && std::isnan(static_cast<double>(b))) return true;
   return std::memcmp(&a, &b, sizeof(T)) == 0;
 }
 template <class T>

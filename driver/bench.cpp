@@ -1,0 +1,316 @@
+// nnc bench: how long a step takes, and what share of what this machine can do that is. The machine's limits are
+// measured in the same run, between the timings. Columns hold random numbers, so no data are read.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+#include "codegen/tables.h"
+#include "driver/commands.h"
+#include "driver/options.h"
+#include "passes/pipeline.h"
+#include "runtime/measure.h"
+
+namespace nnc::driver {
+
+namespace {
+
+struct BenchFlags {
+  std::string file, model, mode = "train";
+  std::int64_t rows = 0;
+  double seconds = 1;
+  bool per_kernel = false, json = false;
+  ProgramOptions program;
+  CompileFlags compile;
+};
+
+constexpr std::int64_t rows_unless_told = 32;  // for a program that trains on the full batch: its data are not read
+
+/// The time of one call: the best of many, which nothing disturbed, and the middle one.
+struct Timing {
+  double best = 0, median = 0;
+};
+
+/// What bounds a kernel: its multiplications and additions at the machine's peak, or its bytes at the speed of memory.
+struct Limits {
+  double flops = 0, bytes = 0;  ///< a second
+  double seconds(const nnc_kernel& kernel) const { return std::max(compute(kernel), memory(kernel)); }
+  double compute(const nnc_kernel& kernel) const { return static_cast<double>(kernel.flops) / flops; }
+  double memory(const nnc_kernel& kernel) const { return static_cast<double>(kernel.bytes) / bytes; }
+};
+
+/// Memory for the calls of one program: initial weights, columns of random numbers within their obligations.
+class Workload {
+ public:
+  Workload(const nnc_entry& entry, Session& session) : entry_(entry), weights_(entry) {
+    initialise(session);
+    std::mt19937_64 random(1);
+    for (const nnc_slot& slot : feeds_of(entry)) columns_.push_back(column(slot, random));
+    for (const nnc_slot& slot : outputs_of(entry)) results_.emplace_back(dtype_of(slot), dims_of(slot));
+    feeds_.resize(columns_.size());
+    for (std::size_t i = 0; i < columns_.size(); ++i)
+      feeds_[feeds_of(entry)[i].offset] = {columns_[i].bytes.data(), static_cast<std::int64_t>(columns_[i].row_bytes()),
+                                           identity_order(entry.rows)};
+    outputs_.resize(results_.size());
+    for (std::size_t i = 0; i < results_.size(); ++i) outputs_[outputs_of(entry)[i].offset] = results_[i].bytes.data();
+    gradients_ = Bytes(entry.grads_bytes);
+  }
+
+  nnc_call call() {
+    nnc_call call{};
+    call.params = weights_.params.data();
+    call.state = weights_.state.data();
+    call.grads = gradients_.data();
+    call.feeds = feeds_.data();
+    call.outputs = outputs_.data();
+    call.scalars = scalars_.values;
+    call.seed = 1;
+    return call;
+  }
+  /// Steps on random numbers lead anywhere: weights begin again.
+  void restart() { weights_.params = start_->params, weights_.state = start_->state; }
+
+ private:
+  static std::vector<std::int64_t> dims_of(const nnc_slot& slot) { return {slot.dims, slot.dims + slot.rank}; }
+
+  void initialise(Session& session) {
+    const Entry init = session.entry(EntryKind::init, 0, 1);
+    nnc_call call{};
+    call.params = weights_.params.data();
+    call.state = weights_.state.data();
+    for (ScalarSlot slot : {ScalarSlot::step, ScalarSlot::epoch}) scalars_[slot] = 0;
+    for (ScalarSlot slot : {ScalarSlot::steps_per_epoch, ScalarSlot::total_steps}) scalars_[slot] = 1000;
+    scalars_[ScalarSlot::rows] = entry_.rows;
+    call.scalars = scalars_.values;
+    Runner(1).run({init.code, 1}, call);
+    start_ = weights_;
+  }
+
+  DenseArray column(const nnc_slot& slot, std::mt19937_64& random) const {
+    DenseArray made(dtype_of(slot), dims_of(slot));
+    std::int64_t low = 0, high = 2;
+    for (std::uint32_t i = 0; i < entry_.obligation_count; ++i)
+      if (entry_.obligations[i].input == std::string_view(slot.name))
+        low = entry_.obligations[i].low, high = entry_.obligations[i].high;
+    const auto span = static_cast<std::uint64_t>(std::max<std::int64_t>(high - low, 1));
+    for (std::int64_t i = 0; i < made.count(); ++i) {
+      const std::uint64_t word = random();
+      const bool whole = made.dtype == DType::i32 || made.dtype == DType::boolean;
+      made.set(i, whole ? static_cast<double>(low + static_cast<std::int64_t>(word % span))
+                        : static_cast<double>(word >> 11) / 0x1p53);
+    }
+    return made;
+  }
+
+  const nnc_entry& entry_;
+  Weights weights_;
+  std::optional<Weights> start_;
+  Scalars scalars_;
+  std::vector<DenseArray> columns_, results_;
+  std::vector<nnc_feed> feeds_;
+  std::vector<void*> outputs_;
+  Bytes gradients_;
+};
+
+/// Calls in runs of a millisecond or more, as long as the budget lasts.
+Timing time_calls(Runner& runner, const Entry& entry, Workload& work, double budget) {
+  const double end = seconds_now() + budget;
+  std::vector<double> times;
+  runner.run(entry, work.call());
+  do {
+    work.restart();
+    int calls = 0;
+    const double begin = seconds_now();
+    double now = begin;
+    do {
+      runner.run(entry, work.call());
+      ++calls;
+      now = seconds_now();
+    } while (now - begin < 1e-3);
+    times.push_back((now - begin) / calls);
+  } while (times.size() < 5 || seconds_now() < end);
+  std::ranges::sort(times);
+  return {times.front(), times[times.size() / 2]};
+}
+
+struct Measured {
+  std::string entry, cpu, dtype;
+  std::int64_t rows = 0;
+  int threads = 1;
+  Timing timing;
+  Limits limits;
+  double lower_seconds = 0, compile_seconds = 0;
+  std::vector<nnc_kernel> kernels;
+  std::vector<Timing> kernel_timings;
+
+  double flops() const {
+    double sum = 0;
+    for (const nnc_kernel& kernel : kernels) sum += static_cast<double>(kernel.flops);
+    return sum;
+  }
+  double bytes() const {
+    double sum = 0;
+    for (const nnc_kernel& kernel : kernels) sum += static_cast<double>(kernel.bytes);
+    return sum;
+  }
+  /// The sum of what bounds its kernels, one after the other.
+  double bound() const {
+    double sum = 0;
+    for (const nnc_kernel& kernel : kernels) sum += limits.seconds(kernel);
+    return sum;
+  }
+};
+
+std::string json_of(const Measured& m) {
+  std::string kernels;
+  for (std::size_t i = 0; i < m.kernel_timings.size(); ++i)
+    kernels += fmt::format(R"({}{{"name": "{}", "line": {}, "ns": {:.1f}, "flops": {}, "bytes": {}, "bound": "{}", )"
+                           R"("share_of_bound": {:.4f}}})",
+                           i == 0 ? "" : ", ", m.kernels[i].name, m.kernels[i].line, 1e9 * m.kernel_timings[i].best,
+                           m.kernels[i].flops, m.kernels[i].bytes,
+                           m.limits.compute(m.kernels[i]) >= m.limits.memory(m.kernels[i]) ? "compute" : "memory",
+                           m.limits.seconds(m.kernels[i]) / m.kernel_timings[i].best);
+  return fmt::format(
+      R"({{"schema": "nnc.bench.1", "entry": "{}", "batch": {}, "dtype": "{}", "threads": {}, "cpu": "{}", "ns": {:.1f}, )"
+      R"("ns_median": {:.1f}, "flops": {:.0f}, "bytes": {:.0f}, "peak_gflops": {:.2f}, "memory_gbytes": {:.2f}, )"
+      R"("share_of_peak": {:.4f}, "share_of_bound": {:.4f}, "lower_ms": {:.2f}, "compile_ms": {:.2f}, "kernels": [{}]}})"
+      "\n",
+      m.entry, m.rows, m.dtype, m.threads, m.cpu, 1e9 * m.timing.best, 1e9 * m.timing.median, m.flops(), m.bytes(),
+      m.limits.flops / 1e9, m.limits.bytes / 1e9, m.flops() / m.limits.flops / m.timing.best, m.bound() / m.timing.best,
+      1e3 * m.lower_seconds, 1e3 * m.compile_seconds, kernels);
+}
+
+std::string text_of(const Measured& m) {
+  std::string text = fmt::format(
+      "{}: {} rows, {}, {}, {}\n"
+      "  best {:.2f} us, median {:.2f} us a call; {:.2f} us a row\n"
+      "  {:.1f}% of the fma peak, {:.1f} GFLOP/s now ({:.2f} MFLOP); {:.1f}% of the sum of its kernels' bounds\n"
+      "  copies of memory of its size: {:.1f} GB/s now; passes and lowering {:.1f} ms, code generation {:.1f} ms\n",
+      m.entry, m.rows, m.dtype, m.threads == 1 ? "1 thread" : fmt::format("{} threads", m.threads), m.cpu,
+      1e6 * m.timing.best, 1e6 * m.timing.median, 1e6 * m.timing.best / static_cast<double>(m.rows),
+      100 * m.flops() / m.limits.flops / m.timing.best, m.limits.flops / 1e9, m.flops() / 1e6,
+      100 * m.bound() / m.timing.best, m.limits.bytes / 1e9, 1e3 * m.lower_seconds, 1e3 * m.compile_seconds);
+  if (m.kernel_timings.empty()) return text;
+  text += "\n        us    MFLOP       MB  of its bound  line  kernel\n";
+  for (std::size_t i = 0; i < m.kernels.size(); ++i) {
+    const nnc_kernel& kernel = m.kernels[i];
+    const bool compute = m.limits.compute(kernel) >= m.limits.memory(kernel);
+    text += fmt::format("{:>10.2f} {:>8.3f} {:>8.3f} {:>5.1f}% {:<7} {:>5}  {}\n", 1e6 * m.kernel_timings[i].best,
+                        static_cast<double>(kernel.flops) / 1e6, static_cast<double>(kernel.bytes) / 1e6,
+                        100 * m.limits.seconds(kernel) / m.kernel_timings[i].best, compute ? "compute" : "memory",
+                        kernel.line, kernel.name);
+  }
+  return text;
+}
+
+/// As training does: no more threads than the program is cut up for.
+int threads_for(const Program& program, const Compilation& compilation) {
+  return std::min(threads_of(program), compilation.threads);
+}
+
+/// Each kernel as a program of its own over the same buffers, timed alone: its data may lie nearer than in the step.
+void time_kernels(const Program& program, const Compilation& compilation, Session& session, Runner& runner,
+                  double budget, Measured& measured) {
+  for (const Kernel& kernel : program.kernels) {
+    Program one = program;
+    one.kernels = {kernel};
+    const auto code = compile(one, {compilation.host.target, compilation.level});
+    Workload work(code->entry(), session);
+    measured.kernel_timings.push_back(time_calls(runner, {&code->entry(), compilation.threads}, work,
+                                                 budget / static_cast<double>(program.kernels.size())));
+  }
+}
+
+Exit bench_block(const Elaborated& block, const BenchFlags& flags, const Compilation& compilation,
+                 const Console& console) {
+  const bool training = flags.mode == "train";
+  if (!training && block.predict.outputs.empty())
+    return console.error(fmt::format("`{}` has nothing that predict runs", block.train.name)), Exit::wrong;
+  const EntryKind kind = training ? EntryKind::step : EntryKind::predict;
+  Measured measured;
+  measured.entry = training ? "step" : "predict";
+  measured.cpu = compilation.host.target.cpu;
+  measured.dtype = flags.program.dtype;
+  measured.rows = block.train.batch_size > 0 ? block.train.batch_size : rows_unless_told;
+  if (flags.rows > 0) measured.rows = flags.rows;
+  const double begin = seconds_now();
+  Session session(block, compilation, measured.rows);
+  const Program program = session.lower_graph(optimise(training ? block.step : block.predict), kind, measured.rows);
+  const double lowered = seconds_now();
+  measured.threads = threads_for(program, compilation);
+  const auto code = compile(program, {compilation.host.target, compilation.level});
+  measured.lower_seconds = lowered - begin;
+  measured.compile_seconds = seconds_now() - lowered;
+  measured.kernels.assign(code->entry().kernels, code->entry().kernels + code->entry().kernel_count);
+
+  Workload work(code->entry(), session);
+  Team team(measured.threads);
+  Runner runner(compilation.threads);
+  const std::size_t touched = code->entry().params_bytes + code->entry().state_bytes + code->entry().arena_bytes;
+  const DType dtype = flags.program.dtype == "f64" ? DType::f64 : DType::f32;
+  measured.limits.bytes = copy_bandwidth(team, touched);
+  measured.timing = {INFINITY, INFINITY};
+  // The machine's speed changes under others' load: the peak is that of the same moments.
+  constexpr int parts = 4;
+  std::vector<double> medians;
+  for (int part = 0; part < parts; ++part) {
+    measured.limits.flops =
+        std::max(measured.limits.flops, fma_peak(team, compilation.host.machine.vector_bytes, dtype));
+    const Timing timing = time_calls(runner, {&code->entry(), measured.threads}, work, flags.seconds / parts);
+    measured.timing.best = std::min(measured.timing.best, timing.best);
+    medians.push_back(timing.median);
+  }
+  std::ranges::sort(medians);
+  measured.timing.median = medians[parts / 2];
+  if (flags.per_kernel) time_kernels(program, compilation, session, runner, flags.seconds, measured);
+  const std::string text = flags.json ? json_of(measured) : text_of(measured);
+  if (auto problem = write_text("-", text)) return console.show(*problem), exit_of(*problem);
+  return Exit::done;
+}
+
+Exit bench(const BenchFlags& flags, const Console& console) {
+  auto options = flags.program.elaborate_options(console, flags.model);
+  auto compilation = flags.compile.compilation(console, true);
+  if (!options || !compilation) return Exit::usage;
+  Exit status = Exit::done;
+  const std::vector<Elaborated> blocks = read_program(flags.file, *options, console, status);
+  if (status != Exit::done) return status;
+  if (blocks.empty()) return console.error(fmt::format("{} has no train block", flags.file)), Exit::wrong;
+  for (const Elaborated& block : blocks) status = std::max(status, bench_block(block, flags, *compilation, console));
+  return status;
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Action& action) {
+  auto flags = std::make_shared<BenchFlags>();
+  CLI::App* command = app.add_subcommand(
+      "bench",
+      "Times a training step (or what predict runs) on random columns, and says what share of this machine's own "
+      "limits "
+      "that is: fused multiply-adds and copies, measured in the same run. Leave the machine alone meanwhile.");
+  command->footer(
+      "Examples:\n"
+      "  nnc bench mnist.nn --threads 1\n"
+      "  nnc bench mnist.nn --threads 1 --per-kernel\n"
+      "  nnc bench mnist.nn --mode infer --rows 1 --json\n");
+  command->add_option("FILE", flags->file, "the program")->required();
+  command->add_option("MODEL", flags->model, "the train block (its `as` name or its model); default: each");
+  command->add_option("--mode", flags->mode, "the training step, or what `predict` runs")
+      ->check(CLI::IsMember({"train", "infer"}))
+      ->type_name("train|infer");
+  command->add_option("--rows", flags->rows, "rows of a batch (default: the program's batch_size)")
+      ->check(whole_from_one())
+      ->type_name("N");
+  command->add_option("--seconds", flags->seconds, "how long to measure (default: 1; with --per-kernel twice that)")
+      ->check(CLI::PositiveNumber)
+      ->type_name("S");
+  command->add_flag("--per-kernel", flags->per_kernel, "each kernel alone, with what bounds it");
+  command->add_flag("--json", flags->json, "one JSON object a line");
+  flags->program.add_to(*command);
+  flags->compile.add_to(*command);
+  command->callback([flags, &action] { action = [flags](const Console& console) { return bench(*flags, console); }; });
+}
+
+}  // namespace nnc::driver

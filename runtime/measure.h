@@ -1,0 +1,25 @@
+// What this machine can do, measured where and when it is asked for: a figure measured beside another says what share
+// of the possible was reached, which a data sheet cannot.
+#pragma once
+
+#include <cstddef>
+
+#include "ir/type.h"
+#include "runtime/team.h"
+
+namespace nnc {
+
+/// Of a clock that only goes forward.
+double seconds_now();
+
+/// FLOP/s of all threads of the team together with fused multiply-adds (two FLOPs each) on registers of `vector_bytes`
+/// (32 or 64) bytes, no memory touched; the best of several runs of about a tenth of a millisecond. f32 or f64.
+double fma_peak(Team& team, int vector_bytes, DType dtype = DType::f32);
+/// The same of the calling thread alone.
+double fma_peak(int vector_bytes, DType dtype = DType::f32);
+
+/// Bytes a second, read and written together, when the team's threads copy blocks that take `bytes` bytes in all: what
+/// memory of that size, caches with it, can give. The best of several runs.
+double copy_bandwidth(Team& team, std::size_t bytes);
+
+}  // namespace nnc
