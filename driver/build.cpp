@@ -194,7 +194,7 @@ Exit build(const BuildFlags& flags, const Console& console) {
 
   const EntryTables tables(infer.programs.back(), nullptr);
   Weights weights(tables.entry());
-  auto file = read_safetensors(trained->weights_path);
+  auto file = trained->read_weights();
   if (!file) return console.show(file.problem()), exit_of(file.problem());
   use_averages(*file);
   if (auto problem = restore(*file, trained->weights_path, weights)) return console.show(*problem), exit_of(*problem);

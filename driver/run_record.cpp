@@ -42,8 +42,7 @@ std::string describe(TrainOutcome::End end) {
   return "";
 }
 
-std::string run_json(const RunRecord& record, const Compilation& compilation, const RawData& data,
-                     const TrainOutcome* outcome) {
+std::string run_json(const RunRecord& record, const Compilation& compilation, const TrainOutcome* outcome) {
   Json json;
   json["schema"] = "nnc.run.1";
   json["nnc"] = version;
@@ -60,9 +59,9 @@ std::string run_json(const RunRecord& record, const Compilation& compilation, co
   json["seed"] = record.seed;
   json["epochs"] = record.epochs;
   json["best"] = record.best;
+  json["log_steps"] = record.log_steps;
   json["classes"] = record.classes;
-  json["rows"] = Json::object();
-  for (const std::string& split : data.splits()) json["rows"][split] = data.rows(split);
+  json["rows"] = record.rows;
   json["machine"] = {{"cpu", compilation.host.target.cpu},
                      {"features", compilation.host.target.features},
                      {"schedules", compilation.host.machine.name},
@@ -109,6 +108,16 @@ class RecordReader {
     if (fits)
       for (const Json& pair : *value) pairs.emplace_back(read<std::string>(pair[0]), read<std::string>(pair[1]));
     return pairs;
+  }
+  std::map<std::string, std::int64_t> counts(const char* key) {
+    std::map<std::string, std::int64_t> counts;
+    const Json* value = at(key);
+    const auto is_count = [](const Json& count) { return count.is_number_unsigned(); };
+    const bool fits = value && value->is_object() && std::all_of(value->begin(), value->end(), is_count);
+    if (value && !fits) wrong(key, "whole numbers from 0 by name", value);
+    if (fits)
+      for (const auto& [name, count] : value->items()) counts[name] = count.get<std::int64_t>();
+    return counts;
   }
   ClassNames classes(const char* key) {
     ClassNames classes;
@@ -200,7 +209,9 @@ Result<RunRecord> read_run(const std::string& folder) {
   record.seed = reader.whole("seed");
   record.epochs = static_cast<std::int64_t>(reader.whole("epochs"));
   record.best = reader.flag("best");
+  record.log_steps = reader.flag("log_steps");
   record.classes = reader.classes("classes");
+  record.rows = reader.counts("rows");
   if (reader.complete(wrong)) return wrong;
   return record;
 }

@@ -1,6 +1,7 @@
 // run.json: what a run directory remembers, so that it can be evaluated and used for prediction from anywhere.
 #pragma once
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -26,7 +27,9 @@ struct RunRecord {
   std::uint64_t seed = 0;
   std::int64_t epochs = 0;
   bool best = false;
+  bool log_steps = false;
   ClassNames classes;
+  std::map<std::string, std::int64_t> rows;  ///< of each split
 
   std::string weights_file() const { return best ? "best.safetensors" : "last.safetensors"; }
 };
@@ -36,8 +39,7 @@ struct RunRecord {
 std::vector<std::string> stored_paths(const Elaborated& block);
 
 /// `outcome` is null while the run is under way.
-std::string run_json(const RunRecord& record, const Compilation& compilation, const RawData& data,
-                     const TrainOutcome* outcome);
+std::string run_json(const RunRecord& record, const Compilation& compilation, const TrainOutcome* outcome);
 Result<RunRecord> read_run(const std::string& folder);
 
 /// "finished", "stopped by its rule", ...: how a run ended.

@@ -25,12 +25,6 @@ void TrainedFlags::add_to(CLI::App& command) {
 
 namespace {
 
-/// What to elaborate, and against which folder the data are looked up.
-struct Origin {
-  std::string file, train_block, data_folder;
-  ElaborateOptions options;
-};
-
 /// A run's weights belong to the very text that they were trained with.
 std::optional<Problem> check_source(const std::string& path, const std::string& recorded) {
   auto text = read_file(path);
@@ -44,25 +38,6 @@ std::optional<Problem> check_source(const std::string& path, const std::string& 
                  .found = fmt::format("SHA-256 {}", found),
                  .notes = {"help: put the original text back; another program can have the weights of a run by "
                            "`nnc eval PROGRAM --weights RUN/last.safetensors`"}};
-}
-
-Result<Origin> origin_of_run(const TrainedFlags& flags, Trained& trained) {
-  auto record = read_run(flags.source);
-  if (!record) return record.problem();
-  trained.classes = record->classes;
-  trained.seed = record->seed;
-  trained.weights_path = flags.source + "/" + record->weights_file();
-  if (record->best && !fs::exists(trained.weights_path)) trained.weights_path = flags.source + "/last.safetensors";
-  const std::string folder = flags.source + "/model/";
-  if (auto problem = check_source(folder + record->file, record->source_hash)) return *problem;
-  for (const auto& [path, hash] : record->imports)
-    if (auto problem = check_source(folder + path, hash)) return *problem;
-  Origin origin{movable(folder + record->file), record->train_block, record->data_folder, {}};
-  origin.options.import_root = movable(folder);
-  origin.options.overrides = record->set;
-  origin.options.double_precision = record->dtype == "f64";
-  origin.options.train_block = record->train_block;
-  return origin;
 }
 
 /// The classes that a run remembers must be those that its program asks for.
@@ -86,6 +61,19 @@ std::int64_t step_rows(const TrainJob& job) {
 
 }  // namespace
 
+Result<Origin> origin_of_run(const std::string& run, const RunRecord& record) {
+  const std::string folder = run + "/model/";
+  if (auto problem = check_source(folder + record.file, record.source_hash)) return *problem;
+  for (const auto& [path, hash] : record.imports)
+    if (auto problem = check_source(folder + path, hash)) return *problem;
+  Origin origin{movable(folder + record.file), record.train_block, record.data_folder, {}};
+  origin.options.import_root = movable(folder);
+  origin.options.overrides = record.set;
+  origin.options.double_precision = record.dtype == "f64";
+  origin.options.train_block = record.train_block;
+  return origin;
+}
+
 std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console& console, Exit& status) {
   auto trained = std::make_unique<Trained>();
   status = Exit::usage;
@@ -97,13 +85,17 @@ std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console&
   const bool is_folder = fs::is_directory(flags.source);
   Origin origin{movable(flags.source), flags.model, "", *own};
   if (is_folder) {
-    auto found = origin_of_run(flags, *trained);
-    if (!found) {
-      console.show(found.problem());
-      status = exit_of(found.problem());
+    const auto fail = [&](const Problem& problem) {
+      console.show(problem);
+      status = exit_of(problem);
       return nullptr;
-    }
+    };
+    auto record = read_run(flags.source);
+    if (!record) return fail(record.problem());
+    auto found = origin_of_run(flags.source, *record);
+    if (!found) return fail(found.problem());
     origin = *found;
+    trained->remember(flags.source, *record);
     // What the command line says comes on top of what the run remembers.
     for (const auto& pair : own->overrides) origin.options.overrides.push_back(pair);
     if (own->double_precision) origin.options.double_precision = true;
@@ -143,13 +135,28 @@ std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console&
   return trained;
 }
 
+void Trained::remember(const std::string& run, const RunRecord& record) {
+  classes = record.classes;
+  source_hash = record.source_hash;
+  seed = record.seed;
+  weights_path = run + "/" + record.weights_file();
+  if (record.best && !fs::exists(weights_path)) weights_path = run + "/last.safetensors";
+}
+
+Result<TensorFile> Trained::read_weights() const {
+  auto tensors = read_safetensors(weights_path);
+  if (tensors && own_weights)
+    if (auto record = record_of(*tensors, weights_path, source_hash); !record) return record.problem();
+  return tensors;
+}
+
 std::optional<Problem> Trained::load() {
   session.emplace(block, compilation, step_rows(block.train));
   programs = session->programs();
   runner.emplace(compilation.threads);
   Entry any = session->entry(EntryKind::evaluate_finish, 0, 1);
   weights.emplace(*any.code);
-  auto tensors = read_safetensors(weights_path);
+  auto tensors = read_weights();
   if (!tensors) return tensors.problem();
   return restore(*tensors, weights_path, *weights, own_weights ? Surplus::refused : Surplus::ignored);
 }

@@ -9,6 +9,7 @@
 #include "driver/options.h"
 #include "driver/run_record.h"
 #include "runtime/result.h"
+#include "runtime/safetensors.h"
 
 namespace nnc::driver {
 
@@ -23,6 +24,15 @@ struct TrainedFlags {
   void add_to(CLI::App& command);
 };
 
+/// What to elaborate, and against which folder the data are looked up.
+struct Origin {
+  std::string file, train_block, data_folder;
+  ElaborateOptions options;
+};
+
+/// The program of a run, whose text must be the one that it was trained with.
+Result<Origin> origin_of_run(const std::string& run, const RunRecord& record);
+
 /// Everything that eval and predict share. Errors have been shown where it is null; `status` says which kind.
 struct Trained {
   Elaborated block;
@@ -31,6 +41,7 @@ struct Trained {
   DataJob data;  ///< with paths resolved
   Compilation compilation;
   std::optional<ClassNames> classes;  ///< a run's
+  std::string source_hash;            ///< a run's
   std::uint64_t seed = 0;
   std::string weights_path;
   bool own_weights = false;  ///< the run's, which fit its program exactly
@@ -41,8 +52,13 @@ struct Trained {
   std::optional<Weights> weights;
 
   static std::unique_ptr<Trained> open(const TrainedFlags& flags, const Console& console, Exit& status);
+  /// The file of weights; a run's own must be a checkpoint of its program.
+  Result<TensorFile> read_weights() const;
   /// Compiles nothing yet but chooses layouts, then reads the weights.
   std::optional<Problem> load();
+
+ private:
+  void remember(const std::string& run, const RunRecord& record);
 };
 
 }  // namespace nnc::driver

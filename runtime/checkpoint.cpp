@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <set>
 
 namespace nnc {
@@ -46,6 +47,76 @@ std::optional<Problem> load_slot(const nnc_slot& slot, const std::string& name, 
   return std::nullopt;
 }
 
+constexpr const char* checkpoint_format = "nnc.checkpoint.2";
+
+constexpr std::pair<TrainState::Ended, std::string_view> ended_words[] = {{TrainState::Ended::not_yet, "no"},
+                                                                          {TrainState::Ended::stop_rule, "stop"},
+                                                                          {TrainState::Ended::early_stop, "early_stop"},
+                                                                          {TrainState::Ended::diverged, "diverged"}};
+
+std::string_view word_of(TrainState::Ended ended) {
+  for (const auto& [value, word] : ended_words)
+    if (value == ended) return word;
+  return "";
+}
+
+/// "0.25 3": value and epoch; empty where there was none.
+std::string text_of(const BestFigure& best) { return best.value ? fmt::format("{} {}", *best.value, best.epoch) : ""; }
+
+/// Takes numbers out of the metadata and remembers the first key whose text is something else.
+class MetadataReader {
+ public:
+  explicit MetadataReader(const std::map<std::string, std::string>& metadata) : metadata_(metadata) {}
+
+  std::string text(const std::string& key) {
+    auto found = metadata_.find(key);
+    if (found == metadata_.end()) wrong(key);
+    return found == metadata_.end() ? "" : found->second;
+  }
+  template <class T>
+  T number(const std::string& key) {
+    const std::vector<T> values = numbers<T>(key);
+    if (values.size() == 1) return values[0];
+    wrong(key);
+    return 0;
+  }
+  /// The shortest decimals of fmt read back to the same f64.
+  template <class T>
+  std::vector<T> numbers(const std::string& key) {
+    std::vector<T> values;
+    const std::string all = text(key);
+    for (const char *at = all.data(), *end = at + all.size(); at != end;) {
+      T value{};
+      auto [next, fault] = std::from_chars(at, end, value);
+      if (fault != std::errc() || (next != end && *next != ' ')) return wrong(key), values;
+      values.push_back(value);
+      at = next == end ? end : next + 1;
+    }
+    return values;
+  }
+  BestFigure best(const std::string& key) {
+    const auto values = numbers<double>(key);
+    if (values.empty()) return {};
+    if (values.size() != 2) return wrong(key), BestFigure{};
+    return {values[0], static_cast<std::int64_t>(values[1])};
+  }
+  TrainState::Ended ended(const std::string& key) {
+    const std::string found = text(key);
+    for (const auto& [value, word] : ended_words)
+      if (word == found) return value;
+    wrong(key);
+    return {};
+  }
+  void wrong(const std::string& key) {
+    if (wrong_.empty()) wrong_ = key;
+  }
+  const std::string& first_wrong() const { return wrong_; }
+
+ private:
+  const std::map<std::string, std::string>& metadata_;
+  std::string wrong_;
+};
+
 }  // namespace
 
 TensorFile checkpoint_of(const Weights& weights, const CheckpointRecord& record) {
@@ -54,14 +125,50 @@ TensorFile checkpoint_of(const Weights& weights, const CheckpointRecord& record)
     file.tensors.push_back({slot.name, unpack(slot, weights.params.data())});
   for (const nnc_slot& slot : state_of(*weights.layout))
     file.tensors.push_back({name_in_file(slot), unpack(slot, weights.state.data())});
-  file.metadata = {{"format", "nnc.checkpoint.1"},
-                   {"epoch", fmt::format("{}", record.at.epoch)},
-                   {"step", fmt::format("{}", record.at.step)},
-                   {"cursor", fmt::format("{}", record.at.batch)},
+  const TrainState& state = record.state;
+  file.metadata = {{"format", checkpoint_format},
+                   {"epoch", fmt::format("{}", state.at.epoch)},
+                   {"step", fmt::format("{}", state.at.step)},
+                   {"cursor", fmt::format("{}", state.at.batch)},
+                   {"epoch_judged", state.judged ? "1" : "0"},
+                   {"loss_totals", fmt::format("{}", fmt::join(state.loss_totals, " "))},
+                   {"best", text_of(state.best)},
+                   {"early_stop", text_of(state.early_stop)},
+                   {"waited", fmt::format("{}", state.waited)},
+                   {"ended", std::string(word_of(state.ended))},
                    {"seed", fmt::format("{}", record.seed)},
                    {"random", "philox4x32-10"},
-                   {"source_sha256", record.source_hash}};
+                   {"source_sha256", record.source_hash},
+                   {"log_bytes", fmt::format("{}", record.log_bytes)}};
   return file;
+}
+
+Result<CheckpointRecord> record_of(const TensorFile& file, const std::string& path, const std::string& source_hash) {
+  MetadataReader reader(file.metadata);
+  const std::string format = reader.text("format");
+  if (format != checkpoint_format)
+    return wrong(path, "this is not the checkpoint of a run", fmt::format("format {}", checkpoint_format),
+                 format.empty() ? "no format" : fmt::format("format {}", format));
+  CheckpointRecord record;
+  record.state.at = {reader.number<std::int64_t>("epoch"), reader.number<std::int64_t>("step"),
+                     reader.number<std::int64_t>("cursor")};
+  record.state.judged = reader.number<int>("epoch_judged") != 0;
+  record.state.loss_totals = reader.numbers<double>("loss_totals");
+  record.state.best = reader.best("best");
+  record.state.early_stop = reader.best("early_stop");
+  record.state.waited = reader.number<std::int64_t>("waited");
+  record.state.ended = reader.ended("ended");
+  record.seed = reader.number<std::uint64_t>("seed");
+  record.source_hash = reader.text("source_sha256");
+  record.log_bytes = reader.number<std::uint64_t>("log_bytes");
+  const Cursor& at = record.state.at;
+  if (at.epoch < 0 || at.batch < 0 || at.step < at.batch) reader.wrong("step");
+  if (!reader.first_wrong().empty())
+    return wrong(path, fmt::format("the record of the checkpoint is damaged at `{}`", reader.first_wrong()));
+  if (record.source_hash != source_hash)
+    return wrong(path, "these are weights of another program", fmt::format("SHA-256 of its text: {}", source_hash),
+                 fmt::format("SHA-256: {}", record.source_hash));
+  return record;
 }
 
 std::optional<Problem> restore(const TensorFile& file, const std::string& path, Weights& weights, Surplus surplus) {

@@ -1,6 +1,7 @@
 // Weights with the record of where training stood, as a safetensors file: parameters, fitted state and averages of
-// parameters ("average/PATH") under their paths, optimizer state under "state/PATH", the cursor and the key of the
-// random numbers as metadata. Logical order throughout, so that a file says nothing of the machine that wrote it.
+// parameters ("average/PATH") under their paths, optimizer state under "state/PATH", the cursor, the figures that rules
+// have seen and the key of the random numbers as metadata. Logical order throughout, so that a file says nothing of the
+// machine that wrote it.
 #pragma once
 
 #include <optional>
@@ -13,14 +14,18 @@
 
 namespace nnc {
 
-/// What a file of weights says beside them; defaults where a foreign file says nothing.
+/// What a checkpoint says beside the weights.
 struct CheckpointRecord {
-  Cursor at;
+  TrainState state;
   std::uint64_t seed = 0;
-  std::string source_hash;  ///< of the program's text
+  std::string source_hash;      ///< of the program's text
+  std::uint64_t log_bytes = 0;  ///< of metrics.jsonl that belong to it
 };
 
 TensorFile checkpoint_of(const Weights& weights, const CheckpointRecord& record);
+
+/// The record of a checkpoint; a problem where the file is none, or another program's.
+Result<CheckpointRecord> record_of(const TensorFile& file, const std::string& path, const std::string& source_hash);
 
 /// What a file may hold that the program does not have.
 enum class Surplus : std::uint8_t { ignored, refused };

@@ -32,9 +32,9 @@ struct Descriptor {
   }
 };
 
-bool write_all(int descriptor, std::string_view content) {
+bool write_all(int descriptor, std::string_view content, const FileCalls& calls) {
   while (!content.empty()) {
-    ssize_t written = ::write(descriptor, content.data(), content.size());
+    ssize_t written = calls.write(descriptor, content.data(), content.size());
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) return false;
     content.remove_prefix(static_cast<std::size_t>(written));
@@ -42,11 +42,12 @@ bool write_all(int descriptor, std::string_view content) {
   return true;
 }
 
-bool flush_folder(const std::string& path) {
-  std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  Descriptor opened{::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-  return opened.number >= 0 && ::fsync(opened.number) == 0;
+int flush_folder(const char* folder) {
+  Descriptor opened{::open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  return opened.number >= 0 ? ::fsync(opened.number) : -1;
 }
+
+constexpr std::string_view temporary_ending = ".tmp";
 
 constexpr std::array<std::uint32_t, 64> sha_constants = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
@@ -125,23 +126,35 @@ Result<std::vector<char>> read_file(const std::string& path) {
   return content;
 }
 
-std::optional<Problem> write_file_atomically(const std::string& path, std::string_view content) {
-  std::string temporary = fmt::format("{}.{}.tmp", path, ::getpid());
-  {
-    Descriptor file{::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
-    if (file.number < 0) return io_problem(path, "write", errno);
-    if (!write_all(file.number, content) || ::fsync(file.number) != 0) {
-      Problem problem = io_problem(path, "write", errno);
-      ::unlink(temporary.c_str());
-      return problem;
-    }
-  }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) {
-    Problem problem = io_problem(path, "write", errno);
+const FileCalls& system_calls() {
+  static const FileCalls calls{
+      .create = [](const char* path) { return ::open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644); },
+      .write = ::write,
+      .flush = ::fsync,
+      .close = ::close,
+      .rename = ::rename,
+      .flush_folder = flush_folder};
+  return calls;
+}
+
+bool is_temporary(std::string_view name) { return name.ends_with(temporary_ending); }
+
+std::optional<Problem> write_file_atomically(const std::string& path, std::string_view content,
+                                             const FileCalls& calls) {
+  const std::string temporary = fmt::format("{}.{}{}", path, ::getpid(), temporary_ending);
+  const auto give_up = [&](int error) {
     ::unlink(temporary.c_str());
-    return problem;
-  }
-  if (!flush_folder(path)) return io_problem(path, "flush the folder of", errno);
+    return io_problem(path, "write", error);
+  };
+  const int file = calls.create(temporary.c_str());
+  if (file < 0) return io_problem(path, "write", errno);
+  int error = write_all(file, content, calls) && calls.flush(file) == 0 ? 0 : errno;
+  if (calls.close(file) != 0 && error == 0) error = errno;
+  if (error != 0) return give_up(error);
+  if (calls.rename(temporary.c_str(), path.c_str()) != 0) return give_up(errno);
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  if (calls.flush_folder(folder.empty() ? "." : folder.c_str()) != 0)
+    return io_problem(path, "flush the folder of", errno);
   return std::nullopt;
 }
 

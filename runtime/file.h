@@ -1,6 +1,9 @@
 // Files whole: read at once, written so that a reader sees the old content or the new, never a part.
 #pragma once
 
+#include <sys/types.h>
+
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,8 +19,22 @@ Result<std::vector<char>> read_file(const std::string& path);
 /// Why a regular file cannot be opened for reading, or nothing.
 std::optional<Problem> unreadable(const std::string& path);
 
+/// The calls of the system that change files. Tests put others in their place, which fail at one of them.
+struct FileCalls {
+  std::function<int(const char* path)> create;  ///< for writing, empty; a descriptor or -1, as open(2)
+  std::function<ssize_t(int descriptor, const char* bytes, std::size_t count)> write;
+  std::function<int(int descriptor)> flush, close;
+  std::function<int(const char* from, const char* to)> rename;
+  std::function<int(const char* folder)> flush_folder;
+};
+const FileCalls& system_calls();
+
 /// Writes a temporary file beside `path`, flushes it to the disk, renames it over `path` and flushes the folder.
-std::optional<Problem> write_file_atomically(const std::string& path, std::string_view content);
+std::optional<Problem> write_file_atomically(const std::string& path, std::string_view content,
+                                             const FileCalls& calls = system_calls());
+
+/// True for the name of a temporary file of `write_file_atomically`, which a process that was killed may leave.
+bool is_temporary(std::string_view name);
 
 /// SHA-256 of a text, as 64 hexadecimal digits: how runs name the source they were made from.
 std::string sha256(std::string_view text);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <fstream>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -15,6 +16,9 @@ class RunDirectory {
   /// runs/NAME-N below the working directory with the first N that is free, or `out` where given: that one is made if
   /// it is not there, and refused if it holds a run.
   static Result<RunDirectory> create(const std::string& name, const std::optional<std::string>& out);
+  /// The folder of a run that goes on, without what a process that was killed has left half written. A run that another
+  /// process is training is refused.
+  static Result<RunDirectory> open(const std::string& path);
 
   const std::string& path() const { return path_; }
   std::string file(const std::string& name) const { return path_ + "/" + name; }
@@ -24,10 +28,16 @@ class RunDirectory {
   void add_metrics(const std::string& line);
   /// A problem where a line could not be written, now or before.
   std::optional<Problem> flush_metrics();
+  /// Length of metrics.jsonl.
+  std::uint64_t metrics_bytes() const { return metrics_bytes_; }
+  /// Takes lines away that were written after so many bytes.
+  std::optional<Problem> cut_metrics(std::uint64_t bytes);
 
  private:
   std::string path_;
   std::ofstream metrics_;
+  std::uint64_t metrics_bytes_ = 0;
+  std::shared_ptr<const int> lock_;  ///< closed at the end; the system opens it when the process dies
 };
 
 /// True where a folder holds a run.

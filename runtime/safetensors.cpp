@@ -22,6 +22,8 @@ static_assert(std::endian::native == std::endian::little, "the format is little-
 constexpr std::size_t header_alignment = 64;           // the first tensor begins on a cache line
 constexpr std::uint64_t longest_header = 100'000'000;  // as in the reference implementation
 constexpr const char* checksum_key = "crc32";
+constexpr std::string_view no_checksum = "00000000";  // stands in the header while the checksum is made
+constexpr std::string_view own_format = "nnc.";       // what metadata "format" begins with in files of ours
 
 struct ElementName {
   DType dtype;
@@ -36,8 +38,10 @@ std::string_view element_name(DType dtype) {
   return "";
 }
 
-std::string checksum(std::string_view bytes) {
-  uLong crc = crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
+/// Of the header, which says what the elements mean, and of the elements.
+std::string checksum(std::string_view header, std::string_view data) {
+  uLong crc = crc32_z(0, reinterpret_cast<const Bytef*>(header.data()), header.size());
+  crc = crc32_z(crc, reinterpret_cast<const Bytef*>(data.data()), data.size());
   return fmt::format("{:08x}", static_cast<std::uint32_t>(crc));
 }
 
@@ -86,11 +90,7 @@ class HeaderReader {
       if (problem) return *problem;
     }
     if (auto problem = check_cover()) return *problem;
-    auto stored = file_.metadata.find(checksum_key);
-    if (stored != file_.metadata.end()) {
-      if (stored->second != checksum(data_)) return wrong("the checksum does not fit: the file is damaged");
-      file_.metadata.erase(stored);
-    }
+    if (auto problem = check_sum(std::string(header))) return *problem;
     load();
     return std::move(file_);
   }
@@ -168,6 +168,22 @@ class HeaderReader {
     return std::nullopt;
   }
 
+  /// Files of other programs have no checksum; ours do.
+  std::optional<Problem> check_sum(std::string header) {
+    auto stored = file_.metadata.find(checksum_key);
+    auto format = file_.metadata.find("format");
+    if (stored == file_.metadata.end()) {
+      if (format == file_.metadata.end() || !format->second.starts_with(own_format)) return std::nullopt;
+      return wrong("the checksum is missing: the file is damaged");
+    }
+    const std::string entry = fmt::format("\"{}\":\"", checksum_key);
+    const std::size_t at = header.find(entry + stored->second + '"');
+    if (at != std::string::npos) header.replace(at + entry.size(), stored->second.size(), no_checksum);
+    if (stored->second != checksum(header, data_)) return wrong("the checksum does not fit: the file is damaged");
+    file_.metadata.erase(stored);
+    return std::nullopt;
+  }
+
   void load() {
     for (Range& range : ranges_) {
       DenseArray array(range.dtype, range.dims);
@@ -190,7 +206,7 @@ const DenseArray* TensorFile::find(std::string_view name) const {
   return nullptr;
 }
 
-std::optional<Problem> write_safetensors(const std::string& path, const TensorFile& file) {
+std::optional<Problem> write_safetensors(const std::string& path, const TensorFile& file, const FileCalls& calls) {
   std::string data;
   Json header = Json::object();
   for (const NamedArray& tensor : file.tensors) {
@@ -201,13 +217,15 @@ std::optional<Problem> write_safetensors(const std::string& path, const TensorFi
                            {"data_offsets", {begin, data.size()}}};
   }
   Json metadata(file.metadata);
-  metadata[checksum_key] = checksum(data);
+  metadata[checksum_key] = no_checksum;
   header["__metadata__"] = metadata;
   std::string text = header.dump();
   text.resize((text.size() + 8 + header_alignment - 1) / header_alignment * header_alignment - 8, ' ');
+  const std::string entry = fmt::format("\"{}\":\"", checksum_key);
+  text.replace(text.rfind(entry) + entry.size(), no_checksum.size(), checksum(text, data));
   std::uint64_t length = text.size();
   std::string content(reinterpret_cast<const char*>(&length), 8);
-  return write_file_atomically(path, content + text + data);
+  return write_file_atomically(path, content + text + data, calls);
 }
 
 Result<TensorFile> parse_safetensors(std::string_view bytes, const std::string& path) {

@@ -1,6 +1,6 @@
 // Named arrays in a file, as huggingface/safetensors defines it: the header's length in 8 bytes, a JSON header, the
 // elements in row-major order without gaps. What is read is checked in full before any of it is used: a file that is
-// cut off, has overlapping or missing bytes, a name twice or a wrong checksum is refused.
+// cut off, has overlapping or missing bytes, a name twice or a wrong checksum (over header and elements) is refused.
 #pragma once
 
 #include <map>
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "runtime/dense_array.h"
+#include "runtime/file.h"
 #include "runtime/programs.h"
 #include "runtime/result.h"
 
@@ -23,7 +24,8 @@ struct TensorFile {
 };
 
 /// Written to a temporary file, flushed and renamed. Element types f32, f64, i32 and boolean.
-std::optional<Problem> write_safetensors(const std::string& path, const TensorFile& file);
+std::optional<Problem> write_safetensors(const std::string& path, const TensorFile& file,
+                                         const FileCalls& calls = system_calls());
 /// Files of other programs are read too (they have no checksum); element types other than those above are refused.
 Result<TensorFile> read_safetensors(const std::string& path);
 /// The same from memory; `path` is for messages.

@@ -71,26 +71,29 @@ std::optional<double> number(const std::vector<NamedArray>& figures, const std::
   return std::nullopt;
 }
 
-/// The best value of a figure so far, and how many evaluations ago it was seen.
+/// What a rule has seen of the figure that it watches.
 class Record {
  public:
-  explicit Record(const std::optional<Watch>& watch) : watch_(watch) {}
+  Record(const std::optional<Watch>& watch, const BestFigure& from, std::int64_t waited = 0)
+      : watch_(watch), seen_(from), waited_(waited) {}
 
   /// True where the figure is there and better than ever. NaN is never better.
-  bool improves(const std::vector<NamedArray>& figures) {
+  bool improves(const std::vector<NamedArray>& figures, std::int64_t epoch) {
     auto value = watch_ ? number(figures, watch_->metric) : std::nullopt;
     if (!value) return false;
-    bool better = !best_ ? !std::isnan(*value) : watch_->highest ? *value > *best_ : *value < *best_;
-    since_ = better ? 0 : since_ + 1;
-    if (better) best_ = value;
+    bool better = !seen_.value ? !std::isnan(*value) : watch_->highest ? *value > *seen_.value : *value < *seen_.value;
+    waited_ = better ? 0 : waited_ + 1;
+    if (better) seen_ = {value, epoch};
     return better;
   }
-  bool out_of_patience() const { return watch_ && since_ > 0 && since_ >= watch_->patience; }
+  bool out_of_patience() const { return watch_ && waited_ > 0 && waited_ >= watch_->patience; }
+  const BestFigure& seen() const { return seen_; }
+  std::int64_t waited() const { return waited_; }
 
  private:
   const std::optional<Watch>& watch_;
-  std::optional<double> best_;
-  std::int64_t since_ = 0;
+  BestFigure seen_;
+  std::int64_t waited_;  ///< evaluations since then
 };
 
 struct Spoilt {
@@ -150,14 +153,18 @@ class Trainer {
         tail_(programs.entry(EntryKind::step, 0, batches_.tail), weights, train, job_),
         good_(weights),
         best_weights_(weights),
-        best_(settings.job.best),
-        patience_(settings.job.early_stop) {
+        best_(settings.job.best, settings.from ? settings.from->best : BestFigure{}),
+        patience_(settings.job.early_stop, settings.from ? settings.from->early_stop : BestFigure{},
+                  settings.from ? settings.from->waited : 0) {
+    const std::int64_t planned = settings.planned_epochs > 0 ? settings.planned_epochs : job_.epochs;
     scalars_[ScalarSlot::steps_per_epoch] = static_cast<double>(batches_.count);
-    scalars_[ScalarSlot::total_steps] = static_cast<double>(job_.epochs * batches_.count);
+    scalars_[ScalarSlot::total_steps] = static_cast<double>(planned * batches_.count);
+    totals_.assign(job_.losses.size(), 0.0);
+    if (settings.from) go_on(*settings.from);
   }
 
   TrainOutcome run() {
-    if (save()) return finish(End::epochs_done);
+    if (!settings_.from && save()) return finish(End::epochs_done);
     End end = epochs();
     if (end != End::diverged)
       if (auto failure = spoilt_now()) end = diverge(*failure);
@@ -166,10 +173,21 @@ class Trainer {
 
  private:
   using End = TrainOutcome::End;
+  using Ended = TrainState::Ended;
+
+  void go_on(const TrainState& from) {
+    at_ = from.at, judged_ = from.judged, ended_ = from.ended;
+    if (from.loss_totals.size() == totals_.size()) totals_ = from.loss_totals;
+    if (settings_.best) best_weights_ = *settings_.best;
+    good_at_ = at_, saved_ = Clock::now();
+    shuffle(at_.epoch);
+  }
 
   End epochs() {
-    for (std::int64_t epoch = 1; epoch <= job_.epochs; ++epoch) {
-      begin_epoch(epoch);
+    if (ended_ == Ended::stop_rule) return End::stop_rule;
+    if (ended_ == Ended::early_stop) return End::early_stop;
+    while (at_.epoch < job_.epochs || (at_.epoch == job_.epochs && !judged_)) {
+      if (at_.epoch == 0 || judged_) begin_epoch(at_.epoch + 1);
       auto end = keep_good();
       if (!end) end = run_epoch();
       if (end) return *end;
@@ -178,7 +196,12 @@ class Trainer {
   }
 
   void begin_epoch(std::int64_t epoch) {
-    at_.epoch = epoch, at_.batch = 0;
+    at_.epoch = epoch, at_.batch = 0, judged_ = false;
+    totals_.assign(totals_.size(), 0.0);
+    shuffle(epoch);
+  }
+
+  void shuffle(std::int64_t epoch) {
     if (job_.shuffle)
       order_ = permutation(train_.rows, job_.seed, Purpose::epoch, static_cast<std::uint32_t>(epoch));
     else
@@ -186,36 +209,37 @@ class Trainer {
   }
 
   std::optional<End> run_epoch() {
-    auto start = Clock::now();
-    std::vector<double> totals(job_.losses.size(), 0.0);
+    const auto start = Clock::now();
     std::int64_t rows = 0;
     std::optional<End> end;
     while (at_.batch < batches_.count && !end) {
-      std::int64_t count = at_.batch == batches_.count - 1 ? batches_.tail : batches_.size;
+      rows += rows_of_batch();
       std::span<const double> losses = step();
-      for (std::size_t i = 0; i < losses.size(); ++i) {
+      for (std::size_t i = 0; i < losses.size(); ++i)
         if (!std::isfinite(losses[i])) return diverge({at_, job_.losses[i], true, losses[i]});
-        totals[i] += losses[i] * static_cast<double>(count);
-      }
-      rows += count;
       observer_.on_step(at_, losses);
       if (settings_.max_steps && at_.step >= *settings_.max_steps) end = End::max_steps;
-      if (observer_.interrupted()) end = End::interrupted;
+      if (observer_.interrupted()) return End::interrupted;
+      if (!end && at_.batch < batches_.count)
+        if (auto broken = save_if_due()) return broken;
     }
-    if (end == End::interrupted) return end;
-    EpochReport report{at_, job_.epochs, {}, seconds_since(start), rows};
-    for (std::size_t i = 0; i < totals.size(); ++i) {
+    EpochReport report{at_, job_.epochs, {}, seconds_since(start), rows, at_.batch == batches_.count, true};
+    const std::int64_t seen = report.whole ? train_.rows : at_.batch * batches_.size;
+    for (std::size_t i = 0; i < totals_.size(); ++i) {
       report.figures.push_back({"train." + job_.losses[i], DenseArray(DType::f64, {})});
-      report.figures.back().array.set(0, totals[i] / static_cast<double>(rows));
+      report.figures.back().array.set(0, totals_[i] / static_cast<double>(seen));
     }
     return judge(report, end);
   }
+
+  std::int64_t rows_of_batch() const { return at_.batch == batches_.count - 1 ? batches_.tail : batches_.size; }
 
   std::span<const double> step() {
     bool last = at_.batch == batches_.count - 1;
     scalars_[ScalarSlot::step] = static_cast<double>(at_.step + 1);
     scalars_[ScalarSlot::epoch] = static_cast<double>(at_.epoch);
     const auto losses = (last ? tail_ : full_).run(runner_, order_.data() + at_.batch * batches_.size, scalars_);
+    for (std::size_t i = 0; i < losses.size(); ++i) totals_[i] += losses[i] * static_cast<double>(rows_of_batch());
     ++at_.step, ++at_.batch;
     return losses;
   }
@@ -238,18 +262,19 @@ class Trainer {
       return std::nullopt;
     if (auto failure = spoilt_now()) return diverge(*failure);
     good_.params = weights_.params, good_.state = weights_.state;
-    good_at_ = at_;
+    good_at_ = at_, good_totals_ = totals_;
     good_since_ = Clock::now();
-    good_cost_ = std::chrono::duration<double>(good_since_ - start).count();
+    good_cost_ = std::max(std::chrono::duration<double>(good_since_ - start).count(), 1e-9);
     return std::nullopt;
   }
 
   End diverge(TrainOutcome::Failure failure) {
     failure_ = std::move(failure);
+    ended_ = Ended::diverged;
     go_to(good_, good_at_);
-    if (failure_->at.step == 0) return End::diverged;  // they were never good
-    begin_epoch(good_at_.epoch);
-    at_ = good_at_;
+    if (good_cost_ == 0) return End::diverged;  // they were never good
+    shuffle(at_.epoch);
+    totals_ = good_totals_, judged_ = false;
     Weights last = weights_;
     while (at_.step + 1 < failure_->at.step) {
       const Cursor before = at_;
@@ -281,26 +306,27 @@ class Trainer {
     return job_.stop && holds(*job_.stop, of).value_or(false);
   }
 
-  /// Evaluates where it is time, applies the rules and keeps what they say.
+  /// Evaluates where it is time, applies the rules and keeps what they say. Where --max-steps ends training, figures
+  /// are told even if it was not time, but then no rule sees them: going on from there is as if nobody had looked.
   std::optional<End> judge(EpochReport& report, std::optional<End> end) {
-    bool last = end.has_value() || at_.epoch == job_.epochs || stops(report.figures);
-    if (last || at_.epoch % job_.check_every == 0) evaluate(report.figures);
+    const bool time = report.whole && (at_.epoch == job_.epochs || at_.epoch % job_.check_every == 0);
+    if (time || end || stops(report.figures)) evaluate(report.figures);
+    report.kept = time || !end;
     observer_.on_epoch(report);
-    if (best_.improves(report.figures)) {
+    if (!report.kept) return end;
+    judged_ = true;
+    patience_.improves(report.figures, at_.epoch);
+    if (best_.improves(report.figures, at_.epoch)) {
       if (auto failure = spoilt_now()) return diverge(*failure);
       best_weights_ = weights_;
-      best_at_ = at_;
+      best_state_ = state();
       best_unsaved_ = true;
     }
-    patience_.improves(report.figures);
-    if (seconds_since(saved_) >= settings_.seconds_between_saves) {
-      if (auto failure = spoilt_now()) return diverge(*failure);
-      if (save()) return End::interrupted;
-    }
-    if (end) return end;
-    if (stops(report.figures)) return End::stop_rule;
-    if (patience_.out_of_patience()) return End::early_stop;
-    return std::nullopt;
+    if (stops(report.figures))
+      end = End::stop_rule, ended_ = Ended::stop_rule;
+    else if (patience_.out_of_patience())
+      end = End::early_stop, ended_ = Ended::early_stop;
+    return end ? end : save_if_due();
   }
 
   void evaluate(std::vector<NamedArray>& figures) {
@@ -314,18 +340,34 @@ class Trainer {
     }
   }
 
-  /// Writes the weights, and the best ones where there are new ones. True where a file could not be written.
+  TrainState state() const {
+    return {at_, judged_, totals_, best_.seen(), patience_.seen(), patience_.waited(), ended_};
+  }
+
+  /// Checkpoints are so far apart that writing them takes at most a fiftieth of the time.
+  std::optional<End> save_if_due() {
+    if (seconds_since(saved_) < std::max(settings_.seconds_between_saves, 50 * save_cost_)) return std::nullopt;
+    if (auto failure = spoilt_now()) return diverge(*failure);
+    if (save()) return End::interrupted;
+    return std::nullopt;
+  }
+
+  /// Writes the best weights where there are new ones, then the last: whenever this is cut off, best.safetensors is no
+  /// older than what last.safetensors remembers of it, and going on finds the same ones again. True where a file could
+  /// not be written.
   bool save() {
-    problem_ = observer_.save(weights_, at_, false);
-    if (!problem_ && best_unsaved_) problem_ = observer_.save(best_weights_, best_at_, true);
-    best_unsaved_ = false;
+    const auto start = Clock::now();
+    if (best_unsaved_) problem_ = observer_.save(best_weights_, best_state_, true);
+    if (!problem_) problem_ = observer_.save(weights_, state(), false);
+    best_unsaved_ = best_unsaved_ && problem_;
     saved_ = Clock::now();
+    save_cost_ = settings_.seconds_between_saves > 0 ? seconds_since(start) : 0;
     return problem_.has_value();
   }
 
   TrainOutcome finish(End end) {
     if (!problem_) save();
-    return {end, at_, failure_, spoilt_, best_at_.epoch, problem_};
+    return {end, at_, failure_, spoilt_, best_.seen().epoch, problem_};
   }
 
   const TrainSettings& settings_;
@@ -340,14 +382,19 @@ class Trainer {
   StepCall full_, tail_;
   Scalars scalars_;
   std::vector<std::uint32_t> order_;
-  Cursor at_, good_at_, best_at_;
+  Cursor at_, good_at_;
+  bool judged_ = false;
+  std::vector<double> totals_, good_totals_;  ///< of the epoch, for each loss
+  TrainState::Ended ended_ = TrainState::Ended::not_yet;
   Weights good_, best_weights_;
   Record best_, patience_;
+  TrainState best_state_;
   bool best_unsaved_ = false;
   std::optional<TrainOutcome::Failure> failure_;
   std::string spoilt_;
   Clock::time_point saved_, good_since_;
   double good_cost_ = 0;  ///< seconds; 0: there is no copy yet
+  double save_cost_ = 0;  ///< seconds of the last checkpoint
   std::optional<Problem> problem_;
 };
 

@@ -21,12 +21,33 @@ struct Cursor {
   std::int64_t batch = 0;  ///< done in this epoch
 };
 
+/// The best value of a watched figure so far.
+struct BestFigure {
+  std::optional<double> value;
+  std::int64_t epoch = 0;  ///< in which it was seen
+};
+
+/// Where training stands: all that an exact continuation needs beside the weights, the seed and the program.
+struct TrainState {
+  /// By which rule a run has ended for good. One that was stopped from outside, or whose epochs are done, can go on.
+  enum class Ended : std::uint8_t { not_yet, stop_rule, early_stop, diverged };
+
+  Cursor at;
+  bool judged = false;              ///< the epoch is over: its figures were told, rules and `best` have seen them
+  std::vector<double> loss_totals;  ///< of the epoch so far, for each loss: the sum of step losses times rows
+  BestFigure best, early_stop;      ///< as these two rules have seen them
+  std::int64_t waited = 0;          ///< evaluations since early_stop's best
+  Ended ended = Ended::not_yet;
+};
+
 struct EpochReport {
   Cursor at;
   std::int64_t epochs = 0;
   std::vector<NamedArray> figures;  ///< "train.loss" (f64) for each loss, and where it was evaluated "valid.loss", ...
   double seconds = 0;               ///< of the steps, without evaluation
   std::int64_t rows = 0;            ///< seen in these steps
+  bool whole = true;                ///< else --max-steps has ended it before its last batch
+  bool kept = true;                 ///< else it is told of once more when training goes on from here
 };
 
 class TrainObserver {
@@ -35,8 +56,8 @@ class TrainObserver {
   /// The step's losses, in the order of TrainJob::losses.
   virtual void on_step(const Cursor& at, std::span<const double> losses) = 0;
   virtual void on_epoch(const EpochReport& report) = 0;
-  /// Keeps weights: as the last ones, or as the best ones by the job's rule.
-  virtual std::optional<Problem> save(const Weights& weights, const Cursor& at, bool best) = 0;
+  /// Keeps weights with where training stood: as the last ones, or as the best ones by the job's rule.
+  virtual std::optional<Problem> save(const Weights& weights, const TrainState& state, bool best) = 0;
   /// True once someone asked to stop; looked at after each step.
   virtual bool interrupted() = 0;
 };
@@ -44,7 +65,12 @@ class TrainObserver {
 struct TrainSettings {
   TrainJob job;                           ///< with the command's epochs and seed
   std::optional<std::int64_t> max_steps;  ///< stop after so many; schedules still see the whole plan
-  double seconds_between_saves = 2;       ///< least time between two writes of the same file
+  /// What schedules see as the plan: the epochs that the run set out with, or 0: the job's.
+  std::int64_t planned_epochs = 0;
+  double seconds_between_saves = 2;  ///< least time between two checkpoints
+  /// Go on from there: `weights` are those that were kept with it. Null: from the start.
+  const TrainState* from = nullptr;
+  const Weights* best = nullptr;  ///< the best ones so far, where from->best has a value
 };
 
 struct TrainOutcome {

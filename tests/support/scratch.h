@@ -10,8 +10,8 @@ namespace nnc::test {
 /// A folder that is removed at the end of the test.
 class Scratch {
  public:
-  Scratch() {
-    std::string name = (std::filesystem::temp_directory_path() / "nnc-test-XXXXXX").string();
+  explicit Scratch(const std::filesystem::path& parent = std::filesystem::temp_directory_path()) {
+    std::string name = (parent / "nnc-test-XXXXXX").string();
     path_ = mkdtemp(name.data());
   }
   ~Scratch() {

@@ -36,7 +36,7 @@ class Unwatched : public TrainObserver {
  public:
   void on_step(const Cursor&, std::span<const double>) override {}
   void on_epoch(const EpochReport&) override {}
-  std::optional<Problem> save(const Weights&, const Cursor&, bool) override { return std::nullopt; }
+  std::optional<Problem> save(const Weights&, const TrainState&, bool) override { return std::nullopt; }
   bool interrupted() override { return false; }
 };
 

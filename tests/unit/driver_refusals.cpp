@@ -97,13 +97,13 @@ TEST_CASE("a run whose program or weights are not its own any more is refused", 
   REQUIRE(run_nnc("train longer.nn --out longer --epochs 1", scratch.path()).status == 0);
   fs::copy_file(scratch.path() / "run/last.safetensors", scratch.path() / "longer/last.safetensors",
                 fs::copy_options::overwrite_existing);
-  CHECK(contains(run_nnc("eval longer", scratch.path()).err, "which the program needs"));
+  CHECK(contains(run_nnc("eval longer", scratch.path()).err, "these are weights of another program"));
   REQUIRE(run_nnc("train longer.nn --out again --epochs 1", scratch.path()).status == 0);
   fs::copy_file(scratch.path() / "again/last.safetensors", scratch.path() / "run/last.safetensors",
                 fs::copy_options::overwrite_existing);
   auto surplus = run_nnc("eval run", scratch.path());
   CHECK(surplus.status == 1);
-  CHECK(contains(surplus.err, "which the program does not have"));
+  CHECK(contains(surplus.err, "these are weights of another program"));
 }
 
 TEST_CASE("a damaged record of a run is answered with its key", "[command]") {
@@ -132,6 +132,8 @@ TEST_CASE("a damaged record of a run is answered with its key", "[command]") {
                                                       {"data_folder", json::array()},
                                                       {"set", {"rate"}},
                                                       {"set", {{"rate", 3}}},
+                                                      {"log_steps", 1},
+                                                      {"rows", {{"train", -1}}},
                                                       {"dtype", "f16"},
                                                       {"seed", -1},
                                                       {"epochs", "many"},

@@ -103,15 +103,17 @@ struct Witness : TrainObserver {
   std::vector<double> losses;
   std::vector<EpochReport> epochs;
   std::vector<std::pair<Cursor, bool>> saves;
+  std::optional<std::pair<TrainState, Weights>> last, best;
   double best_weight = 0;
   std::int64_t stop_after = -1;
   void on_step(const Cursor&, std::span<const double> step) override { losses.push_back(step[0]); }
   void on_epoch(const EpochReport& report) override { epochs.push_back(report); }
-  std::optional<Problem> save(const Weights& weights, const Cursor& at, bool best) override {
-    saves.emplace_back(at, best);
+  std::optional<Problem> save(const Weights& weights, const TrainState& state, bool is_best) override {
+    saves.emplace_back(state.at, is_best);
     float w = 0;
     std::memcpy(&w, weights.params.data(), sizeof w);
-    if (best) best_weight = w;
+    if (is_best) best_weight = w;
+    (is_best ? best : last).emplace(state, weights);
     return std::nullopt;
   }
   bool interrupted() override { return stop_after >= 0 && static_cast<std::int64_t>(losses.size()) >= stop_after; }
@@ -235,6 +237,80 @@ TEST_CASE("the rules stop training and keep the best weights") {
     CHECK(run.go().end == TrainOutcome::End::interrupted);
     CHECK(run.witness.saves.back().first.step == 4);
   }
+}
+
+TEST_CASE("going on is as if training had not been stopped, wherever that was, twice too") {
+  const SplitColumns valid = line("valid", 0.5F);
+  const auto settings = [](Run& run) {
+    run.settings.job.shuffle = true;
+    run.settings.job.epochs = 9;
+    run.settings.job.check_every = 2;
+    run.settings.job.best = Watch{"valid.loss", false, 0};
+    run.settings.job.early_stop = Watch{"valid.loss", false, 3};
+    run.settings.seconds_between_saves = 0;
+  };
+  Run whole;
+  settings(whole);
+  const TrainOutcome want = whole.go(&valid);
+  REQUIRE(want.end == TrainOutcome::End::early_stop);
+  for (std::int64_t stop = 1; stop <= want.at.step; ++stop) {
+    for (const bool by_limit : {false, true}) {
+      INFO(stop << (by_limit ? " steps at most" : " steps, then a signal"));
+      Run first;
+      settings(first);
+      if (by_limit)
+        first.settings.max_steps = stop;
+      else
+        first.witness.stop_after = stop;
+      first.go(&valid);
+      TrainState at = first.witness.last->first;
+      Weights kept = first.witness.last->second;
+      std::optional<Weights> best;
+      if (first.witness.best) best = first.witness.best->second;
+      std::size_t told = 0;
+      for (const EpochReport& report : first.witness.epochs) told += report.kept;
+      for (std::int64_t more : {std::int64_t{1}, std::int64_t{1000}}) {  // one step more, then all others
+        Run next;
+        settings(next);
+        next.settings.from = &at;
+        next.settings.best = best ? &*best : nullptr;
+        std::memcpy(next.weights.params.data(), kept.params.data(), kept.params.size());
+        std::memcpy(next.weights.state.data(), kept.state.data(), kept.state.size());
+        next.witness.stop_after = more;
+        const TrainOutcome outcome = next.go(&valid);
+        at = next.witness.last->first, kept = next.witness.last->second;
+        if (next.witness.best) best = next.witness.best->second;
+        told += next.witness.epochs.size();
+        if (more == 1) continue;
+        CHECK(outcome.end == want.end);
+        CHECK(outcome.at.step == want.at.step);
+        CHECK(outcome.best_epoch == want.best_epoch);
+      }
+      CHECK(told == whole.witness.epochs.size());
+      CHECK(std::memcmp(kept.params.data(), whole.weights.params.data(), kept.params.size()) == 0);
+      CHECK(std::memcmp(kept.state.data(), whole.weights.state.data(), kept.state.size()) == 0);
+      const TrainState& end = whole.witness.last->first;
+      CHECK(at.loss_totals == end.loss_totals);
+      CHECK(at.best.value == end.best.value);
+      CHECK(at.waited == end.waited);
+      REQUIRE(best);
+      CHECK(std::memcmp(best->params.data(), whole.witness.best->second.params.data(), sizeof(float)) == 0);
+    }
+  }
+}
+
+TEST_CASE("schedules see the plan that a run set out with; more epochs do not change it") {
+  Run first;
+  first.go();
+  Run next;
+  next.settings.job.epochs = 6;
+  next.settings.planned_epochs = 4;
+  next.settings.from = &first.witness.last->first;
+  std::memcpy(next.weights.params.data(), first.weights.params.data(), sizeof(float));
+  const TrainOutcome outcome = next.go();
+  CHECK(outcome.end == TrainOutcome::End::epochs_done);
+  CHECK(next.witness.losses.size() == 6);
+  CHECK(next.witness.epochs.front().at.epoch == 5);
 }
 
 namespace {
@@ -370,9 +446,35 @@ TEST_CASE("a condition on figures holds only where what is missing cannot change
 TEST_CASE("a checkpoint comes back into fresh weights, and --init takes parameters alone") {
   Run run;
   run.go();
-  TensorFile file = checkpoint_of(run.weights, {{4, 12, 3}, 9, "hash"});
+  TensorFile file = checkpoint_of(
+      run.weights,
+      {{{4, 12, 3}, true, {0.1, 1e300}, {1.0 / 3, 2}, {-INFINITY, 4}, 3, TrainState::Ended::stop_rule}, 9, "hash", 77});
   CHECK(file.metadata.at("step") == "12");
-  CHECK(file.metadata.at("seed") == "9");
+  const auto record = record_of(file, "f", "hash");
+  REQUIRE(record);
+  CHECK(record->seed == 9);
+  CHECK(record->log_bytes == 77);
+  const TrainState& state = record->state;
+  CHECK(state.at.epoch == 4);
+  CHECK(state.at.step == 12);
+  CHECK(state.at.batch == 3);
+  CHECK(state.judged);
+  CHECK(state.loss_totals == std::vector<double>{0.1, 1e300});
+  CHECK(state.best.value == 1.0 / 3);
+  CHECK(state.best.epoch == 2);
+  CHECK(state.early_stop.value == -INFINITY);
+  CHECK(state.waited == 3);
+  CHECK(state.ended == TrainState::Ended::stop_rule);
+  CHECK(record_of(file, "f", "other").problem().message == "these are weights of another program");
+  CHECK(record_of({}, "f", "hash").problem().message == "this is not the checkpoint of a run");
+  for (const auto& [key, text] : file.metadata) {
+    if (key == "random") continue;
+    TensorFile spoilt = file;
+    spoilt.metadata[key] = text + "x";
+    CHECK_FALSE(record_of(spoilt, "f", "hash"));
+    spoilt.metadata.erase(key);
+    CHECK_FALSE(record_of(spoilt, "f", "hash"));
+  }
   REQUIRE(file.find("w"));
   REQUIRE(file.find("state/sgd.t/w"));
   Weights fresh(*run.model.entry(EntryKind::step, 3));

@@ -1,0 +1,437 @@
+#include "driver/training.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <utility>
+
+#include "driver/figures.h"
+#include "driver/progress.h"
+#include "driver/trained.h"
+#include "runtime/file.h"
+#include "runtime/metrics.h"
+#include "runtime/safetensors.h"
+
+namespace nnc::driver {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+volatile std::sig_atomic_t caught_signal = 0;
+
+/// The first signal is noted and training ends after its step; a second one ends the process at once.
+void note_signal(int signal) {
+  if (caught_signal != 0) ::_exit(128 + signal);
+  caught_signal = signal;
+}
+
+constexpr const char* last_name = "last.safetensors";
+constexpr const char* best_name = "best.safetensors";
+
+/// Writes what training keeps, and shows how it goes.
+class RunObserver : public TrainObserver {
+ public:
+  /// `on_first_save` is done once the first checkpoint is there.
+  RunObserver(RunDirectory& run, const TrainFlags& flags, const RunRecord& record, const TrainJob& job,
+              Progress progress, std::function<std::optional<Problem>()> on_first_save)
+      : run_(run),
+        flags_(flags),
+        record_(record),
+        job_(job),
+        progress_(std::move(progress)),
+        on_first_save_(std::move(on_first_save)),
+        log_bytes_(run.metrics_bytes()) {}
+
+  void on_step(const Cursor& at, std::span<const double> losses) override {
+    if (record_.log_steps) add_line(step_line(at, job_.losses, losses));
+    progress_.step(at, losses);
+  }
+  void on_epoch(const EpochReport& report) override {
+    std::string line = epoch_line(report);
+    if (report.kept)
+      add_line(line);
+    else
+      run_.add_metrics(line);
+    if (flags_.json) fmt::print("{}\n", line);
+    progress_.epoch(report);
+  }
+  std::optional<Problem> save(const Weights& weights, const TrainState& state, bool best) override {
+    if (auto problem = run_.flush_metrics()) return problem;
+    TensorFile file = checkpoint_of(weights, {state, record_.seed, record_.source_hash, best ? 0 : log_bytes_});
+    if (auto problem = write_safetensors(run_.file(best ? best_name : last_name), file)) return problem;
+    const auto act = std::exchange(on_first_save_, nullptr);
+    return act ? act() : std::nullopt;
+  }
+  bool interrupted() override { return caught_signal != 0; }
+  void end() { progress_.end(); }
+
+ private:
+  void add_line(const std::string& line) {
+    run_.add_metrics(line);
+    log_bytes_ = run_.metrics_bytes();
+  }
+
+  RunDirectory& run_;
+  const TrainFlags& flags_;
+  const RunRecord& record_;
+  const TrainJob& job_;
+  Progress progress_;
+  std::function<std::optional<Problem>()> on_first_save_;
+  std::uint64_t log_bytes_;
+};
+
+Problem wrong(const std::string& path, std::string message, std::string expected = "", std::string found = "",
+              std::vector<std::string> notes = {}) {
+  return {.kind = Problem::Kind::data,
+          .message = std::move(message),
+          .place = {path, 0, 0},
+          .expected = std::move(expected),
+          .found = std::move(found),
+          .notes = std::move(notes)};
+}
+
+/// A word of a shell's command line.
+std::string shell_word(const std::string& text) {
+  const auto plain = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || std::strchr("_-./+=:,", c); };
+  if (!text.empty() && std::all_of(text.begin(), text.end(), plain)) return text;
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? "'\\''" : std::string(1, c);
+  return quoted + "'";
+}
+
+std::string rows_text(const std::map<std::string, std::int64_t>& rows) {
+  std::string text;
+  for (const auto& [split, count] : rows) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", split, count);
+  return text;
+}
+
+}  // namespace
+
+void watch_signals() {
+  std::signal(SIGINT, note_signal);
+  std::signal(SIGTERM, note_signal);
+  std::signal(SIGXFSZ, SIG_IGN);
+}
+
+Result<StoppedRun> StoppedRun::open(const std::string& path) {
+  auto folder = RunDirectory::open(path);
+  if (!folder) return folder.problem();
+  auto record = read_run(path);
+  if (!record) return record.problem();
+  auto last = read_safetensors(folder->file(last_name));
+  if (!last) return last.problem();
+  auto at = record_of(*last, folder->file(last_name), record->source_hash);
+  if (!at) return at.problem();
+  StoppedRun run{std::move(*folder), std::move(*record), std::move(*last), std::move(*at), std::nullopt};
+  if (run.at.state.ended == TrainState::Ended::diverged)
+    return wrong(path, "a run that diverged does not go on", "", "",
+                 {fmt::format("help: `nnc train PROGRAM --init {}` starts another from its last finite weights; with a "
+                              "lower learning rate, say",
+                              run.folder.file(last_name))});
+  // The file of the best weights says itself how good they are: it is written first, and may be newer than the last.
+  run.at.state.best = {};
+  if (!fs::exists(run.folder.file(best_name))) return run;
+  auto best = read_safetensors(run.folder.file(best_name));
+  if (!best) return best.problem();
+  auto best_at = record_of(*best, run.folder.file(best_name), run.record.source_hash);
+  if (!best_at) return best_at.problem();
+  run.at.state.best = best_at->state.best;
+  run.best = std::move(*best);
+  return run;
+}
+
+Training::Training(const Elaborated& block, const TrainFlags& flags, const Compilation& compilation,
+                   const Console& console, StoppedRun* stopped)
+    : block_(block),
+      job_(block.train),
+      data_job_(block.data),
+      flags_(flags),
+      compilation_(compilation),
+      console_(console),
+      stopped_(stopped) {
+  if (stopped) {
+    job_.seed = stopped->record.seed;
+    job_.epochs = stopped->record.epochs;
+    move_data(data_job_, flags.file, flags.data ? *flags.data : stopped->record.data_folder);
+  } else if (flags.data) {
+    move_data(data_job_, flags.file, *flags.data);
+  }
+  if (flags.epochs) job_.epochs = *flags.epochs;
+  if (flags.seed) job_.seed = *flags.seed;
+}
+
+Training::~Training() = default;
+
+Exit Training::run() {
+  for (auto stage : {&Training::open_data, &Training::compile, &Training::set_weights, &Training::make_columns,
+                     &Training::restore_weights, &Training::make_run})
+    if (auto problem = (this->*stage)()) return console_.show(*problem), exit_of(*problem);
+  announce();
+  return flags_.dry_run ? Exit::done : train_and_report();
+}
+
+std::optional<Problem> Training::open_data() {
+  auto data = RawData::open(data_job_, {});
+  if (!data) return data.problem();
+  data_.emplace(std::move(*data));
+  if (data_->rows("train") < 1)
+    return Problem{.kind = Problem::Kind::data,
+                   .message = fmt::format("data block `{}` has no split `train`", data_job_.name),
+                   .place = job_.place,
+                   .expected = {},
+                   .found = {},
+                   .notes = {}};
+  return std::nullopt;
+}
+
+std::optional<Problem> Training::compile() {
+  Batches batches(job_.batch_size, data_->rows("train"));
+  session_.emplace(block_, compilation_, batches.size);
+  programs_ = session_->programs();
+  runner_.emplace(compilation_.threads);
+  return std::nullopt;
+}
+
+std::optional<Problem> Training::set_weights() {
+  Entry init = session_->entry(EntryKind::init, 0, 1);
+  weights_.emplace(*init.code);
+  Scalars scalars;
+  nnc_call call{};
+  call.params = weights_->params.data();
+  call.state = weights_->state.data();
+  call.scalars = scalars.values;
+  call.seed = job_.seed;
+  runner_->run(init, call);
+  if (!flags_.init) return std::nullopt;
+  auto file = read_safetensors(*flags_.init);
+  if (!file) return file.problem();
+  std::vector<std::string> notes;
+  auto problem = initialise(*file, *flags_.init, *weights_, notes);
+  for (const std::string& note : notes) console_.note("note: " + note);
+  return problem;
+}
+
+std::optional<Problem> Training::make_columns() {
+  if (auto problem = data_->check(session_->input_checks())) return problem;
+  if (session_->fits()) {
+    if (auto problem = data_->fit(*runner_, programs_, *weights_)) return problem;
+    warn_of_constant_columns();
+  }
+  for (const std::string& split : data_->splits()) {
+    auto columns = data_->feed(split, EntryKind::feed, *runner_, programs_, *weights_, session_->column_checks(),
+                               session_->inputs_of_columns());
+    if (!columns) return columns.problem();
+    splits_.push_back(std::move(*columns));
+  }
+  return std::nullopt;
+}
+
+/// standardize and minmax make 0 of a column that never changes; nobody means to train on that.
+void Training::warn_of_constant_columns() const {
+  for (const nnc_slot& slot : state_of(*weights_->layout)) {
+    std::string path = slot.name;
+    std::size_t dot = path.rfind('.');
+    if (!path.starts_with("data.") || (!path.ends_with(".deviation") && !path.ends_with(".max"))) continue;
+    DenseArray spread = unpack(slot, weights_->state.data());
+    if (path.ends_with(".max")) {
+      const nnc_slot* low = find_slot(state_of(*weights_->layout), path.substr(0, dot) + ".min");
+      if (low == nullptr) continue;
+      DenseArray lowest = unpack(*low, weights_->state.data());
+      for (std::int64_t i = 0; i < spread.count(); ++i) spread.set(i, spread.at(i) - lowest.at(i));
+    }
+    for (std::int64_t i = 0; i < spread.count(); ++i)
+      if (spread.at(i) == 0)
+        console_.warning(fmt::format("value {} of column `{}` is the same in all rows of {}: it becomes 0", i + 1,
+                                     path.substr(5, dot - 5), fmt::join(data_job_.fit, ", ")));
+  }
+}
+
+/// A run goes on with the weights that it kept, over the data that it had.
+std::optional<Problem> Training::restore_weights() {
+  if (!stopped_) return std::nullopt;
+  const std::string path = stopped_->folder.file(last_name);
+  const auto changed = [&](std::string expected, std::string found) {
+    return wrong(path, "the data are not those that the run was trained with", std::move(expected), std::move(found),
+                 {"help: put them back, or start another run from these weights with --init"});
+  };
+  const std::map<std::string, std::int64_t> rows = rows_of_splits();
+  if (rows != stopped_->record.rows) return changed(rows_text(stopped_->record.rows), rows_text(rows));
+  if (data_->classes() != stopped_->record.classes) return changed("the same classes", "others");
+  const Weights fitted = *weights_;
+  if (auto problem = restore(stopped_->last, path, *weights_, Surplus::refused)) return problem;
+  for (const nnc_slot& slot : state_of(*weights_->layout))
+    if (std::string_view(slot.name).starts_with("data.") &&
+        std::memcmp(fitted.state.data() + slot.offset, weights_->state.data() + slot.offset, slot.bytes) != 0)
+      return changed(fmt::format("`{}` as the run has it", slot.name), "another when fitted again");
+  if (!stopped_->best) return std::nullopt;
+  best_weights_ = *weights_;
+  return restore(*stopped_->best, stopped_->folder.file(best_name), *best_weights_, Surplus::refused);
+}
+
+std::map<std::string, std::int64_t> Training::rows_of_splits() const {
+  std::map<std::string, std::int64_t> rows;
+  for (const SplitColumns& columns : splits_) rows[columns.name] = columns.rows;
+  return rows;
+}
+
+std::optional<Problem> Training::make_run() {
+  if (flags_.dry_run) return std::nullopt;
+  if (stopped_) {
+    run_.emplace(std::move(stopped_->folder));
+    record_ = stopped_->record;
+    record_.log_steps |= flags_.log_steps;
+    return run_->cut_metrics(stopped_->at.log_bytes);
+  }
+  auto run = RunDirectory::create(job_.name, flags_.out);
+  if (!run) return run.problem();
+  run_.emplace(std::move(*run));
+  const std::vector<std::string> stored = stored_paths(block_);
+  record_.train_block = job_.name;
+  record_.models = job_.models;
+  record_.file = stored.front();
+  record_.source_hash = sha256(block_.sources.front().text);
+  for (std::size_t i = 1; i < stored.size(); ++i)
+    record_.imports.emplace_back(stored[i], sha256(block_.sources[i].text));
+  record_.data_folder =
+      fs::weakly_canonical(flags_.data ? fs::path(*flags_.data) : fs::absolute(flags_.file).parent_path()).string();
+  record_.set = flags_.program.elaborate_options(console_, "")->overrides;
+  record_.dtype = flags_.program.dtype;
+  record_.seed = job_.seed;
+  record_.epochs = job_.epochs;
+  record_.best = job_.best.has_value();
+  record_.log_steps = flags_.log_steps;
+  record_.classes = data_->classes();
+  record_.rows = rows_of_splits();
+  for (std::size_t i = 0; i < stored.size(); ++i)
+    if (auto problem = run_->write("model/" + stored[i], block_.sources[i].text)) return problem;
+  return std::nullopt;
+}
+
+std::optional<Problem> Training::write_record(const TrainOutcome* outcome) {
+  return run_->write("run.json", run_json(record_, compilation_, outcome));
+}
+
+const SplitColumns* Training::split(const std::string& name) const {
+  for (const SplitColumns& columns : splits_)
+    if (columns.name == name) return &columns;
+  return nullptr;
+}
+
+void Training::announce() const {
+  std::int64_t parameters = 0;
+  for (const nnc_slot& slot : params_of(*weights_->layout)) parameters += checked_product({slot.dims, slot.rank});
+  std::string rows;
+  for (const SplitColumns& columns : splits_)
+    rows += fmt::format("{}{} {}", rows.empty() ? "" : ", ", columns.name, columns.rows);
+  Batches batches(job_.batch_size, split("train")->rows);
+  console_.note(fmt::format("{}: {} parameters; rows: {}; batch {}, {} {} an epoch{}", job_.name, parameters, rows,
+                            batches.size, batches.count, batches.count == 1 ? "step" : "steps",
+                            run_ ? "; run " + run_->path() : ""));
+  if (session_->fits()) console_.note(fmt::format("fitted on {}: {}", fmt::join(data_job_.fit, ", "), fitted_names()));
+  for (const auto& [input, names] : data_->classes())
+    console_.note(fmt::format("classes of `{}`: {}", column_of(input), fmt::join(names, ", ")));
+  if (stopped_)
+    console_.note(fmt::format("going on after epoch {}, step {}",
+                              stopped_->at.state.judged ? stopped_->at.state.at.epoch : stopped_->at.state.at.epoch - 1,
+                              stopped_->at.state.at.step));
+}
+
+std::string Training::column_of(const std::string& input) const {
+  for (const Column& column : data_job_.columns)
+    if (column.classes_of == input) return column.name;
+  for (const RawColumn& raw : data_job_.raw)
+    if (raw.input == input && raw.columns.size() == 1) return raw.columns[0];
+  return input;
+}
+
+std::string Training::fitted_names() const {
+  std::vector<std::string> names;
+  for (const Output& output : block_.fit.outputs) names.push_back(output.name);
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+Exit Training::train_and_report() {
+  TrainSettings settings{.job = job_, .max_steps = flags_.max_steps};
+  settings.seconds_between_saves = flags_.save_every;
+  settings.planned_epochs = record_.epochs;
+  if (stopped_) settings.from = &stopped_->at.state;
+  if (best_weights_) settings.best = &*best_weights_;
+  // A run has a record from its first checkpoint on, so that what has a record can go on.
+  const auto first_save = [this] { return write_record(nullptr); };
+  RunObserver observer(*run_, flags_, record_, settings.job, Progress(console_, settings.job, split("train")->rows),
+                       first_save);
+  TrainOutcome outcome = train(settings, *runner_, programs_, *weights_, *split("train"), split("valid"), observer);
+  observer.end();
+  auto problem = outcome.problem;
+  if (!problem) problem = run_->flush_metrics();
+  if (!problem) problem = write_record(&outcome);
+  if (problem && is_run(run_->path()))
+    problem->notes.push_back(fmt::format("help: `{}` goes on from the last checkpoint", how_to_go_on()));
+  if (problem) return console_.show(*problem), exit_of(*problem);
+  if (outcome.end == TrainOutcome::End::diverged) return say_diverged(outcome);
+  if (outcome.end == TrainOutcome::End::interrupted) {
+    console_.note(fmt::format("stopped after step {}; all of it is in {}; to go on:\n  {}", outcome.at.step,
+                              run_->path(), how_to_go_on()));
+    return static_cast<Exit>(128 + caught_signal);
+  }
+  return report(outcome);
+}
+
+std::string Training::how_to_go_on() const {
+  std::string command = "nnc train --resume " + shell_word(run_->path());
+  if (flags_.epochs && stopped_) command += fmt::format(" --epochs {}", *flags_.epochs);
+  return command;
+}
+
+Exit Training::say_diverged(const TrainOutcome& outcome) {
+  const TrainOutcome::Failure& failure = *outcome.failure;
+  const std::string value = number_shown(failure.value, DType::f64);
+  const std::string what = failure.is_loss ? fmt::format("the {} became {}", failure.what, value)
+                                           : fmt::format("`{}` has an element that is {}", failure.what, value);
+  Problem problem{
+      .kind = Problem::Kind::diverged, .message = {}, .place = job_.place, .expected = {}, .found = {}, .notes = {}};
+  problem.message = failure.at.step == 0 ? fmt::format("training cannot start: {} before the first step", what)
+                                         : fmt::format("training diverged: {} in epoch {}, step {}", what,
+                                                       failure.at.epoch, failure.at.step);
+  if (!outcome.spoilt.empty())
+    problem.notes.push_back(
+        fmt::format("note: the update of step {} had made `{}` infinite or NaN", outcome.at.step + 1, outcome.spoilt));
+  problem.notes.push_back(fmt::format("note: {} are in {}",
+                                      outcome.at.step == 0
+                                          ? std::string("the initial weights")
+                                          : fmt::format("the last finite weights, after step {},", outcome.at.step),
+                                      run_->file(last_name)));
+  problem.notes.push_back("help: try a lower learning rate");
+  if (!session_->fits())
+    problem.notes.push_back("help: columns of very different size train badly: see `standardize` and `minmax`");
+  console_.show(problem);
+  return Exit::diverged;
+}
+
+/// Figures of every split by the weights that `eval` will use.
+/// Figures of every split by the weights that `eval` will use.
+Exit Training::report(const TrainOutcome& outcome) {
+  std::string kept = record_.weights_file();
+  if (!fs::exists(run_->file(kept))) kept = last_name;  // `best` never had a number to go by
+  if (kept == best_name) {
+    auto file = read_safetensors(run_->file(kept));
+    if (!file) return console_.show(file.problem()), exit_of(file.problem());
+    if (auto problem = restore(*file, run_->file(kept), *weights_, Surplus::refused))
+      return console_.show(*problem), exit_of(*problem);
+  }
+  console_.note(fmt::format("{} after epoch {}, step {}{}", describe(outcome.end), outcome.at.epoch, outcome.at.step,
+                            kept == best_name ? fmt::format("; best epoch {}", outcome.best_epoch) : ""));
+  for (const SplitColumns& columns : splits_) {
+    SplitFigures figures = figures_of(*runner_, programs_, *weights_, columns, job_.seed);
+    fmt::print("{}\n", flags_.json ? json_of(figures) : text_of(figures));
+  }
+  return Exit::done;
+}
+
+}  // namespace nnc::driver
