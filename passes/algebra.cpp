@@ -365,6 +365,10 @@ Term Algebra::as_term(const Poly& a, const Shape& frame) {
   Poly rest = a;
   if (law("factor-out")) {
     common = common_factor(a);
+    // Of a sum and its negative one is the factor, whichever came: that in which the simplest term is positive.
+    const Term& simplest = *std::ranges::min_element(a, {}, &Term::factors);
+    if ((simplest.coefficient.numerator < 0) != (common.coefficient.numerator < 0))
+      common.coefficient = negated(common.coefficient);
     for (Term& term : rest) term = without(term, common);
     std::ranges::sort(rest);
     if (logging_ && !common.factors.empty())
@@ -376,6 +380,12 @@ Term Algebra::as_term(const Poly& a, const Shape& frame) {
   const int atom =
       intern({.kind = Atom::Kind::unit, .node = 0, .inner = rest, .frame = shape, .summed = {}, .shape = shape});
   return product(common, Term{{1, 1}, {{.atom = atom, .at = indices, .power = 1}}}, 1);
+}
+
+Poly Algebra::subtract(const Poly& a, const Poly& b, const Shape& frame) {
+  const Poly difference = add(a, negate(b));
+  if (difference.size() < a.size() + b.size()) return difference;
+  return {as_term(difference, frame)};
 }
 
 Poly Algebra::multiply(const Poly& a, const Poly& b, const Shape& frame) {
@@ -478,23 +488,29 @@ Poly Algebra::sum_of_term(const Term& a, const Shape& frame, const std::vector<i
 
 Poly Algebra::sum(const Poly& a, const Shape& frame, const std::vector<int>& axes, DType dtype) {
   if (a.size() <= 1) return a.empty() ? Poly{} : sum_of_term(a[0], frame, axes, dtype);
-  // A difference stays inside its sum, except where terms cancel for good.
-  if (law("difference-of-sums")) {
-    const LawLog before = std::exchange(log_, {});
-    std::vector<Term> terms;
-    for (const Term& term : a) {
-      const Poly part = sum_of_term(term, frame, axes, dtype);
-      terms.insert(terms.end(), part.begin(), part.end());
-    }
-    const Poly apart = merged(std::move(terms));
-    LawLog inner = std::exchange(log_, before);
-    if (apart.size() < a.size()) {
-      if (logging_) used("difference-of-sums", fmt::format("sum ({})", show(a)), apart.empty() ? "0" : show(apart));
-      log_.insert(log_.end(), inner.begin(), inner.end());
-      return apart;
-    }
+  if (!law("difference-of-sums")) return sum_of_term(as_term(a, frame), frame, axes, dtype);
+  // A difference stays inside its sum, except terms that cancel for good: what is left of sum x - sum y is small where
+  // x and y are alike, and rounded as the large sums are.
+  const LawLog before = std::exchange(log_, {});
+  std::vector<Poly> parts;
+  std::map<std::vector<Factor>, int> alike;
+  for (const Term& term : a) {
+    parts.push_back(sum_of_term(term, frame, axes, dtype));
+    for (const Term& part : parts.back()) ++alike[part.factors];
   }
-  return sum_of_term(as_term(a, frame), frame, axes, dtype);
+  std::vector<Term> together, apart, taken;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const bool cancels = std::ranges::all_of(parts[i], [&](const Term& part) { return alike[part.factors] > 1; });
+    (cancels ? taken : together).push_back(a[i]);
+    if (cancels) apart.insert(apart.end(), parts[i].begin(), parts[i].end());
+  }
+  const Poly outside = merged(std::move(apart));
+  LawLog inner = std::exchange(log_, before);
+  if (outside.size() >= taken.size()) return sum_of_term(as_term(a, frame), frame, axes, dtype);
+  if (logging_)
+    used("difference-of-sums", fmt::format("sum ({})", show(Poly(taken))), outside.empty() ? "0" : show(outside));
+  log_.insert(log_.end(), inner.begin(), inner.end());
+  return add(outside, together.empty() ? Poly{} : sum_of_term(as_term(together, frame), frame, axes, dtype));
 }
 
 // Multiplying out
@@ -538,7 +554,8 @@ std::optional<Poly> Algebra::opened(const Factor& factor, bool complements) {
   return std::nullopt;
 }
 
-std::optional<Poly> Algebra::multiplied_out(const Poly& a, bool complements) {
+std::optional<Poly> Algebra::multiplied_out(const Poly& a, bool complements, const std::set<int>& closed,
+                                            std::set<int>* opened_atoms) {
   std::vector<Term> open = a, done;
   bool changed = false;
   while (!open.empty()) {
@@ -546,8 +563,9 @@ std::optional<Poly> Algebra::multiplied_out(const Poly& a, bool complements) {
     open.pop_back();
     std::optional<Poly> parts;
     for (std::size_t i = 0; i < term.factors.size() && !parts; ++i) {
-      if (term.factors[i].power < 1) continue;
+      if (term.factors[i].power < 1 || closed.contains(term.factors[i].atom)) continue;
       parts = opened(term.factors[i], complements);
+      if (parts && opened_atoms) opened_atoms->insert(term.factors[i].atom);
       if (parts && --term.factors[i].power == 0)
         term.factors.erase(term.factors.begin() + static_cast<std::ptrdiff_t>(i));
     }

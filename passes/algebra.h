@@ -84,6 +84,8 @@ class Algebra {
 
   Poly number(Rational value) const;
   Poly add(const Poly& a, const Poly& b);
+  /// a - b, as one factor where nothing of it cancels: 1 - t t is computed first, whatever it is added to.
+  Poly subtract(const Poly& a, const Poly& b, const Shape& frame);
   Poly negate(const Poly& a) const;
   Poly multiply(const Poly& a, const Poly& b, const Shape& frame);
   Poly divide(const Poly& a, const Poly& b, const Shape& frame);
@@ -91,8 +93,10 @@ class Algebra {
   Poly view(const Poly& a, const View& step) const;
   Poly sum(const Poly& a, const Shape& frame, const std::vector<int>& axes, DType dtype);
 
-  /// The terms multiplied out; with `complements`, 1 - x and s(-x) are opened too. Nothing where it is the same.
-  std::optional<Poly> multiplied_out(const Poly& a, bool complements);
+  /// The terms multiplied out, but for the atoms that stay `closed`; with `complements`, 1 - x and s(-x) are opened
+  /// too. Nothing where it is the same. Adds to `opened_atoms`, if given, the atoms that were opened.
+  std::optional<Poly> multiplied_out(const Poly& a, bool complements, const std::set<int>& closed = {},
+                                     std::set<int>* opened_atoms = nullptr);
 
   /// The cheapest nodes that this knows for a value of that type.
   Value build(const Poly& a, Type type);
@@ -159,11 +163,15 @@ class Algebra {
   Value build_atom(int number, DType dtype);
   Placed build_factor(const Factor& factor, const Frame& frame);
   bool fills(const Factor& factor, const Frame& frame) const;
+  bool take_into_sum(Term& a);
+  std::optional<Factor> in_sum(const Factor& factor, const Factor& total) const;
+  bool has_written_quotient(const Term& a, const Factor& divisor) const;
   std::optional<Placed> take_written_product(Term& a, const Frame& frame);
   std::optional<Placed> take_normalised_quotient(Term& a, const Frame& frame);
   bool is_summand(const Factor& part, const Factor& total) const;
   bool is_share(const Factor& part, const Factor& total);
   std::optional<std::vector<int>> match(const Term& pattern, const Term& in, int rank) const;
+  void turn_difference(Term& a);
   void merge_into(Fraction& wider, const Fraction& narrower, const Frame& frame);
   Placed together(Op op, const Placed& a, const Placed& b, const Frame& frame);
   Value spread_to(const Placed& x, const std::vector<int>& indices, const Frame& frame);

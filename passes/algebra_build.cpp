@@ -125,12 +125,15 @@ std::optional<Algebra::Placed> Algebra::build_grouped(const Poly& a, const Frame
 // Terms
 
 Algebra::Placed Algebra::build_term(Term a, std::vector<Placed> more, const Frame& frame) {
+  while (take_into_sum(a)) {
+  }
   for (bool again = true; again;) {
     const Term before = a;
     if (auto product = take_written_product(a, frame)) more.push_back(*product);
     again = a != before;
   }
   while (auto quotient = take_normalised_quotient(a, frame)) more.push_back(*quotient);
+  if (is_negative(a)) turn_difference(a);
 
   std::map<std::pair<std::size_t, std::vector<int>>, Fraction> levels;
   const auto level = [&](const std::vector<int>& indices) -> Fraction& {
@@ -180,6 +183,21 @@ Algebra::Placed Algebra::build_term(Term a, std::vector<Placed> more, const Fram
                                     : builder_.constant(1, frame.dtype);
   if (is_negative(a)) value = -value;
   return {value, value.type().rank() == 0 ? std::vector<int>{} : all};
+}
+
+/// -(x - y) z is (y - x) z: a sign costs nothing where a difference can take it.
+void Algebra::turn_difference(Term& a) {
+  for (Factor& factor : a.factors) {
+    const Atom atom = atoms_[factor.atom];
+    if (atom.kind != Atom::Kind::unit || factor.power % 2 == 0) continue;
+    if (std::ranges::all_of(atom.inner, is_negative) || std::ranges::none_of(atom.inner, is_negative)) continue;
+    Atom turned = atom;
+    turned.inner = negate(atom.inner);
+    factor.atom = intern(std::move(turned));
+    a.coefficient = negated(a.coefficient);
+    std::ranges::sort(a.factors);
+    return;
+  }
 }
 
 /// What is over fewer indices becomes a factor of what is over more; its own division is done while it is small.
@@ -245,6 +263,64 @@ Algebra::Placed Algebra::build_factor(const Factor& factor, const Frame& frame) 
 }
 
 // Written nodes that stand for several factors
+
+/// sum(e x) / s is sum((e / s) x) where e / s is written: the same quotient is then wherever the term is used, and
+/// what cancels does so to the last digit. Whether a divisor has found such a sum.
+bool Algebra::take_into_sum(Term& a) {
+  for (Factor& total : a.factors) {
+    const Atom sum = atoms_[total.atom];
+    if (sum.kind != Atom::Kind::sum || total.power != 1 || sum.inner.size() != 1) continue;
+    for (const Factor& below : a.factors) {
+      if (below.power >= 0) continue;
+      std::optional<Factor> inside = in_sum(below, total);
+      if (!inside) continue;
+      inside->power = -1;
+      const auto is_there = [&](const Factor& f) { return same_place(f, *inside); };
+      if (std::ranges::any_of(sum.inner[0].factors, is_there)) continue;
+      const Term inner = product(sum.inner[0], Term{{1, 1}, {*inside}}, 1);
+      if (!has_written_quotient(inner, *inside)) continue;
+      Atom with = sum;
+      with.inner = {inner};
+      total.atom = intern(std::move(with));
+      take(a, Factor(below), -1);
+      std::ranges::sort(a.factors);
+      return true;
+    }
+  }
+  return false;
+}
+
+/// The factor as it is seen inside a sum, if the sum keeps all its indices.
+std::optional<Factor> Algebra::in_sum(const Factor& factor, const Factor& total) const {
+  const Atom& sum = atoms_[total.atom];
+  std::vector<int> kept;
+  for (int index = 0; index < static_cast<int>(sum.frame.size()); ++index)
+    if (std::ranges::find(sum.summed, index) == sum.summed.end()) kept.push_back(index);
+  Factor inside = factor;
+  for (int& index : inside.at) {
+    if (index < 0) continue;
+    const auto place = std::ranges::find(total.at, index);
+    if (place == total.at.end()) return std::nullopt;
+    index = kept[static_cast<std::size_t>(place - total.at.begin())];
+  }
+  return inside;
+}
+
+/// Whether some written quotient stands for the divisor and other factors of the term.
+bool Algebra::has_written_quotient(const Term& a, const Factor& divisor) const {
+  for (const Factor& factor : a.factors) {
+    const auto written = products_of_.find(factor.atom);
+    if (written == products_of_.end()) continue;
+    for (NodeId id : written->second) {
+      const Term& pattern = read_.at(id)[0];
+      const auto divides = [&](const Factor& f) { return f.atom == divisor.atom && f.power < 0; };
+      if (pattern.factors.size() < 2 || pattern.coefficient != Rational{1, 1}) continue;
+      if (std::ranges::none_of(pattern.factors, divides)) continue;
+      if (match(pattern, a, builder_[id].type.rank())) return true;
+    }
+  }
+  return false;
+}
 
 /// Where the pattern's indices lie in a term that has all its factors, each of them once; nothing where it has not.
 std::optional<std::vector<int>> Algebra::match(const Term& pattern, const Term& in, int rank) const {

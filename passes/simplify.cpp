@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cassert>
 #include <map>
+#include <set>
 #include <tuple>
 
 #include "ir/builder.h"
@@ -195,7 +196,7 @@ class Simplifier {
     const auto x = [&](std::size_t i) -> const Poly& { return poly(node.operands[i]); };
     if (View step; see_through_once(graph_.nodes, id, step)) return algebra_.view(x(0), step);
     if (node.op == Op::add) return algebra_.add(x(0), x(1));
-    if (node.op == Op::sub) return algebra_.add(x(0), algebra_.negate(x(1)));
+    if (node.op == Op::sub) return algebra_.subtract(x(0), x(1), node.type.shape);
     if (node.op == Op::mul) return algebra_.multiply(x(0), x(1), node.type.shape);
     if (node.op == Op::div) return algebra_.divide(x(0), x(1), node.type.shape);
     if (node.op == Op::neg) return algebra_.negate(x(0));
@@ -209,12 +210,16 @@ class Simplifier {
                         node.type.dtype);
   }
 
-  /// The terms as they are or multiplied out.
+  /// The terms as they are or multiplied out. Sums whose opening saves nothing stay closed: their terms may be large
+  /// and what is left of them small.
   Poly cheapest(const Poly& plain, const Type& type) {
     Poly best = plain;
     double least = -1;
+    std::set<int> opened;
+    bool with_complements = false;
     for (bool complements : {false, true}) {
-      const std::optional<Poly> open = algebra_.multiplied_out(plain, complements);
+      std::set<int> atoms;
+      const std::optional<Poly> open = algebra_.multiplied_out(plain, complements, {}, &atoms);
       LawLog how = algebra_.take_log();
       if (!open || *open == best) continue;
       if (least < 0) least = new_cost(algebra_.build(best, type));
@@ -222,7 +227,21 @@ class Simplifier {
       if (cost >= least) continue;
       best = *open;
       least = cost;
+      opened = std::move(atoms);
+      with_complements = complements;
       keep_log(std::move(how));
+    }
+    std::set<int> closed;
+    for (int atom : opened) {
+      closed.insert(atom);
+      const Poly fewer = algebra_.multiplied_out(plain, with_complements, closed).value_or(plain);
+      const double cost = new_cost(algebra_.build(fewer, type));
+      if (cost <= least) {
+        best = fewer;
+        least = cost;
+      } else {
+        closed.erase(atom);
+      }
     }
     algebra_.take_log();
     return best;

@@ -183,38 +183,58 @@ TEST_CASE("random graphs: stabilise keeps values wherever there was one") {
   CHECK(compared > 50);
 }
 
-// Not of every graph: what is multiplied out or shared can lose a few bits where another form happened to lose none.
-TEST_CASE(
-    "random gradients: in f32 ninety-nine of a hundred errors are at most twice those of the derivative as derived") {
-  int compared = 0, greater = 0;
+/// For each gradient the greatest error in f32 as derived and as simplified, and the greatest value, over several
+/// points of which inputs lie around `middle`.
+struct Errors {
+  double before = 0, after = 0, magnitude = 0;
+  bool no_larger() const { return after <= 2 * before + 4 * std::ldexp(magnitude, -23); }
+};
+std::map<std::string, Errors> errors_around(double middle, int points, const Graph& raw, const Graph& simple,
+                                            const Graph& exact, std::uint64_t seed) {
+  std::map<std::string, Errors> errors;
+  for (int point = 0; point < points; ++point) {
+    Environment at = test::random_environment(raw, test::random_batch(seed), seed + 1'000'003ULL * point);
+    for (auto& [name, x] : at.inputs)
+      if (x.dtype == DType::f32)
+        for (std::int64_t i = 0; i < x.count(); ++i) x.set(i, static_cast<float>(x.at(i) + middle));
+    const auto of_raw = evaluate(raw, at, true), of_simple = evaluate(simple, at, true);
+    for (const auto& [name, value] : evaluate(exact, widened(at), true)) {
+      const Apart before = apart(of_raw.at(name), value), after = apart(of_simple.at(name), value);
+      if (std::isinf(before.difference)) continue;  // it had no value as it was derived
+      Errors& error = errors[name];
+      error.before = std::max(error.before, before.difference);
+      error.after = std::max(error.after, after.difference);
+      error.magnitude = std::max(error.magnitude, before.magnitude);
+    }
+  }
+  return errors;
+}
+
+// An error at one point is partly luck: where all terms cancel, a form may give 0 by chance. So where a few points show
+// a larger one, the two forms are compared at many.
+TEST_CASE("random gradients: in f32 an error is at most twice that of the derivative as it was derived") {
+  int compared = 0;
   check_random(600, [&](const Graph& graph, std::uint64_t seed) -> std::string {
-    if (std::ranges::any_of(graph.nodes, [](const Node& node) { return node.type.dtype == DType::f64; })) return "";
     const auto program = gradient_program(graph, DType::f32);
     if (!program) return "";
     const Graph raw = differentiate(*program), simple = simplify(raw);
     if (same_graph(raw, simple)) return "";
     const Graph exact = differentiate(in_double_precision(*program));
-    for (const double middle : {0.0, 1e4}) {
-      Environment at = test::random_environment(raw, test::random_batch(seed), seed);
-      for (auto& [name, x] : at.inputs)
-        if (x.dtype == DType::f32)
-          for (std::int64_t i = 0; i < x.count(); ++i) x.set(i, static_cast<float>(x.at(i) + middle));
-      const auto truth = evaluate(exact, widened(at), true), of_raw = evaluate(raw, at, true),
-                 of_simple = evaluate(simple, at, true);
-      for (const auto& [name, value] : truth) {
-        const Apart before = apart(of_raw.at(name), value), after = apart(of_simple.at(name), value);
-        if (std::isinf(before.difference)) continue;  // it had no value as it was derived
-        ++compared;
-        greater += after.difference > 2 * before.difference + 4 * std::ldexp(before.magnitude, -23);
-        if (after.difference > 1e-4 * std::max(1.0, before.magnitude) + 100 * before.difference)
-          return fmt::format("{} around {}: {} off, {} before\n{}{}", name, middle, after.difference, before.difference,
-                             print(raw), print(simple));
+    for (const double middle : {0.0, 1e4})
+      for (const int points : {2, 64}) {
+        std::string larger;
+        for (const auto& [name, error] : errors_around(middle, points, raw, simple, exact, seed)) {
+          ++compared;
+          if (!error.no_larger())
+            larger = fmt::format("{} around {}: {} off, {} before, of {}\n{}{}", name, middle, error.after,
+                                 error.before, error.magnitude, print(raw), print(simple));
+        }
+        if (larger.empty()) break;
+        if (points > 2) return larger;
       }
-    }
     return "";
   });
-  CHECK(compared > 100);
-  CHECK(100 * greater <= compared);
+  CHECK(compared > 500);
 }
 
 TEST_CASE("random gradients: they agree with differences") {
