@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "passes/lowering.h"
 #include "runtime/measure.h"
 #include "tests/support/programs.h"
 
@@ -16,9 +17,8 @@ enum class Form { forward, input_gradient, weight_gradient };
 
 /// One contraction with the layouts that lowering chooses: weights in panels, activations row-major with padded rows.
 Program contraction(Form form, std::int64_t batch, std::int64_t in, std::int64_t out, const Machine& machine) {
-  Draft draft;
+  test::Draft draft;
   const DType f32 = DType::f32;
-  const int lanes = machine.lanes(4);
   const std::int64_t panel = machine.panel(4);
   const auto padded = [](std::int64_t n) { return (n + 15) / 16 * 16 + 16; };
   const auto rows = [&](std::int64_t m, std::int64_t n) {
@@ -51,9 +51,7 @@ Program contraction(Form form, std::int64_t batch, std::int64_t in, std::int64_t
   kernel.core = core;
   kernel.stages = {stage};
   kernel.schedule.vector = Schedule::Vector::outer;
-  kernel.schedule.lanes = lanes;
-  kernel.schedule.tile_rows = machine.tile_rows;
-  kernel.schedule.tile_vectors = machine.tile_vectors;
+  tile_contraction(core, 4, machine, kernel.schedule);
   draft.program.kernels = {kernel};
   return draft.program;
 }

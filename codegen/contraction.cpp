@@ -31,7 +31,8 @@ class Contraction {
   };
   /// A tile of rows. Where `is_tall` is set, it decides between `rows` + 1 and `rows` when the code runs.
   struct Rows {
-    llvm::Value* m = nullptr;  ///< the first
+    llvm::Value* tile = nullptr;  ///< its number
+    llvm::Value* m = nullptr;     ///< the first
     int rows = 0;
     llvm::Value* is_tall = nullptr;
   };
@@ -49,18 +50,30 @@ class Contraction {
   };
   /// Of the loops around a tile's elements; in a stack of products its loop is level 1, and these are one further.
   enum Level { level_first = 1, level_second = 2, level_vector = 3, level_row = 4 };
+  bool by_steps() const { return kernel_.schedule.block_tiles > 0 && kernel_.schedule.block_k > 0; }
   int level(Level which) const { return which + (stacked_ ? 1 : 0); }
 
   AccessForm form_of(const Access& access, std::int64_t first, std::int64_t second, std::int64_t& step) const;
   void split();
   void share_work();
+  void run_blocks();
   void run_tiles();
   void choose_epilogue();
   void each_columns(llvm::function_ref<void(const Columns&)> at);
   void each_rows(llvm::function_ref<void(const Rows&)> at);
+  void run_tiles_by_steps();
   void run_tile(const Rows& rows, const Columns& columns);
-  void multiply_into_scratch(const Tile& tile);
-  Carried multiply(const Tile& tile);
+  void enter_tile(const Tile& tile);
+  void each_height(const Rows& rows, const Columns& columns, llvm::function_ref<void(const Tile&)> at);
+  /// Steps of k, and whether the accumulators begin with what scratch memory holds rather than with 0.
+  struct Steps {
+    llvm::Value* begin = nullptr;
+    llvm::Value* end = nullptr;
+    bool resume = false;
+  };
+  Carried multiply(const Tile& tile, const Steps& steps);
+  Carried from_scratch(const Tile& tile);
+  void to_scratch(const Carried& values);
   Walk walk_of(const AccessForm& form, int k_loop) const;
   llvm::Value* address(const AccessForm& form, llvm::Value* first, llvm::Value* second);
   llvm::Value* load_b(llvm::Value* at, bool last, const Tile& tile);
@@ -93,6 +106,7 @@ class Contraction {
   llvm::Value* panel_begin_ = nullptr;  ///< and of columns
   llvm::Value* panel_end_ = nullptr;
   llvm::Value* scratch_ = nullptr;
+  std::int64_t tile_scratch_ = 0;  ///< vectors of a tile in it
   bool rolled_ = false;
   std::unique_ptr<StageRow> stages_;
 };
@@ -161,7 +175,11 @@ void Contraction::choose_epilogue() {
   for (const Stage& stage : kernel_.stages) loops = loops || !stage.folds.empty() || !stage.inner.empty();
   const std::int64_t copies = (rows_ + (tall_ > 0)) * kernel_.schedule.tile_vectors;
   rolled_ = loops || (cost > short_body && cost * copies > unrolled_limit);
-  if (rolled_) scratch_ = emit_.scratch(vector_, copies);
+  tile_scratch_ = copies;
+  if (by_steps())
+    scratch_ = emit_.scratch(vector_, copies * kernel_.schedule.block_tiles);
+  else if (rolled_)
+    scratch_ = emit_.scratch(vector_, copies);
 }
 
 /// Threads share the products of a stack where there are enough, else the tiles of each.
@@ -180,12 +198,27 @@ void Contraction::run() {
   choose_epilogue();
   stages_->enter(0, nullptr);
   for (auto& stage : stages_->stages) stage->park();
-  if (!stacked_) return run_tiles();
+  if (!stacked_) return run_blocks();
   emit_loop(emit_, stack.begin, stack.end, 1, {}, [&](llvm::Value* product, const Carried&) {
     stack_ = product;
-    run_tiles();
+    run_blocks();
     return Carried();
   });
+}
+
+/// Blocks of a's rows that stay in the cache while all of b passes by.
+void Contraction::run_blocks() {
+  const int block = kernel_.schedule.block_tiles;
+  if (block == 0) return run_tiles();
+  llvm::Value *const begin = tile_begin_, *const end = tile_end_;
+  emit_loop(emit_, begin, end, block, {}, [&](llvm::Value* first, const Carried&) {
+    tile_begin_ = first;
+    tile_end_ = lesser(emit_, emit_.add(first, emit_.index(block)), end);
+    by_steps() ? run_tiles_by_steps() : run_tiles();
+    return Carried();
+  });
+  tile_begin_ = begin;
+  tile_end_ = end;
 }
 
 void Contraction::run_tiles() {
@@ -219,49 +252,88 @@ void Contraction::each_rows(llvm::function_ref<void(const Rows&)> at) {
   if (rolled_ && tall_ > 0) {
     emit_loop(emit_, tile_begin_, tile_end_, 1, {}, [&](llvm::Value* tile, const Carried&) {
       llvm::Value* m = emit_.add(emit_.scaled(tile, rows_), lesser(emit_, tile, tall));
-      at({m, height, emit_.ir.CreateICmpSLT(tile, tall)});
+      at({tile, m, height, emit_.ir.CreateICmpSLT(tile, tall)});
       return Carried();
     });
     return;
   }
   emit_loop(emit_, tile_begin_, lesser(emit_, tile_end_, tall), 1, {}, [&](llvm::Value* tile, const Carried&) {
-    at({emit_.scaled(tile, rows_ + 1), height + 1});
+    at({tile, emit_.scaled(tile, rows_ + 1), height + 1});
     return Carried();
   });
   if (tall_ == tiles_) return;
   llvm::Value* first = emit_.ir.CreateSelect(emit_.ir.CreateICmpSLT(tile_begin_, tall), tall, tile_begin_);
   emit_loop(emit_, first, tile_end_, 1, {}, [&](llvm::Value* tile, const Carried&) {
-    at({emit_.add(emit_.scaled(tile, rows_), tall), height});
+    at({tile, emit_.add(emit_.scaled(tile, rows_), tall), height});
     return Carried();
   });
 }
 
-void Contraction::run_tile(const Rows& rows, const Columns& columns) {
-  Tile tile{rows.m, columns.n, rows.rows, columns.vectors, columns.last_active};
-  const auto enter_tile = [&] {
-    const bool panels_first = kernel_.schedule.panels_outside;
-    if (stacked_) stages_->enter(1, stack_);
-    stages_->enter(level(level_first), panels_first ? tile.n : tile.m);
-    stages_->enter(level(level_second), panels_first ? tile.m : tile.n);
+/// Long sums, whose operands would fill the first cache and more pages than a processor remembers: all tiles of the
+/// block take the first steps of k, then all the next. Between them a tile's accumulators lie in scratch memory, as
+/// they are.
+void Contraction::run_tiles_by_steps() {
+  llvm::Value* const scratch = scratch_;
+  const auto at_tile = [&](const Rows& rows) {
+    llvm::Value* tile = emit_.ir.CreateSub(rows.tile, tile_begin_);
+    scratch_ = emit_.element(vector_, scratch, emit_.scaled(tile, tile_scratch_));
   };
-  if (!rolled_) {
-    const Carried values = multiply(tile);
-    enter_tile();
-    epilogue_unrolled(tile, values);
-    return;
-  }
-  if (!rows.is_tall) {
-    multiply_into_scratch(tile);
-  } else {
-    for (const bool tall : {true, false}) {
-      tile.rows = rows.rows + (tall ? 1 : 0);
-      emit_if(emit_, tall ? rows.is_tall : emit_.ir.CreateNot(rows.is_tall), {}, [&] {
-        multiply_into_scratch(tile);
-        return Carried();
+  each_columns([&](const Columns& columns) {
+    llvm::Value* tiles = emit_.ir.CreateSub(tile_end_, tile_begin_);
+    emit_loop(emit_, emit_.index(0), emit_.scaled(tiles, tile_scratch_), 1, {}, [&](llvm::Value* i, const Carried&) {
+      emit_.ir.CreateAlignedStore(llvm::Constant::getNullValue(vector_), emit_.element(vector_, scratch, i),
+                                  scratch_align(vector_));
+      return Carried();
+    });
+    const std::int64_t step = kernel_.schedule.block_k;
+    emit_loop(emit_, emit_.index(0), emit_.index(core_.k), step, {}, [&](llvm::Value* begin, const Carried&) {
+      const Steps steps{begin, lesser(emit_, emit_.add(begin, emit_.index(step)), emit_.index(core_.k)), true};
+      each_rows([&](const Rows& rows) {
+        at_tile(rows);
+        each_height(rows, columns, [&](const Tile& tile) { to_scratch(multiply(tile, steps)); });
       });
-    }
+      return Carried();
+    });
+    each_rows([&](const Rows& rows) {
+      at_tile(rows);
+      const Tile tile{rows.m, columns.n, rows.rows, columns.vectors, columns.last_active};
+      enter_tile(tile);
+      rolled_ ? epilogue_rolled(rows, columns) : epilogue_unrolled(tile, from_scratch(tile));
+    });
+  });
+  scratch_ = scratch;
+}
+
+void Contraction::enter_tile(const Tile& tile) {
+  const bool panels_first = kernel_.schedule.panels_outside;
+  if (stacked_) stages_->enter(1, stack_);
+  stages_->enter(level(level_first), panels_first ? tile.n : tile.m);
+  stages_->enter(level(level_second), panels_first ? tile.m : tile.n);
+}
+
+/// The tile of rows and columns, in each of the heights that it may have when the code runs.
+void Contraction::each_height(const Rows& rows, const Columns& columns, llvm::function_ref<void(const Tile&)> at) {
+  Tile tile{rows.m, columns.n, rows.rows, columns.vectors, columns.last_active};
+  if (!rows.is_tall) return at(tile);
+  for (const bool tall : {true, false}) {
+    tile.rows = rows.rows + (tall ? 1 : 0);
+    emit_if(emit_, tall ? rows.is_tall : emit_.ir.CreateNot(rows.is_tall), {}, [&] {
+      at(tile);
+      return Carried();
+    });
   }
-  enter_tile();
+}
+
+void Contraction::run_tile(const Rows& rows, const Columns& columns) {
+  const Steps all{emit_.index(0), emit_.index(core_.k)};
+  const Tile tile{rows.m, columns.n, rows.rows, columns.vectors, columns.last_active};
+  if (!rolled_) {
+    const Carried values = multiply(tile, all);
+    enter_tile(tile);
+    return epilogue_unrolled(tile, values);
+  }
+  each_height(rows, columns, [&](const Tile& high) { to_scratch(multiply(high, all)); });
+  enter_tile(tile);
   epilogue_rolled(rows, columns);
 }
 
@@ -336,11 +408,10 @@ llvm::Value* Contraction::gather_b(const Tile& tile, llvm::Value* k, int vector)
   return value;
 }
 
-/// The accumulators of a tile, row by row, after all of k.
-Carried Contraction::multiply(const Tile& tile) {
+/// The accumulators of a tile, row by row, after these steps of k.
+Carried Contraction::multiply(const Tile& tile, const Steps& steps) {
   const Walk walk_a = walk_of(a_, 1), walk_b = walk_of(b_, 0);
   const bool contiguous = b_contiguous();
-  llvm::Value* zero = emit_.index(0);
   const auto row = [&](int i) { return emit_.add(tile.m, emit_.index(i)); };
   const auto column = [&](int j) { return emit_.add(tile.n, emit_.index(std::int64_t{j} * lanes_)); };
   // Vectors of one panel have constant distances, as those of a row have.
@@ -350,56 +421,57 @@ Carried Contraction::multiply(const Tile& tile) {
 
   Carried carried;
   const int pointers_a = walk_a == Walk::looked_up ? 0 : walk_a == Walk::together ? 1 : tile.rows;
-  for (int i = 0; i < pointers_a; ++i) carried.push_back(address(a_, row(i), zero));
+  for (int i = 0; i < pointers_a; ++i)
+    carried.push_back(address(a_, row(i), walk_a == Walk::apart ? emit_.index(0) : steps.begin));
   const int pointers_b = !contiguous || walk_b == Walk::looked_up ? 0 : b_shared ? 1 : tile.vectors;
-  for (int j = 0; j < pointers_b; ++j) carried.push_back(address(b_, zero, column(j)));
+  for (int j = 0; j < pointers_b; ++j) carried.push_back(address(b_, steps.begin, column(j)));
   // Rows apart share one index, so that each takes one register only.
   const Carried bases(carried.begin(), carried.begin() + pointers_a);
   if (walk_a == Walk::apart) carried.erase(carried.begin(), carried.begin() + pointers_a);
   const int phis_a = walk_a == Walk::together ? 1 : 0;
   const std::size_t pointers = carried.size();
-  for (int i = 0; i < tile.rows * tile.vectors; ++i) carried.push_back(llvm::Constant::getNullValue(vector_));
+  const Carried zeros(static_cast<unsigned>(tile.rows * tile.vectors), llvm::Constant::getNullValue(vector_));
+  carried.append(steps.resume ? from_scratch(tile) : zeros);
 
   const std::int64_t step_a = a_.flat.coefficients[1], step_b = b_.flat.coefficients[0];
-  const Carried after =
-      emit_loop(emit_, zero, emit_.index(core_.k), 1, carried, [&](llvm::Value* k, const Carried& now) {
-        Carried next(now);
-        llvm::SmallVector<llvm::Value*, 8> b;
-        llvm::Value* b_row = contiguous && walk_b == Walk::looked_up ? address(b_, k, tile.n) : nullptr;
-        for (int j = 0; j < tile.vectors; ++j) {
-          const bool last = j + 1 == tile.vectors;
-          llvm::Value* distance = emit_.index(std::int64_t{j} * lanes_);
-          if (!contiguous)
-            b.push_back(gather_b(tile, k, j));
-          else if (b_row)
-            b.push_back(load_b(emit_.element(element_, b_row, distance), last, tile));
-          else if (b_shared)
-            b.push_back(load_b(emit_.element(element_, now[phis_a], distance), last, tile));
-          else
-            b.push_back(load_b(now[phis_a + j], last, tile));
-        }
-        llvm::Value* a_first = walk_a == Walk::looked_up ? nullptr : walk_a == Walk::together ? now[0] : nullptr;
-        // A row of a feed at this k: one look-up, its elements at constant distances.
-        const bool one_lookup = walk_a == Walk::looked_up && !(a_.row && a_.row->depends(0)) && !a_.column;
-        if (one_lookup) a_first = address(a_, tile.m, k);
-        for (int i = 0; i < tile.rows; ++i) {
-          llvm::Value* at = nullptr;
-          if (a_first)
-            at = emit_.element(element_, a_first, emit_.index(i * a_.flat.coefficients[0]));
-          else if (walk_a == Walk::apart)
-            at = emit_.element(element_, bases[i], emit_.scaled(k, step_a));
-          else
-            at = address(a_, row(i), k);
-          llvm::Value* broadcast = emit_.splat(emit_.ir.CreateLoad(element_, at), lanes_);
-          for (int j = 0; j < tile.vectors; ++j) {
-            llvm::Value*& sum = next[pointers + static_cast<std::size_t>(i * tile.vectors + j)];
-            sum = emit_fma(emit_, broadcast, b[static_cast<std::size_t>(j)], sum);
-          }
-        }
-        if (phis_a == 1) next[0] = emit_.element(element_, now[0], emit_.index(step_a));
-        for (std::size_t p = phis_a; p < pointers; ++p) next[p] = emit_.element(element_, now[p], emit_.index(step_b));
-        return next;
-      });
+  const Carried after = emit_loop(emit_, steps.begin, steps.end, 1, carried, [&](llvm::Value* k, const Carried& now) {
+    Carried next(now);
+    llvm::SmallVector<llvm::Value*, 8> b;
+    llvm::Value* b_row = contiguous && walk_b == Walk::looked_up ? address(b_, k, tile.n) : nullptr;
+    for (int j = 0; j < tile.vectors; ++j) {
+      const bool last = j + 1 == tile.vectors;
+      llvm::Value* distance = emit_.index(std::int64_t{j} * lanes_);
+      if (!contiguous)
+        b.push_back(gather_b(tile, k, j));
+      else if (b_row)
+        b.push_back(load_b(emit_.element(element_, b_row, distance), last, tile));
+      else if (b_shared)
+        b.push_back(load_b(emit_.element(element_, now[phis_a], distance), last, tile));
+      else
+        b.push_back(load_b(now[phis_a + j], last, tile));
+    }
+    llvm::Value* a_first = walk_a == Walk::looked_up ? nullptr : walk_a == Walk::together ? now[0] : nullptr;
+    // A row of a feed at this k: one look-up, its elements at constant distances.
+    const bool one_lookup = walk_a == Walk::looked_up && !(a_.row && a_.row->depends(0)) && !a_.column;
+    if (one_lookup) a_first = address(a_, tile.m, k);
+    for (int i = 0; i < tile.rows; ++i) {
+      llvm::Value* at = nullptr;
+      if (a_first)
+        at = emit_.element(element_, a_first, emit_.index(i * a_.flat.coefficients[0]));
+      else if (walk_a == Walk::apart)
+        at = emit_.element(element_, bases[i], emit_.scaled(k, step_a));
+      else
+        at = address(a_, row(i), k);
+      llvm::Value* broadcast = emit_.splat(emit_.ir.CreateLoad(element_, at), lanes_);
+      for (int j = 0; j < tile.vectors; ++j) {
+        llvm::Value*& sum = next[pointers + static_cast<std::size_t>(i * tile.vectors + j)];
+        sum = emit_fma(emit_, broadcast, b[static_cast<std::size_t>(j)], sum);
+      }
+    }
+    if (phis_a == 1) next[0] = emit_.element(element_, now[0], emit_.index(step_a));
+    for (std::size_t p = phis_a; p < pointers; ++p) next[p] = emit_.element(element_, now[p], emit_.index(step_b));
+    return next;
+  });
   return Carried(after.begin() + static_cast<std::ptrdiff_t>(pointers), after.end());
 }
 
@@ -425,11 +497,18 @@ void Contraction::epilogue_unrolled(const Tile& tile, const Carried& values) {
   stages_->set_active(lanes_);
 }
 
-void Contraction::multiply_into_scratch(const Tile& tile) {
-  const Carried values = multiply(tile);
+void Contraction::to_scratch(const Carried& values) {
   for (std::size_t i = 0; i < values.size(); ++i)
     emit_.ir.CreateAlignedStore(values[i], emit_.element(vector_, scratch_, emit_.index(static_cast<std::int64_t>(i))),
                                 scratch_align(vector_));
+}
+
+Carried Contraction::from_scratch(const Tile& tile) {
+  Carried values;
+  for (std::int64_t i = 0; i < std::int64_t{tile.rows} * tile.vectors; ++i)
+    values.push_back(
+        emit_.ir.CreateAlignedLoad(vector_, emit_.element(vector_, scratch_, emit_.index(i)), scratch_align(vector_)));
+  return values;
 }
 
 /// The stages as a loop over the tile in scratch memory.

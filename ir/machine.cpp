@@ -30,8 +30,8 @@ Machine machine_four_lanes() {
           .vector_registers = 16,
           .tile_rows = 5,
           .tile_vectors = 2,
-          .l1_bytes = 16 << 10,
-          .l2_bytes = 128 << 10};
+          .l1_bytes = 1 << 10,  // so small that small contractions go in blocks
+          .l2_bytes = 4 << 10};
 }
 
 }  // namespace nnc

@@ -77,6 +77,8 @@ struct Draft {
 /// Kernels with their bodies, and buffers that are dense and have no place yet.
 Draft make_kernels(const Graph& graph, const Clusters& clusters, const LowerOptions& options);
 void choose_layouts(Draft& draft, const LowerOptions& options);
+/// The tiles of a contraction of elements of `bytes` bytes, and the order of its loops.
+void tile_contraction(const Contract& core, std::size_t bytes, const Machine& machine, Schedule& schedule);
 void schedule(Draft& draft, const LowerOptions& options);
 void plan(Draft& draft);
 

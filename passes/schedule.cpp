@@ -11,12 +11,30 @@ namespace {
 constexpr double operations_per_microsecond = 20'000;  // of elementwise code, and contractions well below their peak
 constexpr double bytes_per_microsecond = 10'000;
 constexpr double microseconds_per_piece = 10;
+// Of a block: a panel of b is read from memory for each. More tiles than these gain little.
+constexpr std::int64_t fewest_tiles = 4, most_tiles = 32;
+constexpr std::int64_t line_bytes = 64;
 constexpr std::int64_t fewest_for_vectors = 4;  // shorter loops are not worth a vector
 
 std::int64_t product(const Dims& dims, std::size_t count) {
   std::int64_t result = 1;
   for (std::size_t i = 0; i < count; ++i) result *= dims[i];
   return result;
+}
+
+/// Where neither operand stays in the second cache, each panel of b would meet all of a in slower memory: so a goes in
+/// blocks that take half of that cache together with a panel.
+void block_rows(const Contract& core, std::int64_t bytes, const Machine& machine, Schedule& schedule) {
+  const std::int64_t room = machine.l2_bytes / 2;
+  if (core.m * core.k * bytes <= room || core.k * core.n * bytes <= room) return;
+  const std::int64_t panel = core.k * schedule.lanes * schedule.tile_vectors * bytes;
+  const std::int64_t tile = core.k * schedule.tile_rows * bytes;
+  schedule.panels_outside = true;
+  schedule.block_tiles = static_cast<int>(std::clamp<std::int64_t>((room - panel) / tile, fewest_tiles, most_tiles));
+  // Xᵀ·dZ goes down the rows of both: each step of k is another line and another page.
+  const auto down = [](const Access& access) { return access.map[access.map.size() - 2].coefficients.end()[-1] != 0; };
+  const std::int64_t fitting = machine.l1_bytes / 2 / (2 * line_bytes);  // a line of each operand for each
+  if (core.k > 2 * fitting && (down(core.a) || panel > room / 2)) schedule.block_k = static_cast<int>(fitting);
 }
 
 class Scheduler {
@@ -28,7 +46,7 @@ class Scheduler {
     schedule.lanes = options_.machine.lanes(element_bytes(kernel));
     schedule.vector = kernel.core ? Schedule::Vector::outer : vector_loop(kernel);
     if (schedule.vector == Schedule::Vector::none) schedule.lanes = 1;
-    if (kernel.core) tile(kernel, schedule);
+    if (kernel.core) tile_contraction(*kernel.core, element_bytes(kernel), options_.machine, schedule);
     schedule.parallel = pieces(kernel);
     return schedule;
   }
@@ -136,18 +154,6 @@ class Scheduler {
     return Schedule::Vector::inner;
   }
 
-  void tile(const Kernel& kernel, Schedule& schedule) const {
-    const Machine& machine = options_.machine;
-    const std::int64_t vectors = (kernel.core->n + schedule.lanes - 1) / schedule.lanes;
-    schedule.tile_vectors = static_cast<int>(std::clamp<std::int64_t>(vectors, 1, machine.tile_vectors));
-    // The accumulators that a narrow tile leaves free go to more rows.
-    schedule.tile_rows = machine.tile_rows * machine.tile_vectors / schedule.tile_vectors;
-    const double m = static_cast<double>(kernel.core->m), n = static_cast<double>(kernel.core->n);
-    const double k = static_cast<double>(kernel.core->k);
-    const double panels = n / (schedule.lanes * schedule.tile_vectors), tiles = m / schedule.tile_rows;
-    schedule.panels_outside = panels * m * k + k * n <= tiles * k * n + m * k;
-  }
-
   std::int64_t pieces(const Kernel& kernel) const {
     double operations = 0, bytes = 0;
     const auto points = static_cast<double>(product(kernel.outer, kernel.outer.size()));
@@ -172,6 +178,18 @@ class Scheduler {
 };
 
 }  // namespace
+
+void tile_contraction(const Contract& core, std::size_t bytes, const Machine& machine, Schedule& schedule) {
+  schedule.lanes = machine.lanes(bytes);
+  const std::int64_t vectors = (core.n + schedule.lanes - 1) / schedule.lanes;
+  schedule.tile_vectors = static_cast<int>(std::clamp<std::int64_t>(vectors, 1, machine.tile_vectors));
+  // The accumulators that a narrow tile leaves free go to more rows.
+  schedule.tile_rows = machine.tile_rows * machine.tile_vectors / schedule.tile_vectors;
+  const auto m = static_cast<double>(core.m), n = static_cast<double>(core.n), k = static_cast<double>(core.k);
+  const double panels = n / (schedule.lanes * schedule.tile_vectors), tiles = m / schedule.tile_rows;
+  schedule.panels_outside = panels * m * k + k * n <= tiles * k * n + m * k;
+  block_rows(core, static_cast<std::int64_t>(bytes), machine, schedule);
+}
 
 void schedule(Draft& draft, const LowerOptions& options) {
   const Scheduler scheduler(draft.program, options);

@@ -213,6 +213,8 @@ class ProgramPrinter {
     if (core) {
       text = fmt::format("tiles of {} rows x {} vectors of {}, {} outside", schedule.tile_rows, schedule.tile_vectors,
                          schedule.lanes, schedule.panels_outside ? "panels" : "rows");
+      if (schedule.block_tiles > 0) text += fmt::format(", blocks of {} tiles", schedule.block_tiles);
+      if (schedule.block_k > 0) text += fmt::format(" x {} steps", schedule.block_k);
     } else {
       switch (schedule.vector) {
         case Schedule::Vector::outer:

@@ -191,7 +191,9 @@ struct Schedule {
   int tile_rows = 0;           ///< contraction: MR; M is split evenly into tiles of at most this many rows
   int tile_vectors = 0;        ///< contraction: NR
   bool panels_outside = true;  ///< contraction: loop over column panels outside, row tiles inside
-  std::int64_t parallel = 1;   ///< pieces into which threads share the outer domain; 1: one thread runs it
+  int block_tiles = 0;  ///< contraction: all columns for so many tiles of rows, then for the next; 0: for all at once
+  int block_k = 0;      ///< contraction: a block's tiles go through so many steps of k before the next steps; 0: all
+  std::int64_t parallel = 1;  ///< pieces into which threads share the outer domain; 1: one thread runs it
   bool operator==(const Schedule&) const = default;
 };
 

@@ -96,6 +96,12 @@ Schedule tile(int rows, int vectors, int lanes, bool panels_outside = true, std:
   return schedule;
 }
 
+Schedule in_blocks(Schedule schedule, int tiles, int steps = 0) {
+  schedule.block_tiles = tiles;
+  schedule.block_k = steps;
+  return schedule;
+}
+
 std::int64_t place_of(const Buffer& buffer, std::int64_t row, std::int64_t column) {
   const Layout& layout = buffer.layout;
   if (layout.kind == Layout::Kind::row_major) return row * layout.strides[0] + column * layout.strides[1];
@@ -196,6 +202,20 @@ TEST_CASE("contractions by any machine's schedule", "[codegen]") {
         check<float>(s, Left::rows, Right::panels, schedule, false, threads);
         check<float>(s, Left::transposed, Right::row_major, schedule, true, threads);
       }
+}
+
+TEST_CASE("contractions in blocks of rows and of steps", "[codegen]") {
+  for (Sizes s : {Sizes{5, 10, 3}, {29, 70, 17}, {128, 33, 20}})
+    for (Schedule schedule :
+         {in_blocks(tile(6, 2, 8), 2), in_blocks(tile(6, 2, 8), 1, 4), in_blocks(tile(14, 2, 16), 3, 17),
+          in_blocks(tile(5, 2, 4, false), 2, 1), in_blocks(tile(3, 4, 1), 40, 5)})
+      for (unsigned threads : {1U, 3U})
+        for (bool heavy : {false, true}) {
+          check<float>(s, Left::rows, Right::panels, schedule, heavy, threads);
+          check<float>(s, Left::transposed, Right::row_major, schedule, heavy, threads);
+          check<float>(s, Left::feed_transposed, Right::other_panels, schedule, heavy, threads);
+        }
+  check<float>({3, 9, 0}, Left::rows, Right::row_major, in_blocks(tile(6, 2, 8), 1, 4), false, 1);
 }
 
 TEST_CASE("contractions over rows of a feed", "[codegen]") {
