@@ -16,12 +16,13 @@ namespace nnc::driver {
 
 namespace {
 
-bool is_set(const char* name) {
+/// A variable of the environment; empty where it is not set.
+std::string_view variable(const char* name) {
   const char* value = std::getenv(name);
-  return value != nullptr && *value != '\0';
+  return value == nullptr ? std::string_view() : value;
 }
-
-bool is_set_and_not_zero(const char* name) { return is_set(name) && std::string_view(std::getenv(name)) != "0"; }
+bool is_set(const char* name) { return !variable(name).empty(); }
+bool is_set_and_not_zero(const char* name) { return is_set(name) && variable(name) != "0"; }
 
 bool wants_color(const std::string& option, bool terminal) {
   if (option == "always") return true;
@@ -56,9 +57,8 @@ Console Console::from_environment(const std::string& color_option) {
   Console console;
   bool terminal = ::isatty(STDERR_FILENO) == 1;
   console.color = wants_color(color_option, terminal);
-  const char* kind = std::getenv("TERM");
-  console.live = terminal && !is_set("CI") && kind != nullptr && std::string_view(kind) != "dumb";
-  if (is_set("NNC_THREADS")) console.environment_threads = threads_in(std::getenv("NNC_THREADS"));
+  console.live = terminal && !is_set("CI") && is_set("TERM") && variable("TERM") != "dumb";
+  if (is_set("NNC_THREADS")) console.environment_threads = threads_in(variable("NNC_THREADS"));
   return console;
 }
 

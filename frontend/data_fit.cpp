@@ -64,7 +64,8 @@ Term DataBlock::scale(const Array& c, Fitted::Kind kind, Span span) {
   const std::string_view word = kind == Fitted::Kind::standardize ? "standardize" : "minmax";
   const Value node = e_.whole_node(c);
   if (node.builder != &feed_) return error(Code::bad_column, span, fmt::format("`{}` belongs to data blocks", word));
-  const Type type = node.type();  // a copy: the graph grows
+  // A copy, since the graph grows.
+  const Type type = node.type();  // NOLINT(performance-unnecessary-copy-initialization)
   if (!is_float(type.dtype))
     return error(Code::type_mismatch, span,
                  fmt::format("`{}` takes floating elements, not {}", word, name_of(type.dtype)),
