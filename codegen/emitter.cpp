@@ -5,6 +5,7 @@
 #include <llvm/IR/Constants.h>
 #include <llvm/IR/DerivedTypes.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -41,8 +42,13 @@ llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype) {
   return dtype == DType::boolean ? llvm::Type::getInt8Ty(context) : llvm_type(context, scalar_type(dtype));
 }
 
-Emitter::Emitter(const Program& owner, llvm::Function& target)
-    : program(owner), function(target), context(target.getContext()), ir(context), entry(context) {
+Emitter::Emitter(const Program& owner, llvm::Function& target, std::vector<std::uint32_t> loops)
+    : program(owner),
+      function(target),
+      context(target.getContext()),
+      ir(context),
+      entry(context),
+      loops_(std::move(loops)) {
   entry.SetInsertPoint(llvm::BasicBlock::Create(context, "entry", &function));
   body_ = llvm::BasicBlock::Create(context, "body", &function);
   ir.SetInsertPoint(body_);
@@ -109,10 +115,24 @@ llvm::Value* Emitter::constant_data(const Buffer& buffer) {
   return data;
 }
 
+llvm::Value* Emitter::base_of_part(const Part& part) {
+  const Buffer& of = program.buffers[part.of];
+  const auto row_bytes = of.layout.strides[0] * static_cast<std::int64_t>(size_of(of.dtype));
+  llvm::Value* row = index(part.row % of.dims[0]);
+  if (part.loop) {
+    const auto place = std::ranges::find(loops_, *part.loop) - loops_.begin();
+    row = entry.CreateNSWAdd(function.getArg(1 + static_cast<unsigned>(place)), index(part.row));
+    // A carry's two rows, by turns; of a stack no step goes beyond the last row.
+    if (part.row + program.loops[*part.loop].steps > of.dims[0]) row = entry.CreateURem(row, index(of.dims[0]));
+  }
+  return entry.CreateGEP(entry.getInt8Ty(), base_of(part.of), entry.CreateNSWMul(row, index(row_bytes)));
+}
+
 llvm::Value* Emitter::base_of(BufferId id) {
   llvm::Value*& base = bases_[id];
   if (base) return base;
   const Buffer& buffer = program.buffers[id];
+  if (buffer.part) return base = base_of_part(*buffer.part);
   switch (buffer.region) {
     case Region::constant:
       return base = constant_data(buffer);

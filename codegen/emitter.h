@@ -31,7 +31,8 @@ llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype);
 
 class Emitter {
  public:
-  Emitter(const Program& owner, llvm::Function& target);
+  /// `loops` are those around a kernel: their indices are arguments of the function, behind the call.
+  Emitter(const Program& owner, llvm::Function& target, std::vector<std::uint32_t> loops = {});
   /// Joins the entry to the body; call once, when the body is complete and ends in a terminator.
   void finish();
 
@@ -72,6 +73,9 @@ class Emitter {
  private:
   llvm::Value* feed_member(BufferId buffer, std::size_t member, llvm::Type* type);
   llvm::Value* constant_data(const Buffer& buffer);
+  llvm::Value* base_of_part(const Part& part);
+
+  std::vector<std::uint32_t> loops_;
 
   llvm::BasicBlock* body_;
   std::map<std::size_t, llvm::Value*> members_;

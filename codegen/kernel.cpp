@@ -145,10 +145,13 @@ void emit_nest(Emitter& emit, const Kernel& kernel) { OuterLoops(emit, kernel).r
 llvm::Function* emit_kernel(llvm::Module& module, const Program& program, std::size_t number) {
   const Kernel& kernel = program.kernels[number];
   llvm::LLVMContext& context = module.getContext();
-  auto* type = llvm::FunctionType::get(llvm::Type::getVoidTy(context), {llvm::PointerType::get(context, 0)}, false);
+  const std::vector<std::uint32_t> loops = loops_around(program, number);
+  std::vector<llvm::Type*> arguments(1 + loops.size(), llvm::Type::getInt64Ty(context));
+  arguments[0] = llvm::PointerType::get(context, 0);
+  auto* type = llvm::FunctionType::get(llvm::Type::getVoidTy(context), arguments, false);
   auto* function = llvm::Function::Create(type, llvm::Function::InternalLinkage,
                                           fmt::format("kernel{}_{}", number, symbol_part(kernel.name)), module);
-  Emitter emit(program, *function);
+  Emitter emit(program, *function, loops);
   if (kernel.core)
     emit_contraction(emit, kernel);
   else

@@ -30,7 +30,7 @@ struct StageRow {
 void emit_nest(Emitter& emit, const Kernel& kernel);
 void emit_contraction(Emitter& emit, const Kernel& kernel);
 
-/// The function of a kernel: void(const nnc_call*).
+/// The function of a kernel: void(const nnc_call*, the index of each loop around it).
 llvm::Function* emit_kernel(llvm::Module& module, const Program& program, std::size_t kernel);
 
 }  // namespace nnc

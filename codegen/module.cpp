@@ -3,6 +3,8 @@
 #include <llvm/IR/Verifier.h>
 #include <llvm/Support/raw_ostream.h>
 
+#include <algorithm>
+
 #include "codegen/kernel.h"
 #include "runtime/abi.h"
 
@@ -24,6 +26,15 @@ bool needs_barrier(const Kernel& before, const Kernel& after) {
   return before.schedule.parallel > 1 || after.schedule.parallel > 1;
 }
 
+/// Whether threads meet before a kernel: after the one before it, and where a loop begins, after that loop's last one.
+bool follows_others(const Program& program, std::size_t kernel) {
+  const Kernel& here = program.kernels[kernel];
+  return (kernel > 0 && needs_barrier(program.kernels[kernel - 1], here)) ||
+         std::ranges::any_of(program.loops, [&](const SerialLoop& loop) {
+           return loop.first == kernel && needs_barrier(program.kernels[loop.end - 1], here);
+         });
+}
+
 void emit_barrier(Emitter& emit) {
   llvm::Type* i32 = emit.ir.getInt32Ty();
   llvm::Value* threads = emit.call_member(offsetof(nnc_call, threads), i32);
@@ -42,10 +53,21 @@ llvm::Function* emit_entry(llvm::Module& module, const Program& program, const s
   auto* type = llvm::FunctionType::get(llvm::Type::getVoidTy(context), {llvm::PointerType::get(context, 0)}, false);
   auto* function = llvm::Function::Create(type, llvm::Function::ExternalLinkage, symbol, module);
   Emitter emit(program, *function);
-  for (std::size_t i = 0; i < kernels.size(); ++i) {
-    if (i > 0 && needs_barrier(program.kernels[i - 1], program.kernels[i])) emit_barrier(emit);
-    emit.ir.CreateCall(kernels[i], {emit.call()});
-  }
+  llvm::SmallVector<llvm::Value*> arguments{emit.call()};  // then the indices of the loops around
+  const auto call = [&](std::size_t kernel) {
+    if (follows_others(program, kernel)) emit_barrier(emit);
+    emit.ir.CreateCall(kernels[kernel], arguments);
+  };
+  const auto loop = [&](std::uint32_t number, const std::function<void()>& step) {
+    const SerialLoop& at = program.loops[number];
+    emit_loop(emit, emit.index(0), emit.index(at.steps), 1, {}, [&](llvm::Value* index, const Carried&) {
+      arguments.push_back(at.backwards ? emit.ir.CreateSub(emit.index(at.steps - 1), index) : index);
+      step();
+      arguments.pop_back();
+      return Carried();
+    });
+  };
+  walk(program, call, loop);
   emit.ir.CreateRetVoid();
   emit.finish();
   return function;

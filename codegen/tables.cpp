@@ -87,8 +87,13 @@ const nnc_slot* EntryTables::slots(const Program& program, const std::vector<Slo
 EntryTables::EntryTables(const Program& program, nnc_function function) {
   for (const Obligation& obligation : program.obligations)
     obligations_.push_back({keep(obligation.input), obligation.low, obligation.high});
-  for (const Kernel& kernel : program.kernels)
-    kernels_.push_back({keep(kernel.name), kernel.line, contraction_flops(kernel), bytes_touched(program, kernel)});
+  for (std::size_t i = 0; i < program.kernels.size(); ++i) {
+    const Kernel& kernel = program.kernels[i];
+    std::uint64_t times = 1;
+    for (std::uint32_t loop : loops_around(program, i)) times *= static_cast<std::uint64_t>(program.loops[loop].steps);
+    kernels_.push_back(
+        {keep(kernel.name), kernel.line, times * contraction_flops(kernel), times * bytes_touched(program, kernel)});
+  }
   const auto count = [](const auto& list) { return static_cast<std::uint32_t>(list.size()); };
   entry_ = {.abi_version = NNC_ABI_VERSION,
             .name = keep(program.entry),

@@ -50,6 +50,8 @@ bool is_core(const Node& node) {
 
 bool is_scatter(const Node& node) { return std::holds_alternative<Scatter>(node.attributes); }
 
+bool is_scan(const Node& node) { return std::holds_alternative<Scan>(node.attributes); }
+
 bool is_fold(const Node& node) {
   return definition(node.op).cls == OpClass::reduce || (definition(node.op).cls == OpClass::contract && !is_core(node));
 }

@@ -6,10 +6,13 @@
 //
 // Never a cycle: a cluster is joined only if nothing the node reads depends on that cluster. An update is stored in
 // place only if everyone who reads the old value can run before; otherwise it is copied at the end.
+//
+// A loop is a cluster of its own; what it reads at each step lies in memory before. Its step is fused by itself.
 #include <algorithm>
 #include <map>
 #include <set>
 
+#include "ir/loops.h"
 #include "ir/op.h"
 #include "passes/lowering.h"
 
@@ -23,12 +26,15 @@ constexpr std::int64_t small = 1024;   // elements that one thread may as well d
 
 class Fuser {
  public:
-  Fuser(const Graph& graph, const LowerOptions& options)
+  /// `step`: the graph is that of a loop's step, whose inputs lie in memory.
+  Fuser(const Graph& graph, const LowerOptions& options, bool step)
       : graph_(graph),
         options_(options),
+        step_(step),
         home_(graph.nodes.size(), -1),
         stored_(graph.nodes.size()),
         dense_(graph.nodes.size()),
+        in_rows_(graph.nodes.size()),
         solid_(graph.nodes.size()),
         anchored_(graph.nodes.size()),
         users_(graph.nodes.size()) {}
@@ -54,7 +60,7 @@ class Fuser {
 
   /// A leaf that lies in memory under its own dims; a row of a feed may lie anywhere, a number is no memory.
   bool is_buffer_leaf(const Node& node) const {
-    if (node.op == Op::input) return is_gradient(options_, std::get<Named>(node.attributes).name);
+    if (node.op == Op::input) return step_ || is_gradient(options_, std::get<Named>(node.attributes).name);
     return node.op == Op::param || node.op == Op::state || node.op == Op::carry ||
            (node.op == Op::constant && !node.type.shape.empty());
   }
@@ -62,7 +68,7 @@ class Fuser {
   /// Whether another program has put the leaf in panels, which only rows of `b` can be read from.
   bool in_panels(NodeId leaf) const {
     const auto* named = std::get_if<Named>(&graph_[leaf].attributes);
-    const Layout* layout = named && options_.obey ? options_.obey->find(named->name) : nullptr;
+    const Layout* layout = named && options_.obey && !step_ ? options_.obey->find(named->name) : nullptr;
     return layout && layout->kind == Layout::Kind::panels;
   }
 
@@ -70,6 +76,7 @@ class Fuser {
   void needs_memory(NodeId node, bool row_major) {
     const NodeId base = under_reshapes(graph_, node);
     if (dims_of(graph_[base].type) != dims_of(graph_[node].type)) dense_[base] = row_major = true;
+    in_rows_[base] = in_rows_[base] || row_major;
     if (!is_buffer_leaf(graph_[base]) || (row_major && in_panels(base))) solid_[base] = true;
   }
 
@@ -83,11 +90,69 @@ class Fuser {
       }
       if (node.op == Op::reshape && !through_view(graph_, id, identity_map(dims.size(), dims.size()), dims))
         needs_memory(id, true);
+      if (is_scan(node)) mark_loop(id);
       if (divides(node)) {
         std::set<NodeId> seen;
         store_generated(node.operands[0], seen);
       }
     }
+  }
+
+  /// What a loop reads: sequences as stacks of rows, whole operands as its step reads them. Where carries begin is an
+  /// expression.
+  void mark_loop(NodeId id) {
+    const LoopClusters& loop = loops_[loop_of(id)];
+    const Scan& scan = std::get<Scan>(graph_[id].attributes);
+    const auto carries = static_cast<std::size_t>(scan.carries), sequences = static_cast<std::size_t>(scan.sequences);
+    for (NodeId leaf = 0; leaf < loop.step.nodes.size(); ++leaf) {
+      if (loop.step[leaf].op != Op::input) continue;
+      const std::size_t position = input_position(loop.step[leaf]);
+      if (position < carries) continue;
+      const NodeId operand = graph_[id].operands[position];
+      const bool sequence = position < carries + sequences;
+      needs_memory(operand, sequence || loop.clusters.in_rows[leaf]);
+      if (sequence) dense_[under_reshapes(graph_, operand)] = true;
+    }
+  }
+
+  /// The number of the loop that a node is a result of.
+  std::size_t loop_of(NodeId id) {
+    for (const auto& [member, loop] : loop_numbers_)
+      if (same_loop(graph_[member], graph_[id])) return loop;
+    loops_.push_back(step_of(id));
+    return loop_numbers_[id] = loops_.size() - 1;
+  }
+
+  /// What a step stores: the next value of every carry, and what it hands out and something asks for. What it hands out
+  /// of its carries lies with them.
+  LoopClusters step_of(NodeId id) const {
+    const Scan& scan = std::get<Scan>(graph_[id].attributes);
+    const Graph& body = *scan.body;
+    LoopClusters loop;
+    std::set<std::string> stored;
+    for (int result = 0; result < static_cast<int>(body.outputs.size()); ++result) {
+      const bool asked = std::ranges::any_of(graph_.nodes, [&](const Node& node) {
+        return is_scan(node) && same_loop(node, graph_[id]) && std::get<Scan>(node.attributes).result == result;
+      });
+      const auto kept = kept_with_carry(scan, body.outputs[static_cast<std::size_t>(result)].node);
+      if (result >= scan.carries && kept && asked)
+        loop.kept.emplace(result, *kept);
+      else if (result < scan.carries || asked)
+        stored.insert(body.outputs[static_cast<std::size_t>(result)].name);
+    }
+    loop.step = with_outputs(body, stored);
+    loop.clusters = Fuser(loop.step, options_, true).run();
+    return loop;
+  }
+
+  static std::optional<LoopClusters::Kept> kept_with_carry(const Scan& scan, NodeId node) {
+    const Graph& body = *scan.body;
+    for (std::size_t carry = 0; carry < static_cast<std::size_t>(scan.carries); ++carry)
+      if (body.outputs[carry].node == node) return LoopClusters::Kept{carry, true};
+    if (body[node].op != Op::input) return std::nullopt;
+    const std::size_t position = input_position(body[node]);
+    if (position >= static_cast<std::size_t>(scan.carries)) return std::nullopt;
+    return LoopClusters::Kept{position, false};
   }
 
   /// Whether an operand is read at an index that is a quotient.
@@ -200,12 +265,15 @@ class Fuser {
     const auto each = [&](NodeId source, const IndexMap* map) { found(source, map, dims); };
     if (is_view(graph_[node])) return visit_view(node, identity, dims, each);
     if (graph_[node].op == Op::gather) return visit_gather(node, identity, dims, each);
-    if (is_scatter(graph_[node])) return for_sources(node, [&](NodeId source) { each(source, nullptr); });
+    if (stands_alone(graph_[node])) return for_sources(node, [&](NodeId source) { each(source, nullptr); });
     for (NodeId operand : graph_[node].operands)
       visit_maps(operand, graph_[operand].type.shape.empty() ? IndexMap{} : identity, dims, each);
   }
 
   // --- clusters -------------------------------------------------------------------------------------------------
+
+  /// Whether a node has a cluster that nothing joins.
+  static bool stands_alone(const Node& node) { return is_scatter(node) || is_scan(node); }
 
   /// Cluster `from` has to run before `to`.
   void add_edge(int from, int to) {
@@ -221,7 +289,7 @@ class Fuser {
   }
 
   int new_cluster(Dims outer) {
-    clusters_.push_back(Cluster{std::move(outer), {}, {}, {}});
+    clusters_.push_back(Cluster{std::move(outer), {}, {}, {}, {}});
     folds_.push_back(0);
     operations_.push_back(0);
     for (std::vector<bool>& row : ancestors_) row.push_back(false);
@@ -245,9 +313,18 @@ class Fuser {
     join(node, cluster);
   }
 
+  /// All results of a loop, where the first of them stands.
+  void start_loop(NodeId node) {
+    if (has_home(node)) return;
+    const int cluster = new_cluster({});
+    clusters_[cluster].loop = loop_of(node);
+    for (NodeId id = node; id < graph_.nodes.size(); ++id)
+      if (is_scan(graph_[id]) && same_loop(graph_[id], graph_[node])) join(id, cluster);
+  }
+
   bool domain_fits(NodeId node, int cluster) const {
     const Cluster& into = clusters_[cluster];
-    if (!into.members.empty() && is_scatter(graph_[into.members.front()])) return false;
+    if (!into.members.empty() && stands_alone(graph_[into.members.front()])) return false;
     const Dims dims = dims_of(graph_[node].type);
     if (is_fold(graph_[node])) return !into.core && dims == into.outer;
     if (dims == into.outer) return true;
@@ -380,6 +457,7 @@ class Fuser {
       if (solid_[node]) start(node);
       return;
     }
+    if (is_scan(graph_[node])) return start_loop(node);
     if (is_core(graph_[node]) || is_scatter(graph_[node]) || !options_.fuse) return start(node);
     if (cls == OpClass::generate) return may_float(node) ? void() : start(node);
     if (is_fold(graph_[node])) return try_join(node) ? void() : start(node);
@@ -504,7 +582,7 @@ class Fuser {
   void place_update(std::size_t index) {
     const Output& output = graph_.outputs[index];
     const NodeId value = under_reshapes(graph_, output.node), leaf = leaf_of(output);
-    const bool direct = definition(graph_[value].op).cls != OpClass::leaf && !is_scatter(graph_[value]);
+    const bool direct = definition(graph_[value].op).cls != OpClass::leaf && !stands_alone(graph_[value]);
     if (direct && reads_before_store(home_[value], leaf, value) && order_after_readers(leaf, home_[value])) {
       clusters_[home_[value]].outputs.push_back(index);
       return;
@@ -521,7 +599,7 @@ class Fuser {
 
   void place_result(std::size_t index) {
     const NodeId value = under_reshapes(graph_, graph_.outputs[index].node);
-    if (has_home(value) && !is_scatter(graph_[value])) return clusters_[home_[value]].outputs.push_back(index);
+    if (has_home(value) && !stands_alone(graph_[value])) return clusters_[home_[value]].outputs.push_back(index);
     const int cluster = new_cluster(dims_of(graph_[value].type));
     clusters_[cluster].outputs.push_back(index);
     std::set<NodeId> seen;
@@ -557,19 +635,24 @@ class Fuser {
     result.home = home_;
     result.stored = stored_;
     result.dense = dense_;
+    result.in_rows = in_rows_;
+    result.loops = std::move(loops_);
     return result;
   }
 
   const Graph& graph_;
   const LowerOptions& options_;
+  const bool step_;
   std::vector<int> home_;
-  std::vector<bool> stored_, dense_;
+  std::vector<bool> stored_, dense_, in_rows_;
   std::vector<bool> solid_;     // needed in memory
   std::vector<bool> anchored_;  // computed in one place
   std::vector<std::vector<NodeId>> users_;
   std::vector<Cluster> clusters_;
   std::vector<int> folds_;       // of each cluster: number of folds
   std::vector<int> operations_;  // and of operations on one element
+  std::vector<LoopClusters> loops_;
+  std::map<NodeId, std::size_t> loop_numbers_;  ///< of one node of each loop
   std::map<NodeId, std::set<int>> leaf_readers_;
   std::vector<std::vector<bool>> ancestors_;
   int scalars_ = -1;
@@ -577,6 +660,6 @@ class Fuser {
 
 }  // namespace
 
-Clusters fuse(const Graph& graph, const LowerOptions& options) { return Fuser(graph, options).run(); }
+Clusters fuse(const Graph& graph, const LowerOptions& options) { return Fuser(graph, options, false).run(); }
 
 }  // namespace nnc

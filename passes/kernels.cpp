@@ -1,11 +1,14 @@
 // From clusters to kernels. An expression is emitted wherever it is needed, under the map of the place that needs it: a
 // node with a buffer is a load, a view changes the map, everything else becomes instructions of the stage's body.
 // Inside a cluster a value that a later stage needs is computed again if that is cheap, and otherwise stored and
-// loaded.
+// loaded. A loop is the kernels that store where its carries begin, then those of its step.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cassert>
 #include <map>
 
+#include "ir/loops.h"
 #include "ir/op.h"
 #include "ir/scalar/builder.h"
 #include "passes/lowering.h"
@@ -27,6 +30,25 @@ class Buffers {
     for (NodeId id = 0; id < graph.nodes.size(); ++id) declare_leaf(id);
   }
 
+  /// Of a loop's step: its inputs and results, by their numbers, lie in memory of the graph around it.
+  Buffers(const Graph& step, const Clusters& clusters, const LowerOptions& options, Draft& draft,
+          const std::map<std::size_t, BufferId>& inputs, const std::map<std::string, BufferId>& results)
+      : graph_(step), clusters_(clusters), options_(options), draft_(draft), results_(results) {
+    for (NodeId id = 0; id < step.nodes.size(); ++id) {
+      if (step[id].op == Op::input)
+        leaves_[id] = inputs.at(input_position(step[id]));
+      else
+        declare_leaf(id);
+      if (clusters_.dense[id] && leaves_.contains(id)) draft_.dense[draft_.base[leaves_[id]]] = true;
+    }
+    // What is stored as a result need not be stored again for those who read it in the step.
+    for (const Output& output : step.outputs) {
+      const bool made_here = clusters.home[output.node] >= 0 && !is_scatter(step[output.node]) &&
+                             !is_scan(step[output.node]) && !leaves_.contains(output.node);
+      if (made_here) arena_.try_emplace(output.node, results.at(output.name));
+    }
+  }
+
   /// Where readers find a node's value in memory: its leaf's buffer, or its place in the arena.
   BufferId of(NodeId node) {
     if (clusters_.stored[node] || !leaves_.contains(node)) return arena(node);
@@ -44,9 +66,22 @@ class Buffers {
     return arena_[node] = id;
   }
 
+  /// Memory that another buffer has: row `row` of it, or another one at each step of a loop.
+  BufferId part(BufferId of, std::string name, Dims dims, std::int64_t row, std::optional<std::uint32_t> loop = {}) {
+    const BufferId id =
+        add(std::move(name), program().buffers[of].dtype, std::move(dims), program().buffers[of].region);
+    program().buffers[id].part = Part{of, row, loop};
+    draft_.base[id] = draft_.base[of];
+    draft_.dense[draft_.base[of]] = draft_.dense[id] = true;
+    return id;
+  }
+  /// Where the node's value lies from here on.
+  void place(NodeId node, BufferId at) { arena_[node] = at; }
+
   /// Where an output goes; a result is written under `dims`.
   BufferId output(const Output& output, const Dims& dims) {
     const Type& type = graph_[output.node].type;
+    if (const auto result = results_.find(output.name); result != results_.end()) return under(result->second, dims);
     if (output.kind == OutputKind::update) {  // what is written, never read and not declared can only be state
       if (!named_.contains(output.name)) variable(output.name, type, Region::state, program().state);
       return under(named_.at(output.name), dims);
@@ -61,16 +96,16 @@ class Buffers {
   /// The same memory under other dims of the same count.
   BufferId under(BufferId id, const Dims& dims) {
     if (program().buffers[id].dims == dims) return id;
-    id = draft_.base[id];
+    if (!program().buffers[id].part) id = draft_.base[id];
     if (program().buffers[id].dims == dims) return id;
     const auto key = std::pair(id, dims);
     if (const auto found = aliases_.find(key); found != aliases_.end()) return found->second;
     Buffer alias = program().buffers[id];
     alias.dims = dims;
     alias.layout.strides = dense_strides(dims);
-    draft_.dense[id] = true;
+    draft_.dense[draft_.base[id]] = true;
     program().buffers.push_back(std::move(alias));
-    draft_.base.push_back(id);
+    draft_.base.push_back(draft_.base[id]);
     draft_.dense.push_back(true);
     return aliases_[key] = static_cast<BufferId>(program().buffers.size() - 1);
   }
@@ -151,7 +186,7 @@ class Buffers {
   const LowerOptions& options_;
   Draft& draft_;
   std::map<NodeId, BufferId> leaves_, arena_;
-  std::map<std::string, BufferId> named_;
+  std::map<std::string, BufferId> named_, results_;
   std::map<std::pair<BufferId, Dims>, BufferId> aliases_;
 };
 
@@ -449,6 +484,22 @@ class KernelMaker {
         levels_(graph, clusters.home, cluster),
         crossing_(graph.nodes.size()) {}
 
+  /// Where carries of one shape begin: the elements of expressions, stored.
+  Kernel beginnings(const Dims& dims, const std::vector<std::pair<NodeId, BufferId>>& stores) {
+    Kernel kernel;
+    kernel.outer = dims;
+    kernel.name = "begin";
+    const IndexMap map = identity_map(dims.size(), dims.size());
+    const Context context{graph_, clusters_, index_, levels_, buffers_, program_, crossing_, folds_};
+    BodyWriter body(context, {}, dims);
+    Stage stage;
+    for (const auto& [value, to] : stores)
+      stage.stores.push_back({Access{to, map.rows}, body.result(value, map, false)});
+    std::move(body).finish(stage);
+    kernel.stages.push_back(std::move(stage));
+    return kernel;
+  }
+
   Kernel make() {
     find_crossing();
     collect_items();
@@ -530,6 +581,7 @@ class KernelMaker {
       std::vector<BufferId> stores;
       if (clusters_.stored[member] || crossing_[member]) stores.push_back(buffers_.arena(member));
       add_outputs(member, stores);
+      if (stores.size() > 1) stores.erase(std::remove(stores.begin() + 1, stores.end(), stores[0]), stores.end());
       if (stores.empty()) continue;
       StageKey key = stage_of(member);
       if (is_fold(graph_[member])) key = {key.level + 1, {}};
@@ -731,6 +783,138 @@ class KernelMaker {
   std::map<NodeId, BufferId> starts_;  // of folds that do not keep their carry
 };
 
+void add_kernels(const Graph& graph, const Clusters& clusters, Buffers& buffers, const LowerOptions& options,
+                 Draft& draft);
+
+/// One loop out of its cluster: memory for its carries and stacks, the kernels before it, those of a step.
+class LoopMaker {
+ public:
+  LoopMaker(const Graph& graph, const Clusters& clusters, int cluster, Buffers& buffers, const LowerOptions& options,
+            Draft& draft)
+      : graph_(graph),
+        clusters_(clusters),
+        cluster_(cluster),
+        members_(clusters.clusters[cluster].members),
+        node_(graph[members_.front()]),
+        scan_(std::get<Scan>(node_.attributes)),
+        loop_(clusters.loops[*clusters.clusters[cluster].loop]),
+        buffers_(buffers),
+        options_(options),
+        draft_(draft) {}
+
+  void make() {
+    number_ = static_cast<std::uint32_t>(draft_.program.loops.size());
+    draft_.program.loops.push_back({.first = 0, .end = 0, .steps = scan_.steps, .backwards = scan_.backwards});
+    for (std::size_t i = 0; i < carries(); ++i) make_carry(i);
+    begin();
+    find_inputs();
+    for (NodeId member : members_) make_result(member);
+    Buffers step(loop_.step, loop_.clusters, options_, draft_, inputs_, results_);
+    const std::size_t first = draft_.program.kernels.size();
+    add_kernels(loop_.step, loop_.clusters, step, options_, draft_);
+    draft_.program.loops[number_].first = first;
+    draft_.program.loops[number_].end = draft_.program.kernels.size();
+  }
+
+ private:
+  std::size_t carries() const { return static_cast<std::size_t>(scan_.carries); }
+  Dims operand_dims(std::size_t i) const { return dims_of(graph_[node_.operands[i]].type); }
+  static Dims stacked(std::int64_t rows, Dims dims) {
+    dims.insert(dims.begin(), rows);
+    return dims;
+  }
+  std::string name_of(std::string_view kind, std::size_t number) const {
+    return fmt::format("loop{}.{}{}", number_, kind, number);
+  }
+
+  /// At step `at` of the stacks a carry lies in row `at`, and after it in row at + 1; backwards it is the other way.
+  std::int64_t before() const { return scan_.backwards ? 1 : 0; }
+  std::int64_t after() const { return scan_.backwards ? 0 : 1; }
+  std::int64_t rows(std::size_t carry) const { return draft_.program.buffers[carries_[carry]].dims[0]; }
+
+  void make_carry(std::size_t i) {
+    const bool kept = std::ranges::any_of(loop_.kept, [&](const auto& result) { return result.second.carry == i; });
+    const Dims dims = operand_dims(i);
+    const std::string name = name_of("carry", i);
+    const BufferId memory =
+        buffers_.scratch(name, graph_[node_.operands[i]].type.dtype, stacked(kept ? scan_.steps + 1 : 2, dims));
+    carries_.push_back(memory);
+    inputs_[i] = buffers_.part(memory, name + ".before", dims, before(), number_);
+    results_[std::to_string(i)] = buffers_.part(memory, name + ".after", dims, after(), number_);
+  }
+
+  void begin() {
+    std::map<Dims, std::vector<std::pair<NodeId, BufferId>>> stores;
+    for (std::size_t i = 0; i < carries(); ++i) {
+      const std::int64_t row = (scan_.backwards ? scan_.steps : 0) % rows(i);
+      stores[operand_dims(i)].emplace_back(node_.operands[i],
+                                           buffers_.part(carries_[i], name_of("first", i), operand_dims(i), row));
+    }
+    for (const auto& [dims, of_dims] : stores) {
+      KernelMaker maker(graph_, clusters_, cluster_, buffers_, draft_.program);
+      draft_.program.kernels.push_back(maker.beginnings(dims, of_dims));
+      draft_.program.kernels.back().line = node_.origin.line;
+    }
+  }
+
+  void find_inputs() {
+    for (const Node& leaf : loop_.step.nodes) {
+      if (leaf.op != Op::input) continue;
+      const std::size_t i = input_position(leaf);
+      if (i < carries()) continue;
+      const NodeId base = under_reshapes(graph_, node_.operands[i]);
+      const BufferId whole = buffers_.under(buffers_.of(base), operand_dims(i));
+      inputs_[i] = i < carries() + static_cast<std::size_t>(scan_.sequences)
+                       ? buffers_.part(whole, name_of("row", i), dims_of(leaf.type), 0, number_)
+                       : whole;
+    }
+  }
+
+  /// The last value of a carry, a carry's values at all steps, or a stack of its own.
+  void make_result(NodeId member) {
+    const int result = std::get<Scan>(graph_[member].attributes).result;
+    const auto number = static_cast<std::size_t>(result);
+    const Dims dims = dims_of(graph_[member].type);
+    if (number < carries()) {
+      const std::int64_t row = (scan_.backwards ? 0 : scan_.steps) % rows(number);
+      return buffers_.place(member, buffers_.part(carries_[number], name_of("last", number), dims, row));
+    }
+    if (const auto kept = loop_.kept.find(result); kept != loop_.kept.end()) {
+      const std::int64_t row = kept->second.after ? after() : before();
+      return buffers_.place(member, buffers_.part(carries_[kept->second.carry], name_of("stack", number), dims, row));
+    }
+    const BufferId stack = buffers_.scratch(name_of("stack", number), graph_[member].type.dtype, dims);
+    buffers_.place(member, stack);
+    results_[std::to_string(result)] =
+        buffers_.part(stack, name_of("out", number), Dims(dims.begin() + 1, dims.end()), 0, number_);
+  }
+
+  const Graph& graph_;
+  const Clusters& clusters_;
+  int cluster_;
+  const std::vector<NodeId>& members_;
+  const Node& node_;
+  const Scan& scan_;
+  const LoopClusters& loop_;
+  Buffers& buffers_;
+  const LowerOptions& options_;
+  Draft& draft_;
+  std::uint32_t number_ = 0;
+  std::vector<BufferId> carries_;
+  std::map<std::size_t, BufferId> inputs_;
+  std::map<std::string, BufferId> results_;
+};
+
+void add_kernels(const Graph& graph, const Clusters& clusters, Buffers& buffers, const LowerOptions& options,
+                 Draft& draft) {
+  for (int cluster = 0; cluster < static_cast<int>(clusters.clusters.size()); ++cluster) {
+    if (clusters.clusters[static_cast<std::size_t>(cluster)].loop)
+      LoopMaker(graph, clusters, cluster, buffers, options, draft).make();
+    else
+      draft.program.kernels.push_back(KernelMaker(graph, clusters, cluster, buffers, draft.program).make());
+  }
+}
+
 }  // namespace
 
 Draft make_kernels(const Graph& graph, const Clusters& clusters, const LowerOptions& options) {
@@ -738,9 +922,7 @@ Draft make_kernels(const Graph& graph, const Clusters& clusters, const LowerOpti
   draft.program.rows = options.rows;
   draft.program.obligations = graph.obligations;
   Buffers buffers(graph, clusters, options, draft);
-  for (std::size_t cluster = 0; cluster < clusters.clusters.size(); ++cluster)
-    draft.program.kernels.push_back(
-        KernelMaker(graph, clusters, static_cast<int>(cluster), buffers, draft.program).make());
+  add_kernels(graph, clusters, buffers, options, draft);
   return draft;
 }
 

@@ -95,11 +95,11 @@ class LayoutChooser {
         }
   }
 
-  /// Buffers over the same memory are dense; all get their size.
+  /// Buffers over the same memory are dense; all get their size, parts their own.
   void share(BufferId id) {
     Buffer& buffer = program_.buffers[id];
     const Buffer& base = program_.buffers[draft_.base[id]];
-    buffer.bytes = bytes_of(draft_.base[id] == id ? buffer : base);
+    buffer.bytes = bytes_of(draft_.base[id] == id || buffer.part ? buffer : base);
   }
 
   Draft& draft_;

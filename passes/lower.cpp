@@ -4,7 +4,7 @@
 namespace nnc {
 
 Program lower(const Graph& opt, const std::string& entry, const LowerOptions& options) {
-  const Graph graph = specialise(opt, options.rows);
+  const Graph graph = hoist(specialise(opt, options.rows));
   const Clusters clusters = fuse(graph, options);
   Draft draft = make_kernels(graph, clusters, options);
   draft.program.entry = entry;

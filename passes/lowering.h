@@ -2,6 +2,7 @@
 // whose buffers get layouts, schedules and places one after the other. Private to the folder's preserving passes.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,19 +19,39 @@ namespace nnc {
 struct Cluster {
   Dims outer;
   std::optional<NodeId> core;        ///< a serial contraction, whose result has the shape `outer`
+  std::optional<std::size_t> loop;   ///< index into Clusters::loops; then the members are its results
   std::vector<NodeId> members;       ///< computed here, ascending; with the core
   std::vector<std::size_t> outputs;  ///< indices into Graph::outputs that are stored here
 };
 
+struct LoopClusters;
+
 struct Clusters {
   std::vector<Cluster> clusters;  ///< in an order in which they can run
-  std::vector<int> home;     ///< of each node: its cluster, or -1: leaves, and what is computed wherever it is needed
-  std::vector<bool> stored;  ///< of each node: has a buffer in the arena
-  std::vector<bool> dense;   ///< of each node: its buffer is read under other dims, so it has no padding
+  std::vector<int> home;      ///< of each node: its cluster, or -1: leaves, and what is computed wherever it is needed
+  std::vector<bool> stored;   ///< of each node: has a buffer in the arena
+  std::vector<bool> dense;    ///< of each node: its buffer is read under other dims, so it has no padding
+  std::vector<bool> in_rows;  ///< of each leaf: a reader takes it in rows alone, not in panels
+  std::vector<LoopClusters> loops;
+};
+
+/// A loop's step, a graph like any other: inputs are memory by their operand's number, and so are results.
+struct LoopClusters {
+  Graph step;  ///< its outputs are what a step stores, by their number among the loop's results
+  Clusters clusters;
+  /// A result that is no memory of its own: a carry's values before (or after) every step.
+  struct Kept {
+    std::size_t carry = 0;
+    bool after = false;
+  };
+  std::map<int, Kept> kept;  ///< by number of the result; those carries have a row for each step
 };
 
 /// Of the options: whether to fuse, the layouts that leaves have already, and which inputs are gradients.
 Clusters fuse(const Graph& graph, const LowerOptions& options);
+
+/// Moves out of every loop what is the same at each step and worth the memory: its results are whole operands then.
+Graph hoist(const Graph& graph);
 
 /// Position of an expression among the stages of its cluster: after how many folds in a row, and over which inner
 /// loops.
@@ -56,6 +77,7 @@ class Levels {
 bool is_fold(const Node& node);     ///< sum, reduce_max, argmax, and a contraction that is no core
 bool is_core(const Node& node);     ///< a serial contraction: of two matrices, or of two stacks of them
 bool is_scatter(const Node& node);  ///< scatter_add: a kernel of its own, over the axes that ids do not index
+bool is_scan(const Node& node);     ///< a result of a loop: the cluster of a loop has all of them
 /// The inner loops of a fold: the reduced axes of extent other than 1 in order, or {1}.
 Dims fold_loops(const Graph& graph, NodeId fold);
 /// The maps of a fold's operands over loops (kept axes, then fold_loops); where a guard fails the operand is 0.
@@ -70,7 +92,7 @@ int cost_of(const Graph& graph, NodeId node);
 /// A program under construction. Buffers that share memory (reshapes of a dense one) have one base.
 struct Draft {
   Program program;
-  std::vector<BufferId> base;  ///< of each buffer: the buffer whose memory it shares, or itself
+  std::vector<BufferId> base;  ///< of each buffer: the buffer whose memory it shares or is a part of, or itself
   std::vector<bool> dense;     ///< of each base: must stay dense row-major
 };
 

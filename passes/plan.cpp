@@ -1,6 +1,7 @@
 // Gives every buffer its place. Parameters, state, carries and gradients lie one after the other in the order of their
 // slots, the same in every program of a job. Values of the arena share memory where they are not alive at the same
-// time: first fit, in the order in which they are made.
+// time: first fit, in the order in which they are made. What goes into a loop or comes out of it is alive all through;
+// what a step makes and uses itself shares memory with the rest of the step.
 #include <algorithm>
 
 #include "passes/lowering.h"
@@ -46,10 +47,20 @@ class Planner {
   std::vector<Lifetime> lifetimes() const {
     std::vector<Lifetime> lifetimes(program_.buffers.size());
     for (std::size_t k = 0; k < program_.kernels.size(); ++k) {
+      const auto note = [&](BufferId id, std::size_t first, std::size_t last) {
+        Lifetime& lifetime = lifetimes[id];
+        if (!lifetime.used) lifetime = {id, first, last, true};
+        lifetime.first = std::min(lifetime.first, first);
+        lifetime.last = std::max(lifetime.last, last);
+      };
       const auto see = [&](const Access& access) {
-        Lifetime& lifetime = lifetimes[draft_.base[access.buffer]];
-        if (!lifetime.used) lifetime = {draft_.base[access.buffer], k, k, true};
-        lifetime.last = k;
+        const BufferId base = draft_.base[access.buffer];
+        note(base, k, k);
+        for (const Buffer* at = &program_.buffers[access.buffer]; at->part; at = &program_.buffers[at->part->of])
+          if (at->part->loop) {
+            const SerialLoop& loop = program_.loops[*at->part->loop];
+            note(base, loop.first, loop.end - 1);
+          }
       };
       const Kernel& kernel = program_.kernels[k];
       if (kernel.core) see(kernel.core->a), see(kernel.core->b);
@@ -61,12 +72,27 @@ class Planner {
           if (fold.carry) see(*fold.carry);
       }
     }
+    for (Lifetime& lifetime : lifetimes)
+      if (lifetime.used) cover_loops(lifetime);
     std::erase_if(lifetimes, [&](const Lifetime& lifetime) {
       return !lifetime.used || program_.buffers[lifetime.buffer].region != Region::arena;
     });
     std::stable_sort(lifetimes.begin(), lifetimes.end(),
                      [](const Lifetime& a, const Lifetime& b) { return a.first < b.first; });
     return lifetimes;
+  }
+
+  /// A lifetime that begins or ends within a loop, and not both, lasts for the whole loop.
+  void cover_loops(Lifetime& lifetime) const {
+    for (bool grown = true; grown;) {
+      const auto [first, last] = std::pair(lifetime.first, lifetime.last);
+      for (const SerialLoop& loop : program_.loops) {
+        if (loop.holds(lifetime.first) == loop.holds(lifetime.last)) continue;
+        if (loop.holds(lifetime.first)) lifetime.first = loop.first;
+        if (loop.holds(lifetime.last)) lifetime.last = loop.end - 1;
+      }
+      grown = lifetime.first != first || lifetime.last != last;
+    }
   }
 
   void place_arena() {

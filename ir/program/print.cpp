@@ -58,9 +58,17 @@ std::string text_of(const Layout& layout) {
   return "strides " + list(layout.strides);
 }
 
+/// The row that a part begins at; s0 is the index of loop 0.
+std::string text_of(const Part& part) {
+  std::string row = part.loop ? fmt::format("s{}", *part.loop) : std::to_string(part.row);
+  if (part.loop && part.row != 0) row += fmt::format(" + {}", part.row);
+  return fmt::format(" at row {} of %{}", row, part.of);
+}
+
 std::string text_of(const Buffer& buffer) {
   std::string text = fmt::format("{}{}", name_of(buffer.dtype), list(buffer.dims));
   if (!buffer.dims.empty()) text += " " + text_of(buffer.layout);
+  if (buffer.part) return text + text_of(*buffer.part);
   if (buffer.padded_rows) text += " padded";
   return text + fmt::format(" in {} at {}", name_of(buffer.region), buffer.offset);
 }
@@ -189,7 +197,16 @@ class ProgramPrinter {
     line("");
     for (std::size_t id = 0; id < program_.buffers.size(); ++id)
       line(fmt::format("%{} {} : {}", id, quoted(program_.buffers[id].name), text_of(program_.buffers[id])));
-    for (std::size_t id = 0; id < program_.kernels.size(); ++id) print(id, program_.kernels[id]);
+    walk(
+        program_, [&](std::size_t id) { print(id, program_.kernels[id]); },
+        [&](std::uint32_t id, const std::function<void()>& step) {
+          const SerialLoop& loop = program_.loops[id];
+          line("");
+          line(fmt::format("loop {} of {} steps{}", id, loop.steps, loop.backwards ? ", backwards" : ""));
+          step();
+          line("");
+          line(fmt::format("end of loop {}", id));
+        });
     return std::move(text_);
   }
 

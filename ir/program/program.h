@@ -3,10 +3,11 @@
 //
 // A kernel is a nest: an outer domain whose points are independent (threads share it out), and stages that run one
 // after the other at each outer point. A map is one stage, a softmax row is three; an epilogue is the stages after
-// `core`.
+// `core`. Kernels run in order; a row of them is the body of a serial loop.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <variant>
@@ -45,6 +46,16 @@ struct Layout {
   bool operator==(const Layout&) const = default;
 };
 
+/// Where a buffer lies that is a part of another one: it begins at row (row + index of `loop`) mod rows, along the
+/// first axis of `of`; without a loop at `row`. At each step of a loop it is another place, so the kernels of one step
+/// are those of all.
+struct Part {
+  BufferId of = 0;  ///< an earlier buffer, dense
+  std::int64_t row = 0;
+  std::optional<std::uint32_t> loop = {};  ///< index into Program::loops; its kernels alone use the buffer
+  bool operator==(const Part&) const = default;
+};
+
 struct Buffer {
   std::string name;
   DType dtype{};
@@ -55,6 +66,7 @@ struct Buffer {
   std::uint64_t bytes = 0;     ///< with padding; the padding of a params or state buffer holds zeros
   std::vector<double> values;  ///< constants only
   bool padded_rows = false;    ///< whole vectors of the last axis may be read and written past its end (arena padding)
+  std::optional<Part> part = {};  ///< then region and offset are those of the buffer that holds it
 };
 
 /// index of a buffer axis = (offset + sum of coefficient[j] * loop[j]) / divisor; the loops are Kernel::outer, then
@@ -207,6 +219,16 @@ struct Kernel {
   std::uint32_t line = 0;
 };
 
+/// The kernels first ... end - 1 run one after the other, `steps` times. The loop's index goes from 0 up, or backwards
+/// from steps - 1 down. Loops lie inside of one another or apart. What a step needs of the one before lies in memory: a
+/// carry has two rows, which steps read and write by turns, or one for each step where all its values are wanted.
+struct SerialLoop {
+  std::size_t first = 0, end = 0;
+  std::int64_t steps = 1;
+  bool backwards = false;
+  bool holds(std::size_t kernel) const { return first <= kernel && kernel < end; }
+};
+
 /// A named place of a region that files and callers know: parameters, state, feeds, outputs.
 struct Slot {
   std::string name;
@@ -217,11 +239,23 @@ struct Program {
   std::string entry;  ///< "step", "grads", "update", "evaluate", ...
   std::int64_t rows = 0;
   std::vector<Buffer> buffers;
-  std::vector<Kernel> kernels;  ///< in order; a barrier stands between two
+  std::vector<Kernel> kernels;    ///< in order; a barrier stands between two
+  std::vector<SerialLoop> loops;  ///< over kernels, by their first one, outer ones before inner ones
   std::vector<Slot> params, state, grads, carry, feeds, outputs;
   std::vector<Obligation> obligations;
   std::uint64_t params_bytes = 0, state_bytes = 0, grads_bytes = 0, carry_bytes = 0, arena_bytes = 0;
 };
+
+/// The buffer whose memory a buffer is a part of in the end; itself where it is none.
+BufferId whole_of(const Program& program, BufferId buffer);
+/// Kernels and loops in their order: kernel(k) for a kernel, loop(l, step) for a loop, where step() walks through its
+/// body.
+void walk(const Program& program, const std::function<void(std::size_t)>& kernel,
+          const std::function<void(std::uint32_t, const std::function<void()>&)>& loop);
+/// The program of one kernel, in the loops around it, over the same buffers.
+Program alone(const Program& program, std::size_t kernel);
+/// The loops around a kernel, from the outside in: indices into Program::loops.
+std::vector<std::uint32_t> loops_around(const Program& program, std::size_t kernel);
 
 /// The text of `--stage fused`: every buffer with its layout and place, every kernel with its loops and bodies.
 std::string print(const Program& program);

@@ -76,6 +76,7 @@ class Verifier {
          {&program_.params, &program_.state, &program_.grads, &program_.carry, &program_.feeds, &program_.outputs})
       for (const Slot& slot : *slots)
         if (slot.buffer >= program_.buffers.size()) fail("slot {} names a buffer that does not exist", slot.name);
+    for (std::uint32_t id = 0; id < program_.loops.size(); ++id) check_loop(id);
     if (!problems_.empty()) return problems_;
     for (kernel_ = 0; kernel_ < program_.kernels.size(); ++kernel_) check_kernel(program_.kernels[kernel_]);
     if (problems_.empty()) check_memory();
@@ -124,6 +125,7 @@ class Verifier {
     } else if (layout.strides.size() != buffer.dims.size()) {
       fail("buffer {} has {} strides for {} axes", id, layout.strides.size(), buffer.dims.size());
     }
+    if (buffer.part) check_part(id);
     if (!problems_.empty()) return;
     const auto needed = static_cast<std::uint64_t>(span_of(buffer)) * size_of(buffer.dtype);
     if (needed > buffer.bytes) fail("buffer {} has {} bytes, its elements need {}", id, buffer.bytes, needed);
@@ -132,8 +134,38 @@ class Verifier {
       if (buffer.offset + buffer.bytes > region) fail("buffer {} leaves its region", id);
       if (buffer.offset % 64 != 0) fail("buffer {} is not aligned", id);
     }
-    if (buffer.region == Region::constant && static_cast<std::int64_t>(buffer.values.size()) != count_of(buffer.dims))
+    if (buffer.region == Region::constant && !buffer.part &&
+        static_cast<std::int64_t>(buffer.values.size()) != count_of(buffer.dims))
       fail("constant buffer {} has {} values", id, buffer.values.size());
+  }
+
+  /// At every step a part lies in rows that there are.
+  void check_part(BufferId id) {
+    const Buffer& buffer = program_.buffers[id];
+    const Part& part = *buffer.part;
+    if (part.of >= id) return fail("buffer {} is a part of a later one", id);
+    const Buffer& of = program_.buffers[part.of];
+    if (of.dims.empty() || of.layout.strides.empty() || of.layout.kind != Layout::Kind::row_major || of.padded_rows)
+      return fail("buffer {} is a part of one that has no rows", id);
+    const bool loop = part.loop && *part.loop < program_.loops.size();
+    if (part.loop && !loop) return fail("buffer {} is a row of loop {}, which there is not", id, *part.loop);
+    const std::uint64_t row = static_cast<std::uint64_t>(of.layout.strides[0]) * size_of(of.dtype);
+    const std::uint64_t rows = loop ? 1 : static_cast<std::uint64_t>(of.dims[0] - part.row);
+    if (part.row < 0 || part.row >= of.dims[0] || buffer.bytes > rows * row || buffer.dtype != of.dtype ||
+        buffer.region != of.region || buffer.offset != of.offset)
+      fail("buffer {} is no part of buffer {}", id, part.of);
+  }
+
+  void check_loop(std::uint32_t id) {
+    const SerialLoop& loop = program_.loops[id];
+    if (loop.first >= loop.end || loop.end > program_.kernels.size() || loop.steps < 1)
+      return fail("loop {} has no kernel or no step", id);
+    if (id == 0) return;
+    const SerialLoop& before = program_.loops[id - 1];
+    if (loop.first < before.first) fail("loop {} is out of order", id);
+    for (std::uint32_t other = 0; other < id; ++other)
+      if (program_.loops[other].holds(loop.first) && loop.end > program_.loops[other].end)
+        fail("loop {} leaves loop {}", id, other);
   }
 
   // --- kernels --------------------------------------------------------------------------------------------------
@@ -153,6 +185,9 @@ class Verifier {
   void check_access(const Access& access, const Dims& loops) {
     if (access.buffer >= program_.buffers.size()) return fail_here("no buffer {}", access.buffer);
     const Buffer& buffer = program_.buffers[access.buffer];
+    for (const Buffer* at = &buffer; at->part; at = &program_.buffers[at->part->of])
+      if (at->part->loop && !program_.loops[*at->part->loop].holds(kernel_))
+        return fail_here("buffer {} is used outside of its loop", access.buffer);
     if (access.map.size() != buffer.dims.size())
       return fail_here("{} indices for buffer {} of rank {}", access.map.size(), access.buffer, buffer.dims.size());
     if (count_of(loops) == 0) return;
@@ -330,7 +365,22 @@ class Verifier {
            second.offset < first.offset + first.bytes;
   }
 
-  /// Follows who wrote each cache line of the arena last: a reader must find what it asks for.
+  /// Calls read(access) and write(access) for what a kernel does to the arena.
+  template <class Read, class Write>
+  void for_arena(const Kernel& kernel, Read&& read, Write&& write) const {
+    const auto each = [&](const Access& access, auto&& does) {
+      if (program_.buffers[access.buffer].region == Region::arena) does(access.buffer);
+    };
+    if (kernel.core) each(kernel.core->a, read), each(kernel.core->b, read);
+    for (const Stage& stage : kernel.stages) {
+      for (const BodyInput& input : stage.body.inputs)
+        if (const auto* access = std::get_if<Access>(&input)) each(*access, read);
+      for (const Store& store : stage.stores) each(store.to, write);
+    }
+  }
+
+  /// Follows who wrote each cache line of the arena last, parts as their wholes: a reader must find what it asks for,
+  /// also one at the beginning of a step that reads what the step before has left.
   void check_memory() {
     constexpr BufferId nobody = ~BufferId{0};
     std::vector<BufferId> owner(program_.arena_bytes / 64, nobody);
@@ -339,31 +389,48 @@ class Verifier {
       const Buffer& buffer = program_.buffers[id];
       for (std::uint64_t at = buffer.offset / 64; at < (buffer.offset + buffer.bytes + 63) / 64; ++at) visit(owner[at]);
     };
-    const auto read = [&](const Access& access) {
-      if (program_.buffers[access.buffer].region != Region::arena) return;
-      here.insert(access.buffer);
+    const auto read = [&](BufferId part) {
+      const BufferId buffer = whole_of(program_, part);
+      here.insert(buffer);
       bool found = true;
-      lines(access.buffer, [&](BufferId by) { found = found && by != nobody && same_value(by, access.buffer); });
-      if (!found) fail_here("buffer {} does not hold its value when it is read", access.buffer);
+      lines(buffer, [&](BufferId by) { found = found && by != nobody && same_value(by, buffer); });
+      if (!found) fail_here("buffer {} does not hold its value when it is read", buffer);
     };
-    const auto write = [&](const Access& access) {
-      if (program_.buffers[access.buffer].region != Region::arena) return;
-      here.insert(access.buffer);
-      lines(access.buffer, [&](BufferId& by) { by = access.buffer; });
+    const auto write = [&](BufferId part) {
+      const BufferId buffer = whole_of(program_, part);
+      here.insert(buffer);
+      lines(buffer, [&](BufferId& by) { by = buffer; });
     };
-    for (kernel_ = 0; kernel_ < program_.kernels.size(); ++kernel_) {
-      const Kernel& kernel = program_.kernels[kernel_];
+    const auto run = [&](std::size_t kernel) {
+      kernel_ = kernel;
       here.clear();
-      if (kernel.core) read(kernel.core->a), read(kernel.core->b);
-      for (const Stage& stage : kernel.stages) {
-        for (const BodyInput& input : stage.body.inputs)
-          if (const auto* access = std::get_if<Access>(&input)) read(*access);
-        for (const Store& store : stage.stores) write(store.to);
-      }
+      for_arena(program_.kernels[kernel], read, write);
       for (BufferId a : here)
         for (BufferId b : here)
           if (a < b && overlap(a, b) && !same_value(a, b)) fail_here("buffers {} and {} share memory", a, b);
-    }
+    };
+    walk(program_, run, [&](std::uint32_t loop, const std::function<void()>& step) {
+      check_rows(loop);
+      if (!problems_.empty()) return;
+      step();
+      step();
+    });
+  }
+
+  /// A loop reads and writes rows of some buffers, others at each step: nothing else that it uses lies there.
+  void check_rows(std::uint32_t loop) {
+    std::set<BufferId> all, by_rows;
+    const auto note = [&](BufferId part) {
+      const BufferId whole = whole_of(program_, part);
+      all.insert(whole);
+      for (const Buffer* at = &program_.buffers[part]; at->part; at = &program_.buffers[at->part->of])
+        if (at->part->loop == loop) by_rows.insert(whole);
+    };
+    for (std::size_t kernel = program_.loops[loop].first; kernel < program_.loops[loop].end; ++kernel)
+      for_arena(program_.kernels[kernel], note, note);
+    for (BufferId a : by_rows)
+      for (BufferId b : all)
+        if (a != b && overlap(a, b) && !same_value(a, b)) fail("loop {}: buffers {} and {} share memory", loop, a, b);
   }
 
   const Program& program_;

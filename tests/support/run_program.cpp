@@ -203,7 +203,16 @@ class Runner {
   }
 
   std::map<std::string, Tensor> run() {
-    for (const Kernel& kernel : program_.kernels) run(kernel);
+    steps_.assign(program_.loops.size(), 0);
+    walk(
+        program_, [&](std::size_t kernel) { run(program_.kernels[kernel]); },
+        [&](std::uint32_t number, const std::function<void()>& step) {
+          const SerialLoop& loop = program_.loops[number];
+          for (std::int64_t i = 0; i < loop.steps; ++i) {
+            steps_[number] = loop.backwards ? loop.steps - 1 - i : i;
+            step();
+          }
+        });
     std::map<std::string, Tensor> results;
     for (const Slot& slot : program_.outputs) results[slot.name] = read(program_.buffers[slot.buffer]);
     for (const Slot& slot : program_.grads)
@@ -222,17 +231,36 @@ class Runner {
         write(program_.buffers[slot.buffer], found->second);
   }
 
+  /// Bytes from where the whole lies that a buffer is a part of to where it begins itself.
+  std::size_t shift_of(const Buffer& buffer) const {
+    if (!buffer.part) return 0;
+    const Buffer& of = program_.buffers[buffer.part->of];
+    const std::int64_t row = buffer.part->row + (buffer.part->loop ? steps_.at(*buffer.part->loop) : 0);
+    return shift_of(of) +
+           static_cast<std::size_t>(row % of.dims.at(0) * of.layout.strides.at(0)) * size_of(buffer.dtype);
+  }
+  const Buffer& whole(const Buffer& buffer) const {
+    return program_.buffers[whole_of(program_, static_cast<BufferId>(&buffer - program_.buffers.data()))];
+  }
+
   std::byte* at(const Buffer& buffer, const Dims& index) {
     for (std::size_t axis = 0; axis < index.size(); ++axis)
       if (index[axis] < 0 || index[axis] >= buffer.dims[axis]) throw std::runtime_error("index outside " + buffer.name);
     const std::size_t bytes = size_of(buffer.dtype);
     const std::size_t from = static_cast<std::size_t>(position(buffer, index)) * bytes;
     if (from + bytes > buffer.bytes) throw std::runtime_error("access outside " + buffer.name);
+    if (buffer.part) return at_part(buffer, shift_of(buffer) + from);
     if (buffer.region == Region::output) return outputs_.at(buffer.offset).data() + from;
     std::vector<std::byte>& region = memory_.at(buffer.region);
     if (buffer.offset + from + bytes > region.size())
       throw std::runtime_error("access outside the region of " + buffer.name);
     return region.data() + buffer.offset + from;
+  }
+
+  std::byte* at_part(const Buffer& buffer, std::size_t from) {
+    const Buffer& of = whole(buffer);
+    if (from + size_of(buffer.dtype) > of.bytes) throw std::runtime_error("access outside " + of.name);
+    return memory_.at(of.region).data() + of.offset + from;
   }
 
   void write(const Buffer& buffer, const Tensor& tensor) {
@@ -277,7 +305,10 @@ class Runner {
       static const char* const names[] = {"step", "epoch", "steps_per_epoch", "total_steps", "rows"};
       return bits_of(environment_.scalars.at(names[buffer.offset]), DType::f64);
     }
-    if (buffer.region == Region::constant) return bits_of(buffer.values.at(position(buffer, index)), buffer.dtype);
+    if (buffer.region == Region::constant)
+      return bits_of(whole(buffer).values.at(static_cast<std::size_t>(position(buffer, index)) +
+                                             shift_of(buffer) / size_of(buffer.dtype)),
+                     buffer.dtype);
     if (buffer.region == Region::feed) {
       const Tensor& tensor = environment_.inputs.at(buffer.name);
       std::memcpy(&bits, tensor.data.data() + bytes * position(buffer, index), bytes);
@@ -445,6 +476,7 @@ class Runner {
   std::map<Region, std::vector<std::byte>> memory_;
   std::vector<std::vector<std::byte>> outputs_;
   std::set<BufferId> written_;
+  std::vector<std::int64_t> steps_;       ///< the index of each loop
   std::vector<std::vector<Bits>> folds_;  // of the outer point at hand, by stage
   Bits core_ = 0;
 };
