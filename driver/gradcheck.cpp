@@ -23,10 +23,7 @@ bool show(const std::string& what, const GradcheckReport& report) {
   bool good = report.failures.empty();
   fmt::print("{}: {} of {} gradients agree, worst relative error {:.1e}\n", what,
              report.checked - static_cast<std::int64_t>(report.failures.size()), report.checked, report.worst);
-  for (const GradcheckFailure& failure : report.failures)
-    fmt::print("  {}{}: derived {:.9g}, measured {:.9g}, relative error {:.1e}\n", failure.where,
-               failure.shapes.empty() ? "" : " of " + failure.shapes, failure.derived, failure.measured,
-               failure.relative);
+  for (const GradcheckFailure& failure : report.failures) fmt::print("  {}\n", to_string(failure));
   return good;
 }
 

@@ -15,13 +15,16 @@ namespace nnc::driver {
 
 namespace fs = std::filesystem;
 
-void ProgramOptions::add_to(CLI::App& app) {
+void ProgramOptions::add_to(CLI::App& app, bool both) {
   app.add_option("--set", set, "give a `const` another value; may stand several times")
       ->type_name("NAME=VALUE")
       ->allow_extra_args(false);
-  app.add_option("--dtype", dtype, "compute in f32 (as written) or f64")
-      ->check(CLI::IsMember({"f32", "f64"}))
-      ->type_name("f32|f64");
+  std::vector<std::string> types{"f32", "f64"};
+  if (both) types.emplace_back("both");
+  const std::string help = "compute in f32 (as written) or f64";
+  app.add_option("--dtype", dtype, both ? help + ", or once in each" : help)
+      ->check(CLI::IsMember(types))
+      ->type_name(fmt::format("{}", fmt::join(types, "|")));
 }
 
 std::optional<ElaborateOptions> ProgramOptions::elaborate_options(const Console& console,

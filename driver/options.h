@@ -17,7 +17,8 @@ struct ProgramOptions {
   std::vector<std::string> set;  ///< NAME=EXPRESSION
   std::string dtype = "f32";
 
-  void add_to(CLI::App& app);
+  /// With `both`, --dtype takes that word too, and `dtype` may be it.
+  void add_to(CLI::App& app, bool both = false);
   /// Nothing, with a message shown, where a --set has no `=`.
   std::optional<ElaborateOptions> elaborate_options(const Console& console, const std::string& train_block) const;
 };

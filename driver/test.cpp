@@ -153,11 +153,8 @@ std::optional<Failure> check_gradients(const ElaboratedTest& test, const Gradien
   if (report.failures.empty()) return std::nullopt;
   Failure failure{.span = check.span, .notes = {}};
   constexpr std::size_t most = 5;
-  for (std::size_t i = 0; i < std::min(report.failures.size(), most); ++i) {
-    const GradcheckFailure& one = report.failures[i];
-    failure.notes.push_back(fmt::format("{}: derived {:.9g}, measured {:.9g}, relative error {:.1e}", one.where,
-                                        one.derived, one.measured, one.relative));
-  }
+  for (std::size_t i = 0; i < std::min(report.failures.size(), most); ++i)
+    failure.notes.push_back(to_string(report.failures[i]));
   if (report.failures.size() > most)
     failure.notes.push_back(fmt::format("and {} more of {}", report.failures.size() - most, report.checked));
   return failure;
@@ -200,13 +197,11 @@ std::string shown(const Failure& failure, const Diagnostics& sources) {
   return text;
 }
 
-nlohmann::ordered_json json_of(const std::string& file, const ElaboratedTest& test,
+nlohmann::ordered_json json_of(const std::string& file, const ElaboratedTest& test, const std::string& dtype,
                                const std::vector<Failure>& failures, const Diagnostics& sources) {
-  nlohmann::ordered_json json{{"schema", "nnc.test.1"},
-                              {"file", file},
-                              {"test", test.title},
-                              {"passed", failures.empty()},
-                              {"failures", nlohmann::ordered_json::array()}};
+  nlohmann::ordered_json json{{"schema", "nnc.test.1"},     {"file", file},
+                              {"test", test.title},         {"dtype", dtype},
+                              {"passed", failures.empty()}, {"failures", nlohmann::ordered_json::array()}};
   for (const Failure& failure : failures) {
     const auto [line, column] = sources.position(failure.span.file, failure.span.begin);
     json["failures"].push_back({{"line", line}, {"column", column}, {"notes", failure.notes}});
@@ -214,37 +209,58 @@ nlohmann::ordered_json json_of(const std::string& file, const ElaboratedTest& te
   return json;
 }
 
-Exit test(const TestFlags& flags, const Console& console) {
-  const auto options = flags.program.elaborate_options(console, "");
-  const auto compilation = flags.compile.compilation(console, true);
-  if (!options || !compilation) return Exit::usage;
-  Exit status = Exit::done;
+struct Tally {
   int passed = 0, failed = 0;
-  for (const std::string& file : flags.files) {
-    Diagnostics diagnostics;
-    const ElaboratedTests found = elaborate_tests(file, *options, diagnostics);
-    console.show(diagnostics);
-    status = std::max(status, exit_of(diagnostics));
-    for (std::size_t i = 0; i < found.tests.size(); ++i) {
-      const ElaboratedTest& one = found.tests[i];
-      if (one.title.find(flags.filter) == std::string::npos) continue;
-      const std::vector<Failure> failures = run_test(one, found.for_gradients[i], flags, *compilation);
-      ++(failures.empty() ? passed : failed);
-      if (flags.json) {
-        fmt::print("{}\n", json_of(file, one, failures, diagnostics).dump());
-        continue;
-      }
-      fmt::print("{}  {}: {}\n", failures.empty() ? "ok  " : "FAIL", file, one.title);
-      for (const Failure& failure : failures) fmt::print("{}", shown(failure, diagnostics));
+};
+
+/// The tests of one file, read in f32 or f64.
+Exit test_file(const std::string& file, const TestFlags& flags, const Compilation& compilation, const Console& console,
+               Tally& tally) {
+  const auto options = flags.program.elaborate_options(console, "");
+  if (!options) return Exit::usage;
+  Diagnostics diagnostics;
+  const ElaboratedTests found = elaborate_tests(file, *options, diagnostics);
+  console.show(diagnostics);
+  for (std::size_t i = 0; i < found.tests.size(); ++i) {
+    const ElaboratedTest& one = found.tests[i];
+    if (one.title.find(flags.filter) == std::string::npos) continue;
+    const std::vector<Failure> failures = run_test(one, found.for_gradients[i], flags, compilation);
+    ++(failures.empty() ? tally.passed : tally.failed);
+    if (flags.json) {
+      fmt::print("{}\n", json_of(file, one, flags.program.dtype, failures, diagnostics).dump());
+      continue;
     }
+    fmt::print("{}  {}: {}{}\n", failures.empty() ? "ok  " : "FAIL", file, one.title,
+               flags.program.dtype == "f64" ? " (f64)" : "");
+    for (const Failure& failure : failures) fmt::print("{}", shown(failure, diagnostics));
   }
-  if (!flags.json) fmt::print("{} passed, {} failed\n", passed, failed);
-  if (passed + failed == 0 && status == Exit::done) {
+  return exit_of(diagnostics);
+}
+
+/// In the types that the user asked for, one after the other: f64 has nothing to add to a program that is wrong in f32.
+Exit test(const TestFlags& flags, const Console& console) {
+  const auto compilation = flags.compile.compilation(console, true);
+  if (!compilation) return Exit::usage;
+  const bool both = flags.program.dtype == "both";
+  Exit status = Exit::done;
+  Tally tally;
+  for (const std::string& file : flags.files) {
+    TestFlags once = flags;
+    if (both) once.program.dtype = "f32";
+    Exit of_file = test_file(file, once, *compilation, console, tally);
+    if (both && of_file == Exit::done) {
+      once.program.dtype = "f64";
+      of_file = test_file(file, once, *compilation, console, tally);
+    }
+    status = std::max(status, of_file);
+  }
+  if (!flags.json) fmt::print("{} passed, {} failed\n", tally.passed, tally.failed);
+  if (tally.passed + tally.failed == 0 && status == Exit::done) {
     console.error(flags.filter.empty() ? "there is no test"
                                        : fmt::format("no test has `{}` in its name", flags.filter));
     return Exit::usage;
   }
-  return failed > 0 ? std::max(status, Exit::wrong) : status;
+  return tally.failed > 0 ? std::max(status, Exit::wrong) : status;
 }
 
 }  // namespace
@@ -258,14 +274,14 @@ void add_test(CLI::App& app, Action& action) {
       "Examples:\n"
       "  nnc test losses.nn\n"
       "  nnc test layers.nn --filter norm\n"
-      "  nnc test *.nn --dtype f64 --json\n");
+      "  nnc test *.nn --dtype both --json\n");
   command->add_option("FILE", flags->files, "programs")->required();
   command->add_option("--filter", flags->filter, "only tests with this text in their name")->type_name("TEXT");
   command->add_option("--seed", flags->seed, "of random values and initial parameters")
       ->check(whole_of_64_bits())
       ->type_name("N");
   command->add_flag("--json", flags->json, "a JSON object a test, on lines of their own");
-  flags->program.add_to(*command);
+  flags->program.add_to(*command, true);
   flags->compile.add_to(*command);
   command->callback([flags, &action] { action = [flags](const Console& console) { return test(*flags, console); }; });
 }

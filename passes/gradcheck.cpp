@@ -35,8 +35,16 @@ double derivative(F&& f, double step) {
 }
 
 double relative_error(double derived, double measured, double scale) {
-  if (std::isnan(derived) || std::isnan(measured)) return INFINITY;
+  if (!std::isfinite(derived) || !std::isfinite(measured)) return INFINITY;  // even if both are: nothing is compared
   return std::abs(derived - measured) / std::max({std::abs(measured), std::abs(derived), 1e-3 * scale, 1e-6});
+}
+
+/// Greatest size of an element that is a number.
+double scale_of(const Tensor& x) {
+  double scale = 0;
+  for (std::int64_t k = 0; k < x.count(); ++k)
+    if (std::isfinite(x.at(k))) scale = std::max(scale, std::abs(x.at(k)));
+  return scale;
 }
 
 /// Values at which ops are smooth: at least 0.3 from 0 and 0.06 from each other, of both signs if allowed.
@@ -381,8 +389,7 @@ class OpCheck {
   }
 
   void compare(std::size_t i, const Tensor& derived, const GradcheckOptions& options, GradcheckReport& report) {
-    double scale = 0;
-    for (std::int64_t k = 0; k < derived.count(); ++k) scale = std::max(scale, std::abs(derived.at(k)));
+    const double scale = scale_of(derived);
     Tensor& x = at_.inputs.at(input_name(i));
     for (std::int64_t k = 0; k < x.count(); ++k) {
       const double here = x.at(k);
@@ -499,8 +506,7 @@ std::vector<std::int64_t> draw_elements(std::int64_t count, int most, Generator&
 void compare_gradient(const Graph& graph, const Asked& asked, Environment& at, const GradcheckOptions& options,
                       Generator& random, GradcheckReport& report) {
   const Tensor derived = evaluate(graph, at).at("gradient");
-  double scale = 0;
-  for (std::int64_t k = 0; k < derived.count(); ++k) scale = std::max(scale, std::abs(derived.at(k)));
+  const double scale = scale_of(derived);
   Builder builder("value");
   const std::vector<Value> made = rebuild(graph, builder, [&](NodeId id, const std::vector<Value>& operands) {
     return copy_node(builder, graph[id], operands);
@@ -508,6 +514,12 @@ void compare_gradient(const Graph& graph, const Asked& asked, Environment& at, c
   builder.output(OutputKind::result, "value", made[graph.outputs[0].node]);
   const Graph forward = std::move(builder).finish();
 
+  const double value = evaluate(forward, at).at("value").at(0);
+  if (!std::isfinite(value)) {
+    report.failures.push_back(
+        {.where = "grad/" + asked.name, .derived = NAN, .measured = value, .relative = INFINITY, .no_value = true});
+    return;
+  }
   Tensor& x = at.params.at(asked.name);
   for (std::int64_t k : draw_elements(x.count(), options.elements, random)) {
     const double here = x.at(k);
@@ -518,10 +530,13 @@ void compare_gradient(const Graph& graph, const Asked& asked, Environment& at, c
       return result;
     };
     const double coarse = derivative(f, first_step), fine = derivative(f, short_step);
-    const double measured = std::abs(fine - derived.at(k)) < std::abs(coarse - derived.at(k)) ? fine : coarse;
+    const bool both = std::isfinite(coarse) && std::isfinite(fine);  // else the longer step left where values are
+    const bool finer = both ? std::abs(fine - derived.at(k)) < std::abs(coarse - derived.at(k)) : std::isfinite(fine);
+    const double measured = finer ? fine : coarse;
     const double relative = relative_error(derived.at(k), measured, scale);
     // Where the two quotients themselves differ by more than rounding can explain, a kink lies in between.
-    if (relative > options.tolerance && relative_error(coarse, fine, scale) > 1e-3) {
+    const bool numbers = both && std::isfinite(derived.at(k));
+    if (relative > options.tolerance && numbers && relative_error(coarse, fine, scale) > 1e-3) {
       ++report.near_ties;
       continue;
     }
@@ -533,6 +548,18 @@ void compare_gradient(const Graph& graph, const Asked& asked, Environment& at, c
 }
 
 }  // namespace
+
+std::string to_string(const GradcheckFailure& failure) {
+  const auto number = [](double x) { return std::isnan(x) ? "nan" : fmt::format("{:.9g}", x); };
+  const std::string where = failure.where + (failure.shapes.empty() ? "" : " of " + failure.shapes);
+  if (failure.no_value) return fmt::format("{}: what is differentiated is {} here", where, number(failure.measured));
+  std::string what =
+      fmt::format("{}: derived {}, measured {}, ", where, number(failure.derived), number(failure.measured));
+  const bool derived = std::isfinite(failure.derived), measured = std::isfinite(failure.measured);
+  if (derived && measured) return what + fmt::format("relative error {:.1e}", failure.relative);
+  if (derived) return what + "the value is no finite number here";
+  return what + (measured ? "the derivative is no finite number" : "neither is a finite number");
+}
 
 std::string exempt_from_gradcheck(Op op) {
   const OpDef& def = definition(op);

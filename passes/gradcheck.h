@@ -1,6 +1,7 @@
 // Gradients against differences. Every op's rule is checked alone, on generated shapes and points in f64, so that a
 // wrong rule is caught by its name; and a whole step is checked from its parameters to its loss. The difference
-// quotient is central with one step of Richardson extrapolation, good to about 1e-11 on smooth functions.
+// quotient is central with one step of Richardson extrapolation, good to about 1e-11 on smooth functions. What is NaN
+// or infinite on either side agrees with nothing: it is a failure.
 #pragma once
 
 #include <cstdint>
@@ -25,10 +26,13 @@ struct GradcheckOptions {
 };
 
 struct GradcheckFailure {
-  std::string where;  ///< "mul, operand 1" or "grad/Dense1.W[7]"
-  double derived = 0, measured = 0, relative = 0;
-  std::string shapes;  ///< of an op: its operands' types
+  std::string where;                               ///< "mul, operand 1" or "grad/Dense1.W[7]"
+  double derived = 0, measured = 0, relative = 0;  ///< relative is infinite where either of the two is not finite
+  std::string shapes{};                            ///< of an op: its operands' types
+  bool no_value = false;  ///< what is differentiated is itself no finite number (`measured`); then nothing else is said
 };
+/// The failure in one line: which gradient, both numbers, and by how much they differ or which of them is none.
+std::string to_string(const GradcheckFailure& failure);
 
 struct GradcheckReport {
   std::int64_t checked = 0;    ///< elements compared

@@ -77,6 +77,33 @@ TEST_CASE("a derivative that differences contradict fails a gradcheck") {
                              Contains("0 passed, 1 failed") && !Contains("a.nn:4"));
 }
 
+TEST_CASE("a gradcheck where there is no number fails, and says on which side") {
+  const Scratch scratch;
+  const auto result = tested(scratch,
+                             "test \"roots\" {\n  let a: f32[2] = [0, 1]\n  gradcheck sqrt(a)\n"
+                             "  let b: f32[2] = [-1, 1]\n  gradcheck log(b)\n}\n");
+  CHECK(result.status == 1);
+  CHECK_THAT(result.out, Contains("grad/a[0]: derived inf, measured nan, neither is a finite number") &&
+                             Contains("grad/b: what is differentiated is nan here") && !Contains("grad/a[1]"));
+}
+
+TEST_CASE("one run tests in f32 and in f64") {
+  const Scratch scratch;
+  const std::string program =
+      "test \"a third\" {\n  let a: f32[1] = [1]\n  expect a / 3 == f32(1) / 3 within 1e-12\n}\n"
+      "test \"a sum\" {\n  let a: f32[2] = [1, 1e-12]\n  expect sum(a) > 1\n}\n";
+  const auto both = tested(scratch, program, " --dtype both");
+  CHECK(both.status == 1);
+  CHECK_THAT(both.out, Contains("FAIL  a.nn: a sum\n") && Contains("ok    a.nn: a sum (f64)\n") &&
+                           Contains("ok    a.nn: a third\n") && Contains("ok    a.nn: a third (f64)\n") &&
+                           Contains("3 passed, 1 failed\n"));
+  const auto lines = nnc::test::json_lines(tested(scratch, program, " --dtype both --json").out);
+  REQUIRE(lines.size() == 4);
+  CHECK(lines[0].at("dtype") == "f32");
+  CHECK(lines[2].at("dtype") == "f64");
+  CHECK(lines[3].at("passed") == true);
+}
+
 TEST_CASE("tests are chosen by name, and told as JSON") {
   const Scratch scratch;
   const std::string program = "test \"one\" {\n  expect 1 == 2\n}\ntest \"two\" {\n  expect 2 == 2\n}\n";
