@@ -2,6 +2,7 @@
 // and state lie, every other program obeys it; each is compiled when it is first asked for and kept.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
@@ -35,6 +36,10 @@ class Session {
   Entry entry(EntryKind kind, int pass, std::int64_t rows);
 
   bool fits() const { return !model_.fit.outputs.empty(); }
+  /// Whether a step solves systems of equations, which have no solution where a matrix is not positive definite.
+  bool solves() const {
+    return std::ranges::any_of(model_.step.nodes, [](const Node& node) { return node.op == Op::solve; });
+  }
   /// What columns (and raw inputs) must satisfy, from all graphs.
   std::vector<RangeCheck> column_checks() const;
   std::vector<RangeCheck> input_checks() const;

@@ -407,7 +407,13 @@ Exit Training::say_diverged(const TrainOutcome& outcome) {
                                           ? std::string("the initial weights")
                                           : fmt::format("the last finite weights, after step {},", outcome.at.step),
                                       run_->file(last_name)));
-  problem.notes.push_back("help: try a lower learning rate");
+  if (session_->solves())
+    problem.notes.push_back(
+        "help: `solve`, which `newton` uses, has no solution where its matrix is not positive definite; newton's is "
+        "made so "
+        "by a penalty in the loss: `1e-6 * sum([sum(square(w)) for w in params(Net)])`");
+  else
+    problem.notes.push_back("help: try a lower learning rate");
   if (!session_->fits())
     problem.notes.push_back("help: columns of very different size train badly: see `standardize` and `minmax`");
   console_.show(problem);

@@ -51,7 +51,8 @@ Blockwise blockwise(const Graph& graph);
 /// Graphs for the entries `grads` (results: the loss and each gradient) and `update` (gradients as inputs -> updates).
 struct Separated {
   Graph grads, update;
-  std::vector<std::pair<std::string, Type>> gradients;  ///< names in both graphs, "grad/PATH", and types
+  /// Names in both graphs and types: "grad/PATH", and "grad2/1", ... for further derivatives by the same parameters.
+  std::vector<std::pair<std::string, Type>> gradients;
 };
 Separated separate(const Graph& step);
 

@@ -3,8 +3,12 @@
 // outside. The step is cut before it is differentiated, where a gradient is a node that says so.
 #include <algorithm>
 #include <map>
+#include <set>
+#include <string>
+#include <vector>
 
 #include "ir/builder.h"
+#include "ir/op.h"
 #include "passes/differentiate.h"
 #include "passes/passes.h"
 
@@ -12,20 +16,55 @@ namespace nnc {
 
 namespace {
 
-/// grad nodes by a parameter that no other gradient depends on: the ones that optimizers use.
-std::map<NodeId, std::string> gradients_of_parameters(const Graph& graph) {
-  std::vector<bool> inside(graph.nodes.size(), false);  // a gradient is taken of it, or of something made of it
-  for (NodeId id = static_cast<NodeId>(graph.nodes.size()); id-- > 0;)
-    for (std::size_t i = 0; i < graph[id].operands.size(); ++i)
-      if (inside[id] || graph[id].op == Op::grad) inside[graph[id].operands[i]] = true;
-  std::map<NodeId, std::string> found;
-  for (NodeId id = 0; id < graph.nodes.size(); ++id) {
-    const Node& node = graph[id];
-    if (node.op != Op::grad || inside[id]) continue;
-    const Node& by = graph[node.operands[1]];
-    if (by.op == Op::param) found.emplace(id, "grad/" + std::get<Named>(by.attributes).name);
+/// What update takes from grads, by node, and the name under which it does.
+using Cuts = std::map<NodeId, std::string>;
+
+/// The first nodes that are asked for on the way down from what is updated, ascending.
+template <class IsAsked>
+std::vector<NodeId> first_below_updates(const Graph& graph, IsAsked&& is_asked) {
+  std::vector<bool> seen(graph.nodes.size(), false);
+  std::vector<NodeId> open, found;
+  for (const Output& output : graph.outputs)
+    if (output.kind == OutputKind::update) open.push_back(output.node);
+  while (!open.empty()) {
+    const NodeId id = open.back();
+    open.pop_back();
+    if (seen[id]) continue;
+    seen[id] = true;
+    if (is_asked(id))
+      found.push_back(id);
+    else
+      open.insert(open.end(), graph[id].operands.begin(), graph[id].operands.end());
   }
+  std::ranges::sort(found);
   return found;
+}
+
+/// The first derivative by each parameter that the updates use is its gradient, "grad/PATH". Others (a joint
+/// optimizer's matrix of second derivatives) are a crowd, so they are cut where they have been laid together,
+/// "grad2/1".
+Cuts cuts_of(const Graph& graph) {
+  const auto parameter = [&](NodeId id) -> const Node* {
+    const Node* by = graph[id].op == Op::grad ? &graph[graph[id].operands[1]] : nullptr;
+    return by && by->op == Op::param ? by : nullptr;
+  };
+  Cuts cuts;
+  std::set<std::string> named;
+  std::vector<bool> crowd(graph.nodes.size(), false);
+  for (NodeId id : first_below_updates(graph, parameter)) {
+    const std::string name = "grad/" + std::get<Named>(parameter(id)->attributes).name;
+    if (named.insert(name).second)
+      cuts.emplace(id, name);
+    else
+      crowd[id] = true;
+  }
+  const auto in_crowd = [&](NodeId id) { return crowd[id]; };
+  for (NodeId id = 0; id < graph.nodes.size(); ++id)
+    if (definition(graph[id].op).cls == OpClass::view) crowd[id] = std::ranges::all_of(graph[id].operands, in_crowd);
+  int count = 0;
+  for (NodeId id : first_below_updates(graph, [&](NodeId at) { return crowd[at] || cuts.contains(at); }))
+    if (crowd[id]) cuts.emplace(id, "grad2/" + std::to_string(++count));
+  return cuts;
 }
 
 /// For each node, whether it depends on a node for which `is_source`.
@@ -42,7 +81,7 @@ std::vector<bool> depends(const Graph& graph, IsSource&& is_source) {
 }  // namespace
 
 Separated separate(const Graph& step) {
-  const std::map<NodeId, std::string> gradients = gradients_of_parameters(step);
+  const Cuts gradients = cuts_of(step);
   const std::vector<bool> uses_gradient = depends(step, [&](NodeId id) { return gradients.contains(id); });
 
   Separated result;
@@ -55,8 +94,6 @@ Separated separate(const Graph& step) {
     if (output.kind == OutputKind::result || !uses_gradient[output.node])
       grads.output(output.kind, output.name, whole[output.node]);
   for (const auto& [id, name] : gradients) {
-    const auto& made = grads.graph().outputs;
-    if (std::ranges::find(made, name, &Output::name) != made.end()) continue;
     grads.output(OutputKind::result, name, whole[id]);
     result.gradients.emplace_back(name, step[id].type);
   }

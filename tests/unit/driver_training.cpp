@@ -14,6 +14,7 @@
 namespace {
 
 namespace fs = std::filesystem;
+using Catch::Matchers::Contains;
 using nnc::test::json_lines;
 using nnc::test::read_file;
 using nnc::test::read_weights;
@@ -169,6 +170,29 @@ TEST_CASE("training that diverges ends with status 3, and what it leaves is fini
       for (const double value : values)
         if (!name.starts_with("state/")) CHECK(std::isfinite(value));
   }
+}
+
+TEST_CASE("newton without a solution ends with status 3 and says what gives it one") {
+  const Scratch scratch;
+  const auto train = [&](const std::string& penalty) {
+    std::ofstream(scratch.path() / "flat.nn")
+        << "data points {\n  samples = 20\n  u: f64[1] = normal(0, 1)\n  x: f64[2] = concat([u, 0 * u])\n"
+           "  y: f64[1] = 3 * u\n}\n"  // one feature is always 0, so nothing says what its weight is
+           "model Net(x: f64[batch, 2]) -> f64[batch, 1] { return x |> Dense(1) }\n"
+           "train Net on points {\n  loss = half_mse(Net(x), y)"
+        << penalty << "\n  optimizer = newton()\n  batch_size = full\n  epochs = 3\n}\n";
+    fs::remove_all(scratch.path() / "run");
+    return run_nnc("train flat.nn --out run", scratch.path());
+  };
+  const auto singular = train("");
+  CHECK(singular.status == 3);
+  CHECK_THAT(singular.err, Contains("training diverged: the loss became nan in epoch 2, step 2") &&
+                               Contains("has no solution where its matrix is not positive definite") &&
+                               !Contains("learning rate"));
+  const std::string help = "1e-6 * sum([sum(square(w)) for w in params(Net)])";
+  REQUIRE_THAT(singular.err, Contains("`" + help + "`"));
+  CHECK(train(" + " + help).status == 0);
+  CHECK(json_lines(read_file(scratch.path() / "run/metrics.jsonl")).back().at("train.loss") < 1e-5);
 }
 
 TEST_CASE("rows come from NumPy's archives, for training and for prediction") {
