@@ -1,5 +1,6 @@
-// The library against NumPy: each activation, layer, loss, metric and optimizer in a small net that takes 20 steps in
-// f64 from given weights. tests/reference/make_library.py has the formulas and wrote the programs and the numbers.
+// The library against NumPy and PyTorch: each activation, layer, loss, metric and optimizer in a small net that takes
+// 20 steps in f64 from given weights. tests/reference/make_library.py has the formulas and wrote the programs and the
+// numbers; make_torch.py beside it let PyTorch's own functions train the same nets, where it has them.
 #include <fmt/format.h>
 
 #include <bit>
@@ -7,6 +8,7 @@
 #include <cstdint>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <vector>
 
 #include "tests/support/command.h"
@@ -61,26 +63,19 @@ void check_close(const json& value, const json& expected) {
   }
 }
 
-void check_case(const json& expected) {
-  const nnc::test::Scratch scratch;
-  write_file(scratch.path() / "case.nn", expected["program"]);
-  write_weights(scratch.path() / "start.safetensors", expected["start"]);
-  const auto result = run_nnc("train case.nn --init start.safetensors --dtype f64 --out run", scratch.path());
-  INFO(expected["program"].get<std::string>() << result.err);
-  REQUIRE(result.status == 0);
-  CHECK(result.err.find("warning") == std::string::npos);
-
-  const std::vector<json> epochs = json_lines(read_file(scratch.path() / "run/metrics.jsonl"));
+/// The losses before each step and the last weights; metrics after each step where there are any.
+void check_run(const std::vector<json>& epochs, const fs::path& last, const json& expected) {
   REQUIRE(epochs.size() == expected["losses"].size());
   for (std::size_t step = 0; step < epochs.size(); ++step) {
     const json& figures = epochs[step];
     INFO("step " << step + 1 << ": " << figures.dump());
     check_close(figures.at("train.loss"), expected["losses"][step]);
+    if (!expected.contains("metrics")) continue;
     const json& metrics = expected["metrics"][step];
     for (std::size_t i = 0; i < metrics.size(); ++i) check_close(figures.at(fmt::format("train.m{}", i)), metrics[i]);
   }
 
-  const auto weights = read_weights(scratch.path() / "run/last.safetensors");
+  const auto weights = read_weights(last);
   for (const auto& [name, values] : expected["weights"].items()) {
     INFO(name);
     REQUIRE(weights.contains(name));
@@ -88,13 +83,44 @@ void check_case(const json& expected) {
   }
 }
 
+/// Trains the case's program and compares it with each of the references.
+void check_case(const json& given, const std::vector<json>& references) {
+  const nnc::test::Scratch scratch;
+  write_file(scratch.path() / "case.nn", given["program"]);
+  write_weights(scratch.path() / "start.safetensors", given["start"]);
+  const auto result = run_nnc("train case.nn --init start.safetensors --dtype f64 --out run", scratch.path());
+  INFO(given["program"].get<std::string>() << result.err);
+  REQUIRE(result.status == 0);
+  CHECK(result.err.find("warning") == std::string::npos);
+  const std::vector<json> epochs = json_lines(read_file(scratch.path() / "run/metrics.jsonl"));
+  for (const json& expected : references) check_run(epochs, scratch.path() / "run/last.safetensors", expected);
+}
+
+json reference(const std::string& name) {
+  return json::parse(read_file(fs::path(NNC_SOURCE_DIR) / "tests/reference" / name));
+}
+
 }  // namespace
 
-TEST_CASE("the library trains as its formulas do in NumPy: 20 steps in f64 to 1e-9", "[reference]") {
-  const json reference = json::parse(read_file(fs::path(NNC_SOURCE_DIR) / "tests/reference/library.json"));
-  CHECK(reference["cases"].size() >= 59);
-  for (const json& expected : reference["cases"]) {
+TEST_CASE("the library trains as its formulas do in NumPy, and as PyTorch: 20 steps in f64 to 1e-9", "[reference]") {
+  const json numpy = reference("library.json"), torch = reference("torch.json");
+  CHECK(numpy["cases"].size() >= 92);
+  CHECK(torch["cases"].size() >= 87);
+  std::set<std::string> with_torch;
+  for (const json& given : numpy["cases"]) {
+    const std::string name = given["name"];
+    INFO(name);
+    std::vector<json> references{given};
+    for (const json& expected : torch["cases"])
+      if (expected["name"] == name) references.push_back(expected);
+    // What PyTorch has no function for is listed, with the reason.
+    CHECK((references.size() == 2) != torch["without"].contains(name));
+    with_torch.insert(name);
+    check_case(given, references);
+  }
+  for (const json& expected : torch["cases"]) {  // and what PyTorch alone was asked for
+    if (with_torch.contains(expected["name"])) continue;
     INFO(expected["name"].get<std::string>());
-    check_case(expected);
+    check_case(expected, {expected});
   }
 }
