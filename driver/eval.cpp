@@ -22,6 +22,7 @@ Exit evaluate_splits(Trained& trained, const EvalFlags& flags, const Console& co
   OpenOptions open;
   if (!flags.split.empty()) open.splits = {flags.split};
   if (trained.classes) open.classes = &*trained.classes;
+  open.fold = trained.fold;
   auto data = RawData::open(trained.data, open);
   if (!data) return console.show(data.problem()), exit_of(data.problem());
   if (auto problem = data->check(trained.session->input_checks())) return console.show(*problem), exit_of(*problem);
@@ -42,6 +43,7 @@ Exit eval(const EvalFlags& flags, const Console& console) {
   if (!trained) return status;
   std::vector<std::string> splits;
   for (const Split& split : trained->data.splits) splits.push_back(split.name);
+  if (trained->fold && std::find(splits.begin(), splits.end(), "valid") == splits.end()) splits.push_back("valid");
   if (!flags.split.empty() && std::find(splits.begin(), splits.end(), flags.split) == splits.end()) {
     std::string near = closest_name(flags.split, splits);
     console.error(fmt::format("there is no split `{}`; there {} {}{}", flags.split, splits.size() == 1 ? "is" : "are",

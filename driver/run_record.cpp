@@ -60,6 +60,7 @@ std::string run_json(const RunRecord& record, const Compilation& compilation, co
   json["epochs"] = record.epochs;
   json["best"] = record.best;
   json["log_steps"] = record.log_steps;
+  if (record.fold) json["fold"] = {record.fold->index + 1, record.fold->of};
   json["classes"] = record.classes;
   json["rows"] = record.rows;
   json["machine"] = {{"cpu", compilation.host.target.cpu},
@@ -118,6 +119,15 @@ class RecordReader {
     if (fits)
       for (const auto& [name, count] : value->items()) counts[name] = count.get<std::int64_t>();
     return counts;
+  }
+  /// [I, K], from 1.
+  std::optional<CrossPart> fold(const char* key, std::uint64_t seed) {
+    const Json* value = at(key);
+    const bool fits = value->is_array() && value->size() == 2 && (*value)[0].is_number_unsigned() &&
+                      (*value)[1].is_number_unsigned() && (*value)[0] >= 1 && (*value)[0] <= (*value)[1] &&
+                      (*value)[1] <= most_folds;
+    if (!fits) return wrong(key, "a part and their number", value), std::nullopt;
+    return CrossPart{read<int>((*value)[0]) - 1, read<int>((*value)[1]), seed};
   }
   ClassNames classes(const char* key) {
     ClassNames classes;
@@ -210,6 +220,7 @@ Result<RunRecord> read_run(const std::string& folder) {
   record.epochs = static_cast<std::int64_t>(reader.whole("epochs"));
   record.best = reader.flag("best");
   record.log_steps = reader.flag("log_steps");
+  if (json.contains("fold")) record.fold = reader.fold("fold", record.seed);
   record.classes = reader.classes("classes");
   record.rows = reader.counts("rows");
   if (reader.complete(wrong)) return wrong;

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +15,8 @@
 namespace nnc::driver {
 
 inline constexpr const char* version = "0.1.0";
+
+inline constexpr int most_folds = 1'000'000;
 
 struct RunRecord {
   std::string train_block;
@@ -28,6 +31,7 @@ struct RunRecord {
   std::int64_t epochs = 0;
   bool best = false;
   bool log_steps = false;
+  std::optional<CrossPart> fold;  ///< of a cross-validation
   ClassNames classes;
   std::map<std::string, std::int64_t> rows;  ///< of each split
 

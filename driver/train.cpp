@@ -1,10 +1,14 @@
 // nnc train: trains each block of a file, or goes on with a run.
 #include <fmt/format.h>
 
+#include <cmath>
+#include <utility>
+
 #include "driver/commands.h"
 #include "driver/trained.h"
 #include "driver/training.h"
 #include "runtime/file.h"
+#include "runtime/metrics.h"
 
 namespace nnc::driver {
 
@@ -17,6 +21,7 @@ std::optional<std::string> not_when_going_on(const TrainFlags& flags) {
   if (!flags.program.set.empty()) return "--set";
   if (flags.program.dtype != "f32") return "--dtype";
   if (!flags.model.empty()) return "MODEL";
+  if (flags.cv) return "--cv";
   if (flags.out && *flags.out != *flags.resume) return "another --out";
   return std::nullopt;
 }
@@ -55,6 +60,46 @@ Exit resume(TrainFlags flags, const Console& console) {
   return Training(blocks.at(0), flags, *compilation, console, &*stopped).run();
 }
 
+/// Mean and deviation (of a sample) of each figure over the parts.
+std::string summary(const std::vector<SplitFigures>& parts, bool json) {
+  std::string text = json ? fmt::format("{{\"schema\": \"nnc.cv.1\", \"folds\": {}", parts.size())
+                          : fmt::format("valid, over {} parts:", parts.size());
+  const char* comma = "";
+  for (std::size_t i = 0; i < parts[0].figures.size(); ++i) {
+    const NamedArray& figure = parts[0].figures[i];
+    if (figure.array.count() != 1) continue;  // a matrix has no one mean
+    double mean = 0, squares = 0;
+    for (const SplitFigures& part : parts) mean += part.figures[i].array.at(0) / static_cast<double>(parts.size());
+    for (const SplitFigures& part : parts) squares += std::pow(part.figures[i].array.at(0) - mean, 2);
+    const double deviation = std::sqrt(squares / static_cast<double>(parts.size() - 1));
+    if (json)
+      text += fmt::format(", \"{}\": {{\"mean\": {}, \"deviation\": {}}}", figure.name, number_text(mean, DType::f64),
+                          number_text(deviation, DType::f64));
+    else
+      text += fmt::format("{} {} {:.6g} ± {:.2g}", std::exchange(comma, ","), figure.name, mean, deviation);
+  }
+  return json ? text + "}" : text;
+}
+
+/// Each part is a run of its own below one folder, which `eval`, `predict` and `--resume` take like any other.
+Exit cross_validate(const Elaborated& block, TrainFlags flags, const Compilation& compilation, const Console& console) {
+  auto folder = flags.dry_run ? Result<std::string>(std::string()) : make_run_folder(block.train.name, flags.out);
+  if (!folder) return console.show(folder.problem()), exit_of(folder.problem());
+  std::vector<SplitFigures> parts;
+  for (int index = 0; index < *flags.cv; ++index) {
+    console.note(fmt::format("part {} of {}", index + 1, *flags.cv));
+    flags.out = fmt::format("{}/part-{}", *folder, index + 1);
+    Training training(block, flags, compilation, console, nullptr);
+    training.set_fold(index, *flags.cv);
+    const Exit result = training.run();
+    if (result != Exit::done) return result;
+    for (const SplitFigures& figures : training.figures())
+      if (figures.split == "valid") parts.push_back(figures);
+  }
+  if (!flags.dry_run) fmt::print("{}\n", summary(parts, flags.json));
+  return Exit::done;
+}
+
 Exit train_file(TrainFlags flags, const Console& console) {
   if (flags.resume) return resume(std::move(flags), console);
   if (flags.file.empty()) return console.error("say which program, or which run to go on with: --resume"), Exit::usage;
@@ -69,7 +114,8 @@ Exit train_file(TrainFlags flags, const Console& console) {
   if (blocks.size() > 1 && flags.out) return console.error("--out is for one train block: say which one"), Exit::usage;
   watch_signals();
   for (const Elaborated& block : blocks) {
-    Exit result = Training(block, flags, *compilation, console, nullptr).run();
+    Exit result = flags.cv ? cross_validate(block, flags, *compilation, console)
+                           : Training(block, flags, *compilation, console, nullptr).run();
     if (result != Exit::done) return result;
   }
   return Exit::done;
@@ -87,6 +133,7 @@ void add_train(CLI::App& app, Action& action) {
       "  nnc train linear.nn\n"
       "  nnc train mnist.nn --data ~/mnist --seed 2 --out run2\n"
       "  nnc train net.nn --set width=512 --epochs 3 --init start.safetensors\n"
+      "  nnc train iris.nn --cv 5                   mean and deviation of the figures over five parts\n"
       "  nnc train --resume runs/Mlp-1              go on where the run was stopped\n");
   command->add_option("FILE", flags->file, "the program");
   command->add_option("MODEL", flags->model,
@@ -108,6 +155,11 @@ void add_train(CLI::App& app, Action& action) {
   command->add_option("--seed", flags->seed, "instead of the program's `seed`")
       ->check(whole_of_64_bits())
       ->type_name("N");
+  command
+      ->add_option("--cv", flags->cv,
+                   "cross-validation: deal the rows of `train` and `valid` out in K parts and validate on each in turn")
+      ->check(CLI::Range(2, most_folds))
+      ->type_name("K");
   command->add_option("--save-every", flags->save_every, "least time between two checkpoints (default: 2)")
       ->check(CLI::Range(0.0, 1e9))
       ->type_name("SECONDS");

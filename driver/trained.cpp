@@ -138,6 +138,7 @@ std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console&
 void Trained::remember(const std::string& run, const RunRecord& record) {
   classes = record.classes;
   source_hash = record.source_hash;
+  fold = record.fold;
   seed = record.seed;
   weights_path = run + "/" + record.weights_file();
   if (record.best && !fs::exists(weights_path)) weights_path = run + "/last.safetensors";

@@ -42,6 +42,7 @@ struct Trained {
   Compilation compilation;
   std::optional<ClassNames> classes;  ///< a run's
   std::string source_hash;            ///< a run's
+  std::optional<CrossPart> fold;      ///< a run's
   std::uint64_t seed = 0;
   std::string weights_path;
   bool own_weights = false;  ///< the run's, which fit its program exactly

@@ -111,6 +111,13 @@ std::string rows_text(const std::map<std::string, std::int64_t>& rows) {
   return text;
 }
 
+std::string bytes_text(std::uint64_t bytes) {
+  if (bytes < 1024 * 1024) return fmt::format("{} KiB", (bytes + 1023) / 1024);
+  return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / 1024 / 1024);
+}
+
+using Json = nlohmann::ordered_json;
+
 }  // namespace
 
 void watch_signals() {
@@ -156,6 +163,7 @@ Training::Training(const Elaborated& block, const TrainFlags& flags, const Compi
       console_(console),
       stopped_(stopped) {
   if (stopped) {
+    record_ = stopped->record;
     job_.seed = stopped->record.seed;
     job_.epochs = stopped->record.epochs;
     move_data(data_job_, flags.file, flags.data ? *flags.data : stopped->record.data_folder);
@@ -173,11 +181,15 @@ Exit Training::run() {
                      &Training::restore_weights, &Training::make_run})
     if (auto problem = (this->*stage)()) return console_.show(*problem), exit_of(*problem);
   announce();
-  return flags_.dry_run ? Exit::done : train_and_report();
+  if (!flags_.dry_run) return train_and_report();
+  if (flags_.json) print_plan();
+  return Exit::done;
 }
 
 std::optional<Problem> Training::open_data() {
-  auto data = RawData::open(data_job_, {});
+  OpenOptions options;
+  options.fold = record_.fold;
+  auto data = RawData::open(data_job_, options);
   if (!data) return data.problem();
   data_.emplace(std::move(*data));
   if (data_->rows("train") < 1)
@@ -284,7 +296,6 @@ std::optional<Problem> Training::make_run() {
   if (flags_.dry_run) return std::nullopt;
   if (stopped_) {
     run_.emplace(std::move(stopped_->folder));
-    record_ = stopped_->record;
     record_.log_steps |= flags_.log_steps;
     return run_->cut_metrics(stopped_->at.log_bytes);
   }
@@ -323,16 +334,29 @@ const SplitColumns* Training::split(const std::string& name) const {
   return nullptr;
 }
 
-void Training::announce() const {
+std::int64_t Training::parameters() const {
   std::int64_t parameters = 0;
   for (const nnc_slot& slot : params_of(*weights_->layout)) parameters += checked_product({slot.dims, slot.rank});
+  return parameters;
+}
+
+/// Columns, weights and states with the copies that training keeps of them, and what a step works in.
+std::uint64_t Training::memory() const {
+  std::uint64_t bytes = 3 * (weights_->params.size() + weights_->state.size());
+  for (const SplitColumns& columns : splits_)
+    for (const NamedArray& column : columns.columns) bytes += column.array.bytes.size();
+  const Batches batches(job_.batch_size, split("train")->rows);
+  return bytes + programs_.entry(EntryKind::step, 0, batches.size).code->arena_bytes;
+}
+
+void Training::announce() const {
   std::string rows;
   for (const SplitColumns& columns : splits_)
     rows += fmt::format("{}{} {}", rows.empty() ? "" : ", ", columns.name, columns.rows);
   Batches batches(job_.batch_size, split("train")->rows);
-  console_.note(fmt::format("{}: {} parameters; rows: {}; batch {}, {} {} an epoch{}", job_.name, parameters, rows,
-                            batches.size, batches.count, batches.count == 1 ? "step" : "steps",
-                            run_ ? "; run " + run_->path() : ""));
+  console_.note(fmt::format("{}: {} parameters; rows: {}; batch {}, {} {} an epoch; memory {}{}", job_.name,
+                            parameters(), rows, batches.size, batches.count, batches.count == 1 ? "step" : "steps",
+                            bytes_text(memory()), run_ ? "; run " + run_->path() : ""));
   if (session_->fits()) console_.note(fmt::format("fitted on {}: {}", fmt::join(data_job_.fit, ", "), fitted_names()));
   for (const auto& [input, names] : data_->classes())
     console_.note(fmt::format("classes of `{}`: {}", column_of(input), fmt::join(names, ", ")));
@@ -340,6 +364,21 @@ void Training::announce() const {
     console_.note(fmt::format("going on after epoch {}, step {}",
                               stopped_->at.state.judged ? stopped_->at.state.at.epoch : stopped_->at.state.at.epoch - 1,
                               stopped_->at.state.at.step));
+}
+
+/// --dry-run --json
+void Training::print_plan() const {
+  Json json;
+  json["schema"] = "nnc.plan.1";
+  json["train"] = job_.name;
+  json["parameters"] = parameters();
+  json["rows"] = rows_of_splits();
+  const Batches batches(job_.batch_size, split("train")->rows);
+  json["batch"] = batches.size;
+  json["steps_per_epoch"] = batches.count;
+  json["epochs"] = job_.epochs;
+  json["memory_bytes"] = memory();
+  fmt::print("{}\n", json.dump());
 }
 
 std::string Training::column_of(const std::string& input) const {
@@ -434,8 +473,8 @@ Exit Training::report(const TrainOutcome& outcome) {
   console_.note(fmt::format("{} after epoch {}, step {}{}", describe(outcome.end), outcome.at.epoch, outcome.at.step,
                             kept == best_name ? fmt::format("; best epoch {}", outcome.best_epoch) : ""));
   for (const SplitColumns& columns : splits_) {
-    SplitFigures figures = figures_of(*runner_, programs_, *weights_, columns, job_.seed);
-    fmt::print("{}\n", flags_.json ? json_of(figures) : text_of(figures));
+    figures_.push_back(figures_of(*runner_, programs_, *weights_, columns, job_.seed));
+    fmt::print("{}\n", flags_.json ? json_of(figures_.back()) : text_of(figures_.back()));
   }
   return Exit::done;
 }

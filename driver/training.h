@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "driver/figures.h"
 #include "driver/options.h"
 #include "driver/run_record.h"
 #include "runtime/checkpoint.h"
@@ -18,6 +19,7 @@ struct TrainFlags {
   std::optional<std::string> out, init, data, resume;
   std::optional<std::int64_t> epochs, max_steps;
   std::optional<std::uint64_t> seed;
+  std::optional<int> cv;
   double save_every = 2;  ///< seconds
   bool log_steps = false, json = false, dry_run = false;
   ProgramOptions program;
@@ -47,7 +49,12 @@ class Training {
            StoppedRun* stopped);
   ~Training();
 
+  /// Trains on a part of the rows and validates on another, for a new run.
+  void set_fold(int index, int of) { record_.fold = CrossPart{index, of, job_.seed}; }
+
   Exit run();
+  /// Of all splits, at the end of a run.
+  const std::vector<SplitFigures>& figures() const { return figures_; }
 
  private:
   std::optional<Problem> open_data();
@@ -58,7 +65,10 @@ class Training {
   std::optional<Problem> make_run();
 
   void warn_of_constant_columns() const;
+  std::int64_t parameters() const;
+  std::uint64_t memory() const;  ///< bytes
   void announce() const;
+  void print_plan() const;
   Exit train_and_report();
   Exit say_diverged(const TrainOutcome& outcome);
   Exit report(const TrainOutcome& outcome);
@@ -85,6 +95,7 @@ class Training {
   std::vector<SplitColumns> splits_;
   std::optional<RunDirectory> run_;
   RunRecord record_;
+  std::vector<SplitFigures> figures_;
 };
 
 }  // namespace nnc::driver

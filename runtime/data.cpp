@@ -9,6 +9,7 @@
 #include <span>
 
 #include "runtime/csv.h"
+#include "runtime/random.h"
 #include "runtime/split.h"
 #include "runtime/table.h"
 
@@ -188,8 +189,8 @@ class DataReader {
 
   std::optional<Problem> read() {
     choose_splits();
-    for (auto step :
-         {&DataReader::open_tables, &DataReader::cut_splits, &DataReader::read_numbers, &DataReader::read_classes})
+    for (auto step : {&DataReader::open_tables, &DataReader::cut_splits, &DataReader::deal_fold,
+                      &DataReader::read_numbers, &DataReader::read_classes})
       if (auto problem = (this->*step)()) return problem;
     return std::nullopt;
   }
@@ -210,7 +211,7 @@ class DataReader {
     const auto& asked = options_.splits;
     for (const Split& split : state_.job.splits)
       if (asked.empty() || std::find(asked.begin(), asked.end(), split.name) != asked.end() ||
-          (learn && fitted_on(split.name)))
+          (learn && fitted_on(split.name)) || (options_.fold && (split.name == "train" || split.name == "valid")))
         state_.names.push_back(split.name);
   }
 
@@ -252,6 +253,43 @@ class DataReader {
       state_.splits[name] = {cut.source, std::move(*rows)};
     }
     return std::nullopt;
+  }
+
+  std::optional<Problem> deal_fold() {
+    if (!options_.fold) return std::nullopt;
+    RawData::State::SplitRows& train = state_.splits.at("train");
+    auto valid = state_.splits.find("valid");
+    if (valid == state_.splits.end()) state_.names.insert(state_.names.begin() + 1, "valid");
+    std::vector<std::uint32_t> pool = train.rows;
+    if (valid != state_.splits.end() && valid->second.source == train.source)
+      pool.insert(pool.end(), valid->second.rows.begin(), valid->second.rows.end());
+    const auto stratum = stratum_of(split("train"), *state_.tables[static_cast<std::size_t>(train.source)]);
+    const auto& [index, of, seed] = *options_.fold;
+    const auto count = static_cast<std::int64_t>(pool.size());
+    if (count < of)
+      return wrong(split("train").place, fmt::format("{} rows cannot be dealt out in {} parts", count, of));
+    const auto order = permutation(count, seed, Purpose::fold, 0);
+    std::map<std::string, std::vector<std::uint32_t>> strata;
+    for (const std::uint32_t at : order) strata[stratum(pool[at])].push_back(at);
+    std::vector<bool> is_valid(pool.size());
+    int dealt = 0;  // on and on through all strata, so that parts differ by one row at most
+    for (const auto& [name, places] : strata)
+      for (const std::uint32_t at : places) is_valid[at] = dealt++ % of == index;
+    RawData::State::SplitRows rest{train.source, {}}, part{train.source, {}};
+    for (const std::uint32_t at : order) (is_valid[at] ? part : rest).rows.push_back(pool[at]);
+    state_.splits["train"] = std::move(rest);
+    state_.splits["valid"] = std::move(part);
+    return std::nullopt;
+  }
+
+  /// What a row's stratum is called; one for all where the split has none.
+  static std::function<std::string(std::uint32_t)> stratum_of(const Split& split, const Table& table) {
+    for (const Cut& cut : split.cuts) {
+      if (cut.stratify_by.empty()) continue;
+      auto column = table.resolve(cut.stratify_by, split.place);
+      if (column) return [&table, at = *column](std::uint32_t row) { return table.text(at, row); };
+    }
+    return [](std::uint32_t) { return std::string(); };
   }
 
   std::optional<Problem> read_numbers() {

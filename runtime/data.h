@@ -18,11 +18,19 @@ namespace nnc {
 /// Class names of each input that has classes, by the input's name.
 using ClassNames = std::map<std::string, std::vector<std::string>>;
 
+/// One part of a cross-validation: the rows of `train` and of a `valid` of the same source are dealt out in `of` parts;
+/// part `index` (from 0) is `valid`, the others are `train`. Strata of `train` are dealt out evenly.
+struct CrossPart {
+  int index = 0, of = 2;
+  std::uint64_t seed = 0;
+};
+
 struct OpenOptions {
   std::vector<std::string>
       splits;  ///< those to read; empty: all. Those that are fitted on are read where classes must be learnt
   std::vector<std::string> inputs;      ///< raw inputs that are needed; empty: all
   const ClassNames* classes = nullptr;  ///< as a run remembers them; null: learnt from the splits that are fitted on
+  std::optional<CrossPart> fold{};
 };
 
 /// low <= every element < high of a column or of a raw input, which compiled programs rely on.

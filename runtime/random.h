@@ -15,7 +15,7 @@ using PhiloxKey = std::array<std::uint32_t, 2>;
 PhiloxCounter philox(PhiloxCounter counter, PhiloxKey key);
 
 /// What a permutation is for, so that no two uses share their numbers.
-enum class Purpose : std::uint32_t { epoch = 1, split = 2 };
+enum class Purpose : std::uint32_t { epoch = 1, split = 2, fold = 3 };
 
 /// The permutation of 0 .. count-1 for a seed, a purpose and a number (the epoch; 0 for a split). Each of the count!
 /// orders is equally likely as far as the generator goes: bounded numbers are drawn without bias.

@@ -28,7 +28,20 @@ Problem io_problem(std::string message, std::vector<std::string> notes = {}) {
 
 constexpr int most_runs = 1'000'000;
 
-Result<std::string> new_folder(const std::string& name, const std::optional<std::string>& out) {
+/// Null where another process has the lock of a folder. A file system without locks does not stop training.
+std::shared_ptr<const int> lock(const std::string& folder) {
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor >= 0 && ::flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    return ::close(descriptor), nullptr;
+  return {new int(descriptor), [](const int* held) {
+            if (*held >= 0) ::close(*held);
+            delete held;
+          }};
+}
+
+}  // namespace
+
+Result<std::string> make_run_folder(const std::string& name, const std::optional<std::string>& out) {
   std::error_code error;
   if (out) {
     if (is_run(*out))
@@ -49,23 +62,10 @@ Result<std::string> new_folder(const std::string& name, const std::optional<std:
   return io_problem("there are too many runs in `runs`");
 }
 
-/// Null where another process has the lock of a folder. A file system without locks does not stop training.
-std::shared_ptr<const int> lock(const std::string& folder) {
-  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor >= 0 && ::flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-    return ::close(descriptor), nullptr;
-  return {new int(descriptor), [](const int* held) {
-            if (*held >= 0) ::close(*held);
-            delete held;
-          }};
-}
-
-}  // namespace
-
 bool is_run(const std::string& path) { return fs::exists(fs::path(path) / "run.json"); }
 
 Result<RunDirectory> RunDirectory::create(const std::string& name, const std::optional<std::string>& out) {
-  auto path = new_folder(name, out);
+  auto path = make_run_folder(name, out);
   if (!path) return path.problem();
   RunDirectory run;
   run.path_ = *path;

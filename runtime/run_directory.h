@@ -11,10 +11,13 @@
 
 namespace nnc {
 
+/// runs/NAME-N below the working directory with the first N that is free, or `out` where given: that one is made if it
+/// is not there, and refused if it holds a run. Its path.
+Result<std::string> make_run_folder(const std::string& name, const std::optional<std::string>& out);
+
 class RunDirectory {
  public:
-  /// runs/NAME-N below the working directory with the first N that is free, or `out` where given: that one is made if
-  /// it is not there, and refused if it holds a run.
+  /// In a new folder (make_run_folder).
   static Result<RunDirectory> create(const std::string& name, const std::optional<std::string>& out);
   /// The folder of a run that goes on, without what a process that was killed has left half written. A run that another
   /// process is training is refused.

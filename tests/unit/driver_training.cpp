@@ -1,5 +1,6 @@
 // What train blocks say, end to end: parts of models, clipping, averages, stop conditions, and runs that go wrong; rows
 // from NumPy's own archives.
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <string>
@@ -220,4 +221,68 @@ TEST_CASE("rows come from NumPy's archives, for training and for prediction") {
   int count = 0;
   while (std::getline(lines, line)) ++count;
   CHECK(count == 121);
+}
+
+TEST_CASE("cross-validation validates on every row once, strata dealt out evenly; each part is a run of its own") {
+  const Scratch scratch;
+  std::string rows = "id,a,kind\n";
+  for (int i = 0; i < 30; ++i)
+    rows += std::to_string(i) + "," + std::to_string(i * 0.1) + (i % 3 ? ",often\n" : ",seldom\n");
+  std::ofstream(scratch.path() / "rows.csv") << rows;
+  std::ofstream(scratch.path() / "net.nn")
+      << "data rows {\n  let all = csv(\"rows.csv\")\n"
+         "  train, valid, test = split(all, 20, 5, 5, seed = 1, by = col(\"kind\"))\n"
+         "  x: f32[1] = standardize(col(\"a\"))\n  id: i32[] = col(\"id\")\n  y: i32[] = classes(col(\"kind\"))\n}\n"
+         "model Net(x: f32[batch, 1]) -> f32[batch, 2] { return x |> Dense(2) }\n"
+         "train Net on rows {\n  loss = softmax_cross_entropy(Net(x), y)\n  metric seen = sum(one_hot(id, 30), over = "
+         "0)\n"
+         "  metric kinds = sum(one_hot(y, 2), over = 0)\n  metric acc = accuracy(Net(x), y)\n"
+         "  optimizer = adam(lr = 0.01)\n  epochs = 2\n}\n";
+  const auto result = run_nnc("train net.nn --cv 5 --out cv --json", scratch.path());
+  INFO(result.err);
+  REQUIRE(result.status == 0);
+  std::vector<double> seen(30);
+  double total = 0;
+  int parts = 0;
+  const auto lines = json_lines(result.out);
+  for (const auto& line : lines) {
+    if (line.at("schema") != "nnc.eval.1" || line.at("split") != "valid") continue;
+    ++parts;
+    CHECK(line.at("rows") == 5);
+    CHECK(std::abs(line.at("kinds").at(1).get<double>() - 8.0 / 5) < 1);  // a third are seldom
+    for (std::size_t i = 0; i < seen.size(); ++i) seen[i] += line.at("seen").at(i).get<double>();
+    total += line.at("acc").get<double>();
+  }
+  CHECK(parts == 5);
+  CHECK(std::count(seen.begin(), seen.end(), 1.0) == 25);  // all but those of test
+  CHECK(std::count(seen.begin(), seen.end(), 0.0) == 5);
+  CHECK(lines.back().at("schema") == "nnc.cv.1");
+  CHECK(std::abs(lines.back().at("acc").at("mean").get<double>() - total / 5) < 1e-7);  // f32, as shown
+  const auto part = run_nnc("eval cv/part-3 --split valid --json", scratch.path());
+  INFO(part.err);
+  CHECK(std::find(lines.begin(), lines.end(), json_lines(part.out).at(0)) != lines.end());
+  const auto more = run_nnc("train --resume cv/part-3 --epochs 3", scratch.path());
+  INFO(more.err);
+  CHECK(more.status == 0);
+  CHECK(run_nnc("train net.nn --cv 26 --out many", scratch.path()).status == 1);
+  CHECK(run_nnc("train net.nn --cv 1", scratch.path()).status == 2);
+}
+
+TEST_CASE("a dry run says what would be trained and leaves nothing") {
+  const Scratch scratch;
+  std::ofstream(scratch.path() / "net.nn")
+      << head
+      << "train Net on points {\nloss = mse(Net(x), y)\noptimizer = sgd(lr = 0.1)\nbatch_size = 10\nepochs = 3\n}\n";
+  const auto result = run_nnc("train net.nn --dry-run --json", scratch.path());
+  INFO(result.err);
+  CHECK(result.status == 0);
+  const auto plan = json_lines(result.out).at(0);
+  CHECK(plan.at("schema") == "nnc.plan.1");
+  CHECK(plan.at("parameters") == 2 * 4 + 4 + 2 * 4 + 4 + 1);
+  CHECK(plan.at("rows") == nlohmann::json({{"train", 32}, {"valid", 8}}));
+  CHECK(plan.at("steps_per_epoch") == 4);
+  CHECK(plan.at("memory_bytes") > 40 * 3 * 4);
+  CHECK(result.err.find("25 parameters; rows: train 32, valid 8; batch 10, 4 steps an epoch; memory") !=
+        std::string::npos);
+  CHECK_FALSE(fs::exists(scratch.path() / "runs"));
 }
