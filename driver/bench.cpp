@@ -291,9 +291,9 @@ void add_bench(CLI::App& app, Action& action) {
       "that is: fused multiply-adds and copies, measured in the same run. Leave the machine alone meanwhile.");
   command->footer(
       "Examples:\n"
-      "  nnc bench mnist.nn --threads 1\n"
-      "  nnc bench mnist.nn --threads 1 --per-kernel\n"
-      "  nnc bench mnist.nn --mode infer --rows 1 --json\n");
+      "  nnc bench mlp.nn --threads 1\n"
+      "  nnc bench mlp.nn --threads 1 --per-kernel\n"
+      "  nnc bench mlp.nn --mode infer --rows 1 --json\n");
   command->add_option("FILE", flags->file, "the program")->required();
   command->add_option("MODEL", flags->model, "the train block (its `as` name or its model); default: each");
   command->add_option("--mode", flags->mode, "the training step, or what `predict` runs")

@@ -218,9 +218,9 @@ void add_build(CLI::App& app, Action& action) {
       "build", "Compiles a trained model, weights and all, into an object file and a header for C and C++.");
   command->footer(
       "Examples:\n"
-      "  nnc build runs/Mlp-1 -o mnist             mnist.o and mnist.h, for this machine\n"
-      "  nnc build runs/Mlp-1 -o mnist --cpu znver5\n"
-      "  nnc build mnist.nn --weights best.safetensors -o mnist\n");
+      "  nnc build runs/Mlp-1 -o mlp             mlp.o and mlp.h, for this machine\n"
+      "  nnc build runs/Mlp-1 -o mlp --cpu znver5\n"
+      "  nnc build mlp.nn --weights runs/Mlp-1/last.safetensors -o mlp\n");
   flags->trained.to_run = false;
   flags->trained.add_to(*command);
   command->add_option("-o,--output", flags->output, "where to write: NAME.o and NAME.h")->required()->type_name("NAME");

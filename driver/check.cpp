@@ -35,8 +35,8 @@ void add_check(CLI::App& app, Action& action) {
       app.add_subcommand("check", "Parses programs and checks names, types and shapes. No data is read.");
   command->footer(
       "Examples:\n"
-      "  nnc check mnist.nn\n"
-      "  nnc check a.nn b.nn --set width=64\n");
+      "  nnc check linear.nn mlp.nn\n"
+      "  nnc check mlp.nn --set hidden=64\n");
   command->add_option("FILE", flags->files, "programs")->required();
   flags->program.add_to(*command);
   command->callback([flags, &action] { action = [flags](const Console& console) { return check(*flags, console); }; });

@@ -11,6 +11,7 @@
 #include <system_error>
 
 #include "driver/commands.h"
+#include "driver/configuration.h"
 #include "driver/run_record.h"
 #include "runtime/names.h"
 
@@ -20,10 +21,11 @@ namespace {
 
 constexpr const char* examples =
     "Examples:\n"
-    "  nnc train linear.nn             train, leave a run directory\n"
-    "  nnc eval runs/Line-1            loss and metrics of a run\n"
-    "  nnc predict runs/Line-1 --input new.csv\n"
-    "  nnc emit linear.nn --stage opt  the simplified graph, with its gradients\n";
+    "  nnc new linear                               a program that trains, and its data\n"
+    "  nnc train linear/linear.nn --out run         train, leave a run directory\n"
+    "  nnc eval run                                 loss and metrics of a run\n"
+    "  nnc predict run --input linear/linear.csv    what it says of each row\n"
+    "  nnc emit linear/linear.nn --stage opt        the simplified graph, with its gradients\n";
 
 /// Help begins with examples; they are kept in the footer, which CLI11 would print last.
 class ExamplesFirst : public CLI::Formatter {
@@ -36,8 +38,7 @@ class ExamplesFirst : public CLI::Formatter {
 };
 
 /// Commands of the design that this version does not have, so that asking for one gets a plain answer.
-const std::vector<std::string> not_built = {"new",     "derive", "inspect",    "report",
-                                            "convert", "lsp",    "completion", "doctor"};
+const std::vector<std::string> not_built = {"derive", "report", "convert", "lsp"};
 
 std::vector<std::string> names_of(const CLI::App& app) {
   std::vector<std::string> names;
@@ -80,6 +81,36 @@ std::string explain(const CLI::ParseError& error, const CLI::App& app) {
   return fmt::format("there is no option `{}`{}", given, suggestion(given, options));
 }
 
+/// The words of the line in CLI11's order (the last first), with what is configured and not said there.
+std::vector<std::string> with_configuration(const CLI::App& app, int argc, char** argv,
+                                            const std::vector<Configured>& configured) {
+  std::vector<std::string> words(argv + 1, argv + argc);
+  const auto said = [&](const std::string& option) {
+    return std::any_of(words.begin(), words.end(),
+                       [&](const std::string& word) { return word == option || word.starts_with(option + "="); });
+  };
+  const std::vector<std::string> names = names_of(app);
+  const bool is_command = !words.empty() && contains(names, words[0]);
+  std::vector<std::string> more;
+  for (const Configured& one : configured) {
+    const std::string option = "--" + one.option;
+    const bool known = app.get_option_no_throw(option) ||
+                       (is_command && app.get_subcommand(words[0])->get_option_no_throw(option) != nullptr);
+    if (known && !said(option)) more.push_back(option + "=" + one.value);
+  }
+  words.insert(words.begin() + (is_command ? 1 : 0), more.begin(), more.end());
+  std::reverse(words.begin(), words.end());
+  return words;
+}
+
+/// Where a value was set that the line did not say.
+std::string where_from(const std::string& message, const std::vector<Configured>& configured) {
+  for (const Configured& one : configured)
+    if (message.find("--" + one.option + ":") != std::string::npos && message.find(one.value) != std::string::npos)
+      return fmt::format(" (set by {})", one.from);
+  return "";
+}
+
 Exit usage_error(const Console& console, const std::string& message, const std::string& command) {
   console.error(message);
   console.note(fmt::format("`nnc {}--help` shows what there is", command.empty() ? "" : command + " "));
@@ -114,20 +145,22 @@ Exit parse_and_run(int argc, char** argv) {
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->type_name("WHEN");
   for (auto add : {add_check, add_train, add_eval, add_predict, add_build, add_bench, add_emit, add_opt, add_gradcheck,
-                   add_explain, add_fmt, add_test})
+                   add_explain, add_fmt, add_test, add_new, add_inspect, add_doctor, add_completion})
     add(app, action);
 
   Console console = Console::from_environment(color);
   if (auto message = unknown_command(app, argc, argv)) return usage_error(console, *message, "");
+  auto set = configuration();
+  if (!set) return console.show(set.problem()), Exit::usage;
   try {
-    app.parse(argc, argv);
+    app.parse(with_configuration(app, argc, argv, *set));
   } catch (const CLI::CallForHelp&) {
     const CLI::App* asked = app.get_subcommands().empty() ? &app : app.get_subcommands().front();
     fmt::print("{}", asked->help(asked == &app ? "" : "nnc"));
     return Exit::done;
   } catch (const CLI::ParseError& error) {
     std::string command = app.get_subcommands().empty() ? "" : app.get_subcommands().front()->get_name();
-    return usage_error(console, explain(error, app), command);
+    return usage_error(console, explain(error, app) + where_from(error.what(), *set), command);
   }
   console = Console::from_environment(color);
   if (show_version) return fmt::print("nnc {}\n", version), Exit::done;

@@ -25,5 +25,9 @@ void add_gradcheck(CLI::App& app, Action& action);
 void add_test(CLI::App& app, Action& action);
 void add_explain(CLI::App& app, Action& action);
 void add_fmt(CLI::App& app, Action& action);
+void add_new(CLI::App& app, Action& action);
+void add_inspect(CLI::App& app, Action& action);
+void add_doctor(CLI::App& app, Action& action);
+void add_completion(CLI::App& app, Action& action);
 
 }  // namespace nnc::driver

@@ -4,9 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
+#include <cctype>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <set>
 #include <string_view>
 
@@ -14,15 +15,15 @@
 
 namespace nnc::driver {
 
-namespace {
-
-/// A variable of the environment; empty where it is not set.
-std::string_view variable(const char* name) {
+std::string_view environment_variable(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? std::string_view() : value;
 }
-bool is_set(const char* name) { return !variable(name).empty(); }
-bool is_set_and_not_zero(const char* name) { return is_set(name) && variable(name) != "0"; }
+
+namespace {
+
+bool is_set(const char* name) { return !environment_variable(name).empty(); }
+bool is_set_and_not_zero(const char* name) { return is_set(name) && environment_variable(name) != "0"; }
 
 bool wants_color(const std::string& option, bool terminal) {
   if (option == "always") return true;
@@ -31,13 +32,6 @@ bool wants_color(const std::string& option, bool terminal) {
   if (is_set_and_not_zero("CLICOLOR_FORCE")) return true;
   if (is_set("CLICOLOR") && !is_set_and_not_zero("CLICOLOR")) return false;
   return terminal;
-}
-
-/// 0 where the text is not a number of threads.
-int threads_in(std::string_view text) {
-  int number = 0;
-  auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), number);
-  return fault == std::errc() && end == text.data() + text.size() && number <= most_threads ? std::max(number, 0) : 0;
 }
 
 constexpr const char* red = "\033[1;31m";
@@ -57,8 +51,7 @@ Console Console::from_environment(const std::string& color_option) {
   Console console;
   bool terminal = ::isatty(STDERR_FILENO) == 1;
   console.color = wants_color(color_option, terminal);
-  console.live = terminal && !is_set("CI") && is_set("TERM") && variable("TERM") != "dumb";
-  if (is_set("NNC_THREADS")) console.environment_threads = threads_in(variable("NNC_THREADS"));
+  console.live = terminal && !is_set("CI") && is_set("TERM") && environment_variable("TERM") != "dumb";
   return console;
 }
 
@@ -93,6 +86,14 @@ Exit exit_of(const Problem& problem) {
       return Exit::diverged;
   }
   return Exit::bug;
+}
+
+std::string shell_word(const std::string& text) {
+  const auto plain = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || std::strchr("_-./+=:,", c); };
+  if (!text.empty() && std::all_of(text.begin(), text.end(), plain)) return text;
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? "'\\''" : std::string(1, c);
+  return quoted + "'";
 }
 
 std::optional<Problem> write_text(const std::string& path, const std::string& text) {

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "driver/command.h"
 #include "frontend/diagnostics.h"
@@ -14,9 +15,8 @@ namespace nnc::driver {
 inline constexpr int most_threads = 1024;
 
 struct Console {
-  bool color = false;                      ///< on stderr
-  bool live = false;                       ///< stderr is a terminal that can show a moving line
-  std::optional<int> environment_threads;  ///< NNC_THREADS; 0 where it is no number of threads
+  bool color = false;  ///< on stderr
+  bool live = false;   ///< stderr is a terminal that can show a moving line
 
   /// --color always|never|auto, then NO_COLOR, CLICOLOR_FORCE, CLICOLOR, then whether stderr is a terminal.
   static Console from_environment(const std::string& color_option);
@@ -28,7 +28,13 @@ struct Console {
   void show(const Diagnostics& diagnostics) const;
 };
 
+/// A variable of the environment; empty where it is not set.
+std::string_view environment_variable(const char* name);
+
 Exit exit_of(const Problem& problem);
+
+/// A text as one word of a shell's command line, in quotes where it needs them.
+std::string shell_word(const std::string& text);
 
 /// Writes to a file, or to stdout where `path` is "-"; whether that succeeded is asked once, when the command ends.
 std::optional<Problem> write_text(const std::string& path, const std::string& text);

@@ -173,11 +173,11 @@ void add_emit(CLI::App& app, Action& action) {
       "(opt for Graphviz), json (opt for programs, schema in docs/graph-json.md).");
   command->footer(
       "Examples:\n"
-      "  nnc emit mnist.nn --stage opt\n"
-      "  nnc emit mnist.nn --stage fused --mode infer\n"
-      "  nnc emit mnist.nn --stage asm --cpu znver3 -o step.s\n"
-      "  nnc emit mnist.nn --stage dot | dot -Tsvg > step.svg\n"
-      "  nnc emit mnist.nn --print-after=differentiate,simplify --time-passes > /dev/null\n");
+      "  nnc emit mlp.nn --stage opt\n"
+      "  nnc emit mlp.nn --stage fused --mode infer\n"
+      "  nnc emit mlp.nn --stage asm --cpu znver3 -o step.s\n"
+      "  nnc emit mlp.nn --stage dot > step.dot\n"
+      "  nnc emit mlp.nn --print-after=differentiate,simplify --time-passes > passes.txt\n");
   command->add_option("FILE", flags->file, "the program")->required();
   command->add_option("MODEL", flags->model,
                       "the train block (its `as` name or its model), or a model of a file without one");

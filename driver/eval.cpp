@@ -63,8 +63,8 @@ void add_eval(CLI::App& app, Action& action) {
   command->footer(
       "Examples:\n"
       "  nnc eval runs/Mlp-1\n"
-      "  nnc eval runs/Mlp-1 --split test --json\n"
-      "  nnc eval mnist.nn --weights best.safetensors --data ~/mnist\n");
+      "  nnc eval runs/Mlp-1 --split valid --json\n"
+      "  nnc eval mlp.nn --weights runs/Mlp-1/last.safetensors\n");
   flags->trained.add_to(*command);
   command->add_option("--split", flags->split, "only this one (default: all)")->type_name("NAME");
   command->add_flag("--json", flags->json, "one JSON object a line");

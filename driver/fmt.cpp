@@ -55,10 +55,10 @@ void add_fmt(CLI::App& app, Action& action) {
       "fmt", "Lays programs out in the one style that there is. What has syntax errors is not touched.");
   command->footer(
       "Examples:\n"
-      "  nnc fmt mnist.nn layers.nn\n"
+      "  nnc fmt linear.nn mlp.nn\n"
       "  nnc fmt --check *.nn       status 1 where something would change\n"
-      "  nnc fmt --diff mnist.nn    what would change\n"
-      "  nnc fmt - <a.nn >b.nn\n");
+      "  nnc fmt --diff mlp.nn      what would change\n"
+      "  nnc fmt - < mlp.nn > copy.nn\n");
   command->add_option("FILE", flags->files, "programs; - is stdin, laid out on stdout")->required();
   command->add_flag("--check", flags->check, "write nothing; status 1 where a file would change");
   command->add_flag("--diff", flags->diff, "write nothing; print what would change");

@@ -65,7 +65,7 @@ void add_gradcheck(CLI::App& app, Action& action) {
                          "training step by its parameters, or of every op by its operands.");
   command->footer(
       "Examples:\n"
-      "  nnc gradcheck mnist.nn\n"
+      "  nnc gradcheck mlp.nn\n"
       "  nnc gradcheck --ops\n");
   command->add_option("FILE", flags->file, "the program");
   command->add_option("MODEL", flags->model, "one train block (default: all)");

@@ -70,11 +70,7 @@ std::optional<Compilation> CompileFlags::compilation(const Console& console, boo
                : level == "default" ? CodegenLevel::normal
                : level == "less"    ? CodegenLevel::less
                                     : CodegenLevel::aggressive;
-  made.threads = threads ? *threads : console.environment_threads ? *console.environment_threads : available_threads();
-  if (made.threads < 1) {
-    console.error(fmt::format("NNC_THREADS is a whole number from 1 to {}", most_threads));
-    return std::nullopt;
-  }
+  made.threads = threads ? *threads : available_threads();
   return made;
 }
 

@@ -1,5 +1,6 @@
 // nnc predict: the outputs of a trained model for rows of a file.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -9,6 +10,7 @@
 #include "driver/trained.h"
 #include "runtime/file.h"
 #include "runtime/metrics.h"
+#include "runtime/npy.h"
 
 namespace nnc::driver {
 
@@ -19,7 +21,7 @@ struct PredictFlags {
   std::string input, output = "-", format;
 };
 
-enum class Format : std::uint8_t { csv, jsonl };
+enum class Format : std::uint8_t { csv, jsonl, npy };
 
 bool ends_with_any(const std::string& text, std::initializer_list<std::string_view> endings) {
   return std::any_of(endings.begin(), endings.end(), [&](std::string_view ending) { return text.ends_with(ending); });
@@ -158,6 +160,50 @@ std::string as_jsonl(const std::vector<LabelledOutput>& outputs, std::int64_t ro
   return text;
 }
 
+std::string as_text(const std::vector<LabelledOutput>& outputs, std::int64_t rows, Format format) {
+  switch (format) {
+    case Format::csv:
+      return as_csv(outputs, rows);
+    case Format::jsonl:
+      return as_jsonl(outputs, rows);
+    case Format::npy:
+      return npy_text(outputs.at(0).values.array);  // classes as their numbers
+  }
+  return "";
+}
+
+/// By --format, else by the output's name, else csv.
+Result<Format> format_of(const PredictFlags& flags) {
+  if (flags.format == "npy" || (flags.format.empty() && flags.output.ends_with(".npy"))) return Format::npy;
+  if (flags.format == "jsonl" || (flags.format.empty() && ends_with_any(flags.output, {".jsonl", ".json"})))
+    return Format::jsonl;
+  if (flags.format == "csv" || !flags.output.ends_with(".npz")) return Format::csv;
+  return Problem{.kind = Problem::Kind::io,
+                 .message = fmt::format("cannot write `{}`: predict writes no archives", flags.output),
+                 .place = {},
+                 .expected = {},
+                 .found = {},
+                 .notes = {"help: name a .csv, .jsonl or .npy file"}};
+}
+
+/// Why outputs cannot be written as an NPY file, or nothing.
+std::optional<Problem> not_one_array(const std::vector<std::string>& outputs, const PredictFlags& flags) {
+  Problem problem{.kind = Problem::Kind::io,
+                  .message = {},
+                  .place = {},
+                  .expected = {},
+                  .found = {},
+                  .notes = {"help: name a .csv or .jsonl file"}};
+  if (outputs.size() != 1)
+    problem.message =
+        fmt::format("an NPY file holds one array, the program has the outputs {}", fmt::join(outputs, ", "));
+  else if (flags.output == "-" && ::isatty(STDOUT_FILENO) == 1)
+    problem.message = "an NPY file is not for a terminal: say where it goes with --output";
+  else
+    return std::nullopt;
+  return problem;
+}
+
 Exit predict_rows(Trained& trained, const PredictFlags& flags, Format format, const Console& console) {
   auto fail = [&](const Problem& problem) { return console.show(problem), exit_of(problem); };
   auto job = job_for_input(trained, flags.input);
@@ -185,19 +231,13 @@ Exit predict_rows(Trained& trained, const PredictFlags& flags, Format format, co
     const std::vector<std::string>* names = classes_of(trained, classes, values.name);
     outputs.push_back({std::move(values), names});
   }
-  std::string text = format == Format::csv ? as_csv(outputs, columns->rows) : as_jsonl(outputs, columns->rows);
-  if (auto problem = write_text(flags.output, text)) return fail(*problem);
+  if (auto problem = write_text(flags.output, as_text(outputs, columns->rows, format))) return fail(*problem);
   return Exit::done;
 }
 
 Exit predict(const PredictFlags& flags, const Console& console) {
-  std::string kind = flags.format;
-  if (kind.empty()) kind = ends_with_any(flags.output, {".jsonl", ".json"}) ? "jsonl" : "csv";
-  if (ends_with_any(flags.output, {".npy", ".npz"})) {
-    console.error(fmt::format("cannot write `{}`: arrays of NumPy are not built yet", flags.output));
-    console.note("help: name a .csv or a .jsonl file");
-    return Exit::usage;
-  }
+  auto format = format_of(flags);
+  if (!format) return console.show(format.problem()), exit_of(format.problem());
   if (flags.input != "-")
     if (auto problem = unreadable(flags.input)) return console.show(*problem), exit_of(*problem);
   Exit status = Exit::done;
@@ -207,8 +247,11 @@ Exit predict(const PredictFlags& flags, const Console& console) {
     console.error(fmt::format("train block `{}` has no `output`: predict writes those", trained->block.train.name));
     return Exit::wrong;
   }
+  if (*format == Format::npy)
+    if (auto problem = not_one_array(trained->block.train.outputs, flags))
+      return console.show(*problem), exit_of(*problem);
   if (auto problem = trained->load()) return console.show(*problem), exit_of(*problem);
-  return predict_rows(*trained, flags, kind == "csv" ? Format::csv : Format::jsonl, console);
+  return predict_rows(*trained, flags, *format, console);
 }
 
 }  // namespace
@@ -220,19 +263,20 @@ void add_predict(CLI::App& app, Action& action) {
                                          "by name, in any order; the target may be absent.");
   command->footer(
       "Examples:\n"
-      "  nnc predict runs/Line-1 --input new.csv\n"
-      "  nnc predict runs/Mlp-1 --input t10k-images-idx3-ubyte.gz --output digits.csv\n"
-      "  nnc predict runs/Mlp-1 --input new.csv --format jsonl\n");
+      "  nnc predict runs/Mlp-1 --input mlp.csv\n"
+      "  nnc predict runs/Mlp-1 --input mlp.csv --output kinds.npy\n"
+      "  nnc predict runs/Mlp-1 --input - --format jsonl < mlp.csv\n");
   flags->trained.add_to(*command);
   command
-      ->add_option("--input", flags->input,
-                   "a CSV file (- for stdin), or an IDX file (also .gz) for a model with one input")
+      ->add_option(
+          "--input", flags->input,
+          "a CSV file (- for stdin), an NPZ archive, or an NPY or IDX file (also .gz) for a model with one input")
       ->required()
       ->type_name("FILE");
   command->add_option("--output", flags->output, "where to write (default: stdout)")->type_name("FILE");
   command->add_option("--format", flags->format, "default: by the output's name, else csv")
-      ->check(CLI::IsMember({"csv", "jsonl"}))
-      ->type_name("csv|jsonl");
+      ->check(CLI::IsMember({"csv", "jsonl", "npy"}))
+      ->type_name("FORMAT");
   command->callback(
       [flags, &action] { action = [flags](const Console& console) { return predict(*flags, console); }; });
 }

@@ -272,7 +272,7 @@ void add_test(CLI::App& app, Action& action) {
       "Runs the `test` blocks of programs, by the reference evaluator and as native code, whose bits must agree.");
   command->footer(
       "Examples:\n"
-      "  nnc test losses.nn\n"
+      "  nnc test layers.nn\n"
       "  nnc test layers.nn --filter norm\n"
       "  nnc test *.nn --dtype both --json\n");
   command->add_option("FILE", flags->files, "programs")->required();

@@ -131,10 +131,10 @@ void add_train(CLI::App& app, Action& action) {
   command->footer(
       "Examples:\n"
       "  nnc train linear.nn\n"
-      "  nnc train mnist.nn --data ~/mnist --seed 2 --out run2\n"
-      "  nnc train net.nn --set width=512 --epochs 3 --init start.safetensors\n"
-      "  nnc train iris.nn --cv 5                   mean and deviation of the figures over five parts\n"
-      "  nnc train --resume runs/Mlp-1              go on where the run was stopped\n");
+      "  nnc train mlp.nn --set hidden=64 --epochs 20 --seed 2 --out run2\n"
+      "  nnc train mlp.nn --init runs/Mlp-1/last.safetensors --epochs 5\n"
+      "  nnc train mlp.nn --cv 5                 mean and deviation of the figures over five parts\n"
+      "  nnc train --resume runs/Mlp-1           go on where the run was stopped\n");
   command->add_option("FILE", flags->file, "the program");
   command->add_option("MODEL", flags->model,
                       "one train block: its `as` name or its model (default: all, in file order)");

@@ -96,15 +96,6 @@ Problem wrong(const std::string& path, std::string message, std::string expected
           .notes = std::move(notes)};
 }
 
-/// A word of a shell's command line.
-std::string shell_word(const std::string& text) {
-  const auto plain = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || std::strchr("_-./+=:,", c); };
-  if (!text.empty() && std::all_of(text.begin(), text.end(), plain)) return text;
-  std::string quoted = "'";
-  for (const char c : text) quoted += c == '\'' ? "'\\''" : std::string(1, c);
-  return quoted + "'";
-}
-
 std::string rows_text(const std::map<std::string, std::int64_t>& rows) {
   std::string text;
   for (const auto& [split, count] : rows) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", split, count);

@@ -213,4 +213,31 @@ Result<std::vector<std::pair<std::string, StoredArray>>> read_npz(const std::str
   return arrays;
 }
 
+std::string npy_text(const DenseArray& array) {
+  const auto descr = [&] {
+    switch (array.dtype) {
+      case DType::f32:
+        return "<f4";
+      case DType::f64:
+        return "<f8";
+      case DType::i32:
+        return "<i4";
+      case DType::boolean:
+        return "|b1";
+    }
+    return "";
+  };
+  constexpr std::size_t alignment = 64;  // of the first element, as NumPy has it
+  std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}", descr(),
+                                   fmt::join(array.dims, ", "), array.dims.size() == 1 ? "," : "");
+  std::string text = "\x93NUMPY";
+  text += {'\x01', '\x00'};
+  header.resize((text.size() + 2 + header.size() + 1 + alignment - 1) / alignment * alignment - text.size() - 3, ' ');
+  header += '\n';
+  text += {static_cast<char>(header.size() & 255), static_cast<char>(header.size() >> 8)};
+  text += header;
+  const auto bytes = static_cast<std::size_t>(array.count()) * size_of(array.dtype);
+  return text.append(reinterpret_cast<const char*>(array.bytes.data()), bytes);
+}
+
 }  // namespace nnc

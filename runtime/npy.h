@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/dense_array.h"
 #include "runtime/result.h"
 #include "runtime/stored_array.h"
 
@@ -17,6 +18,9 @@ namespace nnc {
 Result<StoredArray> read_npy(const std::string& path);
 /// The text of a file; `called` is how messages call it: a path, or "a.npz: x.npy".
 Result<StoredArray> parse_npy(std::span<const char> text, const std::string& called);
+
+/// An array as an NPY file, version 1.
+std::string npy_text(const DenseArray& array);
 
 /// All arrays of an archive by name, in its order.
 Result<std::vector<std::pair<std::string, StoredArray>>> read_npz(const std::string& path);

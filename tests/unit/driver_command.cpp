@@ -70,7 +70,8 @@ TEST_CASE("usage errors exit with 2, say the nearest name, and leave stdout empt
 
 TEST_CASE("help and version go to stdout; help begins with examples", "[command]") {
   const Scratch scratch;
-  for (std::string command : {"", "check", "train", "eval", "predict", "emit", "opt", "gradcheck"}) {
+  for (std::string command : {"", "check", "new", "inspect", "doctor", "completion", "train", "eval", "predict", "emit",
+                              "opt", "gradcheck"}) {
     auto result = run_nnc(command + " --help", scratch.path());
     CHECK(result.status == 0);
     CHECK(result.out.starts_with("Examples:\n  nnc " + command));

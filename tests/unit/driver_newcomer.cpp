@@ -1,0 +1,308 @@
+// What a newcomer meets: templates that train, help whose examples run, completion, the man page, configuration, and
+// looks into programs and runs.
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <regex>
+#include <set>
+
+#include "runtime/npy.h"
+#include "tests/support/command.h"
+#include "tests/support/json_lines.h"
+#include "tests/unit/catch.h"
+
+namespace {
+
+using nnc::test::json_lines;
+using nnc::test::read_file;
+using nnc::test::run_nnc;
+using nnc::test::Scratch;
+using nnc::test::text_lines;
+using nnc::test::write_file;
+namespace fs = std::filesystem;
+
+/// The commands that the command line knows.
+std::vector<std::string> commands(const fs::path& folder) {
+  static const std::regex named(R"(-n __fish_use_subcommand -f -a (\S+))");
+  const std::string script = run_nnc("completion fish", folder).out;
+  std::vector<std::string> names;
+  for (auto at = std::sregex_iterator(script.begin(), script.end(), named); at != std::sregex_iterator(); ++at)
+    names.push_back((*at)[1]);
+  return names;
+}
+
+/// The lines of the examples that a help begins with, without the words to the right.
+std::vector<std::string> examples(const std::string& help) {
+  std::vector<std::string> lines;
+  for (const std::string& line : text_lines(help)) {
+    if (line == "Examples:") continue;
+    if (!line.starts_with("  nnc ")) break;
+    lines.push_back(line.substr(2, line.find("   ", 3) - 2));
+  }
+  return lines;
+}
+
+/// A shell's line in which `nnc` is the binary under test.
+nnc::test::CommandResult run_line(const std::string& line, const fs::path& folder) {
+  return run_nnc("--version >version; nnc() { '" NNC_BINARY "' \"$@\"; }; { " + line + "\n}", folder);
+}
+
+/// linear and mlp, each trained: where the examples are at home.
+void make_home(const fs::path& folder) {
+  for (const std::string name : {"linear", "mlp"}) REQUIRE(run_nnc("new " + name + " .", folder).status == 0);
+  write_file(folder / "layers.nn",
+             "test \"a norm of layers\" {\n  let x: f32[2, 3] = normal(0, 1)\n"
+             "  expect sum(softmax(x), over = -1) == [1, 1] within 1e-6\n}\n");
+  REQUIRE(run_nnc("train linear.nn", folder).status == 0);
+  REQUIRE(run_nnc("emit linear.nn --stage graph -o step.ng", folder).status == 0);
+  REQUIRE(run_nnc("train mlp.nn --max-steps 30", folder).status == 0);
+}
+
+}  // namespace
+
+TEST_CASE("every template of `nnc new` trains, and what it learns is better than guessing", "[newcomer]") {
+  const Scratch scratch;
+  std::set<std::string> names;
+  for (const std::string& line : text_lines(run_nnc("new", scratch.path()).out))
+    names.insert(line.substr(2, line.find(' ', 2) - 2));
+  CHECK(names == std::set<std::string>{"linear", "logistic", "mlp", "cnn", "rnn", "gpt"});
+  const auto figure = [&](const std::string& name, const std::string& arguments, const std::string& key) {
+    const auto made = run_nnc("new " + name, scratch.path());
+    CHECK(made.status == 0);
+    CHECK(run_nnc("fmt --check " + name + "/" + name + ".nn", scratch.path()).status == 0);
+    const auto trained =
+        run_nnc("train " + name + "/" + name + ".nn --json --out run-" + name + arguments, scratch.path());
+    INFO(name << "\n" << trained.err);
+    REQUIRE(trained.status == 0);
+    return json_lines(trained.out).back().at(key).get<double>();
+  };
+  CHECK(figure("linear", "", "error") < 8);  // the prices scatter by 6
+  CHECK(figure("logistic", "", "acc") > 0.8);
+  CHECK(figure("mlp", "", "acc") > 0.95);
+  CHECK(figure("cnn", "", "acc") > 0.9);
+  CHECK(figure("rnn", " --epochs 3", "error") < 0.06);  // the mean is off by 0.057
+  CHECK(figure("gpt", "", "next") > 0.9);
+  const auto again = run_nnc("new mlp", scratch.path());
+  CHECK(again.status == 2);
+  CHECK_THAT(again.err, Catch::Contains("is there already"));
+  CHECK_THAT(run_nnc("new gtp", scratch.path()).err, Catch::Contains("did you mean `gpt`?"));
+}
+
+TEST_CASE("every command's help begins with examples, and they run", "[newcomer]") {
+  const Scratch scratch;
+  make_home(scratch.path());
+  const std::vector<std::string> names = commands(scratch.path());
+  CHECK(names.size() >= 16);
+  for (const std::string& name : names) {
+    const auto help = run_nnc(name + " --help", scratch.path());
+    const auto lines = examples(help.out);
+    CHECK(lines.size() >= 2);
+    for (const std::string& line : lines) {
+      INFO(line);
+      CHECK_THAT(line, Catch::Contains("nnc " + name));
+      const auto result = run_line(line, scratch.path());
+      INFO(result.out << result.err);
+      CHECK(result.status == 0);
+    }
+    for (const fs::path made : {"mlp", "fruits", "linear"}) fs::remove_all(scratch.path() / made);
+  }
+}
+
+TEST_CASE("the examples of nnc itself run one after the other", "[newcomer]") {
+  const Scratch scratch;
+  for (const std::string& line : examples(run_nnc("--help", scratch.path()).out)) {
+    INFO(line);
+    const auto result = run_line(line, scratch.path());
+    INFO(result.err);
+    CHECK(result.status == 0);
+  }
+}
+
+TEST_CASE("completion and the man page know every command and every option", "[newcomer]") {
+  const Scratch scratch;
+  const auto bash = run_nnc("completion bash", scratch.path()), zsh = run_nnc("completion zsh", scratch.path()),
+             fish = run_nnc("completion fish", scratch.path()), man = run_nnc("completion man", scratch.path());
+  static const std::regex option(R"(\s--([a-z-]+))");
+  for (const std::string& name : commands(scratch.path())) {
+    INFO(name);
+    CHECK_THAT(man.out, Catch::Contains(".SS nnc " + name));
+    const std::string help = run_nnc(name + " --help", scratch.path()).out;
+    const std::string table = help.substr(help.find("Options:"));
+    for (auto at = std::sregex_iterator(table.begin(), table.end(), option); at != std::sregex_iterator(); ++at) {
+      const std::string word = (*at)[1];
+      if (word == "version" || word == "color") continue;
+      INFO(word);
+      std::string in_roff;
+      for (const char c : "--" + word) in_roff += c == '-' ? "\\-" : std::string(1, c);
+      CHECK_THAT(man.out, Catch::Contains(in_roff));
+      CHECK_THAT(bash.out, Catch::Contains("--" + word));
+      CHECK_THAT(zsh.out, Catch::Contains("--" + word + "["));
+      CHECK_THAT(fish.out,
+                 Catch::Contains("__fish_seen_subcommand_from " + name + "'") && Catch::Contains(" -l " + word));
+    }
+  }
+  write_file(scratch.path() / "nnc.bash", bash.out);
+  write_file(scratch.path() / "mine.nn", "");
+  const auto completed = [&](const std::string& words, int at) {
+    write_file(scratch.path() / "try.sh", "source ./nnc.bash\nCOMP_WORDS=(" + words + ")\nCOMP_CWORD=" +
+                                              std::to_string(at) + "\n_nnc\necho \"${COMPREPLY[*]}\"\n");
+    const auto result = run_line("bash try.sh", scratch.path());
+    CHECK(result.err == "");
+    return result.out;
+  };
+  CHECK(completed("nnc tra", 1) == "train\n");
+  CHECK(completed("nnc train --res", 2) == "--resume\n");
+  CHECK(completed("nnc train mi", 2) == "mine.nn\n");
+  CHECK(completed("nnc train --dtype ''", 3) == "f32 f64\n");
+  CHECK(completed("nnc completion --col", 2) == "\n");
+}
+
+TEST_CASE("an option beats a variable, which beats the nearest nnc.toml", "[newcomer]") {
+  const Scratch scratch;
+  const fs::path inner = scratch.path() / "deep/deeper";
+  fs::create_directories(inner);
+  write_file(scratch.path() / "nnc.toml", "# of all below\nthreads = 3   # not more\ncodegen-level = \"none\"\n");
+  const auto threads = [&](const std::string& arguments, const std::string& environment = "") {
+    const auto result = run_nnc("doctor " + arguments, inner, environment);
+    INFO(result.err);
+    std::smatch found;
+    const std::regex line("\nthreads +(\\d+) ");
+    REQUIRE(std::regex_search(result.out, found, line));
+    return std::stoi(found[1]);
+  };
+  CHECK(threads("") == 3);
+  CHECK(threads("", "NNC_THREADS=2") == 2);
+  CHECK(threads("--threads 1", "NNC_THREADS=2") == 1);
+  write_file(scratch.path() / "deep/nnc.toml", "threads = 4\n");
+  CHECK(threads("") == 4);
+  for (const auto& [text, message] : {std::pair{"thread = 1", "did you mean `threads`?"},
+                                      {"lr = 1e-3", "nnc.toml cannot set `lr`"},
+                                      {"[train]", "a line of nnc.toml is `name = value`"}}) {
+    write_file(inner / "nnc.toml", text);
+    const auto result = run_nnc("doctor", inner);
+    CHECK(result.status == 2);
+    CHECK_THAT(result.err, Catch::Contains(message) && Catch::Contains("nnc.toml:1"));
+  }
+  write_file(inner / "nnc.toml", "threads = many\n");
+  CHECK(run_nnc("doctor", inner).status == 2);
+}
+
+TEST_CASE("doctor says what it finds and tries compiled code", "[newcomer]") {
+  const Scratch scratch;
+  const auto result = run_nnc("doctor", scratch.path());
+  INFO(result.out << result.err);
+  CHECK(result.status == 0);
+  CHECK_THAT(result.out, Catch::Contains("\nnative code    computes the evaluator's bits\n") &&
+                             Catch::Contains("\nnnc.toml       ") && Catch::Contains("\nprocessor      "));
+}
+
+TEST_CASE("inspect shows programs, runs, weights, and every named value of a row", "[newcomer]") {
+  const Scratch scratch;
+  const fs::path folder = scratch.path();
+  write_file(
+      folder / "net.nn",
+      "data rows {\n  train = table(a = [1, 2, 3, 4], b = [10, 20, 30, 50], k = [\"no\", \"yes\", \"no\", \"yes\"])\n"
+      "  x: f32[2] = cols(\"a\", \"b\")\n  y: i32[] = classes(col(\"k\"))\n}\n"
+      "model Net(x: f32[batch, 2]) -> f32[batch, 2] {\n  let seen = x / 10\n  return seen |> Dense(2, init = ones)\n}\n"
+      "train Net on rows {\n  let z = Net(x)\n  let undefined = log(-x)\n  loss = softmax_cross_entropy(z, y)\n"
+      "  metric acc = accuracy(z, y)\n  metric strange = mean(undefined)\n  optimizer = adam(lr = 0.1)\n  epochs = "
+      "3\n}\n");
+  const auto program = run_nnc("inspect net.nn", folder);
+  INFO(program.out << program.err);
+  CHECK(program.status == 0);
+  CHECK_THAT(program.out,
+             Catch::StartsWith("Net: 6 parameters\n") && Catch::Contains("\nDense1.W               f32[2, 2]"));
+  REQUIRE(run_nnc("train net.nn --out run", folder).status == 0);
+  const auto run = run_nnc("inspect run", folder);
+  INFO(run.out << run.err);
+  CHECK(run.status == 0);
+  CHECK_THAT(run.out, Catch::Contains("classes of `y`: no, yes") && Catch::Contains("after epoch 3, step 3") &&
+                          Catch::Contains("state/adam.m/Dense1.W"));
+  const auto weights = run_nnc("inspect run/last.safetensors", folder);
+  CHECK(weights.status == 0);
+  CHECK_THAT(weights.out, Catch::Contains("seed: 0\n") && Catch::Contains("Dense1.b"));
+  const auto row = run_nnc("inspect run --row 3", folder);
+  INFO(row.out << row.err);
+  REQUIRE(row.status == 0);
+  std::map<std::string, std::string> lines;
+  for (const std::string& line : text_lines(row.out))
+    lines[line.substr(0, line.find(' '))] = std::regex_replace(line, std::regex(" +"), " ");
+  CHECK(lines.at("x") == "x f32[1, 2] 3 16.5 30 0");
+  CHECK(lines.at("seen") == "seen f32[1, 2] 0.3 1.65 3 0");
+  CHECK(lines.at("y") == "y i32[1] 0 0 0 0");
+  CHECK(lines.at("undefined") == "undefined f32[1, 2] - - - 2");
+  CHECK(lines.contains("z"));
+  CHECK(lines.contains("acc"));
+  CHECK(run_nnc("inspect run --row 5", folder).status == 2);
+  CHECK(run_nnc("inspect run --row 1 --split none", folder).status == 2);
+  CHECK(run_nnc("inspect net.nn --row 1", folder).status == 2);
+  CHECK(run_nnc("inspect none.safetensors", folder).status == 2);
+}
+
+TEST_CASE("a reader that goes away ends a command quietly", "[newcomer]") {
+  const Scratch scratch;
+  REQUIRE(run_nnc("new gpt .", scratch.path()).status == 0);
+  for (const std::string command : {"emit gpt.nn --stage asm", "completion man", "explain"}) {
+    INFO(command);
+    const auto result = run_line("bash -c \"'" NNC_BINARY "' " + command + " | head -1\"", scratch.path());
+    CHECK(result.status == 0);
+    CHECK(result.err == "");
+    CHECK(text_lines(result.out).size() == 1);
+  }
+}
+
+TEST_CASE("predict reads CSV, NPY, NPZ and stdin, and writes CSV, JSON lines and NPY, from any folder", "[newcomer]") {
+  const Scratch scratch;
+  const fs::path folder = scratch.path();
+  write_file(folder / "net.nn",
+             "data rows {\n  train = table(a = [1, 2, 3, 4], k = [\"no\", \"yes\", \"no\", \"yes\"])\n"
+             "  x: f32[1] = standardize(col(\"a\"))\n  y: f32[1] = standardize(2 * col(\"a\") + 1)\n}\n"
+             "model Net(x: f32[batch, 1]) -> f32[batch, 1] { return x |> Dense(1) }\n"
+             "train Net on rows {\n  let z = Net(x)\n  loss = mse(z, y)\n  output y = undo(z, y)\n"
+             "  optimizer = sgd(lr = 0.3)\n  epochs = 200\n}\n");
+  REQUIRE(run_nnc("train net.nn --out run", folder).status == 0);
+  fs::create_directories(folder / "away");
+  write_file(folder / "away/new.csv", "text,a\n\"x, y\",10\nz,-2\n");
+  const auto predicted = [&](const std::string& arguments) {
+    const auto result = run_nnc("predict ../run " + arguments, folder / "away");
+    INFO(arguments << "\n" << result.err);
+    CHECK(result.status == 0);
+    return result.out;
+  };
+  const std::string csv = predicted("--input new.csv");
+  const auto lines = text_lines(csv);
+  REQUIRE(lines.size() == 3);
+  CHECK(lines[0] == "y");
+  CHECK(std::abs(std::stod(lines[1]) - 21) < 1e-3);  // in the unit of the data
+  CHECK(std::abs(std::stod(lines[2]) + 3) < 1e-3);
+  const auto json = json_lines(predicted("--input new.csv --format jsonl"));
+  CHECK(json.at(1).at("y").at(0) == std::stod(lines[2]));
+  predicted("--input new.csv --output out.npy");
+  const auto array = nnc::read_npy((folder / "away/out.npy").string());
+  REQUIRE(array);
+  CHECK(array->dims == std::vector<std::int64_t>{2, 1});
+  CHECK(static_cast<float>(array->at(0)) == std::stof(lines[1]));
+  nnc::DenseArray input(nnc::DType::f64, {2});
+  input.set(0, 10), input.set(1, -2);
+  write_file(folder / "away/new.npy", nnc::npy_text(input));
+  CHECK(predicted("--input new.npy") == csv);
+  const auto piped = run_line("nnc predict ../run --input - < new.csv", folder / "away");
+  CHECK(piped.out == csv);
+  const auto archive = run_nnc("predict ../run --input new.csv --output out.npz", folder / "away");
+  CHECK(archive.status == 2);
+  CHECK_THAT(archive.err, Catch::Contains("predict writes no archives"));
+}
+
+TEST_CASE("an NPY file is what was written, of every element type", "[newcomer]") {
+  for (const nnc::DType dtype : {nnc::DType::f32, nnc::DType::f64, nnc::DType::i32, nnc::DType::boolean}) {
+    nnc::DenseArray array(dtype, {2, 3});
+    for (int i = 0; i < 6; ++i) array.set(i, i % 2);
+    const std::string text = nnc::npy_text(array);
+    const auto read = nnc::parse_npy(text, "it");
+    REQUIRE(read);
+    CHECK(read->dims == array.dims);
+    for (int i = 0; i < 6; ++i) CHECK(read->at(i) == i % 2);
+    CHECK((text.size() - 6 * nnc::size_of(dtype)) % 64 == 0);
+  }
+}
