@@ -446,6 +446,7 @@ class Fuser {
     if (!graph_[node].type.shape.empty() || is_fold(graph_[node])) return false;
     for (int read : clusters_read(node))
       if (read != scalars_) return false;
+    if (scalars_ >= 0 && !aligned(node, scalars_)) return false;  // made of what a row that has joined it makes
     if (scalars_ < 0 || operations_[scalars_] > most_operations) scalars_ = new_cluster({});
     join(node, scalars_);
     return true;

@@ -8,6 +8,7 @@
 #include "ir/builder.h"
 #include "ir/evaluate.h"
 #include "passes/passes.h"
+#include "passes/pipeline.h"
 #include "tests/support/run_program.h"
 #include "tests/unit/catch.h"
 
@@ -262,6 +263,15 @@ TEST_CASE("folds over rows that wait for each other keep their bits") {
   b.output(OutputKind::result, "another nest", apply(Op::sin, b.reshape(smooth, fixed({1, 31}))));
   b.output(OutputKind::result, "scaled", normal * total);
   for (const std::int64_t batch : {1, 2, 300}) check_same(assign_order(Graph(b.graph())), batch);
+}
+
+TEST_CASE("a number made of a row of one element is made after it") {
+  Builder b("one");
+  const Value p = b.leaf(Op::param, "p", f32({}));
+  const Value row = b.reshape(apply(Op::logistic, p), fixed({1}));
+  const Value greatest = b.make(Op::reduce_max, std::vector<Value>{row}, Reduce{{0}, Order::unset});
+  b.output(OutputKind::result, "gradient", b.make(Op::grad, {{greatest, p}}));
+  check_same(optimise(std::move(b).finish()), 1);
 }
 
 TEST_CASE("totals that are carried from block to block keep their bits") {
