@@ -122,9 +122,9 @@ class Buffers {
     Buffer buffer;
     buffer.name = std::move(name);
     buffer.dtype = dtype;
-    buffer.dims = dims;
-    buffer.region = region;
     buffer.layout.strides = dense_strides(dims);
+    buffer.dims = std::move(dims);
+    buffer.region = region;
     program().buffers.push_back(std::move(buffer));
     const auto id = static_cast<BufferId>(program().buffers.size() - 1);
     draft_.base.push_back(id);

@@ -9,6 +9,7 @@
 #include "ir/evaluate.h"
 #include "passes/passes.h"
 #include "passes/pipeline.h"
+#include "tests/support/loop_graphs.h"
 #include "tests/support/run_program.h"
 #include "tests/unit/catch.h"
 
@@ -337,6 +338,14 @@ TEST_CASE("the fused program of a small regression, to be read") {
   options.rows = 48;
   check_golden("fused_regression.txt", print(lower(regression_step(), "step", options)));
   for (const std::int64_t batch : {1, 48}) check_same(regression_step(), batch);
+}
+
+TEST_CASE("the fused program of a recurrent cell, to be read") {
+  LowerOptions options;
+  options.machine = machine_avx2();
+  options.rows = 6;
+  check_golden("fused_recurrent.txt",
+               print(lower(optimise(test::recurrent_step(false, 8, DType::f32)), "step", options)));
 }
 
 TEST_CASE("the MNIST step: one kernel a contraction, with everything beside it that has its shape") {
