@@ -4,13 +4,13 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
 #include "frontend/lexer.h"
 #include "frontend/nearest.h"
+#include "tests/support/cpu_time.h"
 #include "tests/unit/catch.h"
 
 using namespace nnc;
@@ -104,13 +104,13 @@ std::string read(const std::filesystem::path& path) {
   return text.str();
 }
 
-/// Seconds that parsing and rendering its messages takes.
+/// Seconds of processor time that parsing and rendering its messages takes.
 double seconds_to_parse(std::string text, std::size_t& errors) {
-  const auto start = std::chrono::steady_clock::now();
+  const double start = nnc::test::cpu_seconds();
   const Parsed result = parsed(std::move(text));
   CHECK(result.diagnostics.render(false).size() < 200'000);
   errors = result.diagnostics.error_count();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return nnc::test::cpu_seconds() - start;
 }
 
 std::string repeated(const std::string& text, std::size_t times) {
