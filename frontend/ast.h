@@ -179,9 +179,15 @@ struct Update {
   ExprPtr value;
 };
 
+/// In a test what a result shows, in a body what its settings must be.
+struct Expect {
+  ExprPtr value;
+  ExprPtr within;  ///< or null; null in a body
+};
+
 struct Statement {
   Span span;
-  std::variant<Let, If, Return, Variable, Update> form;
+  std::variant<Let, If, Return, Variable, Update, Expect> form;
 };
 
 // ---- declarations ------------------------------------------------------------------------------------------------
@@ -271,10 +277,6 @@ struct Set {
 };
 struct Gradcheck {
   ExprPtr value;
-};
-struct Expect {
-  ExprPtr value;
-  ExprPtr within;  ///< or null
 };
 struct Check {
   Span span;

@@ -202,7 +202,8 @@ class TreePrinter {
                    [&](const ast::Variable& v) {
                      line(fmt::format("{} {}: {} = {}", spelling(v.kind), v.name.text, type(v.type), expr(v.value)));
                    },
-                   [&](const Update& u) { line(fmt::format("update {} = {}", u.name.text, expr(u.value))); }},
+                   [&](const Update& u) { line(fmt::format("update {} = {}", u.name.text, expr(u.value))); },
+                   [&](const Expect& e) { line("expect " + expr(e.value)); }},
         s.form);
   }
 

@@ -58,6 +58,7 @@ class NameCheck {
     known_.back().insert(form.name.text);
   }
   void operator()(const ast::Update& form) { expr(*form.value); }
+  void operator()(const ast::Expect& form) { expr(*form.value); }
 
   // Expressions.
   void operator()(const ast::Number&) {}
@@ -139,7 +140,7 @@ class NameCheck {
     Scope(module_).names(candidates);
     primitive_names(candidates);
     diagnostics_.report({.code = Code::unknown_name,
-                         .message = fmt::format("there is no `{}`", name),
+                         .message = fmt::format("there is no {}", backquoted(name)),
                          .primary = span_,
                          .help = repair_of_name(name, candidates)});
   }

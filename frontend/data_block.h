@@ -103,6 +103,7 @@ class DataBlock {
   void fitted_on(const ast::Setting& form);
   void split_setting(const ast::Setting& form);
   void complete();
+  void check_overlaps();
   void check_widths();
   void check_names(const RawColumn& raw, Span span, const Source& source);
   Graph fit() const;
@@ -119,6 +120,7 @@ class DataBlock {
   std::optional<InlineColumn> inline_column(CallSite& site, std::size_t index);
   Term split(CallSite& site);
   std::optional<std::vector<Cut>> shares(CallSite& site, const std::vector<std::size_t>& parts, Cut base);
+  bool enough_rows(CallSite& site, const std::vector<Cut>& cuts, const Source& source);
   std::optional<std::vector<Cut>> every(CallSite& site, const std::vector<std::size_t>& parts, Cut base);
   Term col(CallSite& site);
   Term cols(CallSite& site);
@@ -146,6 +148,7 @@ class DataBlock {
   std::vector<Span> raw_spans_;   ///< where each raw column is written
   std::optional<int> generated_;  ///< source of `samples = N`
   Span samples_span_{}, fit_span_{};
+  std::map<std::string, Span> split_spans_{};
   std::string current_;                                 ///< column or name that is being defined
   std::map<std::string, int> raw_counts_, fit_counts_;  ///< uses in each column so far
 };

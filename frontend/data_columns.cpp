@@ -2,6 +2,8 @@
 // known.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "frontend/data_block.h"
 
 namespace nnc {
@@ -49,7 +51,10 @@ Term DataBlock::cols(CallSite& site) {
     for (const Term& one : names) {
       const auto name = e_.text(one, argument.span, "a column's name");
       if (!name) return failed_ = true, Failed{};
-      (word == "except" ? result.except : result.columns).push_back(*name);
+      std::vector<std::string>& named = word == "except" ? result.except : result.columns;
+      if (word != "to" && std::ranges::find(named, *name) != named.end())
+        return error(Code::duplicate_name, argument.span, fmt::format("the column {} stands twice", backquoted(*name)));
+      named.push_back(*name);
       if (word == "to") result.to = *name;
     }
     if (word == "to") result.columns.pop_back();

@@ -179,7 +179,13 @@ Term DataBlock::split(CallSite& site) {
                  "shares, as in `split(rows, 0.8, 0.2)`, counts, or `every = 5`");
   if (!base.stratify_by.empty() && (residues || rows.source == generated_))
     return error(Code::bad_split, site.span, "`by` goes with shares of rows that are read");
+  const auto seed = std::ranges::find_if(
+      site.arguments, [](const CallArgument& argument) { return argument.name && argument.name->text == "seed"; });
+  if (residues && seed != site.arguments.end())
+    return error(Code::bad_split, seed->span, "`seed` goes with shares and counts; `every` takes rows as they stand");
   const auto cuts = residues ? every(site, parts, base) : shares(site, parts, base);
+  if (cuts && rows.cuts.empty() && !enough_rows(site, *cuts, job_.sources[static_cast<std::size_t>(rows.source)]))
+    return Failed{};
   if (!cuts) return Failed{};
   Several result;
   for (const Cut& cut : *cuts) {
@@ -188,6 +194,18 @@ Term DataBlock::split(CallSite& site) {
     result.values.push_back(Host{"rows", std::move(part)});
   }
   return result.values.size() == 1 ? result.values[0] : Term(std::move(result));
+}
+
+/// Counts of rows whose number the program says.
+bool DataBlock::enough_rows(CallSite& site, const std::vector<Cut>& cuts, const Source& source) {
+  std::optional<double> there;
+  if (source.kind == Source::Kind::generated) there = static_cast<double>(source.samples);
+  if (source.kind == Source::Kind::table) there = static_cast<double>(source.inline_columns.front().rows());
+  const Cut& last = cuts.back();
+  if (!there || last.kind != Cut::Kind::share || last.fractional || last.first + last.count <= *there) return true;
+  error(Code::bad_split, site.span, fmt::format("the parts take {} of {} rows", last.first + last.count, *there),
+        "whole numbers are counts; shares are below 1");
+  return false;
 }
 
 /// Numbers below 1 are shares, whole numbers are counts. A lone 1 is everything.

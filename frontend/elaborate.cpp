@@ -87,8 +87,14 @@ void check_tests(const Module& module, const ElaborateOptions& options, Diagnost
                  ElaboratedTests& tests, Applied& applied) {
   ElaborateOptions exact = options;
   exact.double_precision = true;
+  std::set<std::string> titles;
   for (const ast::Declaration& declaration : module.ast->declarations) {
-    if (!std::holds_alternative<ast::Test>(declaration.form) || declaration.damaged) continue;
+    const auto* test = std::get_if<ast::Test>(&declaration.form);
+    if (!test || declaration.damaged) continue;
+    if (!titles.insert(test->title).second)
+      diagnostics.report({.code = Code::duplicate_name,
+                          .message = fmt::format("two tests are called {}", backquoted(test->title)),
+                          .primary = declaration.head});
     Elaborator elaborator(diagnostics, options);
     tests.tests.push_back(elaborate_test(elaborator, module, declaration, false));
     applied.merge(elaborator.applied);
@@ -173,6 +179,7 @@ std::vector<Elaborated> elaborate_all(const SourceProgram& program, const std::s
       if (!applied.contains(&declaration)) check_declared(*module, declaration, options, diagnostics);
     }
   if (diagnostics.has_errors()) return {};
+  for (const Module* module : program.modules()) check_unused(*module, module == &user && !names.empty(), diagnostics);
   return blocks;
 }
 

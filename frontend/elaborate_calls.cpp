@@ -51,6 +51,7 @@ struct Application {
   Scope& scope;  ///< of the signature and the body
 
   bool failed = false;
+  bool returned = false;                               ///< the result is compared with what is declared
   std::map<std::string, const Provenance*> stories{};  ///< of variables bound here
 
   bool match(const std::vector<ast::Param>& params, std::vector<CallArgument>& arguments, Scope& caller, Matched& into);
@@ -62,11 +63,16 @@ struct Application {
   void check_expressions(const ast::TypeExpr& type, const std::vector<Axis>& axes, Span at, const std::string& what);
   void bind_place(const ast::Param& param, const Given& given);
   void bind_floating(const std::vector<ast::Param>& params, const Matched& matched, std::optional<DType> around);
+  std::string repair_of_elements(const std::vector<ast::Param>& params, const Matched& matched,
+                                 std::size_t wrong) const;
   bool expressible(const ast::TypeExpr& type) const;
   void inputs(const std::vector<ast::Param>& params, Matched& matched);
   Term result(const std::vector<ast::TypeExpr>& declared, Term term, Span at);
   Term one_result(const ast::TypeExpr& declared, const Term& term, Span at);
   const Provenance* bound_by(const std::string& variable, const Axis& axis);
+  void bind_dimension(const std::string& variable, const Axis& axis);
+  /// A stand-in for any length, in the application that checks a declaration as such: nothing was written there.
+  bool as_declared(const AxisId* id) const { return id && !id->stands_for.empty() && e.frames().size() <= 2; }
 };
 
 // ---- matching ------------------------------------------------------------------------------------------------------
@@ -126,17 +132,29 @@ bool Application::match(const std::vector<ast::Param>& params, std::vector<CallA
 const Provenance* Application::bound_by(const std::string& variable, const Axis& axis) {
   const auto known = stories.find(variable);
   if (known != stories.end()) return known->second;
-  const bool tells = !e.in_library(span) && !axis.extent.batched;
+  const bool tells = !e.in_library(span) && !axis.extent.batched && !as_declared(axis.id);
   const Provenance* story = tells ? e.because(variable, shown, span, axis.from) : axis.from;
   stories.emplace(variable, story);
   return story;
 }
 
+/// Gives a dimension variable its axis, or one that knows more.
+void Application::bind_dimension(const std::string& variable, const Axis& axis) {
+  scope.assign(variable, Length{axis});
+  if (e.frames().empty() || axis.extent.batched) return;
+  auto& dimensions = e.frames().back().dimensions;
+  const auto known = std::ranges::find(dimensions, variable, [](const auto& bound) { return bound.first; });
+  if (known == dimensions.end())
+    dimensions.emplace_back(variable, axis.id);
+  else
+    known->second = axis.id;
+}
+
 void Application::bind_scalar(const ast::Param& param, const Given& given) {
   Term term = e.scalar_of(param.type, given.term, given.span, fmt::format("`{}` of `{}`", param.name.text, name));
   if (term.failed()) failed = true;
-  if (const Number* number = term.as<Number>(); number && !e.in_library(span))
-    term = Number{number->value, e.because("", shown, span, number->from)};
+  if (const Number* number = term.as<Number>(); number && !e.in_library(span) && !as_declared(number->id))
+    term = Number{number->value, e.because("", shown, span, number->from), number->id};
   if (!scope.define(param.name.text, std::move(term))) failed = true;
 }
 
@@ -212,32 +230,47 @@ bool Application::unify_axes(const ast::TypeExpr& type, std::vector<Axis>& axes,
       actual.stretch = true;
       continue;
     }
+    if (!actual.id && !actual.extent.batched) actual.id = e.new_axis();
     const std::string* variable = variable_of(dim);
     if (variable) {
       const Term* known = scope.find(*variable);
       if (!known) {
         actual.from = bound_by(*variable, actual);
-        scope.define(*variable, Length{actual});
+        bind_dimension(*variable, actual);
         continue;
       }
+      const Number* number = known->as<Number>();  // a setting with a capital name
+      if (number && actual.extent != Extent{static_cast<std::int64_t>(number->value), false})
+        return mismatch({fmt::format("axis {} differs: `{}` is {}, and this is {}", axis - 1 - first, *variable,
+                                     number->value, e.length(actual)),
+                         fmt::format("expected: {}{}", number->value, e.story(number->from)),
+                         fmt::format("here:     {}", e.story(actual))});
       if (const Length* length = known->as<Length>()) {
         if (length->axis.stretch && !actual.stretch) {
-          scope.assign(*variable, Length{actual});
+          bind_dimension(*variable, actual);
           continue;
         }
-        if (actual.stretch || actual.extent == length->axis.extent) continue;
-        return mismatch({fmt::format("axis {} differs: `{}` is {}, and this is {}", axis - 1 - first, *variable,
-                                     to_string(length->axis.extent), to_string(actual.extent)),
-                         fmt::format("expected: {}", e.story(length->axis)),
-                         fmt::format("here:     {}", e.story(actual))});
+        if (actual.stretch) continue;
+        if (actual.extent == length->axis.extent) {
+          if (returned) e.check_meeting(length->axis, actual, at, "the result");
+          Axis both = length->axis;
+          if (!returned) both.id = e.either(both.id, actual.id);
+          bind_dimension(*variable, both);
+          continue;
+        }
+        const std::string wanted = e.length(length->axis);
+        return mismatch(
+            {wanted == *variable ? fmt::format("axis {} differs: {} and {}", axis - 1 - first, wanted, e.length(actual))
+                                 : fmt::format("axis {} differs: `{}` is {}, and this is {}", axis - 1 - first,
+                                               *variable, wanted, e.length(actual)),
+             fmt::format("expected: {}", e.story(length->axis)), fmt::format("here:     {}", e.story(actual))});
       }
     }
     if (const auto* literal = std::get_if<ast::Number>(&dim.value->form)) {
       if (actual.extent != Extent{static_cast<std::int64_t>(literal->value), false})
-        return mismatch(
-            {fmt::format("axis {} differs: {} and {}", axis - 1 - first, literal->value, to_string(actual.extent)),
-             fmt::format("expected: {} <- {} {}", literal->value, declared, e.place_text(dim.span)),
-             fmt::format("here:     {}", e.story(actual))});
+        return mismatch({fmt::format("axis {} differs: {} and {}", axis - 1 - first, literal->value, e.length(actual)),
+                         fmt::format("expected: {} <- {} {}", literal->value, declared, e.place_text(dim.span)),
+                         fmt::format("here:     {}", e.story(actual))});
       const bool same_place = actual.from && actual.from->span.begin == dim.span.begin;
       if (!e.in_library(dim.span) && !same_place) actual.from = e.because("", declared, dim.span, actual.from);
     }
@@ -264,8 +297,10 @@ void Application::check_expressions(const ast::TypeExpr& type, const std::vector
     e.report({.code = Code::shape_mismatch,
               .message = fmt::format("{} does not fit `{}`", what, e.source(type.span)),
               .primary = at,
-              .primary_label = fmt::format("axis {} is {}", position, to_string(actual.extent)),
-              .notes = {fmt::format("expected: {} = {}", e.source(dim.span), e.story(*wanted)),
+              .primary_label = fmt::format("axis {} is {}", position, e.length(actual)),
+              .notes = {fmt::format("expected: {}{}",
+                                    e.source(dim.span) == e.length(*wanted) ? "" : e.source(dim.span) + " = ",
+                                    e.story(*wanted)),
                         fmt::format("here:     {}", e.story(actual))}});
   };
   while (left > 0 && type.dims[left - 1].kind != ast::Dim::Kind::ellipsis && axis > 0) {
@@ -306,6 +341,22 @@ bool Application::expressible(const ast::TypeExpr& type) const {
   });
 }
 
+/// Whole numbers with one axis less than another argument of the same declared type are numbers of classes, and where
+/// floating elements are wanted for them a row stands for each.
+std::string Application::repair_of_elements(const std::vector<ast::Param>& params, const Matched& matched,
+                                            std::size_t wrong) const {
+  const Array& array = *matched[wrong]->term.as<Array>();
+  const std::string written = e.source(matched[wrong]->span);
+  for (std::size_t i = 0; i < params.size(); ++i) {
+    const Array* other = matched[i] ? matched[i]->term.as<Array>() : nullptr;
+    if (i == wrong || !other || e.source(params[i].type.span) != e.source(params[wrong].type.span)) continue;
+    if (array.node.type().dtype == DType::i32 && other->axes.size() == array.axes.size() + 1)
+      return fmt::format("`one_hot({}, {})` makes a row of each number of a class", written,
+                         e.length(other->axes.back()));
+  }
+  return fmt::format("write `float({})`", written);
+}
+
 /// `float` is one element type throughout a signature: that of the first tensor that arrives.
 void Application::bind_floating(const std::vector<ast::Param>& params, const Matched& matched,
                                 std::optional<DType> around) {
@@ -324,7 +375,7 @@ void Application::bind_floating(const std::vector<ast::Param>& params, const Mat
                                             name_of(dtype), first->name.text, name_of(*floating))
                               : fmt::format("`{}` of `{}` has floating elements, not {}", params[i].name.text, name,
                                             name_of(dtype)),
-              "", fmt::format("write `float({})`", e.source(matched[i]->span)));
+              "", repair_of_elements(params, matched, i));
       failed = true;
     }
   }
@@ -397,6 +448,7 @@ void Application::inputs(const std::vector<ast::Param>& params, Matched& matched
 
 Term Application::one_result(const ast::TypeExpr& declared, const Term& term, Span at) {
   if (term.failed()) return Failed{};
+  returned = true;
   const std::string what = fmt::format("the result of `{}`", name);
   if (!declared.tensor) return e.scalar_of(declared, term, at, what);
   if (const Array* array = term.as<Array>()) {
@@ -431,18 +483,6 @@ Term Application::result(const std::vector<ast::TypeExpr>& declared, Term term, 
     results.values.push_back(one_result(declared[i], several->values[i], at));
   return results;
 }
-
-namespace {
-
-/// The place of the value that a body returns, for messages about results.
-Span return_span(const ast::Block& block, Span fallback) {
-  for (auto statement = block.statements.rbegin(); statement != block.statements.rend(); ++statement)
-    if (const auto* last = std::get_if<ast::Return>(&statement->form); last && !last->values.empty())
-      return last->values.front()->span;
-  return fallback;
-}
-
-}  // namespace
 
 DType Elaborator::element_type(const ast::TypeExpr& type, Scope& scope) const {
   using enum ast::TypeExpr::Base;
@@ -626,7 +666,7 @@ Term Elaborator::inline_function(const Declared& declared,
     if (declared.declaration->damaged) return Failed{};
     return error(Code::missing_return, function.name.span, fmt::format("`{}` returns nothing", info.name));
   }
-  const Span at = return_span(function.body, function.name.span);
+  const Span at = returned_at_;
   if (wanted && function.results.size() == 1) {
     const auto placed = place(*returned, *wanted, at, fmt::format("the result of `{}`", info.name));
     return placed ? Term(*placed) : Term(Failed{});
@@ -774,7 +814,7 @@ Term Elaborator::apply_instance(const Instance& instance, CallSite& site) {
     if (declaration->damaged) return Failed{};
     return error(Code::missing_return, head, fmt::format("`{}` returns nothing", name));
   }
-  return application.result(results, *returned, return_span(body, head));
+  return application.result(results, *returned, returned_at_);
 }
 
 // ---- optimizers
@@ -829,7 +869,7 @@ Term Elaborator::inline_optimizer(const OptimizerInstance& instance, const std::
     if (instance.optimizer.declaration->damaged) return Failed{};
     return error(Code::missing_return, optimizer.name.span, fmt::format("`{}` returns nothing", optimizer.name.text));
   }
-  return application.one_result(optimizer.result, *returned, return_span(optimizer.body, optimizer.name.span));
+  return application.one_result(optimizer.result, *returned, returned_at_);
 }
 
 std::vector<bool> Elaborator::reached_from(NodeId e) {

@@ -146,6 +146,8 @@ void DataBlock::fitted_on(const ast::Setting& form) {
       error(Code::bad_split, expr->span, "`fit` names splits", "such as `fit = [train, test]`");
       return;
     }
+    if (std::ranges::find(job_.fit, use->name) != job_.fit.end())
+      error(Code::duplicate_setting, expr->span, fmt::format("`fit` names `{}` twice", use->name));
     job_.fit.push_back(use->name);
   }
   if (job_.fit.empty()) error(Code::bad_split, form.value->span, "`fit` names at least one split");
@@ -181,6 +183,7 @@ void DataBlock::split_setting(const ast::Setting& form) {
   for (std::size_t i = 0; i < splits.size(); ++i) {
     splits[i].name = form.keys[i].text;
     splits[i].place = place(form.keys[i].span);
+    split_spans_.emplace(splits[i].name, form.keys[i].span);
     const auto same = [&](const Split& split) { return split.name == splits[i].name; };
     if (std::any_of(job_.splits.begin(), job_.splits.end(), same))
       error(Code::duplicate_setting, form.keys[i].span, fmt::format("the split `{}` is given twice", splits[i].name));
@@ -188,6 +191,39 @@ void DataBlock::split_setting(const ast::Setting& form) {
       job_.splits.push_back(splits[i]);
   }
   splits_failed_ = before;
+}
+
+namespace {
+
+/// Whether two splits have rows in common: one is all that the other was cut from, both are cut alike and their parts
+/// overlap, or they are shares of two permutations. Nothing is said where rows are cut in two different ways.
+bool share_rows(const Split& a, const Split& b) {
+  if (a.source != b.source) return false;
+  for (std::size_t i = 0; i < std::min(a.cuts.size(), b.cuts.size()); ++i) {
+    const Cut &x = a.cuts[i], &y = b.cuts[i];
+    const bool alike =
+        x.kind == y.kind && x.every == y.every && x.fractional == y.fractional && x.stratify_by == y.stratify_by;
+    if (!alike) return false;
+    if (x.seed != y.seed) return true;
+    if (x.first == y.first && x.count == y.count) continue;
+    return x.first < y.first + y.count && y.first < x.first + x.count;
+  }
+  return true;
+}
+
+}  // namespace
+
+/// A split that is to show what training did not see, and holds rows of it.
+void DataBlock::check_overlaps() {
+  const auto train = std::ranges::find(job_.splits, "train", &Split::name);
+  if (train == job_.splits.end()) return;
+  for (const Split& split : job_.splits)
+    if (split.name != "train" && share_rows(*train, split))
+      e_.report({.code = Code::shared_rows,
+                 .message = fmt::format("`{}` has rows that `train` has too", split.name),
+                 .primary = split_spans_.at(split.name),
+                 .labels = {{split_spans_.at("train"), "trained on"}},
+                 .help = "`train, valid = split(rows, 0.8, 0.2)` gives each row to one of them"});
 }
 
 /// What only the whole block shows.
@@ -224,6 +260,7 @@ void DataBlock::complete() {
     for (const Span& span : raw_spans_)
       error(Code::bad_column, span, "rows that are made have no columns to read from");
   check_widths();
+  if (!failed_) check_overlaps();
 }
 
 /// In a table and in a CSV every column is one value a row, so the declared type says how many there must be.
@@ -249,14 +286,19 @@ void DataBlock::check_names(const RawColumn& raw, Span span, const Source& sourc
   for (const auto& [name, path] : source.columns) names.push_back(name);
   for (const InlineColumn& column : source.inline_columns) names.push_back(column.name);
   if (names.empty()) return;
-  for (const std::string& column : raw.columns) {
+  std::vector<std::string> named = raw.columns;
+  named.insert(named.end(), raw.except.begin(), raw.except.end());
+  for (const std::string& end : {raw.range_from, raw.range_to})
+    if (!end.empty()) named.push_back(end);
+  for (const std::string& column : named) {
     if (std::ranges::find(names, column) == names.end()) {
       error(Code::bad_column, span, fmt::format("there is no column {}", backquoted(column)),
             did_you_mean(column, names));
       continue;
     }
     const auto table = std::ranges::find(source.inline_columns, column, &InlineColumn::name);
-    if (table != source.inline_columns.end() && !table->texts.empty() && !raw.classes)
+    const bool taken = std::ranges::find(raw.except, column) == raw.except.end();
+    if (taken && table != source.inline_columns.end() && !table->texts.empty() && !raw.classes)
       error(Code::bad_column, span, fmt::format("the column {} holds words, not numbers", backquoted(column)),
             fmt::format("`classes(col(\"{}\"))` gives each word a number", column));
   }

@@ -58,7 +58,11 @@ class Indexing {
   }
 
  private:
-  void pass() { keep(x_.axes[axis_].extent, 0, 1, x_.axes[axis_].from); }
+  void pass() {
+    const AxisId* id = x_.axes[axis_].id;
+    keep(x_.axes[axis_].extent, 0, 1, x_.axes[axis_].from);
+    result_.back().id = id;
+  }
 
   /// The next axis of x from `start` in steps, as an axis of the result.
   void keep(Extent extent, std::int64_t start, std::int64_t step, const Provenance* from) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 
 #include "frontend/elaborator.h"
@@ -64,6 +65,10 @@ Failed Elaborator::report(Diagnostic diagnostic) {
   for (auto frame = frames_.rbegin(); frame != frames_.rend(); ++frame) {
     if (in_library(frame->call) || !frame->declaration || in_library(frame->declaration->span)) continue;
     if (std::holds_alternative<ast::Model>(frame->declaration->form)) continue;  // has one use, as a rule
+    const Span call = frame->call, own = frame->declaration->span;
+    const bool as_declared = call.file == own.file && call.begin >= own.begin && call.end <= own.end;
+    const bool here = call.file == diagnostic.primary.file && call.begin == diagnostic.primary.begin;
+    if (as_declared || here) continue;
     diagnostic.notes.push_back(fmt::format("in `{}`, applied at {}", frame->name, place_text(frame->call)));
     break;
   }
@@ -81,13 +86,55 @@ Failed Elaborator::error(Code code, Span span, std::string message, std::string 
 
 Failed Elaborator::unknown_name(Span span, const std::string& what, const std::string& name,
                                 const std::vector<std::string>& known) {
-  return error(Code::unknown_name, span, fmt::format("there is no {}`{}`", what.empty() ? "" : what + " ", name), "",
+  return error(Code::unknown_name, span,
+               fmt::format("there is no {}{}", what.empty() ? "" : what + " ", backquoted(name)), "",
                what.empty() ? repair_of_name(name, known) : did_you_mean(name, known));
+}
+
+namespace {
+
+/// What a length stands for where it is not meant as a number; else empty.
+std::string stand_in_name(const AxisId* id) {
+  for (; id; id = id->twin_of)
+    if (!id->stands_for.empty()) return id->stands_for;
+  return "";
+}
+
+}  // namespace
+
+const AxisId* Elaborator::standing_for(std::string name) {
+  return &axis_ids_.emplace_back(AxisId{nullptr, {}, std::move(name)});
+}
+
+const AxisId* Elaborator::combined(const std::string& shown, std::span<const Term> numbers) {
+  const auto name = [](const Term& term) {
+    const Number* number = term.as<Number>();
+    return number ? stand_in_name(number->id) : "";
+  };
+  if (std::ranges::all_of(numbers, [&](const Term& term) { return name(term).empty(); })) return nullptr;
+  std::vector<std::string> parts;
+  for (const Term& term : numbers) {
+    const Number* number = term.as<Number>();
+    if (!number) return nullptr;
+    parts.push_back(name(term).empty() ? fmt::format("{}", number->value) : name(term));
+  }
+  const bool is_word = !shown.empty() && std::isalpha(static_cast<unsigned char>(shown[0]));
+  if (is_word) return standing_for(fmt::format("{}({})", shown, fmt::join(parts, ", ")));
+  for (std::string& part : parts)
+    if (part.find(' ') != std::string::npos) part = "(" + part + ")";
+  if (parts.size() == 1) return standing_for(shown + parts[0]);
+  return standing_for(fmt::format("{}", fmt::join(parts, " " + shown + " ")));
+}
+
+std::string Elaborator::length(const Axis& axis) const {
+  if (axis.stretch) return "_";
+  const std::string name = axis.extent.batched ? "" : stand_in_name(axis.id);
+  return name.empty() ? to_string(axis.extent) : name;
 }
 
 std::string Elaborator::describe(const std::vector<Axis>& axes) const {
   std::string text;
-  for (const Axis& axis : axes) text += (text.empty() ? "" : ", ") + (axis.stretch ? "_" : to_string(axis.extent));
+  for (const Axis& axis : axes) text += (text.empty() ? "" : ", ") + length(axis);
   return text;
 }
 
@@ -99,16 +146,17 @@ std::string Elaborator::describe(const Term& term) const {
   struct Visitor {
     const Elaborator& e;
     std::string operator()(const Failed&) { return "an error"; }
-    std::string operator()(const Number& number) { return fmt::format("the number {}", number.value); }
+    std::string operator()(const Number& number) {
+      const std::string name = stand_in_name(number.id);
+      return name.empty() ? fmt::format("the number {}", number.value) : fmt::format("the number `{}`", name);
+    }
     std::string operator()(const Flag& known) { return known.value ? "true" : "false"; }
     std::string operator()(const Text& known) { return fmt::format("the string \"{}\"", known.value); }
     std::string operator()(const Scalar& scalar) {
       return scalar.node.type().dtype == DType::boolean ? "a condition known at run time"
                                                         : "a number known at run time";
     }
-    std::string operator()(const Length& length) {
-      return fmt::format("the dimension {}", to_string(length.axis.extent));
-    }
+    std::string operator()(const Length& length) { return fmt::format("the dimension {}", e.length(length.axis)); }
     std::string operator()(const Array& array) { return e.describe(ArrayType{array.node.type().dtype, array.axes}); }
     std::string operator()(const Shapeless& shapeless) {
       return fmt::format("`{}`, which has no shape of its own", shapeless.what);
@@ -140,9 +188,9 @@ const Provenance* Elaborator::because(std::string variable, std::string text, Sp
 }
 
 std::string Elaborator::story(const Axis& axis) const {
-  const std::string length = axis.stretch ? "_" : to_string(axis.extent);
-  const bool named = axis.from && !axis.from->variable.empty();
-  return (named ? axis.from->variable + " = " + length : length) + story(axis.from);
+  const std::string text = length(axis);
+  const bool named = axis.from && !axis.from->variable.empty() && axis.from->variable != text;
+  return (named ? axis.from->variable + " = " + text : text) + story(axis.from);
 }
 
 std::string Elaborator::story(const Provenance* from) const {

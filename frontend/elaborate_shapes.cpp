@@ -117,7 +117,7 @@ std::optional<Axis> Elaborator::dimension(const ast::Expr& expr, Scope& scope) {
     report(std::move(diagnostic));
     return std::nullopt;
   }
-  return Axis{{static_cast<std::int64_t>(number->value), false}, false, number->from};
+  return Axis{{static_cast<std::int64_t>(number->value), false}, false, number->from, number->id};
 }
 
 std::optional<ArrayType> Elaborator::resolve(const ast::TypeExpr& type, Scope& scope) {
@@ -166,11 +166,13 @@ std::optional<ArrayType> Elaborator::resolve(const ast::TypeExpr& type, Scope& s
         axis->stretch = false;
         if (!axis->from && !axis->extent.batched && !in_library(dim.span))
           axis->from = because("", source(type.span), dim.span, nullptr);
+        if (!axis->id && !axis->extent.batched) axis->id = new_axis();
         result.axes.push_back(*axis);
         break;
       }
     }
   }
+  separate(result.axes);
   failed = !countable(result.axes, type.span) || failed;
   if (failed) return std::nullopt;
   return result;
@@ -261,6 +263,7 @@ std::optional<Array> Elaborator::place(const Term& given, const ArrayType& type,
       differs = differs || placed.axes[i].stretch != type.axes[i].stretch;
       placed.axes[i].stretch = type.axes[i].stretch;
       if (!placed.axes[i].from) placed.axes[i].from = type.axes[i].from;
+      if (!placed.axes[i].id) placed.axes[i].id = type.axes[i].id;
     }
     if (differs) placed.node = builder().reshape(placed.node, node_shape(placed.axes));
     return placed;
@@ -285,8 +288,8 @@ std::optional<Array> Elaborator::place(const Term& given, const ArrayType& type,
   } else {
     for (std::size_t i = 0; i < type.axes.size(); ++i)
       if (array->axes[i].extent != type.axes[i].extent && !array->axes[i].stretch) {
-        diagnostic.notes.push_back(fmt::format("axis {} differs: {} and {}", i, to_string(type.axes[i].extent),
-                                               to_string(array->axes[i].extent)));
+        diagnostic.notes.push_back(
+            fmt::format("axis {} differs: {} and {}", i, length(type.axes[i]), length(array->axes[i])));
         diagnostic.notes.push_back(fmt::format("declared: {}", story(type.axes[i])));
         diagnostic.notes.push_back(fmt::format("here:     {}", story(array->axes[i])));
         break;
@@ -446,6 +449,10 @@ Term Elaborator::fold(Op op, std::span<const double> values, Span span, const Pr
   } else {
     result = fold_by_graph(op, values);
   }
+  if (std::isnan(result)) return error(Code::bad_number, span, "this has no value among the real numbers");
+  const bool limit = op == Op::log && a == 0;  // minus infinity is what a mask adds to logits
+  if (std::isinf(result) && std::isfinite(a) && std::isfinite(b) && !limit)
+    return error(Code::bad_number, span, "this is larger than any number");
   return Number{result, from};
 }
 
@@ -514,7 +521,9 @@ Term Elaborator::elementwise(Op op, std::span<const Term> operands, std::span<co
       values.push_back(number->value);
       if (!from) from = number->from;
     }
-    return fold(op, values, span, from);
+    Term folded = fold(op, values, span, from);
+    if (const Number* number = folded.as<Number>()) folded = Number{number->value, from, combined(shown, terms)};
+    return folded;
   }
   if (!any_array && any_shapeless) {
     Shapeless result{source(span), {}};
@@ -554,11 +563,17 @@ Term Elaborator::elementwise(Op op, std::span<const Term> operands, std::span<co
       if (terms[i].failed()) return Failed{};
       if (i >= first && !dtype) dtype = terms[i].as<Array>()->node.type().dtype;
     }
+  std::vector<std::size_t> ranks;  // as written: in a data block without the batch
+  for (const Term& term : terms) {
+    const Array* operand = term.as<Array>();
+    const bool hidden = operand && graph_->rows && !operand->axes.empty() && operand->axes[0].extent.batched;
+    ranks.push_back(operand ? operand->axes.size() - (hidden ? 1 : 0) : 0);
+  }
   if (graph_->rows) line_up_rows(terms);
   const DType elements = dtype.value_or(default_float());
   if (graph_->rows) align_rows(terms);
   std::vector<Axis> common;
-  std::size_t widest = 0;
+  std::size_t widest = 0, common_rank = 0;
   bool started = false;
   for (std::size_t i = 0; i < count; ++i) {
     const Array* operand = terms[i].as<Array>();
@@ -577,6 +592,7 @@ Term Elaborator::elementwise(Op op, std::span<const Term> operands, std::span<co
     }
     if (!started) {
       common = operand->axes;
+      common_rank = ranks[i];
       widest = i;
       started = true;
       continue;
@@ -589,6 +605,7 @@ Term Elaborator::elementwise(Op op, std::span<const Term> operands, std::span<co
       z = x.stretch ? y : x;
       if (x.stretch || y.stretch || x.extent == y.extent) {
         if (!z.from) z.from = x.from ? x.from : y.from;
+        if (!z.id && x.stretch == y.stretch) z.id = x.id ? x.id : y.id;
         continue;
       }
       const std::size_t rank = joined.size();
@@ -596,19 +613,22 @@ Term Elaborator::elementwise(Op op, std::span<const Term> operands, std::span<co
           .code = Code::shape_mismatch, .message = fmt::format("shapes do not match in `{}`", shown), .primary = span};
       const Array* left = terms[widest].as<Array>();
       diagnostic.labels = {{spans[widest], describe(terms[widest])}, {spans[i], describe(terms[i])}};
-      diagnostic.notes = {
-          fmt::format("axis {} differs: {} and {}", rank - back, to_string(x.extent), to_string(y.extent)),
-          fmt::format("left:  {}: {}, {}", source(spans[widest]), describe(terms[widest]), story(x)),
-          fmt::format("right: {}: {}, {}", source(spans[i]), describe(terms[i]), story(y))};
+      diagnostic.notes = {fmt::format("axis {} differs: {} and {}", rank - back, length(x), length(y)),
+                          fmt::format("left:  {}: {}, {}", source(spans[widest]), describe(terms[widest]), story(x)),
+                          fmt::format("right: {}: {}, {}", source(spans[i]), describe(terms[i]), story(y))};
       if (left->axes.size() != other.size() && !x.extent.batched && !y.extent.batched)
         diagnostic.notes.push_back("shapes are lined up at their last axes");
       if ((x.extent == Extent{1, false}) != (y.extent == Extent{1, false}))
         diagnostic.help = "an axis of length 1 does not repeat by itself; one made by `keep = true` or `_` does";
       return report(std::move(diagnostic));
     }
+    check_alignment({common, common_rank, spans[widest], operands[widest]}, {other, ranks[i], spans[i], operands[i]},
+                    span, shown);
     common = std::move(joined);
+    common_rank = std::max(common_rank, ranks[i]);
     if (other.size() > terms[widest].as<Array>()->axes.size()) widest = i;
   }
+  separate(common);
   if (!countable(common, span)) return Failed{};
   std::vector<Value> nodes;
   for (std::size_t i = 0; i < count; ++i) {
@@ -666,8 +686,7 @@ Term Elaborator::matmul(const Term& left, const Term& right, Span left_span, Spa
   const Axis &k = a->axes.back(), &l = b->axes.front();
   if (k.extent != l.extent) {
     Diagnostic diagnostic = labelled(Code::shape_mismatch, "shapes do not match in `@`");
-    diagnostic.notes = {fmt::format("the last axis of the left is {}, the first of the right {}", to_string(k.extent),
-                                    to_string(l.extent)),
+    diagnostic.notes = {fmt::format("the last axis of the left is {}, the first of the right {}", length(k), length(l)),
                         fmt::format("left:  {}: {}, {}", source(left_span), describe(*a), story(k)),
                         fmt::format("right: {}: {}, {}", source(right_span), describe(*b), story(l))};
     return report(std::move(diagnostic));
@@ -682,6 +701,8 @@ Term Elaborator::matmul(const Term& left, const Term& right, Span left_span, Spa
     return report(labelled(Code::type_mismatch, "`@` does not take truth values"));
   builder().set_origin(origin(span));
   const Value x = k.stretch ? whole_node(*a) : a->node, y = l.stretch ? whole_node(*b) : b->node;
+  check_meeting(k, l, op_span, "`@`");
+  separate(axes);
   if (k.stretch)
     for (Axis& axis : axes) axis.stretch = false;
   if (l.stretch && !axes.empty() && b->axes.size() == 2) axes.back().stretch = false;
@@ -726,9 +747,8 @@ Term Elaborator::matrix_stack(const Array& left, const Array& right, Span left_s
   };
   const Axis &k = left.axes.back(), &l = right.axes[rank_b - 2];
   if (k.extent != l.extent)
-    return mismatch(k, l,
-                    fmt::format("the last axis of the left is {}, the last but one of the right {}",
-                                to_string(k.extent), to_string(l.extent)));
+    return mismatch(
+        k, l, fmt::format("the last axis of the left is {}, the last but one of the right {}", length(k), length(l)));
   if (left.node.type().dtype != right.node.type().dtype || !is_float(left.node.type().dtype))
     return report(
         {.code = Code::type_mismatch,
@@ -750,11 +770,11 @@ Term Elaborator::matrix_stack(const Array& left, const Array& right, Span left_s
     if (long_a && long_b) {
       const Axis &x = a.axes[at_a], &y = b.axes[at_b];
       if (x.extent != y.extent)
-        return mismatch(x, y,
-                        fmt::format("axis {} of the left is {}, axis {} of the right {}", at_a, to_string(x.extent),
-                                    at_b, to_string(y.extent)));
+        return mismatch(
+            x, y, fmt::format("axis {} of the left is {}, axis {} of the right {}", at_a, length(x), at_b, length(y)));
       batch_a.push_back(node_axis(a, at_a));
       batch_b.push_back(node_axis(b, at_b));
+      check_meeting(x, y, op_span, "`@`");
       paired.push_back(at);
     } else if (long_a) {
       from_a.push_back(at);
@@ -769,6 +789,8 @@ Term Elaborator::matrix_stack(const Array& left, const Array& right, Span left_s
   }
   if (!b.axes.back().stretch) from_b.push_back(axes.size());
   axes.push_back(b.axes.back());
+  check_meeting(k, l, op_span, "`@`");
+  separate(axes);
   if (!countable(axes, op_span)) return Failed{};
 
   const Value product =
@@ -789,6 +811,14 @@ void Elaborator::promise_range(Value ids, std::int64_t count, Span span) {
   while (builder()[id].op == Op::reshape || builder()[id].op == Op::transpose || builder()[id].op == Op::broadcast)
     id = builder()[id].operands[0];
   const Node& node = builder()[id];
+  if (const auto* known = std::get_if<Constant>(&node.attributes)) {
+    const auto outside = std::ranges::find_if(
+        known->values, [&](double id_value) { return id_value < 0 || id_value >= static_cast<double>(count); });
+    if (outside != known->values.end())
+      error(Code::bad_number, span, fmt::format("{} is no index below {}", *outside, count), "",
+            "indices count from 0");
+    return;
+  }
   if (node.op != Op::input || node.type.dtype != DType::i32) return;
   builder().oblige({.input = std::get<Named>(node.attributes).name, .low = 0, .high = count, .origin = origin(span)});
 }
@@ -809,6 +839,7 @@ Term Elaborator::rows_by_index(const Array& table, const Array& ids, Span span, 
   std::vector<Axis> axes = ids.axes;
   if (hidden) axes.insert(axes.begin(), table.axes[0]);
   axes.insert(axes.end(), table.axes.begin() + static_cast<std::ptrdiff_t>(first) + 1, table.axes.end());
+  separate(axes);
   if (!countable(axes, span)) return Failed{};
   builder().set_origin(origin(span));
   const Array whole = with_axis(table, first);
@@ -854,8 +885,8 @@ Term Elaborator::add_rows(const Array& x, const Array& ids, std::int64_t count, 
   for (std::size_t at = 0; at < shared; ++at) {
     axes[at] = number || x.axes[at].stretch ? ids.axes[at] : x.axes[at];
     if (number || x.axes[at].stretch || ids.axes[at].stretch || x.axes[at].extent == ids.axes[at].extent) continue;
-    return mismatch(fmt::format("axis {} of what is added is {}, of the ids {}", at, to_string(x.axes[at].extent),
-                                to_string(ids.axes[at].extent)));
+    return mismatch(
+        fmt::format("axis {} of what is added is {}, of the ids {}", at, length(x.axes[at]), length(ids.axes[at])));
   }
   if (!belongs_here(x.node, x_span) || !belongs_here(ids.node, ids_span)) return Failed{};
   builder().set_origin(origin(span));

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "frontend/primitives.h"
 
@@ -112,7 +113,7 @@ Term Elaborator::evaluate(const ast::Expr& expr, Scope& scope) {
   --depth_;
   if (const Length* length = term.as<Length>()) {
     const Axis& axis = length->axis;
-    if (!axis.extent.batched) return Number{static_cast<double>(axis.extent.count), axis.from};
+    if (!axis.extent.batched) return Number{static_cast<double>(axis.extent.count), axis.from, axis.id};
     if (graph_->builder == &init_)
       return error(Code::not_compile_time, expr.span, "an initial value cannot depend on the size of the batch");
     builder().set_origin(origin(expr.span));
@@ -310,7 +311,7 @@ Term Elaborator::evaluate_binary(const ast::Expr& expr, const ast::Binary& form,
     if (*b == 0) return error(Code::type_mismatch, form.op_span, "division by zero");
     const Number *x = left.as<Number>(), *y = right.as<Number>();
     const Provenance* from = x->from ? x->from : y->from;
-    return Number{std::floor(*a / *b), from};
+    return Number{std::floor(*a / *b), from, combined("//", {{left, right}})};
   }
   const bool combines = form.op == ast::BinaryOp::logical_and || form.op == ast::BinaryOp::logical_or;
   if (combines && left.as<Flag>() && right.as<Flag>()) return right;
@@ -407,6 +408,34 @@ Term Elaborator::evaluate_member(const ast::Member& form, Scope& scope) {
   return unknown_name(form.member.span, "member", form.member.text, known);
 }
 
+namespace {
+
+/// What may stand side by side in a list. A tensor, a number of run time and a value without a shape may be rows or
+/// numbers, and truth values where they are boolean.
+enum class ElementKind : std::uint8_t { number, row, truth, text, other };
+
+std::set<ElementKind> kinds_of(const Term& term) {
+  using enum ElementKind;
+  if (term.as<Number>() || term.as<Length>()) return {number};
+  if (term.as<Flag>()) return {truth};
+  if (term.as<Text>()) return {text};
+  if (term.as<Shapeless>()) return {number, row, truth};
+  if (const Scalar* scalar = term.as<Scalar>()) return {scalar->node.type().dtype == DType::boolean ? truth : number};
+  if (const List* list = term.as<List>()) {
+    std::set<ElementKind> kinds{row};
+    if (!list->elements.empty() && kinds_of(list->elements[0]).contains(text)) kinds = {other};
+    return kinds;
+  }
+  if (const Array* array = term.as<Array>()) {
+    const bool one = array->axes.empty();
+    if (array->node.type().dtype == DType::boolean) return one ? std::set{truth} : std::set{row};
+    return one ? std::set{number} : std::set{row};
+  }
+  return {other};
+}
+
+}  // namespace
+
 Term Elaborator::evaluate_list(const ast::Expr& expr, const ast::List& form, Scope& scope) {
   List list{{}, expr.span};
   bool failed = false;
@@ -415,6 +444,19 @@ Term Elaborator::evaluate_list(const ast::Expr& expr, const ast::List& form, Sco
     failed = failed || list.elements.back().failed();
   }
   if (failed) return Failed{};
+  std::set<ElementKind> common;
+  for (std::size_t i = 0; i < list.elements.size(); ++i) {
+    const std::set<ElementKind> kinds = kinds_of(list.elements[i]);
+    std::set<ElementKind> both;
+    std::ranges::set_intersection(common, kinds, std::inserter(both, both.end()));
+    common = i == 0 ? kinds : both;
+    if (!common.empty()) continue;
+    return report({.code = Code::type_mismatch,
+                   .message = "the elements of a list are of one kind",
+                   .primary = form.elements[i]->span,
+                   .primary_label = describe(list.elements[i]),
+                   .labels = {{form.elements[i - 1]->span, describe(list.elements[i - 1])}}});
+  }
   return list;
 }
 
@@ -467,6 +509,27 @@ Term Elaborator::evaluate_if(const ast::Expr& expr, const ast::IfExpr& form, Sco
 }
 
 // ---- statements --------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// Names of a condition that are numbers, and the numbers.
+std::map<std::string, double> numbers_in(const ast::Expr& expr, Scope& scope) {
+  std::map<std::string, double> result;
+  if (const auto* use = std::get_if<ast::NameUse>(&expr.form)) {
+    const Term* bound = scope.find(use->name);
+    const Length* length = bound ? bound->as<Length>() : nullptr;
+    if (bound && bound->as<Number>()) result[use->name] = bound->as<Number>()->value;
+    if (length && !length->axis.extent.batched) result[use->name] = static_cast<double>(length->axis.extent.count);
+  } else if (const auto* binary = std::get_if<ast::Binary>(&expr.form)) {
+    result = numbers_in(*binary->left, scope);
+    result.merge(numbers_in(*binary->right, scope));
+  } else if (const auto* unary = std::get_if<ast::Unary>(&expr.form)) {
+    result = numbers_in(*unary->operand, scope);
+  }
+  return result;
+}
+
+}  // namespace
 
 void Elaborator::let(const ast::Let& statement, Scope& scope) {
   const bool one = statement.names.size() == 1;
@@ -526,11 +589,13 @@ std::optional<Term> Elaborator::execute(const ast::Block& block, Scope& scope) {
       execute_variable(*variable, statement.span, scope);
     } else if (const auto* update = std::get_if<ast::Update>(&statement.form)) {
       execute_update(*update, scope);
+    } else if (const auto* condition = std::get_if<ast::Expect>(&statement.form)) {
+      execute_expect(*condition, scope);
     } else if (const auto* last = std::get_if<ast::Return>(&statement.form)) {
-      if (last->values.size() == 1) return evaluate(*last->values[0], scope);
       Several several;
       for (const ast::ExprPtr& value : last->values) several.values.push_back(evaluate(*value, scope));
-      return several;
+      returned_at_ = last->values.front()->span;
+      return several.values.size() == 1 ? several.values.front() : Term(std::move(several));
     }
   }
   return std::nullopt;
@@ -553,6 +618,7 @@ void Elaborator::execute_variable(const ast::Variable& form, Span span, Scope& s
     if (!scope.define(form.name.text, Failed{})) (void)0;
   };
   if (form.kind == carry && (!graph_->loop || !frame)) {
+    needs_scan = true;
     error(Code::bad_variable, span, "`carry` stands in a layer that is scanned", "",
           "it goes from step to step: apply the layer by `x |> scan(Cell(64))`");
     return fail();
@@ -639,6 +705,23 @@ bool Elaborator::declare_variable(const std::string& path, const ArrayType& type
   if (const Array* array = value.as<Array>()) init_.output(OutputKind::update, path, whole_node(*array));
   set_graph(outside);
   return true;
+}
+
+/// What a body expects of its settings: a condition that is known now. One that is known only in training (of a rate
+/// that a schedule gives) is not looked at.
+void Elaborator::execute_expect(const ast::Expect& form, Scope& scope) {
+  const Term term = evaluate(*form.value, scope);
+  if (term.as<Scalar>() && term.as<Scalar>()->node.type().dtype == DType::boolean) return;
+  const auto holds = flag(term, form.value->span, "what a body expects");
+  if (!holds || *holds || frames_.empty()) return;
+  Diagnostic diagnostic{.code = Code::not_as_expected,
+                        .message = fmt::format("`{}` expects `{}`", frames_.back().name, source(form.value->span)),
+                        .primary = frames_.back().call,
+                        .notes = {}};
+  if (!in_library(form.value->span)) diagnostic.labels = {{form.value->span, "expected here"}};
+  for (const auto& [name, value] : numbers_in(*form.value, scope))
+    diagnostic.notes.push_back(fmt::format("`{}` is {}", name, value));
+  report(std::move(diagnostic));
 }
 
 void Elaborator::execute_update(const ast::Update& form, Scope& scope) {

@@ -47,12 +47,22 @@ struct Provenance {
   const Provenance* from = nullptr;
 };
 
+/// Which axis this is, whatever its length: two axes that are one (rows of x and of what is computed from x) have ids
+/// that are related, so that axes of one length that have nothing to do with each other can be told from those that
+/// belong together (elaborate_chance.cpp).
+struct AxisId {
+  const AxisId* twin_of = nullptr;      ///< an axis that a tensor has twice: related to it, not to the other twin
+  std::vector<const AxisId*> any_of{};  ///< a dimension variable that was bound to several axes
+  std::string stands_for{};             ///< "In", where a length is a stand-in for any (elaborate_declared.cpp)
+};
+
 /// One axis of an array as the language sees it. A `stretch` axis (from `_` or keep = true) has extent 1 and repeats to
 /// any length; the graph node does not have it at all.
 struct Axis {
   Extent extent;
   bool stretch = false;
   const Provenance* from = nullptr;
+  const AxisId* id = nullptr;  ///< null: nothing is known; of a kept axis: the one that was reduced
 };
 
 /// A tensor type with every dimension known.
@@ -67,6 +77,7 @@ struct Failed {};
 struct Number {
   double value = 0;
   const Provenance* from = nullptr;
+  const AxisId* id = nullptr;  ///< the axis whose length it is
 };
 /// A `bool` known at compile time.
 struct Flag {
@@ -187,6 +198,7 @@ struct Module {
   std::unordered_map<std::string, std::vector<Declared>> names;  ///< its own
   std::set<std::string> lost;  ///< names whose declarations did not parse: using them is no second error
   std::vector<const Module*> imports;
+  std::vector<Span> import_spans;  ///< where each of them is written
   const Module* behind = nullptr;  ///< the library's module; null for the library itself
 
   const std::vector<Declared>* find(const std::string& name) const;
@@ -262,6 +274,7 @@ class Elaborator {
   Diagnostics& diagnostics;
   const ElaborateOptions& options;
   std::set<const ast::Declaration*> applied{};  ///< functions, layers, models, optimizers so far
+  bool needs_scan = false;                      ///< a layer with a carry was applied outside of a loop
 
   // -- graphs. The usual order: init and the step graph first, then evaluate and predict over the same variables.
   /// The graph that later calls build into, until the next call. Returns the one before (swap back with set_graph).
@@ -339,6 +352,28 @@ class Elaborator {
   /// The obligation that 0 <= ids < count, where the ids are an input under another shape.
   void promise_range(Value ids, std::int64_t count, Span span);
 
+  // -- which axis is which (elaborate_chance.cpp)
+  const AxisId* new_axis();
+  /// A number or an axis whose length is a stand-in for any, and what is computed from such numbers: "2 * In".
+  const AxisId* standing_for(std::string name);
+  const AxisId* combined(const std::string& shown, std::span<const Term> numbers);
+  static bool related(const AxisId* a, const AxisId* b);
+  /// Every axis has an id of its own: one that stands twice becomes two twins.
+  void separate(std::vector<Axis>& axes);
+  /// The id of a dimension variable that is bound to both.
+  const AxisId* either(const AxisId* a, const AxisId* b);
+  /// Warns where two axes of one length meet that are bound to different dimension variables; whether it did.
+  bool check_meeting(const Axis& x, const Axis& y, Span span, const std::string& shown);
+  /// An operand of `shown`, with the number of axes that it had as written.
+  struct Operand {
+    const std::vector<Axis>& axes;
+    std::size_t rank;
+    Span span;
+    const Term& term;
+  };
+  /// Warns where operands line up only because axes happen to be equally long.
+  void check_alignment(const Operand& a, const Operand& b, Span span, const std::string& shown);
+
   // -- messages
   /// Reports; a place inside the library moves to the user's call, and the library's place becomes a note.
   Failed report(Diagnostic diagnostic);
@@ -350,6 +385,7 @@ class Elaborator {
   std::string describe(const Term& term) const;  ///< "f32[batch, 256]", "the number 3", "a list"
   std::string describe(const ArrayType& type) const;
   std::string describe(const std::vector<Axis>& axes) const;
+  std::string length(const Axis& axis) const;       ///< "256", "batch", or what a stand-in stands for
   std::string story(const Axis& axis) const;        ///< "D = 256 <- Residual() 6:41 <- const width = 256 1:1"
   std::string story(const Provenance* from) const;  ///< " <- Residual() 6:41 <- const width = 256 1:1"
   const Provenance* because(std::string variable, std::string text, Span span, const Provenance* from);
@@ -409,6 +445,7 @@ class Elaborator {
     bool updates = false;                 ///< `update` counts (training, optimizers)
     std::map<std::string, std::pair<std::string, ArrayType>> states;  ///< names of this body's states
     std::set<std::string> carries;  ///< those of them that are carried from step to step
+    std::vector<std::pair<std::string, const AxisId*>> dimensions;  ///< variables that the signature bound
   };
 
  private:
@@ -427,6 +464,7 @@ class Elaborator {
   std::optional<Term> execute_if(const ast::If& form, Scope& scope);
   void execute_variable(const ast::Variable& form, Span span, Scope& scope);
   void execute_update(const ast::Update& form, Scope& scope);
+  void execute_expect(const ast::Expect& form, Scope& scope);
   // loops (elaborate_scan.cpp)
   Term declare_carry(const std::string& path, const ArrayType& type, Span span, const std::function<Term()>& initial);
   Term update_carry(const std::string& path, Value value);
@@ -467,10 +505,12 @@ class Elaborator {
   std::set<std::string> instances_;
   std::vector<Frame> frames_;
   std::deque<Provenance> provenance_;
+  std::deque<AxisId> axis_ids_;
   std::unordered_map<const ast::Declaration*, Term> constants_;
   std::set<const ast::Declaration*> constants_open_;
   const ast::Expr* named_expr_ = nullptr;  ///< the right side of a `let` that names an instance
   std::string instance_name_;              ///< and the name
+  Span returned_at_{};                     ///< the value of the `return` that was executed last
   int depth_ = 0;
   std::int64_t calls_ = 0;     ///< bodies inlined so far
   std::int64_t elements_ = 0;  ///< elements of comprehensions so far
@@ -483,7 +523,11 @@ class Elaborator {
 /// Reports names in a function, layer, model or optimizer that nothing has, whether or not it is used.
 void check_names(const Module& module, const ast::Declaration& declaration, Diagnostics& diagnostics);
 
-/// Reports what is wrong in a function, layer or model that nothing applies (elaborate_declared.cpp).
+/// Warns of what a file without errors declares and does not use: arguments, settings, `let`s and columns, imports, and
+/// statements behind a `return`; in a file that trains also of constants, functions, layers and optimizers.
+void check_unused(const Module& module, bool is_program, Diagnostics& diagnostics);
+
+/// Reports what is wrong in a function, layer, model or optimizer that nothing applies (elaborate_declared.cpp).
 void check_declared(const Module& module, const ast::Declaration& declaration, const ElaborateOptions& options,
                     Diagnostics& diagnostics);
 

@@ -339,7 +339,7 @@ class Formatter {
     return kind(i) == Kind::minus && (i == 0 || !ends_operand(kind(i - 1)) || is_check_word(i - 1));
   }
 
-  /// expect, gradcheck and within of a test are names to the lexer.
+  /// expect, gradcheck and within are names to the lexer.
   bool is_check_word(std::size_t i) const {
     if (kind(i) != Kind::name) return false;
     if (check_words_.empty() && !ast_.declarations.empty()) find_check_words();
@@ -348,6 +348,7 @@ class Formatter {
   void find_check_words() const {
     check_words_.insert(tokens_.size());  // found
     for (const ast::Declaration& declaration : ast_.declarations) {
+      if (const ast::Block* body = body_of(declaration)) find_expectations(*body);
       const auto* test = std::get_if<ast::Test>(&declaration.form);
       if (!test) continue;
       for (const ast::Check& check : test->checks) {
@@ -355,6 +356,22 @@ class Formatter {
         if (const auto* expect = std::get_if<ast::Expect>(&check.form); expect && expect->within)
           check_words_.insert(token_at(expect->within->span.begin) - 1);
       }
+    }
+  }
+
+  static const ast::Block* body_of(const ast::Declaration& declaration) {
+    if (const auto* function = std::get_if<ast::Function>(&declaration.form)) return &function->body;
+    if (const auto* layer = std::get_if<ast::Layer>(&declaration.form)) return &layer->body;
+    if (const auto* model = std::get_if<ast::Model>(&declaration.form)) return &model->body;
+    if (const auto* optimizer = std::get_if<ast::Optimizer>(&declaration.form)) return &optimizer->body;
+    return nullptr;
+  }
+  void find_expectations(const ast::Block& block) const {
+    for (const ast::Statement& statement : block.statements) {
+      if (std::holds_alternative<ast::Expect>(statement.form)) check_words_.insert(token_at(statement.span.begin));
+      const auto* branch = std::get_if<ast::If>(&statement.form);
+      if (branch) find_expectations(branch->yes);
+      if (branch && branch->no) find_expectations(*branch->no);
     }
   }
 

@@ -28,6 +28,37 @@ std::string listed_constants(const std::vector<std::string>& names) {
 
 }  // namespace
 
+namespace {
+
+/// Whether every argument that suits a parameter of the type `narrow` suits one of the type `wide` (see `suits` in
+/// elaborate_calls.cpp, where calls choose).
+bool takes_all_of(const ast::TypeExpr& wide, const ast::TypeExpr& narrow) {
+  using enum ast::TypeExpr::Base;
+  if (wide.tensor != narrow.tensor) return false;
+  if (wide.base == narrow.base) return true;
+  return wide.base == floating &&
+         (narrow.base == f32 || narrow.base == f64 || (!wide.tensor && narrow.base == integer));
+}
+
+/// The earlier function that every call by position which suits `declaration` finds first, or null.
+const ast::Declaration* hides(const std::vector<Declared>& known, const ast::Declaration& declaration) {
+  const auto* later = std::get_if<ast::Function>(&declaration.form);
+  for (const Declared& declared : known) {
+    const auto* earlier = std::get_if<ast::Function>(&declared.declaration->form);
+    if (!later || !earlier || declared.declaration->damaged || declaration.damaged) continue;
+    const std::vector<ast::Param>&a = earlier->inputs, &b = later->inputs;
+    bool all = b.size() <= a.size();
+    for (std::size_t i = 0; i < a.size() && all; ++i) {
+      const bool needed = !a[i].value;
+      all = i < b.size() ? takes_all_of(a[i].type, b[i].type) && !(needed && b[i].value) : !needed;
+    }
+    if (all) return declared.declaration;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
 const ast::Name* name_of(const ast::Declaration& declaration) {
   struct Visitor {
     const ast::Name* operator()(const ast::Import&) { return nullptr; }
@@ -99,6 +130,15 @@ void SourceProgram::add(const Ast& ast, Module& module) {
                            .labels = {{name_of(*known.front().declaration)->span, "declared here first"}}});
       continue;
     }
+    if (const ast::Declaration* earlier = hides(known, declaration)) {
+      diagnostics_.report({.code = Code::duplicate_name,
+                           .message = fmt::format("`{}` is declared twice for the same arguments", name->text),
+                           .primary = name->span,
+                           .primary_label = "no call would reach this one",
+                           .labels = {{name_of(*earlier)->span, "this one takes them all"}},
+                           .help = "overloads differ in element types or in which arguments are given, not in shapes"});
+      continue;
+    }
     known.push_back({&declaration, &module});
     if (known.size() == 1 && !module.library && (library_.find(name->text) || find_primitive(name->text)))
       diagnostics_.report(
@@ -130,9 +170,15 @@ void SourceProgram::import(Module& module, const ast::Import& form) {
     module.incomplete = true;
     return;
   }
-  if (std::ranges::find(module.imports, imported) != module.imports.end()) return;
+  if (std::ranges::find(module.imports, imported) != module.imports.end()) {
+    diagnostics_.report({.code = Code::unused_name,
+                         .message = fmt::format("{} is imported twice", backquoted(form.path)),
+                         .primary = form.path_span});
+    return;
+  }
   check_clashes(module, form, *imported);
   module.imports.push_back(imported);
+  module.import_spans.push_back(form.path_span);
 }
 
 /// The module that an import names, read now if this is the first time; null, with a message, where that cannot be.

@@ -248,6 +248,16 @@ void ExpressionParser::fail_no_expression() {
   fail_expected("an expression", std::move(help));
 }
 
+namespace {
+
+/// Compares whole numbers by their digits, since doubles round.
+bool is_beyond(std::string_view digits, std::string_view most) {
+  digits.remove_prefix(std::min(digits.find_first_not_of('0'), digits.size()));
+  return digits.size() > most.size() || (digits.size() == most.size() && digits > most);
+}
+
+}  // namespace
+
 ExprPtr ExpressionParser::number() {
   const Span begin = token().span;
   std::string digits(text(token()));
@@ -260,7 +270,7 @@ ExprPtr ExpressionParser::number() {
   if (failed == std::errc::result_out_of_range && digits.find("e-") == std::string::npos &&
       digits.find("E-") == std::string::npos)
     fail(Code::malformed_number, begin, "the number is larger than any double");
-  if (result.integer && result.value > 9007199254740992.0)
+  if (result.integer && is_beyond(digits, "9007199254740992"))
     fail(Code::malformed_number, begin, "a whole number this large is not exact",
          "whole numbers go to 2^53; with a point or an exponent it is rounded to a double");
   return make(begin, result);

@@ -24,7 +24,7 @@ Block StatementParser::block() {
 }
 
 // stmt = let | if | "return" expr {"," expr} END
-//      | ("param"|"state"|"carry") name ":" type "=" expr END | "update" name "=" expr END .
+//      | ("param"|"state"|"carry") name ":" type "=" expr END | "update" name "=" expr END | "expect" expr END .
 Statement StatementParser::stmt() {
   const Span begin = token().span;
   Statement result;
@@ -40,6 +40,10 @@ Statement StatementParser::stmt() {
     result.form = update();
   } else if (at_assignment()) {
     result.form = assignment();
+  } else if (at_word("expect")) {
+    advance();
+    result.form = Expect{.value = expr(), .within = {}};
+    end("the statement");
   } else {
     fail_no_statement();
   }
@@ -51,7 +55,7 @@ void StatementParser::fail_no_statement() {
   std::string help = repair_of_word(text(token()));
   if (help.empty() && token().kind >= Kind::equal) help = goes_on;
   fail(Code::unexpected_token, token().span, fmt::format("expected a statement, found {}", found()),
-       help.empty() ? "statements begin with let, if, return, param, state, carry or update" : help);
+       help.empty() ? "statements begin with let, if, return, param, state, carry, update or expect" : help);
 }
 
 /// `x = e` and `x += e` without `let`: reported, and read as what was meant, so that `x` is known below.

@@ -273,6 +273,9 @@ Item Parser::item() {
     end("the statement");
     result.form = std::move(measure);
   } else {
+    if (at(Kind::kw_return) || at(Kind::kw_if))
+      fail(Code::unexpected_token, token().span, fmt::format("expected a setting, found {}", found()),
+           "a train block holds `let`, `metric`, `output` and settings such as `epochs = 20`");
     Setting setting;
     setting.keys.push_back(name("a setting"));
     if (at(Kind::left_paren) && !token().line_before) {

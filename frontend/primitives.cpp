@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "frontend/nearest.h"
+#include "ir/ranges.h"
 
 namespace nnc {
 
@@ -155,7 +156,7 @@ struct Reduction {
       if (!reduces(axis))
         result.axes.push_back(x.axes[axis]);
       else if (keep)
-        result.axes.push_back(Axis{Extent{1, false}, true, nullptr});
+        result.axes.push_back(Axis{Extent{1, false}, true, nullptr, x.axes[axis].id});
     return result;
   }
 };
@@ -323,6 +324,7 @@ Term reshape_primitive(CallSite& site) {
       axes.back().from = e.because("", e.source(site.span), site.span, nullptr);
   }
   for (Axis& axis : axes) axis.stretch = false;
+  e.separate(axes);
   if (given.failed() || !e.countable(axes, site.span)) return Failed{};
   if (const Shapeless* shapeless = given.as<Shapeless>()) {
     // A value that takes any shape takes this one.
@@ -495,7 +497,7 @@ Term window_primitive(CallSite& site) {
   const Axis& along = x->axes[*axis];
   if (*size > along.extent.count) {
     Diagnostic diagnostic{
-        .code = Code::shape_mismatch,
+        .code = Code::bad_number,
         .message = fmt::format("a window of {} does not fit into an axis of {}", *size, along.extent.count),
         .primary = site.span,
         .labels = {{site.arguments[0].span, e.describe(Term(*x))}}};
@@ -665,7 +667,7 @@ Term iota_primitive(CallSite& site) {
                    }};
 }
 
-/// range(n), range(a, b): a list of whole numbers.
+/// range(n), range(a, b): the whole numbers from 0 or a up to the one before the end; none where they are equal.
 Term range_primitive(CallSite& site) {
   if (!check_arguments(site, 1, 2)) return Failed{};
   Elaborator& e = site.elaborator;
@@ -678,6 +680,9 @@ Term range_primitive(CallSite& site) {
   }
   const auto end = e.whole(site.evaluate(last), site.arguments[last].span, "the end of `range`");
   if (!end) return Failed{};
+  if (*end < begin)
+    return e.error(Code::bad_number, site.span, fmt::format("`range` counts up, and {} is before {}", *end, begin), "",
+                   "an index runs from 0: `range(3)` is 0, 1, 2; `x[::-1]` goes backwards");
   if (*end - begin > 100000) return e.error(Code::bad_number, site.span, "a range of more than 100000 numbers");
   List list{{}, site.span};
   for (std::int64_t i = begin; i < *end; ++i) list.elements.push_back(Number{static_cast<double>(i)});
@@ -699,6 +704,28 @@ Term checked_primitive(CallSite& site) {
   if (!ids || !high) return Failed{};
   e.promise_range(ids->node, *high, site.span);
   return *ids;
+}
+
+/// unbounded(z): z, which may be any number: what a model computes and can only lie between 0 and 1 is no such value.
+Term unbounded_primitive(CallSite& site) {
+  if (!check_arguments(site, 1, 1)) return Failed{};
+  Elaborator& e = site.elaborator;
+  const Term given = site.evaluate(0);
+  const Array* z = given.as<Array>();
+  if (!z || z->node.builder != &e.builder()) return given;
+  const std::vector<Node>& nodes = e.builder().graph().nodes;
+  if (!depends_on(nodes, z->node.id, Op::param) || !is_share_of_one(nodes, z->node.id)) return given;
+  const auto& frames = e.frames();
+  const Origin& made = nodes[z->node.id].origin;
+  Diagnostic diagnostic{
+      .code = Code::not_logits,
+      .message = fmt::format("`{}` of `{}` may be any number, and this one lies between 0 and 1",
+                             e.source(site.arguments[0].span), frames.empty() ? site.name : frames.back().name),
+      .primary = site.span,
+      .help = "it is a probability already: give the logits that it is made of, or take a loss of probabilities"};
+  if (made.line > 0) diagnostic.notes.push_back(fmt::format("it is made at {}:{}", made.line, made.column));
+  e.report(std::move(diagnostic));
+  return given;
 }
 
 /// scatter_add(x, ids, n): sums by segment.
@@ -767,7 +794,7 @@ Term grad_primitive(CallSite& site) {
         y ? "such as `grad(sum(...), x)`" : "");
   if (!x || !is_float(x->node.type().dtype))
     return e.error(Code::type_mismatch, site.arguments[1].span,
-                   fmt::format("`grad` takes the derivative by a tensor, not by {}", e.describe(by)));
+                   fmt::format("`grad` takes the derivative by a floating tensor, not by {}", e.describe(by)));
   e.builder().set_origin(e.origin(site.span));
   const auto derivative = e.gradient(y->node, x->node);
   if (derivative) return Array{*derivative, x->axes};
@@ -839,6 +866,7 @@ constexpr Primitive primitives[] = {
     {"range", range_primitive},
     {"repeat", repeat_primitive},
     {"checked", checked_primitive},
+    {"unbounded", unbounded_primitive},
     {"scatter_add", scatter_add_primitive},
     {"stop_gradient", stop_gradient_primitive},
     {"grad", grad_primitive},

@@ -141,6 +141,10 @@ std::vector<TrainBlock::Trained> TrainBlock::trained() {
     }
     result.push_back({i, path, p, optimizer, loss, std::nullopt});
   }
+  if (count == 0 && e_.diagnostics.error_count() == errors_before_)
+    error(Code::bad_setting, losses_.front().form->value->span,
+          "nothing that it applies has parameters, so there is nothing to train",
+          fmt::format("the model of the block is applied, as in `mse({}(x), y)`", job_.models.front()));
   if (result.empty() && frozen && complained.empty())
     error(Code::bad_setting, optimizers_.front().form->value->span, "every parameter is frozen, so nothing is trained");
   return result;

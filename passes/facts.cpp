@@ -1,9 +1,9 @@
 #include "passes/facts.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "ir/op.h"
+#include "ir/ranges.h"
 #include "passes/view.h"
 
 namespace nnc {
@@ -45,17 +45,7 @@ const Facts& FactTable::of(const std::vector<Node>& nodes, NodeId id) {
 Range FactTable::range_of(const Node& node) const {
   std::vector<Range> operands;
   for (NodeId operand : node.operands) operands.push_back(known_[operand].range);
-  const Range all = range_of_type(node.type.dtype);
-  const OpDef& op = definition(node.op);
-  Range range = all;
-  if (op.range) {
-    range = op.range({operands, node.attributes, node.type});
-  } else if (op.cls == OpClass::view) {
-    range = std::accumulate(operands.begin() + 1, operands.end(), operands.front(), either);
-  }
-  const bool square = node.op == Op::mul && node.operands[0] == node.operands[1];
-  if (square) range.low = std::max(range.low, 0.0);
-  return range.low < all.low || range.high > all.high ? all : range;  // whole numbers wrap
+  return range_of_node(node, operands);
 }
 
 Facts FactTable::derive(const std::vector<Node>& nodes, NodeId id) const {

@@ -511,9 +511,14 @@ Result<SplitColumns> RawData::feed(const std::string& split, EntryKind kind, Run
     std::uint32_t row = chosen.rows[static_cast<std::size_t>(bad->row)];
     bool traced = inputs != inputs_of.end() && inputs->second.size() == 1;
     Place place = traced ? state_->place(chosen.source, inputs->second[0], row) : source.place;
-    return wrong(place, fmt::format("a value of column `{}` is out of range", wanted.name),
-                 fmt::format("a whole number from {} to {}", wanted.low, wanted.high - 1),
-                 fmt::format("{} in row {} of split `{}`", bad->value, row + 1, split));
+    Problem problem = wrong(place, fmt::format("a value of column `{}` is out of range", wanted.name),
+                            fmt::format("a whole number from {} to {}", wanted.low, wanted.high - 1),
+                            fmt::format("{} in row {} of split `{}`", bad->value, row + 1, split));
+    const RawColumn* raw = traced ? state_->input(inputs->second[0]) : nullptr;
+    if (raw != nullptr && !raw->classes && raw->columns.size() == 1)
+      problem.notes = {
+          fmt::format("help: `classes(col(\"{}\"))` numbers the values that there are from 0", raw->columns[0])};
+    return problem;
   }
   return columns;
 }

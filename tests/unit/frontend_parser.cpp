@@ -282,7 +282,8 @@ TEST_CASE("no text takes long or overflows the stack") {
   for (const Hard& hard : texts) {
     INFO(hard.name);
     std::size_t errors = 0;
-    CHECK(seconds_to_parse(hard.text, errors) < 20.0);
+    // Each error is thrown and caught: a million of them take their time.
+    CHECK(seconds_to_parse(hard.text, errors) < (hard.most < 10 ? 1.0 : 10.0));
     CHECK(errors >= hard.least);
     CHECK(errors <= hard.most);
   }
