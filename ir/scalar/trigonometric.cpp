@@ -29,18 +29,18 @@ Split split(Scalar x) {
 }
 
 /// An unevaluated sum.
-struct Double {
+struct TwoPart {
   Scalar high, low;
 };
 /// The exact a + b.
-Double exact_sum(Scalar a, Scalar b) {
+TwoPart exact_sum(Scalar a, Scalar b) {
   const Scalar sum = a + b, b_part = sum - a;
   return {sum, (a - (sum - b_part)) + (b - b_part)};
 }
 
 struct Quarters {
-  Scalar k;  ///< quarter turns, an integer modulo 4 in f64
-  Double t;  ///< the rest in quarter turns
+  Scalar k;   ///< quarter turns, an integer modulo 4 in f64
+  TwoPart t;  ///< the rest in quarter turns
 };
 
 /// The low bits of the two's complement of an integer |k| < 2^51.
@@ -70,8 +70,8 @@ Quarters reduce_f32(Scalar x) {
     return x * select(first, piece(i), select(second, piece(i + 1), select(third, piece(i + 2), piece(i + 3))));
   };
   const Split p0 = split(modulo_8(product(0))), p1 = split(product(1));
-  const Double sum = exact_sum(p0.fraction, p1.fraction);
-  const Double more = exact_sum(sum.high, product(2));
+  const TwoPart sum = exact_sum(p0.fraction, p1.fraction);
+  const TwoPart more = exact_sum(sum.high, product(2));
   const Scalar low = sum.low + more.low + product(3);
   const Split rest = split(more.high + low);
   return {p0.n + p1.n + rest.n, {more.high - rest.n, low}};
@@ -132,7 +132,7 @@ Window window_f64(Scalar x) {
 
 Quarters reduce_f64(Scalar argument) {
   const auto [x, pieces] = window_f64(argument);
-  std::array<Double, piece_count> p;
+  std::array<TwoPart, piece_count> p;
   for (std::size_t i = 0; i < piece_count; ++i) {
     p[i].high = x * pieces[i];
     p[i].low = fma(x, pieces[i], -p[i].high);
@@ -146,7 +146,7 @@ Quarters reduce_f64(Scalar argument) {
   Scalar low = (p[2].low + p[3].high) + p[3].low;
   for (std::size_t i = 1; i < parts.size(); ++i) {
     k = k + parts[i].n;
-    const Double sum = exact_sum(high, parts[i].fraction);
+    const TwoPart sum = exact_sum(high, parts[i].fraction);
     high = sum.high;
     low = low + sum.low;
   }
@@ -155,7 +155,7 @@ Quarters reduce_f64(Scalar argument) {
 }
 
 /// (high + low) * pi/2.
-Double quarter_turns_to_radians(Double t) {
+TwoPart quarter_turns_to_radians(TwoPart t) {
   const Scalar high = number(t.high, 0x1.921fb54442d18p+0), low = number(t.high, 0x1.1a62633145c07p-54);
   const Scalar product = t.high * high;
   const Scalar rest = fma(t.low, high, fma(t.high, low, fma(t.high, high, -product)));
