@@ -1,6 +1,8 @@
 #include "passes/facts.h"
 
 #include <algorithm>
+#include <cmath>
+#include <optional>
 
 #include "ir/op.h"
 #include "ir/ranges.h"
@@ -37,6 +39,13 @@ std::vector<int> seen(const std::vector<int>& sums_to_one, const View& step) {
 
 }  // namespace
 
+/// The number that a node repeats, if it does.
+std::optional<double> repeated(const std::vector<Node>& nodes, NodeId id) {
+  double number = 0;
+  if (repeats_number(nodes, id, number)) return number;
+  return std::nullopt;
+}
+
 const Facts& FactTable::of(const std::vector<Node>& nodes, NodeId id) {
   while (known_.size() <= id) known_.push_back(derive(nodes, static_cast<NodeId>(known_.size())));
   return known_[id];
@@ -60,8 +69,34 @@ Facts FactTable::derive(const std::vector<Node>& nodes, NodeId id) const {
   } else if (node.op == Op::cast &&
              (nodes[node.operands[0]].type.dtype == DType::boolean || is_float(node.type.dtype))) {
     facts.sums_to_one = known_[node.operands[0]].sums_to_one;
+  } else if (node.op == Op::add) {
+    facts.sums_to_one = smoothed_axes(nodes, node);
   }
   return facts;
+}
+
+/// a t + b, where t sums to 1 over n elements and a + n b is 1 up to the rounding of a and b: a smoothed label.
+std::vector<int> FactTable::smoothed_axes(const std::vector<Node>& nodes, const Node& sum) const {
+  std::vector<int> axes;
+  for (std::size_t i : {0, 1}) {
+    const std::optional<double> b = repeated(nodes, sum.operands[1 - i]);
+    if (!b || nodes[sum.operands[i]].type.shape != sum.type.shape) continue;
+    NodeId t = sum.operands[i];
+    double a = 1;
+    if (nodes[t].op == Op::mul)
+      for (std::size_t k : {0, 1})
+        if (const auto number = repeated(nodes, nodes[sum.operands[i]].operands[k])) {
+          a = *number;
+          t = nodes[sum.operands[i]].operands[1 - k];
+        }
+    if (nodes[t].type.shape != sum.type.shape) continue;
+    const double rounding = sum.type.dtype == DType::f32 ? 0x1p-23 : 0x1p-52;
+    for (int axis : known_[t].sums_to_one) {
+      const Extent n = sum.type.shape[axis];
+      if (!n.batched && std::abs(a + static_cast<double>(n.count) * *b - 1) <= rounding) axes.push_back(axis);
+    }
+  }
+  return axes;
 }
 
 /// label[...] == index along `axis`: for a label in range, exactly one index along that axis is equal.

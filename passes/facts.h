@@ -12,7 +12,7 @@ namespace nnc {
 
 struct Facts {
   Range range;  ///< of every element, as the ops say
-  /// Axes along which the elements sum to 1: a one-hot encoding of a label that is known to be in range.
+  /// Axes along which the elements sum to 1: a one-hot encoding of a label that is known to be in range, also smoothed.
   std::vector<int> sums_to_one;
 };
 
@@ -28,6 +28,7 @@ class FactTable {
   Range range_of(const Node& node) const;
   Facts derive(const std::vector<Node>& nodes, NodeId id) const;
   std::vector<int> one_hot_axes(const std::vector<Node>& nodes, const Node& equality) const;
+  std::vector<int> smoothed_axes(const std::vector<Node>& nodes, const Node& sum) const;
   bool in_range(const std::vector<Node>& nodes, NodeId label, std::int64_t classes) const;
 
   std::vector<Obligation> obligations_;

@@ -10,7 +10,6 @@
 #include "frontend/elaborate.h"
 #include "ir/evaluate.h"
 #include "ir/text.h"
-#include "tests/support/cpu_time.h"
 #include "tests/unit/catch.h"
 
 namespace {
@@ -399,20 +398,4 @@ TEST_CASE("random streams are those of the elaborated path") {
   REQUIRE(one.size() == 2);
   CHECK(one[0] != one[1]);
   CHECK(one == moved);
-}
-
-TEST_CASE("a long model takes linear time") {
-  const auto seconds = [](int layers) {
-    std::string body = "return x";
-    for (int i = 0; i < layers; ++i) body += " |> Dense(4) |> relu";
-    const std::string text = program("", body + " |> Dense(3)");
-    const double start = nnc::test::cpu_seconds();
-    const Elaborated block = elaborated(text);
-    CHECK(block.variables.size() == static_cast<std::size_t>(2 * layers + 2));
-    return nnc::test::cpu_seconds() - start;
-  };
-  seconds(10);
-  const double few = seconds(60), many = seconds(240);
-  INFO(few << " s for 60 layers, " << many << " s for 240");
-  CHECK(many < 12 * few + 0.2);
 }

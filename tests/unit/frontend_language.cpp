@@ -1,11 +1,15 @@
 // How work and names grow with a program: elaboration is linear in the layers, and paths depend on nothing else.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 
 #include "frontend/elaborate.h"
 #include "ir/text.h"
+#include "tests/support/cpu_time.h"
 #include "tests/support/scratch.h"
 #include "tests/unit/catch.h"
 
@@ -50,6 +54,32 @@ TEST_CASE("a model of 500 layers is elaborated in proportion: every further laye
   };
   const auto ten = nodes(10), twenty = nodes(20), five_hundred = nodes(500);
   for (std::size_t i = 0; i < ten.size(); ++i) CHECK(five_hundred[i] == ten[i] + 49 * (twenty[i] - ten[i]));
+}
+
+TEST_CASE("twice the layers take twice the work") {
+  // The processor's time, not the clock's, of the best of three runs: others on the machine do not count.
+  const auto seconds = [](const std::string& text) {
+    double least = INFINITY;
+    for (int run = 0; run < 3; ++run) {
+      const double start = test::cpu_seconds();
+      elaborated(text);
+      least = std::min(least, test::cpu_seconds() - start);
+    }
+    return least;
+  };
+  const auto repeated = [](int layers) { return block + net(fmt::format("|> repeat({}, Block())", layers)) + rest; };
+  const auto written = [](int layers) {
+    std::string body = "let h0 = x\n";
+    for (int i = 0; i < layers; ++i) body += fmt::format("let h{} = h{} |> Block()\n", i + 1, i);
+    return block + rest +
+           fmt::format("model Net(x: f32[batch, 8]) -> f32[batch, 8] {{\n{}return h{}\n}}\n", body, layers);
+  };
+  for (const auto& program : {std::function<std::string(int)>(repeated), std::function<std::string(int)>(written)}) {
+    const double few = seconds(program(250)), more = seconds(program(500)), many = seconds(program(1000));
+    INFO(few << " s for 250 layers, " << more << " s for 500, " << many << " s for 1000");
+    CHECK(more < 3.5 * few);  // 2 where work is in proportion, 4 where it is squared
+    CHECK(many < 8 * few);    // 4, and 16; caches take their share
+  }
 }
 
 TEST_CASE("repeat means what the layers written out mean, with the same paths") {

@@ -146,6 +146,7 @@ TEST_CASE("facts hold what ops say, and one-hot rows sum to 1 only where labels 
   const Value hot = b.cast(apply(Op::equal, b.broadcast(y, {0}, rows), index), DType::f32);
   const Value e = apply(Op::exp, x), s = apply(Op::logistic, x);
   const Value rest = 1 - s, product = s * hot, turned = b.transpose(hot, {1, 0});
+  const Value smooth = hot * 0.9 + 0.1 / 3, uneven = hot * 0.9 + 0.1, shifted = hot + 0.1;
   const std::vector<Node>& nodes = b.graph().nodes;
 
   FactTable in_range({{.input = "y", .low = 0, .high = 3, .origin = {}}});
@@ -159,11 +160,15 @@ TEST_CASE("facts hold what ops say, and one-hot rows sum to 1 only where labels 
   CHECK(in_range.of(nodes, product.id).range.in_unit_interval());
   CHECK_FALSE(in_range.of(nodes, product.id).range.indicator());
   CHECK_FALSE(in_range.of(nodes, x.id).range.non_negative());
+  CHECK(in_range.of(nodes, smooth.id).sums_to_one == std::vector<int>{1});
+  CHECK(in_range.of(nodes, uneven.id).sums_to_one.empty());
+  CHECK(in_range.of(nodes, shifted.id).sums_to_one.empty());
 
   for (const auto& [low, high] : {std::pair<std::int64_t, std::int64_t>{0, 4}, {-1, 3}}) {
     FactTable wider({{.input = "y", .low = low, .high = high, .origin = {}}});
     CHECK(wider.of(nodes, hot.id).range.indicator());
     CHECK(wider.of(nodes, hot.id).sums_to_one.empty());
+    CHECK(wider.of(nodes, smooth.id).sums_to_one.empty());
   }
 }
 
