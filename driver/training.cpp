@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
@@ -13,6 +14,7 @@
 #include "driver/figures.h"
 #include "driver/progress.h"
 #include "driver/trained.h"
+#include "passes/pipeline.h"
 #include "runtime/file.h"
 #include "runtime/metrics.h"
 #include "runtime/safetensors.h"
@@ -94,6 +96,12 @@ Problem wrong(const std::string& path, std::string message, std::string expected
           .expected = std::move(expected),
           .found = std::move(found),
           .notes = std::move(notes)};
+}
+
+double largest_of(const DenseArray& array) {
+  double largest = 0;
+  for (std::int64_t i = 0; i < array.count(); ++i) largest = std::max(largest, std::abs(array.at(i)));
+  return largest;
 }
 
 std::string rows_text(const std::map<std::string, std::int64_t>& rows) {
@@ -340,6 +348,11 @@ std::uint64_t Training::memory() const {
   return bytes + programs_.entry(EntryKind::step, 0, batches.size).code->arena_bytes;
 }
 
+std::optional<Baseline> Training::find_baseline() const {
+  const SplitColumns* shown = split("valid") ? split("valid") : split("train");
+  return baseline_of(optimise(block_.evaluate), job_.losses, *split("train"), *shown, *weights_);
+}
+
 void Training::announce() const {
   std::string rows;
   for (const SplitColumns& columns : splits_)
@@ -351,6 +364,13 @@ void Training::announce() const {
   if (session_->fits()) console_.note(fmt::format("fitted on {}: {}", fmt::join(data_job_.fit, ", "), fitted_names()));
   for (const auto& [input, names] : data_->classes())
     console_.note(fmt::format("classes of `{}`: {}", column_of(input), fmt::join(names, ", ")));
+  if (const auto baseline = find_baseline()) {
+    std::string text = fmt::format("baseline (always {}):", baseline->always);
+    for (const NamedArray& figure : baseline->figures)
+      if (figure.array.count() == 1)
+        text += fmt::format(" {}.{} {:.6g}", split("valid") ? "valid" : "train", figure.name, figure.array.at(0));
+    console_.note(text);
+  }
   if (stopped_)
     console_.note(fmt::format("going on after epoch {}, step {}",
                               stopped_->at.state.judged ? stopped_->at.state.at.epoch : stopped_->at.state.at.epoch - 1,
@@ -444,8 +464,12 @@ Exit Training::say_diverged(const TrainOutcome& outcome) {
         "by a penalty in the loss: `1e-6 * sum([sum(square(w)) for w in params(Net)])`");
   else
     problem.notes.push_back("help: try a lower learning rate");
-  if (!session_->fits())
-    problem.notes.push_back("help: columns of very different size train badly: see `standardize` and `minmax`");
+  for (const NamedArray& column : split("train")->columns)
+    if (const double largest = largest_of(column.array); is_float(column.array.dtype) && largest > 100)
+      problem.notes.push_back(
+          fmt::format("help: column `{}` has values up to {:.4g}: `standardize` and `minmax` bring "
+                      "columns to one scale",
+                      column.name, largest));
   console_.show(problem);
   return Exit::diverged;
 }

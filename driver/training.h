@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "driver/baseline.h"
 #include "driver/figures.h"
 #include "driver/options.h"
 #include "driver/run_record.h"
@@ -67,6 +68,7 @@ class Training {
   void warn_of_constant_columns() const;
   std::int64_t parameters() const;
   std::uint64_t memory() const;  ///< bytes
+  std::optional<Baseline> find_baseline() const;
   void announce() const;
   void print_plan() const;
   Exit train_and_report();

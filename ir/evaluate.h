@@ -1,5 +1,6 @@
 // The reference evaluator: one walk over a graph, single-threaded and without cleverness. What it computes is what the
-// graph means, to the bit; native code is compared with it. Nothing that users run depends on it.
+// graph means, to the bit; native code is compared with it. Of what users run, only checks and
+// the baseline before training depend on it.
 #pragma once
 
 #include <cstdint>

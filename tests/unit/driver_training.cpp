@@ -286,3 +286,33 @@ TEST_CASE("a dry run says what would be trained and leaves nothing") {
         std::string::npos);
   CHECK_FALSE(fs::exists(scratch.path() / "runs"));
 }
+
+TEST_CASE("before the first epoch stand the figures of the best constant, for any loss") {
+  const Scratch scratch;
+  const std::string rows =
+      "data rows {\n  train = table(a = [1, 2, 3, 4], b = [200, 400, 600, 1200], k = [\"no\", \"yes\", \"yes\", "
+      "\"yes\"])\n"
+      "  x: f32[1] = col(\"a\")\n  b: f32[1] = col(\"b\")\n  y: i32[] = classes(col(\"k\"))\n}\n"
+      "model Net(x: f32[batch, 1]) -> f32[batch, 1] { return x |> Dense(4) |> tanh |> Dense(1) }\n"
+      "model Pick(x: f32[batch, 1]) -> f32[batch, 2] { return x |> Dense(2) }\n";
+  const auto announced = [&](const std::string& block, const std::string& arguments = "--dry-run") {
+    std::ofstream(scratch.path() / "net.nn") << rows << block << "  optimizer = sgd(lr = 0.1)\n  epochs = 50\n}\n";
+    return run_nnc("train net.nn " + arguments, scratch.path()).err;
+  };
+  using Catch::Contains;
+  // The mean of 200, 400, 600, 1200 is 600; its mean square error 140000.
+  CHECK_THAT(announced("train Net on rows {\n  loss = mse(Net(x), b)\n  metric off = mae(Net(x), b)\n"),
+             Contains("baseline (always the mean of `b`): train.loss 140000 train.off 300\n"));
+  // Three of four are yes: -(3 log(3/4) + log(1/4)) / 4.
+  CHECK_THAT(
+      announced(
+          "train Pick on rows {\n  loss = softmax_cross_entropy(Pick(x), y)\n  metric acc = accuracy(Pick(x), y)\n"),
+      Contains("baseline (always the most frequent class of `y`): train.loss 0.562335 train.acc 0.75\n"));
+  CHECK_THAT(announced("train Net on rows {\n  loss = binary_cross_entropy_logits(Net(x)[:, 0], f32(y))\n"),
+             Contains("train.loss 0.562335\n"));
+  // A penalty on weights is another way by which they reach the loss.
+  CHECK_THAT(announced("train Net on rows {\n  loss = mse(Net(x), b) + sum([sum(square(w)) for w in weights(Net)])\n"),
+             !Contains("baseline"));
+  CHECK_THAT(announced("train Net on rows {\n  loss = 1e30 * mse(Net(x), b)\n", "--out run"),
+             Contains("help: column `b` has values up to 1200") && !Contains("column `x` has values"));
+}

@@ -1,0 +1,25 @@
+// What a model that ignores its inputs would reach: the least that training has to beat. Found in the graph, whatever
+// the model is: the last value through which everything learnt reaches the figures is replaced by a constant.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ir/graph.h"
+#include "runtime/data.h"
+
+namespace nnc::driver {
+
+struct Baseline {
+  std::string always;               ///< "the mean of `y`", "the most frequent class of `y`"
+  std::vector<NamedArray> figures;  ///< loss and metrics over the split
+};
+
+/// `evaluate` as optimise gives it. The constant is learnt from `train`, its figures are those of `shown`; `fitted` has
+/// the fitted states. Nothing where
+/// no one value separates what is learnt from the figures (a penalty on weights), or no column says what it should be.
+std::optional<Baseline> baseline_of(const Graph& evaluate, const std::vector<std::string>& losses,
+                                    const SplitColumns& train, const SplitColumns& shown, const Weights& fitted);
+
+}  // namespace nnc::driver
