@@ -359,7 +359,26 @@ Term reshape_primitive(CallSite& site) {
   return Array{e.builder().reshape(e.whole_node(*x), shape), axes};
 }
 
-/// transpose(x) swaps the last two axes, transpose(x, [1, 0, 2]) orders them.
+/// The list of axes that transpose is given: numbers, and whether `...` stands before them.
+struct AxisOrder {
+  Term list;
+  bool after_others = false;
+};
+AxisOrder axis_order(CallSite& site) {
+  const ast::Expr* written = site.arguments[1].expr;
+  const auto* form = written ? std::get_if<ast::List>(&written->form) : nullptr;
+  if (!form || form->elements.empty() || !std::holds_alternative<ast::Ellipsis>(form->elements[0]->form))
+    return {site.evaluate(1), false};
+  List list;
+  for (std::size_t i = 1; i < form->elements.size(); ++i) {
+    list.elements.push_back(site.elaborator.evaluate(*form->elements[i], site.scope));
+    if (list.elements.back().failed()) return {Failed{}, true};
+  }
+  return {std::move(list), true};
+}
+
+/// transpose(x) swaps the last two axes, transpose(x, [1, 0, 2]) orders them, transpose(x, [..., -2, -3, -1]) the last
+/// ones: `...` are the axes that are not listed.
 Term transpose_primitive(CallSite& site) {
   if (!check_arguments(site, 1, 2)) return Failed{};
   Elaborator& e = site.elaborator;
@@ -374,20 +393,24 @@ Term transpose_primitive(CallSite& site) {
                      fmt::format("{} has no two axes to swap", e.describe(Term(*x))));
     std::swap(order[rank - 1], order[rank - 2]);
   } else {
-    const Term term = site.evaluate(1);
+    const auto [term, after_others] = axis_order(site);
     if (term.failed()) return Failed{};
     const List* list = term.as<List>();
     std::vector<bool> seen(rank, false);
-    bool fits = list && static_cast<int>(list->elements.size()) == rank;
-    for (int i = 0; fits && i < rank; ++i) {
+    const int listed = list ? static_cast<int>(list->elements.size()) : 0;
+    bool fits = list && (after_others ? listed <= rank : listed == rank);
+    order.clear();
+    for (int i = 0; fits && i < listed; ++i) {
       const auto axis = e.whole(list->elements[i], site.arguments[1].span, "an axis");
       if (!axis) return Failed{};
       const std::int64_t at = *axis < 0 ? *axis + rank : *axis;
       fits = at >= 0 && at < rank && !seen[static_cast<std::size_t>(at)];
       if (!fits) break;
       seen[static_cast<std::size_t>(at)] = true;
-      order[i] = static_cast<int>(at);
+      order.push_back(static_cast<int>(at));
     }
+    for (int axis = rank; axis-- > 0;)
+      if (!seen[static_cast<std::size_t>(axis)]) order.insert(order.begin(), axis);
     if (!fits)
       return e.error(Code::bad_axis, site.arguments[1].span,
                      fmt::format("each of the {} axes of {} must stand once", rank, e.describe(Term(*x))));

@@ -337,6 +337,7 @@ TEST_CASE("reductions, casts, shapes and lists") {
   CHECK(value("f64[batch, 3]", "f64[]", "max(x)", x).at(0) == 6);
   CHECK(value("f64[batch, 3]", "f64[batch, 3]", "max(x, 3)", x).at(0) == 3);
   CHECK(value("f64[batch, 3]", "f64[3, batch]", "transpose(x)", x).at(1) == 4);
+  CHECK(value("f64[batch, 3]", "f64[batch, 1, 3]", "transpose(reshape(x, [batch, 3, 1]), [..., -1, 1])", x).at(4) == 5);
   CHECK(value("f64[batch, 3]", "f64[batch, 3, 1]", "reshape(x, [batch, 3, 1])", x).at(5) == 6);
   CHECK(value("f64[batch, 3]", "f64[batch, 2]", "x @ [[1, 0], [0, 1], [1, 1]]", x).at(3) == 11);
   CHECK(value("f64[batch, 3]", "f64[batch]", "x @ [1, 1, 1]", x).at(0) == 6);
