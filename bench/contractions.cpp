@@ -56,13 +56,34 @@ Program contraction(Form form, std::int64_t batch, std::int64_t in, std::int64_t
   return draft.program;
 }
 
-double share_of_peak(Form form, std::int64_t batch, std::int64_t in, std::int64_t out, const Host& host) {
-  const Program program = contraction(form, batch, in, out, host.machine);
+/// A 3x3 convolution of padded images [batch, size + 2, size + 2, in], or the gradient of its weights: the contraction
+/// with `a` read from the images. The gradient of the images is the first form with in and out exchanged.
+Program convolution(bool weights, std::int64_t batch, std::int64_t size, std::int64_t in, std::int64_t out,
+                    const Machine& machine) {
+  const std::int64_t places = batch * size * size, elements = 9 * in;
+  Program program = weights ? contraction(Form::weight_gradient, places, elements, out, machine)
+                            : contraction(Form::forward, places, elements, out, machine);
+  test::Draft draft{std::move(program)};
+  Contract& core = *draft.program.kernels[0].core;
+  const std::size_t place = weights ? 3 : 0, inside = 3 - place;
+  core.rows = {batch, size, size};
+  core.steps = {3, 3, in};
+  if (weights) std::swap(core.rows, core.steps);
+  const BufferId image = draft.row_major(Region::arena, DType::f32, {batch, size + 2, size + 2, in});
+  core.a = {image, {loop_row(place, 6), loop_row(place + 1, 6), loop_row(place + 2, 6), loop_row(inside + 2, 6)}};
+  core.a.map[1].coefficients[inside] = core.a.map[2].coefficients[inside + 1] = 1;
+  Schedule schedule;
+  schedule.vector = Schedule::Vector::outer;
+  tile_contraction(core, 4, machine, schedule);
+  draft.program.kernels[0].schedule = schedule;
+  return std::move(draft.program);
+}
+
+double share_of_peak(const Program& program, double flops, const Host& host) {
   const auto compiled = compile(program, {.target = host.target});
   Arena memory(program);
   fill(memory.params.as<float>(), memory.params.size() / 4, 1);
   fill(memory.arena.as<float>(), memory.arena.size() / 4, 2);
-  const double flops = 2.0 * static_cast<double>(batch) * static_cast<double>(in) * static_cast<double>(out);
   const int repeats = std::max(1, static_cast<int>(2e7 / flops));
   double best = 0;
   for (int run = 0; run < 30; ++run) {
@@ -74,6 +95,11 @@ double share_of_peak(Form form, std::int64_t batch, std::int64_t in, std::int64_
     best = std::max(best, flops * repeats / (seconds_now() - begin) / top);
   }
   return 100 * best;
+}
+
+double share_of_peak(Form form, std::int64_t batch, std::int64_t in, std::int64_t out, const Host& host) {
+  const double flops = 2.0 * static_cast<double>(batch) * static_cast<double>(in) * static_cast<double>(out);
+  return share_of_peak(contraction(form, batch, in, out, host.machine), flops, host);
 }
 
 }  // namespace
@@ -100,4 +126,15 @@ int main() {
                share_of_peak(Form::forward, batch, in, out, host),
                share_of_peak(Form::input_gradient, batch, in, out, host),
                share_of_peak(Form::weight_gradient, batch, in, out, host));
+
+  fmt::print("\n3x3 convolutions of padded images\n{:>6} {:>5} {:>5} {:>5}   {:>8} {:>8} {:>8}\n", "batch", "size",
+             "in", "out", "X.W", "dZ.Wt", "Xt.dZ");
+  const std::array<std::array<std::int64_t, 4>, 3> images{{{32, 28, 32, 32}, {32, 28, 32, 64}, {32, 14, 64, 64}}};
+  for (const auto& [batch, size, in, out] : images) {
+    const double flops = 18.0 * static_cast<double>(batch * size * size * in * out);
+    fmt::print("{:>6} {:>5} {:>5} {:>5}   {:>8.1f} {:>8.1f} {:>8.1f}\n", batch, size, in, out,
+               share_of_peak(convolution(false, batch, size, in, out, host.machine), flops, host),
+               share_of_peak(convolution(false, batch, size, out, in, host.machine), flops, host),
+               share_of_peak(convolution(true, batch, size, in, out, host.machine), flops, host));
+  }
 }

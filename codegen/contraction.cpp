@@ -1,6 +1,10 @@
 // Contractions by register tiles: MR rows by NR vectors of accumulators live in registers while k runs, one fma an
 // element and a step. All three forms (X·W, dZ·Wᵀ, Xᵀ·dZ) are this code with other maps of a and b.
 //
+// Where a's elements lie in windows of an image (a convolution), rows of a tile are at distances of their own:
+// addresses of rows are computed once a tile, and k is a nest of loops through which the accumulators are carried; b
+// goes on from step to step.
+//
 // M is split evenly, so there are at most two heights of tiles; N into tiles of NR vectors and a narrower last one.
 // Each combination is a micro-kernel followed by the stages after the contraction: a few instructions go straight to
 // the accumulators; longer bodies run as a loop over the tile stored in scratch memory, or they would be copied MR·NR
@@ -17,6 +21,14 @@ namespace {
 constexpr int unrolled_limit = 64, short_body = 5;
 /// Rows with a pointer each; more would not stay in the general registers.
 constexpr int pointer_rows = 12;
+
+/// The loops of a's map: those that m counts, then those of k.
+std::vector<std::int64_t> loops_of_a(const Contract& core) {
+  std::vector<std::int64_t> loops = core.row_loops();
+  const std::vector<std::int64_t> steps = core.step_loops();
+  loops.insert(loops.end(), steps.begin(), steps.end());
+  return loops;
+}
 
 class Contraction {
  public:
@@ -48,12 +60,19 @@ class Contraction {
     apart,     ///< a pointer each that steps with k
     looked_up  ///< addresses computed at each k
   };
+  /// One of the loops that m or k counts for a: its steps, and a's elements between them.
+  struct Digit {
+    std::int64_t extent = 1, step = 0;
+  };
   /// Of the loops around a tile's elements; in a stack of products its loop is level 1, and these are one further.
   enum Level { level_first = 1, level_second = 2, level_vector = 3, level_row = 4 };
   bool by_steps() const { return kernel_.schedule.block_tiles > 0 && kernel_.schedule.block_k > 0; }
   int level(Level which) const { return which + (stacked_ ? 1 : 0); }
 
-  AccessForm form_of(const Access& access, std::int64_t first, std::int64_t second, std::int64_t& step) const;
+  AccessForm form_of(const Access& access, const std::vector<std::int64_t>& loops, std::int64_t& step) const;
+  void find_digits();
+  bool at_constant_distances(std::int64_t rows) const;
+  std::int64_t distance(std::int64_t row) const;
   void split();
   void share_work();
   void run_blocks();
@@ -65,16 +84,25 @@ class Contraction {
   void run_tile(const Rows& rows, const Columns& columns);
   void enter_tile(const Tile& tile);
   void each_height(const Rows& rows, const Columns& columns, llvm::function_ref<void(const Tile&)> at);
-  /// Steps of k, and whether the accumulators begin with what scratch memory holds rather than with 0.
+  /// Steps of k, and whether the accumulators begin with what scratch memory holds rather than with 0. Where k counts
+  /// several loops, whole runs of the innermost one.
   struct Steps {
     llvm::Value* begin = nullptr;
     llvm::Value* end = nullptr;
     bool resume = false;
   };
+  std::int64_t steps_of_block() const;
   Carried multiply(const Tile& tile, const Steps& steps);
+  Carried row_addresses(const Tile& tile);
+  llvm::Value* distance_of_run(llvm::Value* run);
+  /// Rows begin at their addresses; `before` is the number of the step that the loop counts as 0.
+  Carried innermost(const Tile& tile, const Carried& rows, llvm::Value* before, const Steps& steps,
+                    const Carried& carried);
   Carried from_scratch(const Tile& tile);
   void to_scratch(const Carried& values);
   Walk walk_of(const AccessForm& form, int k_loop) const;
+  Walk walk_of_a() const;
+  bool b_shared() const;
   llvm::Value* address(const AccessForm& form, llvm::Value* first, llvm::Value* second);
   llvm::Value* load_b(llvm::Value* at, bool last, const Tile& tile);
   llvm::Value* gather_b(const Tile& tile, llvm::Value* k, int vector);
@@ -94,7 +122,9 @@ class Contraction {
   bool stacked_;                                      ///< many products, one after the other
   std::int64_t stack_step_a_ = 0, stack_step_b_ = 0;  ///< elements from one to the next
   llvm::Value* stack_ = nullptr;                      ///< which of them
-  AccessForm a_, b_;
+  std::vector<Digit> rows_of_a_, steps_of_a_;         ///< outermost first; neighbours that are one loop are one
+  bool tiles_wrap_ = false;                           ///< rows of a tile are at distances that differ from tile to tile
+  AccessForm a_, b_;                                  ///< over two loops; of a, with several digits, the offset alone
   const Buffer& a_buffer_;
   const Buffer& b_buffer_;
   llvm::Type* element_;
@@ -118,12 +148,13 @@ Contraction::Contraction(Emitter& emit, const Kernel& kernel)
       lanes_(kernel.schedule.lanes),
       width_(std::int64_t{kernel.schedule.lanes} * kernel.schedule.tile_vectors),
       stacked_(kernel.outer.size() == 3),
-      a_(form_of(core_.a, core_.m, core_.k, stack_step_a_)),
-      b_(form_of(core_.b, core_.k, core_.n, stack_step_b_)),
+      a_(form_of(core_.a, loops_of_a(core_), stack_step_a_)),
+      b_(form_of(core_.b, {core_.k, core_.n}, stack_step_b_)),
       a_buffer_(emit.program.buffers[core_.a.buffer]),
       b_buffer_(emit.program.buffers[core_.b.buffer]),
       element_(memory_type(emit.context, a_buffer_.dtype)),
       vector_(lanes_type(element_, lanes_)) {
+  find_digits();
   Nest nest;
   const int m = stacked_ ? 1 : 0, n = m + 1;
   const bool panels_first = kernel.schedule.panels_outside;
@@ -134,20 +165,73 @@ Contraction::Contraction(Emitter& emit, const Kernel& kernel)
   stages_ = std::make_unique<StageRow>(emit_, kernel_, nest, false);
 }
 
-/// An operand's address as a form of the two loops that a tile goes along; `step` from one product of a stack to the
-/// next.
-AccessForm Contraction::form_of(const Access& access, std::int64_t first, std::int64_t second,
+/// An operand's address as a form of the loops that a tile goes along; `step` from one product of a stack to the next.
+AccessForm Contraction::form_of(const Access& access, const std::vector<std::int64_t>& loops,
                                 std::int64_t& step) const {
-  if (!stacked_) return access_form(emit_.program, access, std::vector{first, second});
-  AccessForm form = access_form(emit_.program, access, std::vector{kernel_.outer[0], first, second});
+  if (!stacked_) return access_form(emit_.program, access, loops);
+  std::vector<std::int64_t> all{kernel_.outer[0]};
+  all.insert(all.end(), loops.begin(), loops.end());
+  AccessForm form = access_form(emit_.program, access, all);
   step = form.flat.coefficients[0];
   form.flat.coefficients.erase(form.flat.coefficients.begin());
   return form;
 }
 
+/// What m and k count, as few loops as possible; with one each, the access is over the two of them.
+void Contraction::find_digits() {
+  const auto digits = [&](const std::vector<std::int64_t>& loops, std::size_t first) {
+    std::vector<Digit> made;
+    for (std::size_t i = 0; i < loops.size(); ++i) {
+      const Digit digit{loops[i], a_.flat.coefficients[first + i]};
+      if (digit.extent == 1 && loops.size() > 1) continue;
+      if (!made.empty() && made.back().step == digit.step * digit.extent)
+        made.back() = {made.back().extent * digit.extent, digit.step};
+      else
+        made.push_back(digit);
+    }
+    if (made.empty()) made.push_back({});
+    return made;
+  };
+  const std::vector<std::int64_t> rows = core_.row_loops();
+  rows_of_a_ = digits(rows, 0);
+  steps_of_a_ = digits(core_.step_loops(), rows.size());
+  a_.flat.coefficients = {rows_of_a_.back().step, steps_of_a_.back().step};
+}
+
+/// Whether the rows of every tile of so many are at the same distances: no tile wraps round where another one does not.
+bool Contraction::at_constant_distances(std::int64_t rows) const {
+  for (std::size_t i = rows_of_a_.size(); i-- > 1;) {
+    const std::int64_t extent = rows_of_a_[i].extent;
+    if (extent % rows == 0) return true;
+    if (rows % extent != 0) return false;
+    rows /= extent;
+  }
+  return true;
+}
+
+/// Elements of a from the first row to row number `row`.
+std::int64_t Contraction::distance(std::int64_t row) const {
+  std::int64_t elements = 0;
+  for (std::size_t i = rows_of_a_.size(); i-- > 0;) {
+    const std::int64_t extent = i == 0 ? core_.m : rows_of_a_[i].extent;
+    elements += row % extent * rows_of_a_[i].step;
+    row /= extent;
+  }
+  return elements;
+}
+
+/// Tiles of nearly equal height. Where rows are at constant distances only in tiles of certain heights, one of these if
+/// it is not much less.
 void Contraction::split() {
   std::int64_t most = std::max(1, kernel_.schedule.tile_rows);
-  if (walk_of(a_, 1) == Walk::apart) most = std::min<std::int64_t>(most, pointer_rows);
+  if (rows_of_a_.size() > 1) {
+    const std::int64_t apart = std::min<std::int64_t>(most, pointer_rows);
+    std::int64_t rows = most;
+    while (core_.m % rows != 0 || !at_constant_distances(rows)) --rows;
+    tiles_wrap_ = 4 * rows < 3 * apart;
+    most = tiles_wrap_ ? apart : rows;
+  }
+  if (walk_of_a() == Walk::apart) most = std::min<std::int64_t>(most, pointer_rows);
   tiles_ = (core_.m + most - 1) / most;
   if (tiles_ == 0) return;
   rows_ = core_.m / tiles_;
@@ -257,10 +341,11 @@ void Contraction::each_rows(llvm::function_ref<void(const Rows&)> at) {
     });
     return;
   }
-  emit_loop(emit_, tile_begin_, lesser(emit_, tile_end_, tall), 1, {}, [&](llvm::Value* tile, const Carried&) {
-    at({tile, emit_.scaled(tile, rows_ + 1), height + 1});
-    return Carried();
-  });
+  if (tall_ > 0)
+    emit_loop(emit_, tile_begin_, lesser(emit_, tile_end_, tall), 1, {}, [&](llvm::Value* tile, const Carried&) {
+      at({tile, emit_.scaled(tile, rows_ + 1), height + 1});
+      return Carried();
+    });
   if (tall_ == tiles_) return;
   llvm::Value* first = emit_.ir.CreateSelect(emit_.ir.CreateICmpSLT(tile_begin_, tall), tall, tile_begin_);
   emit_loop(emit_, first, tile_end_, 1, {}, [&](llvm::Value* tile, const Carried&) {
@@ -285,7 +370,7 @@ void Contraction::run_tiles_by_steps() {
                                   scratch_align(vector_));
       return Carried();
     });
-    const std::int64_t step = kernel_.schedule.block_k;
+    const std::int64_t step = steps_of_block();
     emit_loop(emit_, emit_.index(0), emit_.index(core_.k), step, {}, [&](llvm::Value* begin, const Carried&) {
       const Steps steps{begin, lesser(emit_, emit_.add(begin, emit_.index(step)), emit_.index(core_.k)), true};
       each_rows([&](const Rows& rows) {
@@ -408,71 +493,156 @@ llvm::Value* Contraction::gather_b(const Tile& tile, llvm::Value* k, int vector)
   return value;
 }
 
+Contraction::Walk Contraction::walk_of_a() const { return tiles_wrap_ ? Walk::apart : walk_of(a_, 1); }
+
+/// Whether the vectors of a tile are at constant distances: of one panel, or of a row.
+bool Contraction::b_shared() const {
+  const Walk walk = walk_of(b_, 0);
+  const bool one_panel = walk == Walk::apart && b_.panel % width_ == 0 && b_.column->offset == 0;
+  return b_contiguous() && (one_panel || (walk == Walk::together && !b_.column));
+}
+
+/// Where the rows of a tile begin: the first one, or each one where they are apart. Each is the one before and a step,
+/// and one more wherever a loop begins anew.
+Carried Contraction::row_addresses(const Tile& tile) {
+  const Walk walk = walk_of_a();
+  llvm::Value* zero = emit_.index(0);
+  if (walk == Walk::looked_up) return {};
+  if (rows_of_a_.size() == 1) {
+    Carried rows{address(a_, tile.m, zero)};
+    for (int i = 1; walk == Walk::apart && i < tile.rows; ++i)
+      rows.push_back(address(a_, emit_.add(tile.m, emit_.index(i)), zero));
+    return rows;
+  }
+  llvm::SmallVector<llvm::Value*, 4> digits(rows_of_a_.size());
+  llvm::Value* left = tile.m;
+  llvm::Value* at = address(a_, zero, zero);
+  for (std::size_t i = rows_of_a_.size(); i-- > 0;) {
+    llvm::Value* extent = emit_.index(rows_of_a_[i].extent);
+    digits[i] = i == 0 ? left : emit_.ir.CreateURem(left, extent);
+    left = emit_.ir.CreateUDiv(left, extent);
+    at = emit_.element(element_, at, emit_.scaled(digits[i], rows_of_a_[i].step));
+  }
+  Carried rows{at};
+  for (int row = 1; walk == Walk::apart && row < tile.rows; ++row) {
+    llvm::Value* step = emit_.index(rows_of_a_.back().step);
+    llvm::Value* begins = nullptr;  // whether the loop inside begins anew
+    for (std::size_t i = rows_of_a_.size(); i-- > 0;) {
+      llvm::Value* next =
+          emit_.add(digits[i], begins ? emit_.ir.CreateZExt(begins, emit_.ir.getInt64Ty()) : emit_.index(1));
+      if (begins) {
+        const Digit& inside = rows_of_a_[i + 1];
+        llvm::Value* onward = emit_.index(rows_of_a_[i].step - inside.extent * inside.step);
+        step = emit_.add(step, emit_.ir.CreateSelect(begins, onward, zero));
+      }
+      if (i == 0) break;
+      begins = emit_.ir.CreateICmpEQ(next, emit_.index(rows_of_a_[i].extent));
+      digits[i] = emit_.ir.CreateSelect(begins, zero, next);
+    }
+    rows.push_back(emit_.element(element_, rows.back(), step));
+  }
+  return rows;
+}
+
+/// Elements of a from the first step to the innermost loop's run number `run`.
+llvm::Value* Contraction::distance_of_run(llvm::Value* run) {
+  llvm::Value* sum = emit_.index(0);
+  for (std::size_t i = steps_of_a_.size() - 1; i-- > 0;) {
+    llvm::Value* extent = emit_.index(steps_of_a_[i].extent);
+    llvm::Value* index = i == 0 ? run : emit_.ir.CreateURem(run, extent);
+    if (i > 0) run = emit_.ir.CreateUDiv(run, extent);
+    sum = emit_.add(sum, emit_.scaled(index, steps_of_a_[i].step));
+  }
+  return sum;
+}
+
+/// Steps of k that a block's tiles take at once.
+std::int64_t Contraction::steps_of_block() const {
+  const std::int64_t steps = kernel_.schedule.block_k, run = steps_of_a_.back().extent;
+  return steps_of_a_.size() == 1 ? steps : std::max<std::int64_t>(1, steps / run) * run;
+}
+
 /// The accumulators of a tile, row by row, after these steps of k.
 Carried Contraction::multiply(const Tile& tile, const Steps& steps) {
-  const Walk walk_a = walk_of(a_, 1), walk_b = walk_of(b_, 0);
   const bool contiguous = b_contiguous();
-  const auto row = [&](int i) { return emit_.add(tile.m, emit_.index(i)); };
   const auto column = [&](int j) { return emit_.add(tile.n, emit_.index(std::int64_t{j} * lanes_)); };
-  // Vectors of one panel have constant distances, as those of a row have.
-  const bool b_together = contiguous && walk_b == Walk::together && !b_.column;
-  const bool b_one_panel = contiguous && walk_b == Walk::apart && b_.panel % width_ == 0 && b_.column->offset == 0;
-  const bool b_shared = b_together || b_one_panel;
-
-  Carried carried;
-  const int pointers_a = walk_a == Walk::looked_up ? 0 : walk_a == Walk::together ? 1 : tile.rows;
-  for (int i = 0; i < pointers_a; ++i)
-    carried.push_back(address(a_, row(i), walk_a == Walk::apart ? emit_.index(0) : steps.begin));
-  const int pointers_b = !contiguous || walk_b == Walk::looked_up ? 0 : b_shared ? 1 : tile.vectors;
-  for (int j = 0; j < pointers_b; ++j) carried.push_back(address(b_, steps.begin, column(j)));
-  // Rows apart share one index, so that each takes one register only.
-  const Carried bases(carried.begin(), carried.begin() + pointers_a);
-  if (walk_a == Walk::apart) carried.erase(carried.begin(), carried.begin() + pointers_a);
-  const int phis_a = walk_a == Walk::together ? 1 : 0;
-  const std::size_t pointers = carried.size();
+  Carried carried;  // pointers to b, then the accumulators
+  const int pointers = !contiguous || walk_of(b_, 0) == Walk::looked_up ? 0 : b_shared() ? 1 : tile.vectors;
+  for (int j = 0; j < pointers; ++j) carried.push_back(address(b_, steps.begin, column(j)));
   const Carried zeros(static_cast<unsigned>(tile.rows * tile.vectors), llvm::Constant::getNullValue(vector_));
   carried.append(steps.resume ? from_scratch(tile) : zeros);
+  const Carried rows = row_addresses(tile);
+  Carried after;
+  if (steps_of_a_.size() == 1) {
+    after = innermost(tile, rows, emit_.index(0), steps, carried);
+  } else {
+    llvm::Value* length = emit_.index(steps_of_a_.back().extent);
+    const Steps run{emit_.index(0), length};
+    after = emit_loop(emit_, emit_.ir.CreateUDiv(steps.begin, length), emit_.ir.CreateUDiv(steps.end, length), 1,
+                      carried, [&](llvm::Value* number, const Carried& now) {
+                        llvm::Value* distance = distance_of_run(number);
+                        Carried here;
+                        for (llvm::Value* row : rows) here.push_back(emit_.element(element_, row, distance));
+                        return innermost(tile, here, emit_.ir.CreateMul(number, length), run, now);
+                      });
+  }
+  return Carried(after.begin() + pointers, after.end());
+}
 
-  const std::int64_t step_a = a_.flat.coefficients[1], step_b = b_.flat.coefficients[0];
-  const Carried after = emit_loop(emit_, steps.begin, steps.end, 1, carried, [&](llvm::Value* k, const Carried& now) {
-    Carried next(now);
-    llvm::SmallVector<llvm::Value*, 8> b;
-    llvm::Value* b_row = contiguous && walk_b == Walk::looked_up ? address(b_, k, tile.n) : nullptr;
-    for (int j = 0; j < tile.vectors; ++j) {
-      const bool last = j + 1 == tile.vectors;
-      llvm::Value* distance = emit_.index(std::int64_t{j} * lanes_);
-      if (!contiguous)
-        b.push_back(gather_b(tile, k, j));
-      else if (b_row)
-        b.push_back(load_b(emit_.element(element_, b_row, distance), last, tile));
-      else if (b_shared)
-        b.push_back(load_b(emit_.element(element_, now[phis_a], distance), last, tile));
-      else
-        b.push_back(load_b(now[phis_a + j], last, tile));
-    }
-    llvm::Value* a_first = walk_a == Walk::looked_up ? nullptr : walk_a == Walk::together ? now[0] : nullptr;
-    // A row of a feed at this k: one look-up, its elements at constant distances.
-    const bool one_lookup = walk_a == Walk::looked_up && !(a_.row && a_.row->depends(0)) && !a_.column;
-    if (one_lookup) a_first = address(a_, tile.m, k);
-    for (int i = 0; i < tile.rows; ++i) {
-      llvm::Value* at = nullptr;
-      if (a_first)
-        at = emit_.element(element_, a_first, emit_.index(i * a_.flat.coefficients[0]));
-      else if (walk_a == Walk::apart)
-        at = emit_.element(element_, bases[i], emit_.scaled(k, step_a));
-      else
-        at = address(a_, row(i), k);
-      llvm::Value* broadcast = emit_.splat(emit_.ir.CreateLoad(element_, at), lanes_);
-      for (int j = 0; j < tile.vectors; ++j) {
-        llvm::Value*& sum = next[pointers + static_cast<std::size_t>(i * tile.vectors + j)];
-        sum = emit_fma(emit_, broadcast, b[static_cast<std::size_t>(j)], sum);
-      }
-    }
-    if (phis_a == 1) next[0] = emit_.element(element_, now[0], emit_.index(step_a));
-    for (std::size_t p = phis_a; p < pointers; ++p) next[p] = emit_.element(element_, now[p], emit_.index(step_b));
-    return next;
-  });
-  return Carried(after.begin() + static_cast<std::ptrdiff_t>(pointers), after.end());
+/// The innermost loop, a step of which is the tile's fmas.
+Carried Contraction::innermost(const Tile& tile, const Carried& rows, llvm::Value* before, const Steps& steps,
+                               const Carried& carried) {
+  const Walk walk_a = walk_of_a(), walk_b = walk_of(b_, 0);
+  const bool contiguous = b_contiguous(), shared = b_shared();
+  // Rows apart share one index, so that each takes one register only; rows together share one pointer.
+  const std::size_t pointers_a = walk_a == Walk::together ? 1 : 0;
+  const std::size_t pointers = pointers_a + carried.size() - static_cast<std::size_t>(tile.rows * tile.vectors);
+  const std::int64_t step_a = steps_of_a_.back().step, step_b = b_.flat.coefficients[0];
+  Carried initial;
+  if (pointers_a == 1) initial.push_back(emit_.element(element_, rows[0], emit_.scaled(steps.begin, step_a)));
+  initial.append(carried.begin(), carried.end());
+  const Carried after =
+      emit_loop(emit_, steps.begin, steps.end, 1, initial, [&](llvm::Value* inner, const Carried& now) {
+        llvm::Value* k = emit_.add(before, inner);
+        Carried next(now);
+        llvm::SmallVector<llvm::Value*, 8> b;
+        llvm::Value* b_row = contiguous && walk_b == Walk::looked_up ? address(b_, k, tile.n) : nullptr;
+        for (int j = 0; j < tile.vectors; ++j) {
+          const bool last = j + 1 == tile.vectors;
+          llvm::Value* distance = emit_.index(std::int64_t{j} * lanes_);
+          if (!contiguous)
+            b.push_back(gather_b(tile, k, j));
+          else if (b_row)
+            b.push_back(load_b(emit_.element(element_, b_row, distance), last, tile));
+          else if (shared)
+            b.push_back(load_b(emit_.element(element_, now[pointers_a], distance), last, tile));
+          else
+            b.push_back(load_b(now[pointers_a + static_cast<std::size_t>(j)], last, tile));
+        }
+        llvm::Value* a_first = walk_a == Walk::together ? now[0] : nullptr;
+        // A row of a feed at this k: one look-up, its elements at constant distances.
+        const bool one_lookup = walk_a == Walk::looked_up && !(a_.row && a_.row->depends(0)) && !a_.column;
+        if (one_lookup) a_first = address(a_, tile.m, k);
+        for (int i = 0; i < tile.rows; ++i) {
+          llvm::Value* at = nullptr;
+          if (a_first)
+            at = emit_.element(element_, a_first, emit_.index(distance(i)));
+          else if (walk_a == Walk::apart)
+            at = emit_.element(element_, rows[static_cast<unsigned>(i)], emit_.scaled(inner, step_a));
+          else
+            at = address(a_, emit_.add(tile.m, emit_.index(i)), k);
+          llvm::Value* broadcast = emit_.splat(emit_.ir.CreateLoad(element_, at), lanes_);
+          for (int j = 0; j < tile.vectors; ++j) {
+            llvm::Value*& sum = next[pointers + static_cast<std::size_t>(i * tile.vectors + j)];
+            sum = emit_fma(emit_, broadcast, b[static_cast<std::size_t>(j)], sum);
+          }
+        }
+        if (pointers_a == 1) next[0] = emit_.element(element_, now[0], emit_.index(step_a));
+        for (std::size_t p = pointers_a; p < pointers; ++p)
+          next[p] = emit_.element(element_, now[p], emit_.index(step_b));
+        return next;
+      });
+  return Carried(after.begin() + static_cast<std::ptrdiff_t>(pointers_a), after.end());
 }
 
 // ---- the stages after it

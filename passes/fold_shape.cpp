@@ -35,6 +35,36 @@ IndexMap operand_map(const Dims& dims, const Axes& axes, std::size_t shared, std
   return map;
 }
 
+/// For each axis of `whole` the axes of `parts`, longer than 1, that it counts in row-major order; nothing where there
+/// are no such.
+std::optional<std::vector<std::vector<std::size_t>>> grouped(const Dims& whole, const Dims& parts) {
+  std::vector<std::vector<std::size_t>> groups(whole.size());
+  std::size_t part = 0;
+  for (std::size_t axis = 0; axis < whole.size(); ++axis) {
+    std::int64_t count = 1;
+    while (part < parts.size() && (count < whole[axis] || parts[part] == 1)) {
+      if (parts[part] != 1) groups[axis].push_back(part);
+      count *= parts[part++];
+    }
+    if (count != whole[axis]) return std::nullopt;
+  }
+  return groups;
+}
+
+/// Whether reading an operand where it lies beats a copy: the copy would be larger, or as large but no better to read.
+bool is_worth_reading(const Graph& graph, NodeId a, const CoreOperand& operand) {
+  const Dims dims = dims_of(graph[operand.base].type), strides = dense_strides(dims);
+  if (count_of(dims) != count_of(dims_of(graph[a].type))) return count_of(dims) < count_of(dims_of(graph[a].type));
+  const auto step = [&](std::size_t loop) {
+    std::int64_t elements = 0;
+    for (std::size_t axis = 0; axis < dims.size(); ++axis)
+      elements += operand.map[axis].coefficients[loop] * strides[axis];
+    return elements;
+  };
+  const std::size_t loops = operand.map[0].coefficients.size();
+  return step(loops - 1) == 1 || step(loops - 1 - operand.steps.size()) == 1;
+}
+
 std::vector<int> reduced_axes(const Node& node) {
   if (const auto* overlap = std::get_if<OverlapAdd>(&node.attributes)) return {overlap->axis + 1};
   if (const auto* reduce = std::get_if<Reduce>(&node.attributes)) return reduce->axes;
@@ -90,6 +120,39 @@ std::vector<IndexMap> fold_operand_maps(const Graph& graph, NodeId fold) {
     maps.push_back(identity_map(outer, loops));  // the carry
   }
   return maps;
+}
+
+std::optional<CoreOperand> core_operand(const Graph& graph, NodeId core) {
+  const NodeId a = graph[core].operands[0];
+  const auto& dot = std::get<Dot>(graph[core].attributes);
+  const NodeId split = under_reshapes(graph, a);
+  const auto groups = grouped(dims_of(graph[a].type), dims_of(graph[split].type));
+  const std::size_t stack = dot.batch_a.size();  // 0 or 1
+  if (!groups || !is_view(graph[split]) || (stack == 1 && (*groups)[0].size() > 1)) return std::nullopt;
+
+  CoreOperand operand{split, {}, {}, {}};
+  const bool k_last = dot.a[0] == static_cast<int>(stack) + 1;
+  const std::vector<std::size_t>& of_m = (*groups)[k_last ? stack : stack + 1];
+  const std::vector<std::size_t>& of_k = (*groups)[k_last ? stack + 1 : stack];
+  const Dims dims = dims_of(graph[split].type);
+  operand.map.rows.assign(dims.size(), AffineRow{0, Dims(stack + of_m.size() + of_k.size(), 0)});
+  Dims loops;
+  const auto add_loop = [&](std::size_t axis) {
+    operand.map[axis].coefficients[loops.size()] = 1;
+    loops.push_back(dims[axis]);
+  };
+  if (stack == 1) loops.push_back(dims_of(graph[a].type)[0]);
+  if (stack == 1 && !(*groups)[0].empty()) operand.map[(*groups)[0][0]].coefficients[0] = 1;
+  for (std::size_t axis : of_m) add_loop(axis), operand.rows.push_back(dims[axis]);
+  for (std::size_t axis : of_k) add_loop(axis), operand.steps.push_back(dims[axis]);
+  while (is_view(graph[operand.base]) && graph[operand.base].operands.size() == 1) {
+    auto inner = through_view(graph, operand.base, operand.map, loops);
+    if (!inner || !inner->guards.empty()) break;
+    operand.map = std::move(*inner);
+    operand.base = graph[operand.base].operands[0];
+  }
+  if (operand.base == split || operand.rows.empty() || operand.steps.empty()) return std::nullopt;
+  return is_worth_reading(graph, a, operand) ? std::optional(std::move(operand)) : std::nullopt;
 }
 
 NodeId under_reshapes(const Graph& graph, NodeId node) {

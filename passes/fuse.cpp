@@ -54,8 +54,11 @@ class Fuser {
   // --- what must be in memory -----------------------------------------------------------------------------------
 
   void find_users() {
-    for (NodeId id = 0; id < graph_.nodes.size(); ++id)
+    for (NodeId id = 0; id < graph_.nodes.size(); ++id) {
       for (NodeId operand : graph_[id].operands) users_[operand].push_back(id);
+      if (!is_core(graph_[id])) continue;
+      if (const auto operand = core_operand(graph_, id)) in_place_[id] = operand->base;
+    }
   }
 
   /// A leaf that lies in memory under its own dims; a row of a feed may lie anywhere, a number is no memory.
@@ -80,15 +83,43 @@ class Fuser {
     if (!is_buffer_leaf(graph_[base]) || (row_major && in_panels(base))) solid_[base] = true;
   }
 
+  /// Likewise for a contraction's operand `a`.
+  void needs_operand(NodeId core) {
+    const NodeId base = operand_read(core, 0);
+    if (!in_place_.contains(core)) return needs_memory(base, true);
+    in_rows_[base] = true;
+    if (!is_buffer_leaf(graph_[base]) || in_panels(base)) solid_[base] = true;
+  }
+
+  /// An operand of a node; of a contraction that sees through views, what they show.
+  NodeId operand_read(NodeId node, std::size_t operand) const {
+    const auto in_place = in_place_.find(node);
+    return in_place != in_place_.end() && operand == 0 ? in_place->second : graph_[node].operands[operand];
+  }
+
+  /// Marks what is read under its own dims: not views that contractions alone see through.
+  std::vector<bool> find_shown() const {
+    std::vector<bool> shown(graph_.nodes.size());
+    for (const Output& output : graph_.outputs) shown[output.node] = true;
+    for (NodeId id = static_cast<NodeId>(graph_.nodes.size()); id-- > 0;) {
+      const Node& node = graph_[id];
+      if (is_view(node) && !shown[id]) continue;
+      for (std::size_t i = 0; i < node.operands.size(); ++i) shown[operand_read(id, i)] = true;
+    }
+    return shown;
+  }
+
   void mark_memory_operands() {
+    const std::vector<bool> shown = find_shown();
     for (NodeId id = 0; id < graph_.nodes.size(); ++id) {
       const Node& node = graph_[id];
       const Dims dims = dims_of(node.type);
       if (is_core(node)) {
-        needs_memory(node.operands[0], true);
+        needs_operand(id);
         needs_memory(node.operands[1], false);
       }
-      if (node.op == Op::reshape && !through_view(graph_, id, identity_map(dims.size(), dims.size()), dims))
+      if (node.op == Op::reshape && shown[id] &&
+          !through_view(graph_, id, identity_map(dims.size(), dims.size()), dims))
         needs_memory(id, true);
       if (is_scan(node)) mark_loop(id);
       if (divides(node)) {
@@ -209,7 +240,7 @@ class Fuser {
   void for_sources(NodeId node, const Found& found) const {
     std::set<NodeId> seen;
     if (graph_[node].operands.empty()) found(node);
-    for (NodeId operand : graph_[node].operands) visit(operand, seen, found);
+    for (std::size_t i = 0; i < graph_[node].operands.size(); ++i) visit(operand_read(node, i), seen, found);
   }
 
   std::set<int> clusters_read(NodeId node) const {
@@ -265,7 +296,8 @@ class Fuser {
     const auto each = [&](NodeId source, const IndexMap* map) { found(source, map, dims); };
     if (is_view(graph_[node])) return visit_view(node, identity, dims, each);
     if (graph_[node].op == Op::gather) return visit_gather(node, identity, dims, each);
-    if (stands_alone(graph_[node])) return for_sources(node, [&](NodeId source) { each(source, nullptr); });
+    if (stands_alone(graph_[node]) || is_core(graph_[node]))
+      return for_sources(node, [&](NodeId source) { each(source, nullptr); });
     for (NodeId operand : graph_[node].operands)
       visit_maps(operand, graph_[operand].type.shape.empty() ? IndexMap{} : identity, dims, each);
   }
@@ -649,6 +681,7 @@ class Fuser {
   std::vector<bool> solid_;     // needed in memory
   std::vector<bool> anchored_;  // computed in one place
   std::vector<std::vector<NodeId>> users_;
+  std::map<NodeId, NodeId> in_place_;  // of contractions that see through views: what their `a` shows
   std::vector<Cluster> clusters_;
   std::vector<int> folds_;       // of each cluster: number of folds
   std::vector<int> operations_;  // and of operations on one element

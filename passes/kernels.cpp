@@ -633,7 +633,13 @@ class KernelMaker {
       return stack == 0 ? loop_map({first, second}, 2) : loop_map({0, first + 1, second + 1}, 3);
     };
     const bool k_last = dot.a[0] == static_cast<int>(stack) + 1;
-    contract.a = {operand(node.operands[0]), (k_last ? map(0, 1) : map(1, 0)).rows};
+    if (auto in_place = core_operand(graph_, core)) {
+      contract.a = {buffers_.of(in_place->base), std::move(in_place->map.rows)};
+      contract.rows = std::move(in_place->rows);
+      contract.steps = std::move(in_place->steps);
+    } else {
+      contract.a = {operand(node.operands[0]), (k_last ? map(0, 1) : map(1, 0)).rows};
+    }
     contract.b = {operand(node.operands[1]), map(0, 1).rows};
     return contract;
   }

@@ -82,6 +82,15 @@ bool is_scan(const Node& node);     ///< a result of a loop: the cluster of a lo
 Dims fold_loops(const Graph& graph, NodeId fold);
 /// The maps of a fold's operands over loops (kept axes, then fold_loops); where a guard fails the operand is 0.
 std::vector<IndexMap> fold_operand_maps(const Graph& graph, NodeId fold);
+/// Where a contraction reads its operand `a` without a copy of it.
+struct CoreOperand {
+  NodeId base = 0;   ///< in memory, under its own dims
+  IndexMap map;      ///< over (stack, rows..., steps...)
+  Dims rows, steps;  ///< the loops that m and k count
+};
+/// Nothing where `a` is best read as it is: it is no view, or what it shows lies under guards, is larger than itself,
+/// or has neither rows nor columns side by side.
+std::optional<CoreOperand> core_operand(const Graph& graph, NodeId core);
 /// The node under a chain of reshapes, whose elements lie in the same order.
 NodeId under_reshapes(const Graph& graph, NodeId node);
 /// Whether a name stands for a gradient that lies in memory between two programs.

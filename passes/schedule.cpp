@@ -22,11 +22,25 @@ std::int64_t product(const Dims& dims, std::size_t count) {
   return result;
 }
 
+/// Elements of the operand a, of which windows show some repeatedly.
+std::int64_t elements_of_a(const Contract& core) {
+  Dims loops = core.row_loops(), steps = core.step_loops();
+  loops.insert(loops.end(), steps.begin(), steps.end());
+  std::int64_t elements = 1;
+  for (const AffineRow& row : core.a.map) {
+    Dims all(row.coefficients.size() - loops.size(), 1);  // a stack's loop
+    all.insert(all.end(), loops.begin(), loops.end());
+    const RowReach reach = reach_of(row, all);
+    elements *= reach.high - reach.low + 1;
+  }
+  return std::min(elements, core.m * core.k);
+}
+
 /// Where neither operand stays in the second cache, each panel of b would meet all of a in slower memory: so a goes in
 /// blocks that take half of that cache together with a panel.
 void block_rows(const Contract& core, std::int64_t bytes, const Machine& machine, Schedule& schedule) {
   const std::int64_t room = machine.l2_bytes / 2;
-  if (core.m * core.k * bytes <= room || core.k * core.n * bytes <= room) return;
+  if (elements_of_a(core) * bytes <= room || core.k * core.n * bytes <= room) return;
   const std::int64_t panel = core.k * schedule.lanes * schedule.tile_vectors * bytes;
   const std::int64_t tile = core.k * schedule.tile_rows * bytes;
   schedule.panels_outside = true;
@@ -187,7 +201,8 @@ void tile_contraction(const Contract& core, std::size_t bytes, const Machine& ma
   schedule.tile_rows = machine.tile_rows * machine.tile_vectors / schedule.tile_vectors;
   const auto m = static_cast<double>(core.m), n = static_cast<double>(core.n), k = static_cast<double>(core.k);
   const double panels = n / (schedule.lanes * schedule.tile_vectors), tiles = m / schedule.tile_rows;
-  schedule.panels_outside = panels * m * k + k * n <= tiles * k * n + m * k;
+  const auto a = static_cast<double>(elements_of_a(core));
+  schedule.panels_outside = panels * a + k * n <= tiles * k * n + a;
   block_rows(core, static_cast<std::int64_t>(bytes), machine, schedule);
 }
 

@@ -248,17 +248,27 @@ class ProgramPrinter {
     return text + (schedule.parallel > 1 ? fmt::format(", {} pieces", schedule.parallel) : "");
   }
 
+  /// Several loops that m or k counts are m0, m1, ... and k0, k1, ...
+  void print(const Contract& core, bool stack) {
+    using Names = std::vector<std::string>;
+    Names of_a = stack ? Names{"o0"} : Names{};
+    const auto add = [&](const std::vector<std::int64_t>& loops, const std::string& whole, char digit) {
+      if (loops.empty()) of_a.push_back(whole);
+      for (std::size_t i = 0; i < loops.size(); ++i) of_a.push_back(fmt::format("{}{}", digit, i));
+    };
+    add(core.rows, stack ? "o1" : "o0", 'm');
+    add(core.steps, "k", 'k');
+    std::string split;
+    if (!core.rows.empty()) split = fmt::format(", m in {}, k in {}", list(core.rows), list(core.steps));
+    line(fmt::format("  core = sum over k < {} of {} * {}{}", core.k, access(core.a, of_a),
+                     access(core.b, stack ? Names{"o0", "k", "o2"} : Names{"k", "o1"}), split));
+  }
+
   void print(std::size_t id, const Kernel& kernel) {
     line("");
     line(fmt::format("kernel {} {} over {}: {}", id, quoted(kernel.name), list(kernel.outer),
                      run(kernel.schedule, kernel.core.has_value())));
-    if (kernel.core) {
-      const bool stack = kernel.outer.size() == 3;
-      using Names = std::vector<std::string>;
-      line(fmt::format("  core = sum over k < {} of {} * {}", kernel.core->k,
-                       access(kernel.core->a, stack ? Names{"o0", "o1", "k"} : Names{"o0", "k"}),
-                       access(kernel.core->b, stack ? Names{"o0", "k", "o2"} : Names{"k", "o1"})));
-    }
+    if (kernel.core) print(*kernel.core, kernel.outer.size() == 3);
     for (std::size_t stage = 0; stage < kernel.stages.size(); ++stage) print(kernel, stage);
   }
 

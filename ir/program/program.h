@@ -184,12 +184,19 @@ struct Stage {
 /// The value at (m, n) is sum over k of a(m, k) * b(k, n): one accumulator, fma, k ascending from +0 (Order::serial).
 /// The kernel's outer domain is {m, n}; a's map is over loops (m, k), b's over (k, n). Products of a stack go one after
 /// the other: then the outer domain is {stack, m, n}, and the maps are over (stack, m, k) and (stack, k, n).
-/// What lowering promises: both buffers have rank 2; a is row-major, indexed [m, k] or [k, m] (Xᵀ·dZ); b is indexed
-/// [k, n], row-major with unit stride along n or in panels; neither lies in a feed. In a stack both have one axis more
-/// in front, and b is row-major. Exactly one stage follows, with no inner loops and no folds.
+/// Where a's elements lie in windows of an image, m counts the points of several loops in row-major order, `rows`
+/// (image, line, column), and k those of `steps` (the window's line and column, channel); a's map is then over
+/// (rows..., steps...). Empty: the one loop m, the one loop k.
+/// What lowering promises: a is row-major; b has rank 2 and is indexed [k, n], row-major with unit stride along n or in
+/// panels; neither lies in a feed. In a stack b has one axis more in front and is row-major. Exactly one stage follows,
+/// with no inner loops and no folds.
 struct Contract {
   Access a, b;
   std::int64_t m = 0, n = 0, k = 0;
+  std::vector<std::int64_t> rows = {}, steps = {};
+
+  std::vector<std::int64_t> row_loops() const { return rows.empty() ? std::vector{m} : rows; }
+  std::vector<std::int64_t> step_loops() const { return steps.empty() ? std::vector{k} : steps; }
 };
 
 /// How a kernel runs; never what it computes. Chosen by the pass `schedule` from Machine.

@@ -211,7 +211,11 @@ class Verifier {
   void check_core(const Kernel& kernel) {
     const Contract& core = *kernel.core;
     const bool stack = kernel.outer.size() == 3;
-    Dims outer{core.m, core.n}, of_a{core.m, core.k}, of_b{core.k, core.n};
+    Dims outer{core.m, core.n}, of_a = core.row_loops(), of_b{core.k, core.n};
+    const Dims steps = core.step_loops();
+    if (count_of(of_a) != core.m || count_of(steps) != core.k || core.rows.empty() != core.steps.empty())
+      return fail_here("the loops of a contraction are not m and k");
+    of_a.insert(of_a.end(), steps.begin(), steps.end());
     for (Dims* loops : {&outer, &of_a, &of_b})
       if (stack) loops->insert(loops->begin(), kernel.outer[0]);
     check_unguarded(core.a, of_a);

@@ -336,12 +336,24 @@ class Runner {
     } while (advance(outer, kernel.outer));
   }
 
+  /// Appends the indices of the loops, whose points `number` counts in row-major order.
+  static void add_digits(Dims& indices, std::int64_t number, const Dims& loops) {
+    indices.resize(indices.size() + loops.size());
+    for (std::size_t i = 0; i < loops.size(); ++i) {
+      const std::int64_t extent = loops[loops.size() - 1 - i];
+      indices[indices.size() - 1 - i] = number % extent;
+      number /= extent;
+    }
+  }
+
   Bits contraction(const Contract& core, const Dims& outer) {
     const DType dtype = program_.buffers[core.a.buffer].dtype;
     double total = 0;
     for (std::int64_t k = 0; k < core.k; ++k) {
       Dims of_a = outer, of_b = outer;  // a stack's loop, if there is one, comes first
-      of_a.back() = k;
+      of_a.resize(outer.size() - 2);
+      add_digits(of_a, outer[outer.size() - 2], core.row_loops());
+      add_digits(of_a, k, core.step_loops());
       of_b[of_b.size() - 2] = k;
       const double a = number(load(core.a, of_a), dtype), b = number(load(core.b, of_b), dtype);
       total = dtype == DType::f32 ? std::fma(static_cast<float>(a), static_cast<float>(b), static_cast<float>(total))

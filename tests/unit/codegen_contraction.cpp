@@ -108,24 +108,74 @@ std::int64_t place_of(const Buffer& buffer, std::int64_t row, std::int64_t colum
   return ((column / layout.panel) * buffer.dims[0] + row) * layout.panel + column % layout.panel;
 }
 
+/// Windows of images: m counts (image, line, column), k a window's (line, column, channel), or the other way round.
+struct Windows {
+  std::int64_t images, lines, columns, channels, size, stride;
+  bool transposed = false;
+  std::int64_t pixel = 0;  ///< elements from one pixel to the next; 0: dense
+};
+
+Sizes sizes_of(const Windows& w, std::int64_t n) {
+  const std::int64_t places = w.images * w.lines * w.columns, elements = w.size * w.size * w.channels;
+  return w.transposed ? Sizes{elements, n, places} : Sizes{places, n, elements};
+}
+
+/// The same contraction over windows that overlap in memory.
+Made convolution(const Windows& w, std::int64_t n, Right right, Schedule schedule, DType dtype, bool heavy) {
+  Made made = contraction(sizes_of(w, n), Left::rows, right, schedule, dtype, heavy);
+  Draft draft{made.program};
+  const std::vector<std::int64_t> places{w.images, w.lines, w.columns}, window{w.size, w.size, w.channels};
+  made.a = draft.row_major(
+      Region::arena, dtype,
+      {w.images, (w.lines - 1) * w.stride + w.size, (w.columns - 1) * w.stride + w.size, w.channels}, w.pixel);
+  const std::size_t place = w.transposed ? 3 : 0, inside = 3 - place;
+  Contract& core = *draft.program.kernels[0].core;
+  core.rows = w.transposed ? window : places;
+  core.steps = w.transposed ? places : window;
+  core.a = {made.a,
+            {loop_row(place, 6), loop_row(place + 1, 6, w.stride), loop_row(place + 2, 6, w.stride),
+             loop_row(inside + 2, 6)}};
+  core.a.map[1].coefficients[inside] = core.a.map[2].coefficients[inside + 1] = 1;
+  made.program = draft.program;
+  return made;
+}
+
+/// The element a(m, k) in memory.
 template <class T>
-void check(Sizes s, Left left, Right right, Schedule schedule, bool heavy, unsigned threads) {
-  const Made made = contraction(s, left, right, schedule, dtype_of<T>, heavy);
+T& element_of_a(const Made& made, Arena& memory, std::int64_t m, std::int64_t k) {
+  const Contract& core = *made.program.kernels[0].core;
+  const Buffer& buffer = made.program.buffers[made.a];
+  std::vector<std::int64_t> loops;
+  for (auto [number, extents] : {std::pair{k, core.step_loops()}, {m, core.row_loops()}})
+    for (std::size_t i = extents.size(); i-- > 0; number /= extents[i])
+      loops.insert(loops.begin(), number % extents[i]);
+  std::int64_t at = 0;
+  for (std::size_t axis = 0; axis < buffer.dims.size(); ++axis) {
+    std::int64_t index = 0;
+    for (std::size_t loop = 0; loop < loops.size(); ++loop) index += core.a.map[axis].coefficients[loop] * loops[loop];
+    if (buffer.region == Region::feed && axis == 0) index = memory.orders[0][static_cast<std::size_t>(index)];
+    at += index * buffer.layout.strides[axis];
+  }
+  return memory.at<T>(made.a)[at];
+}
+
+template <class T>
+void check(const Made& made, Sizes s, bool heavy, unsigned threads) {
   Arena memory(made.program);
   const auto buffer = [&](BufferId id) -> const Buffer& { return made.program.buffers[id]; };
-  const bool transposed = left == Left::transposed || left == Left::feed_transposed;
   std::vector<T> a(static_cast<std::size_t>(s.m * s.k)), b(static_cast<std::size_t>(s.k * s.n));
   fill(a.data(), a.size(), 1);
   fill(b.data(), b.size(), 2);
   std::memset(memory.params.data(), 0, memory.params.size());
   fill(memory.at<T>(made.bias), static_cast<std::size_t>(s.n), 3);
   if (buffer(made.a).region == Region::feed) std::ranges::reverse(memory.orders[0]);
-  for (std::int64_t m = 0; m < s.m; ++m)
-    for (std::int64_t k = 0; k < s.k; ++k) {
-      std::int64_t row = transposed ? k : m, column = transposed ? m : k;
-      if (buffer(made.a).region == Region::feed) row = memory.orders[0][static_cast<std::size_t>(row)];
-      memory.at<T>(made.a)[place_of(buffer(made.a), row, column)] = a[static_cast<std::size_t>(m * s.k + k)];
-    }
+  const auto each_of_a = [&](auto&& visit) {
+    for (std::int64_t m = 0; m < s.m; ++m)
+      for (std::int64_t k = 0; k < s.k; ++k)
+        visit(element_of_a<T>(made, memory, m, k), a[static_cast<std::size_t>(m * s.k + k)]);
+  };
+  each_of_a([](T& there, T value) { there = value; });
+  each_of_a([](T there, T& value) { value = there; });  // windows that overlap share elements
   for (std::int64_t k = 0; k < s.k; ++k)
     for (std::int64_t n = 0; n < s.n; ++n)
       memory.at<T>(made.b)[place_of(buffer(made.b), k, n)] = b[static_cast<std::size_t>(k * s.n + n)];
@@ -151,10 +201,40 @@ void check(Sizes s, Left left, Right right, Schedule schedule, bool heavy, unsig
   for (std::int64_t m = 0; m < s.m; ++m)
     for (std::int64_t n = s.n; n < (s.n + panel - 1) / panel * panel; ++n)
       wrong += !same(w[place_of(buffer(made.w), m, n)], T(0));
-  INFO(fmt::format("{}x{}x{}, a {}, b {}, tile {}x{} of {}, heavy {}, {} threads", s.m, s.n, s.k,
-                   static_cast<int>(left), static_cast<int>(right), schedule.tile_rows, schedule.tile_vectors,
-                   schedule.lanes, heavy, threads));
+  INFO(print(made.program) << "heavy " << heavy << ", " << threads << " threads");
   CHECK(wrong == 0);
+}
+
+template <class T>
+void check(Sizes s, Left left, Right right, Schedule schedule, bool heavy, unsigned threads) {
+  check<T>(contraction(s, left, right, schedule, dtype_of<T>, heavy), s, heavy, threads);
+}
+
+template <class T>
+void check(const Windows& windows, std::int64_t n, Right right, Schedule schedule, bool heavy, unsigned threads) {
+  const Made made = convolution(windows, n, right, schedule, dtype_of<T>, heavy);
+  check<T>(made, sizes_of(windows, n), heavy, threads);
+}
+
+/// The heights of a convolution's tiles, tallest first.
+void check_inner_loops(const std::string& cpu, const Windows& windows, std::int64_t n, Right right, DType dtype,
+                       const std::vector<int>& heights) {
+  const TargetOrError found = target_named(cpu);
+  REQUIRE(found.error.empty());
+  const Machine& machine = found.host.machine;
+  const Schedule schedule = tile(machine.tile_rows, machine.tile_vectors, machine.lanes(size_of(dtype)));
+  const Made made = convolution(windows, n, right, schedule, dtype, false);
+  for (CodegenLevel level : {CodegenLevel::less, CodegenLevel::normal}) {
+    const std::string assembly = emit_assembly(made.program, {.target = found.host.target, .level = level});
+    const std::vector<InnerLoop> loops = innermost_loops(assembly);
+    CAPTURE(cpu, windows.columns, windows.transposed, loops.size());
+    REQUIRE(loops.size() == heights.size());
+    for (std::size_t i = 0; i < loops.size(); ++i) {
+      INFO(fmt::format("fma {} loads {} broadcasts {} stack {} calls {}; height {}", loops[i].fma,
+                       loops[i].vector_loads, loops[i].broadcasts, loops[i].stack, loops[i].calls, heights[i]));
+      CHECK(loops[i] == InnerLoop{heights[i] * machine.tile_vectors, machine.tile_vectors, heights[i], 0, 0});
+    }
+  }
 }
 
 void check_inner_loops(const std::string& cpu, Left left, Right right, Sizes s, DType dtype, bool heavy) {
@@ -240,4 +320,36 @@ TEST_CASE("the innermost loop is the tile and nothing else", "[codegen]") {
         check_inner_loops(cpu, Left::rows, Right::row_major, s, dtype, heavy);
         check_inner_loops(cpu, Left::rows, Right::panels, {128, 256, 300}, dtype, heavy);  // two heights
       }
+}
+
+TEST_CASE("contractions over windows of images are exact", "[codegen]") {
+  // Tiles that lie in a line of an image, that are several lines, that wrap round; strides, padded pixels, one channel.
+  for (Windows w : {Windows{2, 3, 4, 3, 3, 1},
+                    {1, 5, 7, 1, 2, 1},
+                    {3, 2, 6, 4, 3, 2},
+                    {2, 3, 5, 3, 2, 3, false, 5},
+                    {1, 1, 9, 2, 1, 1},
+                    {2, 4, 3, 5, 3, 1, false, 16}})
+    for (bool transposed : {false, true})
+      for (Schedule schedule : {tile(6, 2, 8), tile(14, 2, 16, false), tile(5, 1, 4), tile(3, 2, 1),
+                                in_blocks(tile(6, 2, 8), 2, 7), in_blocks(tile(5, 2, 4), 1, 1)}) {
+        w.transposed = transposed;
+        check<float>(w, 11, Right::panels, schedule, false, 1);
+        check<float>(w, 33, Right::row_major, schedule, true, 3);
+        check<double>(w, 8, Right::other_panels, schedule, false, 2);
+      }
+}
+
+TEST_CASE("the innermost loop of a convolution is the tile and nothing else", "[codegen]") {
+  for (DType dtype : {DType::f32, DType::f64}) {
+    const Windows large{32, 28, 28, 32, 3, 1}, odd{16, 8, 8, 16, 3, 1};
+    check_inner_loops("znver5", large, 64, Right::panels, dtype, {14});
+    check_inner_loops("znver3", large, 64, Right::panels, dtype, {6, 5});
+    check_inner_loops("znver5", odd, 64, Right::panels, dtype, {12, 11});  // tiles wrap round
+    check_inner_loops("znver3", odd, 64, Right::panels, dtype, {6, 5});
+    Windows weights = large;
+    weights.transposed = true;
+    check_inner_loops("znver5", weights, 64, Right::row_major, dtype, {12});
+    check_inner_loops("znver3", weights, 64, Right::row_major, dtype, {6});
+  }
 }
