@@ -123,9 +123,12 @@ TEST_CASE("rows are normalised by their own mean or root mean square") {
 }
 
 TEST_CASE("dropout keeps the mean in training and is the identity in inference") {
-  const Elaborated block = elaborated("", "x |> Dropout(0.4)", "loss = mean(z)\noptimizer = sgd(lr = 0)");
+  const Elaborated block =
+      elaborated("layer Idle()(x: float[...]) -> float[...] {\n  param p: float[] = zeros\n  return x + 0 * p\n}\n",
+                 "x |> Idle() |> Dropout(0.4)", "loss = mean(z)\noptimizer = sgd(lr = 0)");
   Environment environment;
   environment.batch = 10000;
+  environment.params["Idle1.p"] = rows({0}, {});
   environment.seed = 3;
   environment.inputs["x"] = rows(std::vector<double>(20000, 1), {10000, 2});
   const double mean = evaluate(optimise(block.step), environment).at("loss").at(0);

@@ -26,8 +26,11 @@ std::pair<std::vector<Elaborated>, std::string> tried(const std::string& declara
   const auto path =
       std::filesystem::temp_directory_path() /
       fmt::format("nnc-recurrent-{}-{}.nn", std::chrono::steady_clock::now().time_since_epoch().count(), ++count);
-  std::ofstream(path) << declarations << "\nmodel M(x: f32[batch, 3, 2]) -> " << type << " {\n"
-                      << body << R"(
+  std::ofstream(path)
+      << declarations
+      << "\nlayer Idle()(x: float[...]) -> float[...] {\n  param p: float[] = zeros\n  return x + 0 * p\n}\n"
+      << "model M(given: f32[batch, 3, 2]) -> " << type << " {\n  let x = given |> Idle()\n"
+      << body << R"(
 }
 data d {
   samples = 4
@@ -47,6 +50,13 @@ train M on d {
       elaborate_file(path.string(), {.overrides = {}, .double_precision = true, .train_block = ""}, diagnostics);
   std::filesystem::remove(path);
   return {std::move(blocks), diagnostics.render(false)};
+}
+
+/// The parameter that every program has, so that there is something to train; it does nothing.
+Environment nothing_idle() {
+  Environment at;
+  at.params["Idle1.p"] = Tensor::zeros(DType::f64, {});
+  return at;
 }
 
 Elaborated elaborated(const std::string& declarations, const std::string& body,
@@ -70,15 +80,15 @@ Tensor waves(std::vector<std::int64_t> dims, double scale, double shift) {
 
 void check_layer(const std::string& layer, int gates, bool second_bias, const std::vector<double>& expected) {
   const Elaborated block = elaborated("", fmt::format("return x |> {}(2)", layer));
-  Environment at;
+  Environment at = nothing_idle();
   at.batch = 2;
   at.inputs["x"] = waves({2, 3, 2}, 1, 0.3);
   std::vector<std::string> paths{"W", "U", "b"};
   if (second_bias) paths.emplace_back("c");
-  REQUIRE(block.variables.size() == paths.size());
+  REQUIRE(block.variables.size() == 1 + paths.size());
   for (std::size_t i = 0; i < paths.size(); ++i) {
     const std::string path = fmt::format("{}1.Cell.{}", layer, paths[i]);
-    CHECK(block.variables[i].path == path);
+    CHECK(block.variables[1 + i].path == path);
     const std::int64_t width = 2 * (i == 3 ? 1 : gates);
     at.params[path] = waves(i < 2 ? std::vector<std::int64_t>{2, width} : std::vector<std::int64_t>{width}, 0.8,
                             static_cast<double>(i + 1));
@@ -121,7 +131,7 @@ TEST_CASE("Gru has the published numbers") {
 
 TEST_CASE("a carry goes from step to step, begins where it says, and its results are stacked along axis 1") {
   const Elaborated block = elaborated(sum_cell, "return x |> scan(Sum(start = 10))");
-  Environment at;
+  Environment at = nothing_idle();
   at.batch = 2;
   at.inputs["x"] = waves({2, 3, 2}, 1, 0);
   const Tensor x = at.inputs["x"], z = evaluate(optimise(block.predict), at).at("z");
@@ -141,7 +151,7 @@ TEST_CASE("loops in loops, several results and whole arguments") {
                             "  carry s: float[..., C] = by\n  update s = s + x * by\n  return s, x - by\n}\n";
   const Elaborated block =
       elaborated(cells, "let w = mean(x, over = 1)\nlet a, b = x |> scan(Both(), w)\nreturn a + (b |> scan(Sum()))");
-  Environment at;
+  Environment at = nothing_idle();
   at.batch = 1;
   at.inputs["x"] = waves({1, 3, 2}, 1, 0);
   const Tensor x = at.inputs["x"], z = evaluate(optimise(block.predict), at).at("z");
@@ -161,7 +171,7 @@ TEST_CASE("a state that a step updates goes from step to step and is committed o
       "layer Count()(x: float[..., C]) -> float[..., C] {\n"
       "  state n: float[C] = zeros\n  update n = n + 1\n  return x * n\n}\n";
   const Elaborated block = elaborated(cell, "return x |> scan(Count())");
-  Environment at;
+  Environment at = nothing_idle();
   at.batch = 1;
   at.inputs["x"] = waves({1, 3, 2}, 1, 0);
   at.inputs["y"] = at.inputs["x"];
@@ -174,7 +184,7 @@ TEST_CASE("every step has its own random draws") {
   const Elaborated block = elaborated(
       "layer Noise()(x: float[..., C]) -> float[..., C] {\n  let u: float[..., C] = random\n  return u + 0 * x\n}\n",
       "return x |> scan(Noise())");
-  Environment at;
+  Environment at = nothing_idle();
   at.batch = 2;
   at.inputs["x"] = waves({2, 3, 2}, 1, 0);
   const Tensor z = evaluate(optimise(block.predict), at).at("z");
@@ -198,7 +208,7 @@ TEST_CASE("what is no loop is refused in the user's words") {
 }
 
 TEST_CASE("solve gives the solution of a known system, and NaN where the matrix is not positive definite") {
-  Environment at;
+  Environment at = nothing_idle();
   at.batch = 1;
   at.inputs["x"] = waves({1, 3, 2}, 0, 0);
   // The first column of x is 1, 2, 3; both are checked by multiplying back.
