@@ -122,5 +122,5 @@ TEST_CASE("tests are chosen by name, and told as JSON") {
 
 TEST_CASE("help of nnc test begins with examples") {
   const Scratch scratch;
-  CHECK(run_nnc("test --help", scratch.path()).out.starts_with("Examples:\n  nnc test losses.nn\n"));
+  CHECK(run_nnc("test --help", scratch.path()).out.starts_with("Examples:\n  nnc test layers.nn\n"));
 }
