@@ -35,7 +35,7 @@ Graph differentiate(const Graph& graph);  ///< removes every grad node, innermos
 Graph simplify(const Graph& graph, const SimplifyOptions& options = {});
 /// What simplify makes less: operations on elements, for a nominal number of rows.
 double work_of(const Graph& graph);
-Graph expand(const Graph& graph);        ///< whole powers become products
+Graph expand(const Graph& graph);        ///< whole powers become products, sums of overlapping products convolutions
 Graph assign_order(const Graph& graph);  ///< sets Reduce::order and Dot::order
 
 /// Splits a graph over a whole split into graphs over blocks of rows: pass i computes every fold over the batch whose
