@@ -67,6 +67,7 @@ struct Hasher {
     add(dot.batch_a);
     add(dot.batch_b);
   }
+  void operator()(const Numbered& point) { add(static_cast<std::uint64_t>(point.number)); }
   void operator()(const Scatter& scatter) { add(static_cast<std::uint64_t>(scatter.count)); }
   void operator()(const Scan& scan) {
     add(scan.body.hash());

@@ -113,6 +113,11 @@ struct Dot {
   std::vector<int> batch_a = {}, batch_b = {};
   bool operator==(const Dot&) const = default;
 };
+/// point: which one it is, so that no two are equal.
+struct Numbered {
+  std::int64_t number = 0;
+  bool operator==(const Numbered&) const = default;
+};
 /// scatter_add: length of the result's first axis.
 struct Scatter {
   std::int64_t count = 0;
@@ -152,7 +157,7 @@ struct Scan {
 };
 
 using Attributes = std::variant<NoAttributes, Named, Constant, Size, Iota, Random, Reduce, Broadcast, Transpose, Slice,
-                                Pad, Concat, Window, OverlapAdd, Dot, Scatter, Scan>;
+                                Pad, Concat, Window, OverlapAdd, Dot, Numbered, Scatter, Scan>;
 
 /// Where a node was written: for messages and for names in printed graphs. Never part of equality.
 struct Origin {

@@ -97,6 +97,7 @@ struct AttributesToJson {
     return fmt::format("\"a\": {}, \"b\": {}, \"batch_a\": {}, \"batch_b\": {}, \"order\": {}", numbers(x.a),
                        numbers(x.b), numbers(x.batch_a), numbers(x.batch_b), json_of(x.order));
   }
+  std::string operator()(const Numbered& x) const { return fmt::format("\"number\": {}", x.number); }
   std::string operator()(const Scatter& x) const { return fmt::format("\"count\": {}", x.count); }
   std::string operator()(const Scan& x) const {
     return fmt::format(

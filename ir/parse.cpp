@@ -804,6 +804,10 @@ class Parser {
       if (lists[0].size() != 1 || lists[0][0].batched) fail(place, "a number of rows is an integer");
       return Scatter{lists[0][0].count};
     }
+    if (op == Op::point) {
+      expect_lists(1, 1, "a number");
+      return Numbered{single(lists, 0, 0, place)};
+    }
     if (op == Op::transpose) {
       expect_lists(1, 1, "the order of axes");
       return Transpose{axes(lists[0], place)};

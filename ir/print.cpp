@@ -120,6 +120,7 @@ std::string leaf_text(const Node& node) {
     std::string operator()(const Window&) { return ""; }
     std::string operator()(const OverlapAdd&) { return ""; }
     std::string operator()(const Dot&) { return ""; }
+    std::string operator()(const Numbered&) { return ""; }
     std::string operator()(const Scatter&) { return ""; }
     std::string operator()(const Scan&) { return ""; }
   };
@@ -187,6 +188,7 @@ std::string argument_text(const Node& node, const Bodies& bodies) {
       if (dot.batch_a.empty()) return contracted;
       return contracted + fmt::format(", {}, {}", list_text(dot.batch_a), list_text(dot.batch_b));
     }
+    std::string operator()(const Numbered& point) { return fmt::format(", {}", point.number); }
     std::string operator()(const Scatter& scatter) { return fmt::format(", {}", scatter.count); }
     std::string operator()(const Scan& scan) { return fmt::format(", {}, {}", bodies.number(scan), scan.result); }
   };

@@ -30,9 +30,10 @@ std::vector<Range> ranges_up_to(const std::vector<Node>& nodes, NodeId last) {
   return ranges;
 }
 
-/// The node that views only show in another shape.
+/// The node that views only show in another shape, and points under a name.
 NodeId behind_views(const std::vector<Node>& nodes, NodeId id) {
-  while (nodes[id].op == Op::reshape || nodes[id].op == Op::transpose || nodes[id].op == Op::broadcast)
+  while (nodes[id].op == Op::reshape || nodes[id].op == Op::transpose || nodes[id].op == Op::broadcast ||
+         nodes[id].op == Op::point)
     id = nodes[id].operands[0];
   return id;
 }

@@ -26,11 +26,12 @@ std::map<NodeId, std::vector<NodeId>> targets_by_root(const Graph& graph) {
   return targets;
 }
 
-/// stop_gradient has done its work once no gradient is left.
-Graph without_stops(const Graph& graph) {
+/// stop_gradient and point have done their work once no gradient is left.
+Graph without_marks(const Graph& graph) {
   Builder builder(graph.name);
   const std::vector<Value> made = rebuild(graph, builder, [&](NodeId id, const std::vector<Value>& operands) {
-    if (graph[id].op != Op::stop_gradient) return copy_node(builder, graph[id], operands);
+    const bool mark = graph[id].op == Op::stop_gradient || graph[id].op == Op::point;
+    if (!mark) return copy_node(builder, graph[id], operands);
     builder.name_node(operands[0].id, graph[id].origin.name);
     return operands[0];
   });
@@ -84,10 +85,10 @@ Graph without_gradients(const Graph& graph, const GradientHook& hook) {
 
 }  // namespace
 
-/// The stops inside loops hold until the loops themselves are differentiated.
+/// The marks inside loops hold until the loops themselves are differentiated.
 Graph differentiate(const Graph& graph, const GradientHook& hook) {
   const Graph whole = with_bodies(graph, [&](const Graph& g) { return without_gradients(g, hook); });
-  return share_loops(with_bodies(whole, without_stops));
+  return share_loops(with_bodies(whole, without_marks));
 }
 
 Graph differentiate(const Graph& graph) { return differentiate(graph, {}); }

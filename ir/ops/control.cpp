@@ -1,4 +1,4 @@
-// Ops about the gradient itself. Neither computes anything of its own.
+// Ops about the gradient itself. None computes anything of its own.
 #include "ir/ops/rules.h"
 
 namespace nnc {
@@ -17,6 +17,22 @@ constinit const OpDef stop_gradient{
       return query.operands[0];
     },
     .gradient = none,
+    .scalar = element_of_one<[](Scalar x) { return x; }>,
+    .range = [](const RangeQuery& query) { return query.operands[0]; },
+};
+
+// The operand, as a value of its own: `grad(e, point)` is the derivative by this one and by no other that happens to be
+// computed alike. (Equal nodes are one, and numbers are computed before gradients are taken.)
+constinit const OpDef point{
+    .name = "point",
+    .cls = OpClass::control,
+    .arity = 1,
+    .shape = [](const ShapeQuery& query) -> TypeOrError {
+      if (!std::holds_alternative<Numbered>(query.attributes)) return wrong_attributes();
+      if (const auto error = check_dtype(query, 0, floats)) return *error;
+      return query.operands[0];
+    },
+    .gradient = of_one<[](Value, Value, Value dy) { return dy; }>,
     .scalar = element_of_one<[](Scalar x) { return x; }>,
     .range = [](const RangeQuery& query) { return query.operands[0]; },
 };

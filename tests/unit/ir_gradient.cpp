@@ -271,7 +271,7 @@ TEST_CASE("powers at the edges of their rule") {
   CHECK(gradients_at(Op::pow, 0, 2) == std::vector<double>{0, 0});
 }
 
-TEST_CASE("select, cast and stop_gradient pass on what they should") {
+TEST_CASE("select, cast, stop_gradient and point pass on what they should") {
   Builder builder;
   const Value c = builder.leaf(Op::input, "c", {DType::boolean, matrix}),
               s = builder.leaf(Op::input, "s", {DType::f32, {}});
@@ -291,4 +291,5 @@ TEST_CASE("select, cast and stop_gradient pass on what they should") {
   CHECK(rule(builder.cast(i, DType::f64)) == Texts{"none"});
   CHECK(rule(builder.cast(x, DType::i32)) == Texts{"none"});
   CHECK(rule(apply(Op::stop_gradient, x)) == Texts{"none"});
+  CHECK(rule(builder.make(Op::point, {{x}}, Numbered{1})) == Texts{"input \"dyf32[3, 4]\""});
 }

@@ -76,6 +76,7 @@ TEST_CASE("text that is its own print") {
       "%r : f32[2, batch] = broadcast(2_f32, [2, batch])\n", "%r : f32[10, 10] = dot[serial](%X, exp(%Y), 0, 0)\n",
       "%r : f32 = dot[lanes](%X, %Y, [0, 1], [0, 1])\n", "%r : f32[batch, 10] = stop_gradient(%X)\n",
       "%r : f32[batch, 10] = grad(sum(%X, [0, 1]), %Y)\n",
+      "%0 : f32[batch, 10] = point(%X, 2)\n%r : f32[batch, 10] = %0 * 3\n",
       // leaves
       "%r = constant [0.1, -3, 1e-45, nan, inf] : f32[5]\n", "%r = constant [] : f64[0]\n",
       "%r = constant [true, false] : bool[2]\n", "%r = iota 1 : i32[batch, 10]\n",
@@ -361,8 +362,10 @@ class Grower {
       case OpClass::generate:
         if (op == Op::random) return Random{random_()};
         return Iota{below(3)};
-      case OpClass::elementwise:
       case OpClass::control:
+        if (op == Op::point) return Numbered{below(3)};
+        return NoAttributes{};
+      case OpClass::elementwise:
       case OpClass::formula:
         return NoAttributes{};
       case OpClass::loop:

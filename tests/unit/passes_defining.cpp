@@ -48,6 +48,27 @@ TEST_CASE("gradients of what is not reached are zero, and stopped ones do not fl
   for (int i = 0; i < 2; ++i) CHECK(values.at("du").at(i) == 0);
 }
 
+TEST_CASE(
+    "the derivative by a point is by that point, not by what is computed alike, and no number is computed before") {
+  Builder b("g");
+  const Type type{DType::f64, {{2}}};
+  const Value one = b.constant(1, type.dtype), ones = b.spread(one, type.shape);
+  const Value x = b.make(Op::point, {{ones}}, Numbered{1}), y = b.make(Op::point, {{ones}}, Numbered{2});
+  const Value h = b.make(Op::point, {{x * 3}}, Numbered{3});
+  b.output(OutputKind::result, "dx", b.make(Op::grad, {{b.sum(x * y * 5, {0}), x}}));
+  b.output(OutputKind::result, "dh", b.make(Op::grad, {{b.sum(h * x * 3, {0}), h}}));
+  const Value s = b.make(Op::point, {{one}}, Numbered{4});
+  b.output(OutputKind::result, "ds", b.make(Op::grad, {{apply(Op::exp, s * 0), s}}));
+  const Graph opt = optimise(std::move(b).finish());
+  CHECK(count_of(opt, Op::point) == 0);
+  const auto values = evaluate(opt, {});
+  for (int i = 0; i < 2; ++i) {
+    CHECK(values.at("dx").at(i) == 5);
+    CHECK(values.at("dh").at(i) == 3);
+  }
+  CHECK(values.at("ds").at(0) == 0);
+}
+
 TEST_CASE("all gradients of one value share one walk") {
   Builder b("g");
   const Value w = b.leaf(Op::param, "w", {DType::f32, {{3}}}), u = b.leaf(Op::param, "u", {DType::f32, {{3}}});
