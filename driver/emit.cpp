@@ -134,9 +134,19 @@ Exit emit_tree(const EmitFlags& flags, const Console& console) {
   return Exit::done;
 }
 
+/// The message about a train block that the file does not have.
+Exit no_such_block(const EmitFlags& flags, const Console& console) {
+  const auto options = flags.program.elaborate_options(console, flags.model);
+  if (!options) return Exit::usage;
+  Diagnostics diagnostics;
+  elaborate_file(flags.file, *options, diagnostics);
+  console.show(diagnostics);
+  return exit_of(diagnostics);
+}
+
 Exit emit(const EmitFlags& flags, const Console& console) {
   if (flags.stage == "ast") return emit_tree(flags, console);
-  auto options = flags.program.elaborate_options(console, flags.model);
+  auto options = flags.program.elaborate_options(console, "");
   auto compilation = flags.compile.compilation(console, false);
   if (!options || !compilation) return Exit::usage;
   Diagnostics diagnostics;
@@ -147,14 +157,17 @@ Exit emit(const EmitFlags& flags, const Console& console) {
   bool alone = blocks.empty() && !diagnostics.has_errors();
   if (!alone) console.show(diagnostics);
   if (diagnostics.has_errors()) return exit_of(diagnostics);
-  if (alone) result = emit_model(flags, *options, *compilation, console, watch, text);
-  for (const Elaborated& block : blocks) {
-    if (blocks.size() > 1 && flags.model.empty()) {
-      console.error(fmt::format("the file has several train blocks: say which one, as in `nnc emit {} {}`", flags.file,
-                                blocks[0].train.name));
-      return Exit::usage;
-    }
-    result = emit_block(block, flags, *compilation, console, watch, text);
+  if (alone) {
+    result = emit_model(flags, *options, *compilation, console, watch, text);
+  } else if (blocks.size() > 1 && flags.model.empty()) {
+    console.error(fmt::format("the file has several train blocks: say which one, as in `nnc emit {} {}`", flags.file,
+                              blocks[0].train.name));
+    return Exit::usage;
+  } else {
+    const auto named = [&](const Elaborated& block) { return flags.model.empty() || block.train.name == flags.model; };
+    const auto block = std::find_if(blocks.begin(), blocks.end(), named);
+    if (block == blocks.end()) return no_such_block(flags, console);
+    result = emit_block(*block, flags, *compilation, console, watch, text);
   }
   if (result != Exit::done) return result;
   watch.report();

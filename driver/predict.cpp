@@ -40,6 +40,28 @@ Source::Kind kind_of(const std::string& path) {
   return idx ? Source::Kind::idx : Source::Kind::csv;
 }
 
+/// An array has no names: it gives the columns in the order in which the data block reads them, each once.
+void columns_in_order(DataJob& job, const std::vector<std::string>& needed, Source& source) {
+  for (RawColumn& raw : job.raw) {
+    if (std::find(needed.begin(), needed.end(), raw.input) == needed.end()) continue;
+    if (raw.columns.empty()) {  // a range, or all but some: only the training file knows their names
+      raw.columns = {raw.except.empty() ? fmt::format("{} to {}", raw.range_from, raw.range_to)
+                                        : fmt::format("all but {}", fmt::join(raw.except, ", "))};
+      raw.except.clear();
+      raw.range_from.clear(), raw.range_to.clear();
+    }
+    const std::int64_t values = element_count(raw.type.shape).count;
+    for (const std::string& column : raw.columns) {
+      const auto known = std::find_if(source.columns.begin(), source.columns.end(),
+                                      [&](const auto& other) { return other.first == column; });
+      if (known != source.columns.end()) continue;
+      source.columns.emplace_back(column, source.path);
+      source.widths.push_back(values / static_cast<std::int64_t>(raw.columns.size()));
+    }
+  }
+  if (source.kind == Source::Kind::idx) source.widths.clear();
+}
+
 /// The data block with the input file as its one source and its one split.
 Result<DataJob> job_for_input(const Trained& trained, const std::string& input) {
   DataJob job = trained.data;
@@ -55,24 +77,16 @@ Result<DataJob> job_for_input(const Trained& trained, const std::string& input) 
         .found = {},
         .notes = {
             "help: predict reads the columns that a data block takes from a file, as in `x: f32[1] = cols(\"x\")`"}};
-  const Source::Kind kind = kind_of(input);
-  if (!has_arrays(kind) || kind == Source::Kind::npz) {
-    source.kind = kind;
-    source.path = input;
-  } else {
-    source.kind = kind;
-    for (const RawColumn& raw : job.raw)
-      if (std::find(needed.begin(), needed.end(), raw.input) != needed.end())
-        for (const std::string& column : raw.columns) source.columns.emplace_back(column, input);
-    if (source.columns.size() != 1)
-      return Problem{
-          .kind = Problem::Kind::data,
-          .message = fmt::format("an IDX or NPY file gives one column, the model reads {}", source.columns.size()),
-          .place = {input, 0, 0},
-          .expected = "a CSV or NPZ file with the columns by name",
-          .found = {},
-          .notes = {}};
-  }
+  source.kind = kind_of(input);
+  source.path = input;
+  if (has_arrays(source.kind) && source.kind != Source::Kind::npz) columns_in_order(job, needed, source);
+  if (source.kind == Source::Kind::idx && source.columns.size() != 1)
+    return Problem{.kind = Problem::Kind::data,
+                   .message = fmt::format("an IDX file gives one column, the model reads {}", source.columns.size()),
+                   .place = {input, 0, 0},
+                   .expected = "a CSV or NPZ file with the columns by name, or an NPY file with all of them",
+                   .found = {},
+                   .notes = {}};
   source.place = {input, 0, 0};
   Split split;
   split.name = "input";
@@ -270,7 +284,8 @@ void add_predict(CLI::App& app, Action& action) {
   command
       ->add_option(
           "--input", flags->input,
-          "a CSV file (- for stdin), an NPZ archive, or an NPY or IDX file (also .gz) for a model with one input")
+          "a CSV file (- for stdin) or an NPZ file with the columns by name, an NPY file with all of them side by "
+          "side, or an IDX file (also .gz) for a model that reads one column")
       ->required()
       ->type_name("FILE");
   command->add_option("--output", flags->output, "where to write (default: stdout)")->type_name("FILE");

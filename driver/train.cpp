@@ -144,7 +144,7 @@ void add_train(CLI::App& app, Action& action) {
       ->add_option("--resume", flags->resume,
                    "go on with this run, as if it had not been stopped: same bits; with --epochs, for longer")
       ->type_name("DIR");
-  command->add_option("--init", flags->init, "start from the parameters of this safetensors file, by path")
+  command->add_option("--init", flags->init, "start from the parameters of this safetensors or NPZ file, by path")
       ->type_name("FILE");
   command->add_option("--epochs", flags->epochs, "instead of the program's `epochs`")
       ->check(whole_from_one())

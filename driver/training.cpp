@@ -220,7 +220,7 @@ std::optional<Problem> Training::set_weights() {
   call.seed = job_.seed;
   runner_->run(init, call);
   if (!flags_.init) return std::nullopt;
-  auto file = read_safetensors(*flags_.init);
+  auto file = read_tensors(*flags_.init);
   if (!file) return file.problem();
   std::vector<std::string> notes;
   auto problem = initialise(*file, *flags_.init, *weights_, notes);

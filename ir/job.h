@@ -31,8 +31,9 @@ struct Source {
   Kind kind{};
   std::string path;  ///< csv, npz, as resolved against the folder of the .nn file
   std::vector<std::pair<std::string, std::string>> columns;  ///< idx, npy: column name, path
-  std::vector<InlineColumn> inline_columns;                  ///< table
-  std::int64_t samples = 0;                                  ///< generated: number of rows
+  std::vector<std::int64_t> widths{};  ///< npy: where set, one array holds all `columns`, so many values a row of each
+  std::vector<InlineColumn> inline_columns;  ///< table
+  std::int64_t samples = 0;                  ///< generated: number of rows
   Place place;
 };
 /// A column is an array, of which a row may have many values.

@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <charconv>
+#include <fstream>
 #include <set>
+
+#include "runtime/npy.h"
 
 namespace nnc {
 
@@ -32,6 +35,24 @@ Problem wrong(const std::string& path, std::string message, std::string expected
           .expected = std::move(expected),
           .found = std::move(found),
           .notes = {}};
+}
+
+DType element_in_memory(StoredArray::Element element) {
+  switch (element) {
+    case StoredArray::Element::boolean:
+      return DType::boolean;
+    case StoredArray::Element::u8:
+    case StoredArray::Element::i8:
+    case StoredArray::Element::i16:
+    case StoredArray::Element::i32:
+      return DType::i32;
+    case StoredArray::Element::f32:
+      return DType::f32;
+    case StoredArray::Element::i64:
+    case StoredArray::Element::f64:
+      return DType::f64;
+  }
+  return DType::f64;
 }
 
 std::string shape_text(DType dtype, std::span<const std::int64_t> dims) {
@@ -192,6 +213,21 @@ std::optional<Problem> restore(const TensorFile& file, const std::string& path, 
       if (!known.contains(tensor.name))
         return wrong(path, fmt::format("the file has `{}`, which the program does not have", tensor.name));
   return std::nullopt;
+}
+
+Result<TensorFile> read_tensors(const std::string& path) {
+  std::ifstream head(path, std::ios::binary);
+  char mark[2] = {};
+  if (!head.read(mark, sizeof mark) || mark[0] != 'P' || mark[1] != 'K') return read_safetensors(path);
+  auto arrays = read_npz(path);
+  if (!arrays) return arrays.problem();
+  TensorFile file;
+  for (const auto& [name, stored] : *arrays) {
+    DenseArray array(element_in_memory(stored.element), stored.dims);
+    for (std::int64_t i = 0; i < array.count(); ++i) array.set(i, stored.at(i));
+    file.tensors.push_back({name, std::move(array)});
+  }
+  return file;
 }
 
 std::optional<Problem> initialise(const TensorFile& file, const std::string& path, Weights& weights,

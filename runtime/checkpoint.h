@@ -35,7 +35,11 @@ enum class Surplus : std::uint8_t { ignored, refused };
 std::optional<Problem> restore(const TensorFile& file, const std::string& path, Weights& weights,
                                Surplus surplus = Surplus::ignored);
 
-/// Parameters and the states of layers by path from any safetensors file, element types converted; everything else
+/// Named arrays of a safetensors or an NPZ file, told apart by their first bytes. In an NPZ every integer type that is
+/// at most as wide becomes i32, and i64 becomes f64.
+Result<TensorFile> read_tensors(const std::string& path);
+
+/// Parameters and the states of layers by path from any such file, element types converted; everything else
 /// keeps its value (fitted states are learnt from this run's data), and averages start from the parameters. `notes`
 /// gets what only one side has. Another shape, or no match at all, is a problem.
 std::optional<Problem> initialise(const TensorFile& file, const std::string& path, Weights& weights,

@@ -117,6 +117,10 @@ class ArraySource : public Table {
         if (auto problem = table->add(name, fmt::format("{}: {}.npy", source.path, name), std::move(array)))
           return *problem;
     }
+    if (!source.widths.empty()) {
+      if (auto problem = table->add_side_by_side(source)) return *problem;
+      return std::unique_ptr<Table>(std::move(table));
+    }
     for (const auto& [name, path] : source.columns) {
       auto array = source.kind == Source::Kind::npy ? read_npy(path) : read_idx(path);
       if (!array) return array.problem();
@@ -189,6 +193,35 @@ class ArraySource : public Table {
                    fmt::format("{} rows, as in `{}`", rows(), columns_[0].called),
                    fmt::format("{} rows", array.rows()));
     columns_.push_back({name, std::move(called), std::move(array)});
+    return std::nullopt;
+  }
+
+  /// One array whose rows hold the values of all columns, one column behind the other.
+  std::optional<Problem> add_side_by_side(const Source& source) {
+    auto whole = read_npy(source.path);
+    if (!whole) return whole.problem();
+    std::int64_t wanted = 0;
+    std::vector<std::string> parts;
+    for (std::size_t i = 0; i < source.columns.size(); ++i) {
+      wanted += source.widths[i];
+      parts.push_back(fmt::format("{} of `{}`", source.widths[i], source.columns[i].first));
+    }
+    const std::int64_t found = whole->row_elements();
+    if (found != wanted)
+      return wrong({source.path, 0, 0}, "the array does not hold the columns that the model reads",
+                   fmt::format("{} value{} a row: {}", wanted, wanted == 1 ? "" : "s", fmt::join(parts, ", ")),
+                   fmt::format("{}", found));
+    const std::size_t size = size_of(whole->element), row = static_cast<std::size_t>(found) * size;
+    std::size_t first = 0;
+    for (std::size_t i = 0; i < source.columns.size(); ++i) {
+      StoredArray part{whole->element, {whole->rows(), source.widths[i]}, {}};
+      const std::size_t bytes = static_cast<std::size_t>(source.widths[i]) * size;
+      for (std::size_t at = first; at < whole->bytes.size(); at += row)
+        part.bytes.insert(part.bytes.end(), whole->bytes.begin() + static_cast<std::ptrdiff_t>(at),
+                          whole->bytes.begin() + static_cast<std::ptrdiff_t>(at + bytes));
+      if (auto problem = add(source.columns[i].first, source.path, std::move(part))) return problem;
+      first += bytes;
+    }
     return std::nullopt;
   }
 

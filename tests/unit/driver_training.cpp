@@ -316,3 +316,44 @@ TEST_CASE("before the first epoch stand the figures of the best constant, for an
   CHECK_THAT(announced("train Net on rows {\n  loss = 1e30 * mse(Net(x), b)\n", "--out run"),
              Contains("help: column `b` has values up to 1200") && !Contains("column `x` has values"));
 }
+
+namespace {
+
+/// An NPY file of floats, rows by columns.
+void write_npy(const fs::path& path, const std::vector<std::vector<float>>& rows) {
+  std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (" + std::to_string(rows.size()) + ", " +
+                       std::to_string(rows.at(0).size()) + "), }";
+  header += std::string((64 - (10 + header.size() + 1) % 64) % 64, ' ') + "\n";
+  std::ofstream file(path, std::ios::binary);
+  file << "\x93NUMPY" << '\1' << '\0' << static_cast<char>(header.size()) << '\0' << header;
+  for (const auto& row : rows)
+    file.write(reinterpret_cast<const char*>(row.data()), static_cast<std::streamsize>(row.size() * sizeof(float)));
+}
+
+}  // namespace
+
+TEST_CASE("an NPY file gives all columns, in the order in which the data block reads them") {
+  const Scratch scratch;
+  std::ofstream(scratch.path() / "rows.csv") << "a,b,c,y\n1,2,3,4\n5,6,7,8\n";
+  std::ofstream(scratch.path() / "net.nn")
+      << "data d {\n  let rows = csv(\"rows.csv\")\n  late: f32[1] = col(\"c\")\n  x: f32[2] = cols(\"a\", \"b\")\n"
+         "  more: f32[1] = col(\"a\") + 1\n  y: f32[1] = col(\"y\")\n}\n"
+         "model Net(x: f32[batch, 2], c: f32[batch, 1]) -> f32[batch, 1] { return concat([x, c]) |> Dense(1) }\n"
+         "train Net on d {\n  let z = Net(x, late)\n  loss = mse(z, y)\n  output z = z\n"
+         "  output seen = concat([late, x, more])\n  optimizer = sgd(lr = 0)\n  epochs = 1\n}\n";
+  REQUIRE(run_nnc("train net.nn --out run", scratch.path()).status == 0);
+  write_npy(scratch.path() / "all.npy", {{3, 1, 2}, {7, 5, 6}});
+  std::ofstream(scratch.path() / "named.csv") << "b,a,c\n2,1,3\n6,5,7\n";
+  const auto ordered = run_nnc("predict run --input all.npy", scratch.path());
+  const auto named = run_nnc("predict run --input named.csv", scratch.path());
+  INFO(ordered.err << named.err);
+  CHECK(ordered.status == 0);
+  CHECK(ordered.out == named.out);
+  CHECK_THAT(ordered.out, Catch::Contains(",3,1,2,2\n") && Catch::Contains(",7,5,6,6\n"));
+
+  write_npy(scratch.path() / "narrow.npy", {{3, 1}});
+  const auto refused = run_nnc("predict run --input narrow.npy", scratch.path());
+  CHECK(refused.status == 1);
+  CHECK_THAT(refused.err, Catch::Contains("expected: 3 values a row: 1 of `c`, 1 of `a`, 1 of `b`\n") &&
+                              Catch::Contains("found:    2\n"));
+}

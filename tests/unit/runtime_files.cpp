@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "runtime/checkpoint.h"
 #include "runtime/file.h"
 #include "runtime/idx.h"
 #include "runtime/npy.h"
@@ -164,6 +165,25 @@ TEST_CASE("npz archives, stored and deflated, with and without 64-bit sizes") {
       CHECK((*arrays)[0].second.at(3) == 'd');
       CHECK((*arrays)[1].first == "y");
     }
+}
+
+TEST_CASE("weights to start from are read from safetensors and from npz, told apart by what they hold") {
+  Folder folder;
+  const std::string one = little(0x3f800000, 4), half = little(0x3f000000, 4);
+  const std::string path = folder.write("weights", zip({{"Dense1.W.npy", npy("'<f4'", "(2, 1)", one + half)},
+                                                        {"n.npy", npy("'<i2'", "(1,)", bytes({5, 0}))}}));
+  const auto file = read_tensors(path);
+  REQUIRE(file);
+  const DenseArray& w = *file->find("Dense1.W");
+  CHECK(w.dtype == DType::f32);
+  CHECK(w.dims == std::vector<std::int64_t>{2, 1});
+  CHECK(w.at(0) == 1);
+  CHECK(w.at(1) == 0.5);
+  CHECK(file->find("n")->dtype == DType::i32);
+  CHECK(file->find("n")->at(0) == 5);
+  REQUIRE(!write_safetensors(folder.path + "/again", *file));
+  CHECK(read_tensors(folder.path + "/again")->find("Dense1.W")->at(1) == 0.5);
+  CHECK(read_tensors(folder.path + "/none").problem().kind == Problem::Kind::io);
 }
 
 TEST_CASE("an archive that is damaged or holds something else is refused, byte by byte without a crash") {
