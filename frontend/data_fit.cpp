@@ -41,10 +41,10 @@ std::pair<Value, Value> learn(Value c, const Fitted& fitted) {
 /// standardize(c) and minmax(c).
 Term DataBlock::scaled(CallSite& site, Fitted::Kind kind) {
   if (site.arguments.size() != 1 || site.arguments[0].name)
-    return error(
-        Code::bad_column, site.span, fmt::format("`{}` takes one value", site.name),
-        fmt::format("such as `{}(cols(\"rooms\", \"area\"))`; which rows it is fitted on says `fit = [train, test]`",
-                    site.name));
+    return error(Code::bad_column, site.span, fmt::format("`{}` takes one value", site.name),
+                 fmt::format("such as `{}(cols(\"rooms\", \"area\"))`; `fit = [train, test]`, a line of its own, says "
+                             "which rows it is fitted on",
+                             site.name));
   const Term term = site.evaluate(0);
   if (term.failed()) return failed_ = true, Failed{};
   const Span span = site.span;

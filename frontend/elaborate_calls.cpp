@@ -62,6 +62,7 @@ struct Application {
                   const std::string& declared, const std::string& seen);
   void check_expressions(const ast::TypeExpr& type, const std::vector<Axis>& axes, Span at, const std::string& what);
   void bind_place(const ast::Param& param, const Given& given);
+  Array own(const Array& array);
   void bind_floating(const std::vector<ast::Param>& params, const Matched& matched, std::optional<DType> around);
   std::string repair_of_elements(const std::vector<ast::Param>& params, const Matched& matched,
                                  std::size_t wrong) const;
@@ -329,8 +330,11 @@ void Application::bind_place(const ast::Param& param, const Given& given) {
   }
   const auto placed = e.place(given.term, *type, given.span, fmt::format("`{}` of `{}`", param.name.text, name));
   if (!placed) failed = true;
-  scope.define(param.name.text, placed ? Term(*placed) : Term(Failed{}));
+  scope.define(param.name.text, placed ? Term(own(*placed)) : Term(Failed{}));
 }
+
+/// An argument that was computed in the call has the parameter's name from there on; one that has a name keeps it.
+Array Application::own(const Array& array) { return {e.named(array.node), array.axes}; }
 
 /// Every dimension of the type is known in the scope.
 bool Application::expressible(const ast::TypeExpr& type) const {
@@ -435,7 +439,7 @@ void Application::inputs(const std::vector<ast::Param>& params, Matched& matched
                           fmt::format("`{}` of `{}`", param->name.text, name));
   if (failed) return;
   for (auto& [param, array] : tensors)
-    if (!scope.define(param->name.text, array)) failed = true;
+    if (!scope.define(param->name.text, own(array))) failed = true;
   for (std::size_t i = 0; i < params.size(); ++i) {
     const ast::Param& param = params[i];
     if (!param.type.tensor) continue;
@@ -938,6 +942,11 @@ Term Elaborator::call(const Term& callee, CallSite& site) {
     instance.span = site.callee_span;
     if ((frames_.empty() || (graph_->test && frames_.size() == 1)) && model_paths_.contains(named->name)) {
       instance.path = model_paths_.at(named->name);
+    } else if (frames_.empty() && !model_paths_.empty()) {
+      return error(Code::bad_variable, site.callee_span,
+                   fmt::format("`{}` is not among the models of this block", named->name), "",
+                   fmt::format("a block names all models that it trains or uses: `train {}, {} on ...`",
+                               model_paths_.begin()->first, named->name));
     } else {
       const auto path = instance_path(named->name, site.instance_name, site.span);
       if (!path) return Failed{};

@@ -159,7 +159,7 @@ std::string Elaborator::describe(const Term& term) const {
     std::string operator()(const Length& length) { return fmt::format("the dimension {}", e.length(length.axis)); }
     std::string operator()(const Array& array) { return e.describe(ArrayType{array.node.type().dtype, array.axes}); }
     std::string operator()(const Shapeless& shapeless) {
-      return fmt::format("`{}`, which has no shape of its own", shapeless.what);
+      return fmt::format("`{}` (a value without a shape)", shapeless.what);
     }
     std::string operator()(const List& list) { return fmt::format("a list of {}", list.elements.size()); }
     std::string operator()(const Several& several) { return fmt::format("{} results", several.values.size()); }

@@ -89,7 +89,8 @@ struct Needs {
     for (NodeId id = 0; id < graph.nodes.size(); ++id) {
       const Node& node = graph[id];
       const OpClass cls = definition(node.op).cls;
-      data[id] = node.op == Op::random || (cls == OpClass::leaf && node.op != Op::constant && node.op != Op::size);
+      data[id] = node.op == Op::random || node.op == Op::point ||
+                 (cls == OpClass::leaf && node.op != Op::constant && node.op != Op::size);
       for (NodeId operand : node.operands) {
         if (step[operand]) step[id] = true;
         if (data[operand]) data[id] = true;

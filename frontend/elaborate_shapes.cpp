@@ -379,8 +379,8 @@ std::optional<Array> Elaborator::array(const Term& term, Span span, const std::s
     if (const Array* known = made.as<Array>()) return *known;
     return std::nullopt;
   }
-  if (term.as<Shapeless>())
-    error(Code::no_shape, span, fmt::format("{} has no shape here", describe(term)), "",
+  if (const Shapeless* shapeless = term.as<Shapeless>())
+    error(Code::no_shape, span, fmt::format("nothing says which shape `{}` has here", shapeless->what), "",
           "give it one: `let a: f32[2, 3] = ...`");
   else
     error(Code::type_mismatch, span, fmt::format("{} is a tensor, not {}", what, describe(term)));
@@ -455,27 +455,6 @@ Term Elaborator::fold(Op op, std::span<const double> values, Span span, const Pr
     return error(Code::bad_number, span, "this is larger than any number");
   return Number{result, from};
 }
-
-namespace {
-
-/// The expressions of a data block are about one row: what has fewer axes repeats along those after the batch.
-void line_up_rows(std::vector<Term>& terms) {
-  const auto batched = [](const Array* array) {
-    return array && !array->axes.empty() && array->axes[0].extent.batched;
-  };
-  std::size_t rank = 0;
-  for (const Term& term : terms)
-    if (const Array* array = term.as<Array>(); batched(array)) rank = std::max(rank, array->axes.size());
-  for (Term& term : terms) {
-    const Array* array = term.as<Array>();
-    if (!batched(array) || array->axes.size() == rank) continue;
-    Array wider = *array;
-    wider.axes.insert(wider.axes.begin() + 1, rank - array->axes.size(), Axis{Extent{1, false}, true, nullptr});
-    term = std::move(wider);
-  }
-}
-
-}  // namespace
 
 Term Elaborator::elementwise(Op op, std::span<const Term> operands, std::span<const Span> spans, Span span,
                              const std::string& shown) {
@@ -569,7 +548,6 @@ Term Elaborator::elementwise(Op op, std::span<const Term> operands, std::span<co
     const bool hidden = operand && graph_->rows && !operand->axes.empty() && operand->axes[0].extent.batched;
     ranks.push_back(operand ? operand->axes.size() - (hidden ? 1 : 0) : 0);
   }
-  if (graph_->rows) line_up_rows(terms);
   const DType elements = dtype.value_or(default_float());
   if (graph_->rows) align_rows(terms);
   std::vector<Axis> common;
@@ -629,6 +607,8 @@ Term Elaborator::elementwise(Op op, std::span<const Term> operands, std::span<co
     if (other.size() > terms[widest].as<Array>()->axes.size()) widest = i;
   }
   separate(common);
+  if (graph_->rows && any_shapeless && (common.empty() || !common[0].extent.batched))
+    common.insert(common.begin(), Axis{batch_extent});  // a column beside what is the same for all rows
   if (!countable(common, span)) return Failed{};
   std::vector<Value> nodes;
   for (std::size_t i = 0; i < count; ++i) {
@@ -859,6 +839,55 @@ Term Elaborator::rows_by_index(const Array& table, const Array& ids, Span span, 
   return Array{builder().transpose(picked, rotated(picked.type().rank(), ids.node.type().rank(), 0)), std::move(axes)};
 }
 
+namespace {
+
+/// scatter_add in a data block, which is about one row: the batch stays, and the sums are those of each row. Every id
+/// is compared with every number of a row. Nothing where the shapes do not fit.
+std::optional<Array> add_within_rows(const Array& x, const Array& ids, std::int64_t count) {
+  const auto batched = [](const Array& array) { return !array.axes.empty() && array.axes[0].extent.batched; };
+  const auto in_a_row = [&](const Array& array) {
+    return std::vector<Axis>(array.axes.begin() + (batched(array) ? 1 : 0), array.axes.end());
+  };
+  const std::vector<Axis> own = in_a_row(x), shared = in_a_row(ids);
+  const bool number = own.empty();  // is added for every id
+  if (!number && own.size() < shared.size()) return std::nullopt;
+  const Axis stretch{Extent{1, false}, true, nullptr};
+  std::vector<Axis> sums{Axis{batch_extent}, Axis{Extent{count}}};  // of the result
+  std::vector<Axis> all{Axis{batch_extent}};                        // and of what is added, before it is
+  std::vector<Axis> of_x(1, batched(x) ? all[0] : stretch), of_ids(1, batched(ids) ? all[0] : stretch), of_index;
+  std::vector<int> added;
+  for (std::size_t at = 0; at < shared.size(); ++at) {
+    const Axis mine = number ? stretch : own[at];
+    if (!mine.stretch && !shared[at].stretch && mine.extent != shared[at].extent) return std::nullopt;
+    added.push_back(static_cast<int>(all.size()));
+    all.push_back(mine.stretch ? shared[at] : mine);
+    all.back().stretch = false;
+    of_x.push_back(mine);
+    of_ids.push_back(shared[at]);
+  }
+  all.push_back(sums[1]);
+  of_index.push_back(sums[1]);
+  of_x.push_back(stretch);
+  of_ids.push_back(stretch);
+  for (std::size_t at = shared.size(); at < own.size(); ++at) {
+    all.push_back(own[at]);
+    all.back().stretch = false;
+    sums.push_back(all.back());
+    of_x.push_back(own[at]);
+    of_ids.push_back(stretch);
+    of_index.push_back(stretch);
+  }
+  Builder& b = *x.node.builder;
+  const auto whole = [&](double value) { return b.constant(value, DType::i32); };
+  const Value rows = apply(Op::min, apply(Op::max, ids.node, whole(0)), whole(static_cast<double>(count - 1)));
+  const Value index = b.make(Op::iota, {}, Iota{}, Type{DType::i32, {{count, false}}});
+  const Value here = apply(Op::equal, align({rows, of_ids}, all, true), align({index, of_index}, all, true));
+  const Value picked = b.select(here, align({x.node, of_x}, all, true), b.constant(0, x.node.type().dtype));
+  return Array{b.sum(picked, added), sums};
+}
+
+}  // namespace
+
 Term Elaborator::add_rows(const Array& x, const Array& ids, std::int64_t count, Span span, Span x_span, Span ids_span) {
   if (ids.node.type().dtype != DType::i32)
     return error(Code::type_mismatch, ids_span, fmt::format("ids are i32, and this is {}", describe(ids)), "",
@@ -866,11 +895,7 @@ Term Elaborator::add_rows(const Array& x, const Array& ids, std::int64_t count, 
   if (x.node.type().dtype == DType::boolean)
     return error(Code::type_mismatch, x_span, "`scatter_add` does not take truth values", "",
                  "write `i32(...)` around them");
-  if (graph().rows && is_batched(ids.node.type().shape))
-    return error(Code::shape_mismatch, span, "`scatter_add` adds over all rows, and a data block is about one", "",
-                 "`sum(one_hot(ids, n), over = 0)` counts within a row");
   if (count < 1) return error(Code::bad_number, span, fmt::format("`scatter_add` makes at least 1 row, not {}", count));
-  const std::size_t shared = ids.axes.size();
   const auto mismatch = [&](std::string what) {
     return report({.code = Code::shape_mismatch,
                    .message = "shapes do not match in `scatter_add`",
@@ -878,6 +903,14 @@ Term Elaborator::add_rows(const Array& x, const Array& ids, std::int64_t count, 
                    .labels = {{x_span, describe(x)}, {ids_span, describe(ids)}},
                    .notes = {std::move(what), "what is added begins with the axes of the ids"}});
   };
+  if (graph().rows && (is_batched(ids.node.type().shape) || is_batched(x.node.type().shape))) {
+    if (!belongs_here(x.node, x_span) || !belongs_here(ids.node, ids_span)) return Failed{};
+    builder().set_origin(origin(span));
+    promise_range(ids.node, count, ids_span);
+    const auto sums = add_within_rows(x, ids, count);
+    return sums ? Term(*sums) : mismatch("they are those of one row");
+  }
+  const std::size_t shared = ids.axes.size();
   const bool number = x.axes.empty();  // is added for every id
   if (!number && x.axes.size() < shared)
     return mismatch(fmt::format("the ids have {} axes, what is added has {}", shared, x.axes.size()));

@@ -82,13 +82,8 @@ class TestBlock {
       context_.pending.insert_or_assign(path, std::pair(value, span));
   }
 
-  /// The path that the first name of a path stands for: of an instance or a model, or of an instance without a name of
-  /// its own, as in `Block1.Dense1.W`.
+  /// The path that the first name of a path stands for: of an instance or a model.
   std::optional<std::string> prefix_of(const ast::Name& name) {
-    const bool unnamed = !scope_.find(name.text) && std::ranges::any_of(e_.variables(), [&](const Variable& variable) {
-      return variable.path.starts_with(name.text + ".");
-    });
-    if (unnamed) return name.text;
     const Term base = e_.lookup(name.text, name.span, scope_);
     const auto prefix = e_.path_of(base);
     if (!prefix && !base.failed())
@@ -296,7 +291,7 @@ bool Elaborator::assign_variable(const std::string& path, const Term& value, Spa
   const auto placed = place(value, variable_types_[at->second], span, fmt::format("`{}`", path));
   if (!placed) return true;
   const Value node = whole_node(*placed);
-  graph_->states.insert_or_assign(path, graph_->points ? point(path, node) : node);
+  graph_->states.insert_or_assign(path, graph_->points ? point(path, node) : named(node));
   return true;
 }
 
@@ -313,7 +308,7 @@ void Elaborator::initialise_in_place(const std::string& path, const std::functio
   graph_->stream = std::move(outside);
   if (const Array* array = value.as<Array>()) {
     const Value node = whole_node(*array);
-    graph_->states.insert_or_assign(path, graph_->points ? point(path, node) : node);
+    graph_->states.insert_or_assign(path, graph_->points ? point(path, node) : named(node));
   }
 }
 

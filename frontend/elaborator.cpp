@@ -9,6 +9,8 @@
 #include <iterator>
 
 #include "frontend/primitives.h"
+#include "ir/loops.h"
+#include "ir/op.h"
 
 namespace nnc {
 
@@ -76,8 +78,50 @@ void Elaborator::finish_updates() {
   for (const std::string& path : graph_->updated) builder().output(OutputKind::update, path, graph_->states.at(path));
 }
 
+namespace {
+
+/// The points that a gradient is by, numbered from 1; what no gradient is by is the value itself.
+Graph with_asked_points(const Graph& graph) {
+  std::set<NodeId> asked;
+  for (const Node& node : graph.nodes)
+    if (node.op == Op::grad) asked.insert(node.operands[1]);
+  Builder builder(graph.name);
+  std::int64_t number = 0;
+  const std::vector<Value> made = rebuild(graph, builder, [&](NodeId id, const std::vector<Value>& operands) {
+    const Node& node = graph[id];
+    if (node.op != Op::point) return copy_node(builder, node, operands);
+    if (!asked.contains(id)) return operands[0];
+    builder.set_origin(node.origin);
+    return builder.make(Op::point, operands, Numbered{++number});
+  });
+  for (const Output& output : graph.outputs) builder.output(output.kind, output.name, made[output.node]);
+  for (const Obligation& obligation : graph.obligations) builder.oblige(obligation);
+  return std::move(builder).finish();
+}
+
+}  // namespace
+
+bool Elaborator::has_name(Value x) {
+  const bool plain = graph_->rows || graph_->builder == &init_;  // these have no points
+  const Node& node = builder()[x.id];
+  const bool leaf = definition(node.op).cls == OpClass::leaf && node.op != Op::constant && node.op != Op::size;
+  return plain || leaf || node.op == Op::point || graph_->joint.contains(x.id);
+}
+
+Value Elaborator::named(Value x) {
+  if (!is_float(x.type().dtype) || has_name(x)) return x;
+  Origin made = builder()[x.id].origin;
+  made.name.clear();
+  builder().set_origin(std::move(made));
+  return builder().make(Op::point, {{x}}, Numbered{static_cast<std::int64_t>(builder().graph().nodes.size())});
+}
+
 Graph Elaborator::finish_graph() {
-  Graph graph = std::move(*graph_->builder).finish();
+  const Graph draft = std::move(*graph_->builder).finish();
+  const bool points = std::ranges::any_of(draft.nodes, [](const Node& node) {
+    return node.op == Op::point || node.op == Op::scan;  // whose body may have some
+  });
+  Graph graph = points ? with_bodies(draft, with_asked_points) : draft;
   for (const Node& node : graph.nodes) {
     if (node.op != Op::scalar) continue;
     const std::string& name = std::get<Named>(node.attributes).name;
@@ -95,6 +139,11 @@ std::optional<std::string> Elaborator::path_of(const Term& term) const {
   if (const Host* host = term.as<Host>(); host && host->what == "a path")
     return std::any_cast<std::string>(host->value);
   return std::nullopt;
+}
+
+bool Elaborator::knows_below(const std::string& path) const {
+  return std::ranges::any_of(variables_,
+                             [&](const Variable& variable) { return variable.path.starts_with(path + "."); });
 }
 
 std::vector<std::size_t> Elaborator::parameters_below(const std::string& path) const {
@@ -182,6 +231,7 @@ Term Elaborator::lookup(const std::string& name, Span span, Scope& scope) {
   }
   if (auto primitive = find_primitive(name)) return primitive;
   if (scope.module().excuses(name)) return Failed{};
+  if (graph_->test && frames_.size() == 1 && knows_below(name)) return Host{"a path", name};  // `Block1.Dense1.W`
   std::vector<std::string> known;
   scope.names(known);
   primitive_names(known);
@@ -548,27 +598,26 @@ void Elaborator::let(const ast::Let& statement, Scope& scope) {
   Term term = evaluate(*statement.value, scope);
   named_expr_ = nullptr;
   const auto define = [&](const ast::Name& name, Term value) {
-    if (const Array* array = value.as<Array>(); array && !in_library(name.span))
-      builder().name_node(array->node.id, name.text);
+    if (const Array* array = value.as<Array>()) {
+      const Value own = named(array->node);
+      for (const Value node : {array->node, own})
+        if (!in_library(name.span)) builder().name_node(node.id, name.text);
+      value = Array{own, array->axes};
+    }
     if (!scope.define(name.text, std::move(value)))
       error(Code::duplicate_name, name.span, fmt::format("`{}` is bound already in this body", name.text), "",
             "a name is bound once; choose another");
   };
-  if (one) {
-    if (statement.type && !term.failed()) {
-      const auto type = resolve(*statement.type, scope);
-      const bool scalar = !statement.type->tensor;
-      if (scalar)
-        term = scalar_of(*statement.type, term, statement.value->span, fmt::format("`{}`", statement.names[0].text));
-      else if (auto placed =
-                   type ? place(term, *type, statement.value->span, fmt::format("`{}`", statement.names[0].text))
-                        : std::nullopt)
-        term = *placed;
-      else
-        term = Failed{};
-    }
-    return define(statement.names[0], std::move(term));
-  }
+  // A type stands for all names.
+  const auto typed = [&](const ast::Name& name, Term value) -> Term {
+    if (!statement.type || value.failed()) return value;
+    const std::string what = fmt::format("`{}`", name.text);
+    if (!statement.type->tensor) return scalar_of(*statement.type, value, statement.value->span, what);
+    const auto type = resolve(*statement.type, scope);
+    const auto placed = type ? place(value, *type, statement.value->span, what) : std::nullopt;
+    return placed ? Term(*placed) : Term(Failed{});
+  };
+  if (one) return define(statement.names[0], typed(statement.names[0], std::move(term)));
   const Several* several = term.as<Several>();
   if (!term.failed() && (!several || several->values.size() != statement.names.size()))
     error(Code::type_mismatch, statement.value->span,
@@ -576,7 +625,7 @@ void Elaborator::let(const ast::Let& statement, Scope& scope) {
                       several ? fmt::format("{} results", several->values.size()) : describe(term)));
   const bool fits = several && several->values.size() == statement.names.size();
   for (std::size_t i = 0; i < statement.names.size(); ++i)
-    define(statement.names[i], fits ? several->values[i] : Term(Failed{}));
+    define(statement.names[i], fits ? typed(statement.names[i], several->values[i]) : Term(Failed{}));
 }
 
 std::optional<Term> Elaborator::execute(const ast::Block& block, Scope& scope) {
@@ -617,6 +666,13 @@ void Elaborator::execute_variable(const ast::Variable& form, Span span, Scope& s
   const auto fail = [&] {
     if (!scope.define(form.name.text, Failed{})) (void)0;
   };
+  const auto clash = [&] {
+    const bool dimension = scope.find(form.name.text)->as<Length>() != nullptr;
+    error(Code::duplicate_name, form.name.span, fmt::format("`{}` is bound already in this body", form.name.text), "",
+          dimension ? fmt::format("it is a dimension of the signature; name that one `Rows`, `Cols`, ...")
+                    : "a name is bound once; choose another");
+    scope.assign(form.name.text, Failed{});  // which of the two is meant below, nobody knows
+  };
   if (form.kind == carry && (!graph_->loop || !frame)) {
     needs_scan = true;
     error(Code::bad_variable, span, "`carry` stands in a layer that is scanned", "",
@@ -647,16 +703,14 @@ void Elaborator::execute_variable(const ast::Variable& form, Span span, Scope& s
     const Term value = declare_carry(path, *type, form.value->span, first_value);
     frames_.back().states[form.name.text] = {path, *type};
     frames_.back().carries.insert(form.name.text);
-    if (!scope.define(form.name.text, value))
-      error(Code::duplicate_name, form.name.span, fmt::format("`{}` is bound already in this body", form.name.text));
+    if (!scope.define(form.name.text, value)) clash();
     return;
   }
   const bool fresh = declare_variable(path, *type, form.kind == state, form.name.span, first_value);
   const auto at = variable_index_.find(path);
   if (!fresh || at == variable_index_.end()) return fail();
   frames_.back().states[form.name.text] = {path, *type};
-  if (!scope.define(form.name.text, read_variable(at->second)))
-    error(Code::duplicate_name, form.name.span, fmt::format("`{}` is bound already in this body", form.name.text));
+  if (!scope.define(form.name.text, read_variable(at->second))) clash();
 }
 
 Term Elaborator::read_variable(std::size_t index) {

@@ -329,6 +329,11 @@ class Elaborator {
   Term apply(const Term& callee, std::vector<Term> arguments, Span span, Scope& scope);
   /// The derivative of the number `of` by `by`, of by's type; nothing where it does not depend on it.
   std::optional<Value> gradient(Value of, Value by);
+  /// A value that has a name, so that `grad` can be by it and not by another that is computed alike; finish_graph drops
+  /// what no gradient is by. Leaves are values of their own as they are.
+  Value named(Value x);
+  /// `grad` can be by this value: a leaf, or what `named` gave.
+  bool has_name(Value x);
   /// What an optimizer makes of its inputs, (p, g) or p alone, its states under NAME.STATE/PATH.
   Term inline_optimizer(const OptimizerInstance& instance, const std::string& path, const std::vector<Array>& inputs);
 
@@ -414,6 +419,8 @@ class Elaborator {
   std::optional<std::string> path_of(const Term& term) const;
   /// Whether a term knows its parameters' names so far: their indices in `variables`, below that path.
   std::vector<std::size_t> parameters_below(const std::string& path) const;
+  /// Some parameter or state stands below that path.
+  bool knows_below(const std::string& path) const;
   static bool is_layer(const Term& callee);
   /// A layer, or `repeat`: calling it makes what is then applied.
   static bool makes_applicable(const Term& callee);

@@ -779,8 +779,12 @@ Term solve_primitive(CallSite& site) {
   if (!check_arguments(site, 2, 2)) return Failed{};
   Elaborator& e = site.elaborator;
   const Term left = site.evaluate(0), right = site.evaluate(1);
-  const auto a = e.array(left, site.arguments[0].span, "the matrix of `solve`", e.default_float());
-  const auto b = e.array(right, site.arguments[1].span, "the right side of `solve`", e.default_float());
+  const auto beside = [&](const Term& other) {  // a list takes the element type of what it meets
+    const Array* array = other.as<Array>();
+    return array && is_float(array->node.type().dtype) ? array->node.type().dtype : e.default_float();
+  };
+  const auto a = e.array(left, site.arguments[0].span, "the matrix of `solve`", beside(right));
+  const auto b = e.array(right, site.arguments[1].span, "the right side of `solve`", beside(left));
   if (!a || !b || !needs_floats(site, *a) || !needs_floats(site, *b)) return Failed{};
   if (a->node.type().dtype != b->node.type().dtype)
     return e.error(Code::type_mismatch, site.span,
@@ -818,6 +822,11 @@ Term grad_primitive(CallSite& site) {
   if (!x || !is_float(x->node.type().dtype))
     return e.error(Code::type_mismatch, site.arguments[1].span,
                    fmt::format("`grad` takes the derivative by a floating tensor, not by {}", e.describe(by)));
+  if (!e.has_name(x->node))
+    return e.error(Code::type_mismatch, site.arguments[1].span,
+                   fmt::format("`grad` takes the derivative by a value that has a name, and `{}` is computed here",
+                               e.source(site.arguments[1].span)),
+                   "", "give it a name by `let`, and compute with that name what is derived");
   e.builder().set_origin(e.origin(site.span));
   const auto derivative = e.gradient(y->node, x->node);
   if (derivative) return Array{*derivative, x->axes};

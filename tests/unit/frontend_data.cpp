@@ -304,6 +304,39 @@ TEST_CASE("made columns are functions of the row and of each other") {
   CHECK(x[0] != x[2]);
 }
 
+TEST_CASE("a column meets what is the same for all rows: lists, numbers, values that are computed once") {
+  Program program(with_data(
+      "  train = table(a = [1, 2], b = [3, 5], c = [7, 11])\n"
+      "  x: f32[2] = cols(\"a\", \"b\") * [1, 10] - one_hot(1, 2)\n  y: f32[1] = col(\"c\") / sum(one_hot(0, 4))"));
+  Environment rows{.batch = 2, .inputs = {}, .params = {}, .state = {}, .carry = {}, .scalars = {}};
+  for (const RawColumn& raw : program.block().data.raw)
+    rows.inputs.emplace(raw.input, raw.columns.size() == 2 ? tensor(DType::f32, {2, 2}, {1, 3, 2, 5})
+                                                           : tensor(DType::f32, {2}, {7, 11}));
+  const auto columns = evaluate(program.block().feed, rows, true);
+  CHECK(values(columns.at("x")) == std::vector<double>{1, 29, 2, 49});
+  CHECK(values(columns.at("y")) == std::vector<double>{7, 11});
+}
+
+TEST_CASE("scatter_add in a data block adds within a row, in any shape that it takes elsewhere") {
+  Program program(
+      with_data("  train = table(a = [1], b = [2], c = [0], u = [5], v = [7], w = [9])\n"
+                "  ids: i32[3] = cols(\"a\", \"b\", \"c\")\n  p: f32[3] = cols(\"u\", \"v\", \"w\")\n"
+                "  counts: f32[3] = scatter_add(1.0, ids, 3)\n  sums: f32[3] = scatter_add(p, ids, 3)\n"
+                "  pairs: f32[3, 2] = scatter_add(concat([p[:, _], 2 * p[:, _]], axis = -1), ids, 3)\n"
+                "  same: f32[3] = scatter_add([1, 2, 4], ids, 3)\n  first: f32[] = p[0]\n"
+                "  times: f32[2] = scatter_add(first, ids, 2)\n  x: f32[2] = p[1:]\n  y: f32[1] = p[:1]"));
+  Environment rows{.batch = 2, .inputs = {}, .params = {}, .state = {}, .carry = {}, .scalars = {}};
+  for (const RawColumn& raw : program.block().data.raw)
+    rows.inputs.emplace(raw.input, raw.type.dtype == DType::i32 ? tensor(DType::i32, {2, 3}, {2, 0, 2, 1, 1, 9})
+                                                                : tensor(DType::f32, {2, 3}, {5, 7, 9, 1, 2, 3}));
+  const auto columns = evaluate(program.block().feed, rows, true);
+  CHECK(values(columns.at("counts")) == std::vector<double>{1, 0, 2, 0, 2, 1});
+  CHECK(values(columns.at("sums")) == std::vector<double>{7, 0, 14, 0, 3, 3});
+  CHECK(values(columns.at("pairs")) == std::vector<double>{7, 14, 0, 0, 14, 28, 0, 0, 3, 6, 3, 6});
+  CHECK(values(columns.at("same")) == std::vector<double>{2, 0, 5, 0, 3, 4});
+  CHECK(values(columns.at("times")) == std::vector<double>{5, 10, 0, 3});
+}
+
 TEST_CASE("prediction does not need the target, and evaluation shares the parameters of the step") {
   Program program(
       with_data("  train = table(a = [1, 2], b = [1, 2], c = [1, 2])\n  x: f32[2] = cols(\"a\", \"b\")\n"
