@@ -2,14 +2,11 @@
 // machine, and ids far outside touch nothing beside the table (regions end at pages that may not be touched).
 #include <limits>
 
-#include "codegen/compile.h"
 #include "ir/evaluate.h"
 #include "ir/text.h"
 #include "passes/passes.h"
+#include "tests/support/native_bits.h"
 #include "tests/support/random_graph.h"
-#include "tests/support/run_native.h"
-#include "tests/support/targets.h"
-#include "tests/unit/catch.h"
 
 using namespace nnc;
 
@@ -32,17 +29,7 @@ void check_everywhere(const Graph& graph, const Environment& environment) {
       Program program = lower(graph, "step", options);
       for (Kernel& kernel : program.kernels)
         if (!kernel.outer.empty()) kernel.schedule.parallel = threads;
-      REQUIRE(verify(program) == "");
-      const auto compiled = compile(program, {.target = test::targets()[0], .level = CodegenLevel::less});
-      for (const test::Guard guard : {test::Guard::behind, test::Guard::before}) {
-        CAPTURE(machine.name, threads);
-        const auto found = test::run_native(compiled->entry(), environment, threads, guard);
-        for (const auto& [name, tensor] : expected) {
-          INFO(name);
-          REQUIRE(found.contains(name));
-          CHECK(same_bits(found.at(name), tensor));
-        }
-      }
+      test::check_native_bits(program, environment, expected, machine.name, threads);
     }
 }
 

@@ -4,10 +4,9 @@
 #include "passes/passes.h"
 #include "passes/pipeline.h"
 #include "tests/support/loop_graphs.h"
+#include "tests/support/native_bits.h"
 #include "tests/support/random_graph.h"
-#include "tests/support/run_native.h"
 #include "tests/support/targets.h"
-#include "tests/unit/catch.h"
 
 using namespace nnc;
 
@@ -28,17 +27,7 @@ void check_everywhere(const Graph& graph, std::int64_t rows) {
       for (std::size_t i = 0; i < program.kernels.size(); ++i)
         if (!program.kernels[i].outer.empty() && (threads == 2 || i % 2 == 0))
           program.kernels[i].schedule.parallel = threads;
-      REQUIRE(verify(program) == "");
-      const auto compiled = compile(program, {.target = test::targets()[0], .level = CodegenLevel::less});
-      for (const test::Guard guard : {test::Guard::behind, test::Guard::before}) {
-        CAPTURE(machine.name, threads);
-        const auto found = test::run_native(compiled->entry(), environment, threads, guard);
-        for (const auto& [name, tensor] : expected) {
-          INFO(name);
-          REQUIRE(found.contains(name));
-          CHECK(same_bits(found.at(name), tensor));
-        }
-      }
+      test::check_native_bits(program, environment, expected, machine.name, threads);
     }
 }
 
