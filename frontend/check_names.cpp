@@ -8,6 +8,7 @@
 #include "frontend/nearest.h"
 #include "frontend/newcomers.h"
 #include "frontend/primitives.h"
+#include "frontend/walk.h"
 
 namespace nnc {
 
@@ -60,39 +61,20 @@ class NameCheck {
   void operator()(const ast::Update& form) { expr(*form.value); }
   void operator()(const ast::Expect& form) { expr(*form.value); }
 
-  // Expressions.
-  void operator()(const ast::Number&) {}
-  void operator()(const ast::String&) {}
-  void operator()(const ast::Boolean&) {}
-  void operator()(const ast::NameUse& form) { use(form.name); }
-  void operator()(const ast::Ellipsis&) {}
-  void operator()(const ast::NewAxis&) {}
-  void operator()(const ast::Slice& form) {
-    for (const ast::ExprPtr* part : {&form.begin, &form.end, &form.step})
-      if (*part) expr(**part);
+ private:
+  void open() { known_.emplace_back(); }
+
+  void expr(const ast::Expr& expr) {
+    const Span outside = std::exchange(span_, expr.span);
+    if (const auto* name = std::get_if<ast::NameUse>(&expr.form))
+      use(name->name);
+    else if (const auto* comprehension = std::get_if<ast::Comprehension>(&expr.form))
+      this->comprehension(*comprehension);
+    else
+      for_each_part(expr, [&](const ast::Expr& part) { this->expr(part); });
+    span_ = outside;
   }
-  void operator()(const ast::Unary& form) { expr(*form.operand); }
-  void operator()(const ast::Binary& form) {
-    expr(*form.left);
-    expr(*form.right);
-  }
-  void operator()(const ast::Pipe& form) {
-    expr(*form.left);
-    expr(*form.right);
-  }
-  void operator()(const ast::Call& form) {
-    expr(*form.callee);
-    for (const ast::Argument& argument : form.arguments) expr(*argument.value);
-  }
-  void operator()(const ast::Index& form) {
-    expr(*form.base);
-    for (const ast::ExprPtr& index : form.indices) expr(*index);
-  }
-  void operator()(const ast::Member& form) { expr(*form.base); }
-  void operator()(const ast::List& form) {
-    for (const ast::ExprPtr& element : form.elements) expr(*element);
-  }
-  void operator()(const ast::Comprehension& form) {
+  void comprehension(const ast::Comprehension& form) {
     open();
     for (const ast::Comprehension::Loop& loop : form.loops) {
       expr(*loop.over);
@@ -100,20 +82,6 @@ class NameCheck {
     }
     expr(*form.element);
     known_.pop_back();
-  }
-  void operator()(const ast::IfExpr& form) {
-    expr(*form.condition);
-    expr(*form.yes);
-    expr(*form.no);
-  }
-
- private:
-  void open() { known_.emplace_back(); }
-
-  void expr(const ast::Expr& expr) {
-    const Span outside = std::exchange(span_, expr.span);
-    std::visit(*this, expr.form);
-    span_ = outside;
   }
 
   /// Capital names that stand alone in a signature are bound by it.

@@ -14,6 +14,7 @@
 
 #include "frontend/elaborator.h"
 #include "frontend/modules.h"
+#include "frontend/walk.h"
 
 namespace nnc {
 
@@ -23,41 +24,6 @@ namespace {
 class Uses {
  public:
   std::set<std::string> names;
-
-  void operator()(const ast::Number&) {}
-  void operator()(const ast::String&) {}
-  void operator()(const ast::Boolean&) {}
-  void operator()(const ast::NameUse& form) { names.insert(form.name); }
-  void operator()(const ast::Ellipsis&) { names.insert("..."); }
-  void operator()(const ast::NewAxis&) {}
-  void operator()(const ast::Slice& form) {
-    for (const ast::ExprPtr* part : {&form.begin, &form.end, &form.step})
-      if (*part) expr(**part);
-  }
-  void operator()(const ast::Unary& form) { expr(*form.operand); }
-  void operator()(const ast::Binary& form) { both(*form.left, *form.right); }
-  void operator()(const ast::Pipe& form) { both(*form.left, *form.right); }
-  void operator()(const ast::Call& form) {
-    expr(*form.callee);
-    for (const ast::Argument& argument : form.arguments) expr(*argument.value);
-  }
-  void operator()(const ast::Index& form) {
-    expr(*form.base);
-    for (const ast::ExprPtr& index : form.indices)
-      if (!std::holds_alternative<ast::Ellipsis>(index->form)) expr(*index);  // axes of what is indexed
-  }
-  void operator()(const ast::Member& form) { expr(*form.base); }
-  void operator()(const ast::List& form) {
-    for (const ast::ExprPtr& element : form.elements) expr(*element);
-  }
-  void operator()(const ast::Comprehension& form) {
-    for (const ast::Comprehension::Loop& loop : form.loops) expr(*loop.over);
-    expr(*form.element);
-  }
-  void operator()(const ast::IfExpr& form) {
-    expr(*form.condition);
-    both(*form.yes, *form.no);
-  }
 
   void operator()(const ast::Let& form) {
     if (form.type) type(*form.type);
@@ -128,7 +94,15 @@ class Uses {
   }
   void operator()(const ast::Test& form) { all(form.checks); }
 
-  void expr(const ast::Expr& expr) { std::visit(*this, expr.form); }
+  void expr(const ast::Expr& expr) {
+    if (const auto* name = std::get_if<ast::NameUse>(&expr.form)) names.insert(name->name);
+    if (std::holds_alternative<ast::Ellipsis>(expr.form)) names.insert("...");
+    const bool indexes = std::holds_alternative<ast::Index>(expr.form);
+    for_each_part(expr, [&](const ast::Expr& part) {
+      if (indexes && std::holds_alternative<ast::Ellipsis>(part.form)) return;  // axes of what is indexed
+      this->expr(part);
+    });
+  }
   void type(const ast::TypeExpr& declared) {
     for (const ast::Dim& dim : declared.dims) {
       if (dim.kind == ast::Dim::Kind::ellipsis) names.insert("...");
@@ -145,12 +119,6 @@ class Uses {
   template <class Form>
   void all(const std::vector<Form>& forms) {
     for (const Form& form : forms) std::visit(*this, form.form);
-  }
-
- private:
-  void both(const ast::Expr& left, const ast::Expr& right) {
-    expr(left);
-    expr(right);
   }
 };
 
