@@ -4,8 +4,8 @@
 // and what is wrong must be wrong for two choices of them, with the same code at the same place. Whether a dimension
 // comes out whole depends on the numbers alone and is not judged here.
 //
-// A setting that is a truth value is tried with both values, one that is a string with every string that the body
-// names.
+// A setting that is a truth value is tried with both values, also where it has one by default, one that is a string
+// with every string that the body names.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -30,6 +30,7 @@ constexpr std::int64_t factors[] = {5, 7, 11, 13, 17, 19, 23, 29, 31, 37};
 struct Choice {
   int false_flag = -1;
   std::string text = "text";
+  std::string turned{};  ///< the truth value of this name is not its default
 };
 
 /// What the check says, and what it says it of.
@@ -104,25 +105,35 @@ class DeclaredCheck {
     return true;
   }
 
-  /// One argument for each parameter up to the first that has a default.
+  /// One argument for each parameter up to the first that has a default, or to the one that is not to have it.
   bool arguments(const std::vector<ast::Param>& params) {
     for (const ast::Param& param : params)
       if (param.type.tensor && !bind(param.type)) return false;
     // What comes after the first default has defaults too, or is given by name: left to uses.
-    const auto end = std::ranges::find_if(params, [](const ast::Param& param) { return param.value != nullptr; });
+    const auto turned = std::ranges::find(params, choice_.turned, [](const ast::Param& p) { return p.name.text; });
+    const auto defaulted = std::ranges::find_if(params, [](const ast::Param& param) { return param.value != nullptr; });
+    const auto end = turned != params.end() && turned->value ? std::next(turned) : defaulted;
     for (auto param = params.begin(); param != end; ++param) {  // lengths of tensors may be made of any of these
-      const auto argument = param->type.tensor ? std::optional<Term>(Failed{}) : setting(*param);
+      const auto argument = param->value         ? std::optional<Term>(other_than_usual(*param))
+                            : param->type.tensor ? std::optional<Term>(Failed{})
+                                                 : setting(*param);
       if (!argument) return false;
       if (!param->type.tensor && !scope_.find(param->name.text)) scope_.define(param->name.text, *argument);
       arguments_.push_back(*argument);
     }
     for (auto param = params.begin(); param != end; ++param) {
-      if (!param->type.tensor) continue;
+      if (!param->type.tensor || param->value) continue;
       const auto argument = tensor(*param);
       if (!argument) return false;
       arguments_[static_cast<std::size_t>(param - params.begin())] = *argument;
     }
     return true;
+  }
+
+  /// Of the truth value that is turned the other one, of what stands before it the default.
+  Term other_than_usual(const ast::Param& param) {
+    if (param.name.text != choice_.turned) return e_.evaluate(*param.value, scope_);
+    return Flag{!std::get<ast::Boolean>(param.value->form).value};
   }
 
   std::optional<Term> setting(const ast::Param& param) {
@@ -249,7 +260,9 @@ std::vector<Choice> choices_for(const ast::Declaration& declaration, const Diagn
   int flags = 0;
   bool texts = false;
   for (const ast::Param& param : *settings) {
-    if (param.value) break;
+    if (param.value && !param.type.tensor && std::holds_alternative<ast::Boolean>(param.value->form))
+      choices.push_back({.turned = param.name.text});
+    if (param.value) continue;
     const bool tensor = param.type.tensor;
     if (!tensor && param.type.base == ast::TypeExpr::Base::boolean) choices.push_back({.false_flag = flags++});
     texts = texts || (!tensor && param.type.base == ast::TypeExpr::Base::string);
@@ -258,7 +271,7 @@ std::vector<Choice> choices_for(const ast::Declaration& declaration, const Diagn
   const std::set<std::string> named = strings_in(diagnostics.text(declaration.span));
   std::vector<Choice> result;
   for (const Choice& choice : choices)
-    for (const std::string& text : named) result.push_back({choice.false_flag, text});
+    for (const std::string& text : named) result.push_back({choice.false_flag, text, choice.turned});
   return named.empty() ? choices : result;
 }
 
