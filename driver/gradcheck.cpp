@@ -18,7 +18,7 @@ struct GradcheckFlags {
   ProgramOptions program;
 };
 
-/// One line for what was checked, one for each gradient that is wrong.
+/// One line for what was checked, one for each gradient that is wrong. Those of a step are looked at after every pass.
 bool show(const std::string& what, const GradcheckReport& report) {
   bool good = report.failures.empty();
   fmt::print("{}: {} of {} gradients agree, worst relative error {:.1e}\n", what,
@@ -62,7 +62,8 @@ void add_gradcheck(CLI::App& app, Action& action) {
   CLI::App* command =
       app.add_subcommand("gradcheck",
                          "Compares the gradients that are derived with finite differences, in f64: of a program's "
-                         "training step by its parameters, or of every op by its operands.");
+                         "training step by its parameters, after each pass that they go through, or of every op by its "
+                         "operands.");
   command->footer(
       "Examples:\n"
       "  nnc gradcheck mlp.nn\n"

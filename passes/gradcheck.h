@@ -5,8 +5,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ir/evaluate.h"
@@ -23,10 +25,13 @@ struct GradcheckOptions {
   std::int64_t rows = 5;                   ///< batch of a step
   std::map<std::string, Tensor> points{};  ///< parameters of a step that are not drawn, by name
   GradientHook hook{};                     ///< spoils rules; for gradcheck's own test
+  /// Spoils what a pass has made of a gradient; for gradcheck's own test.
+  std::function<Graph(std::string_view pass, Graph)> spoil{};
 };
 
 struct GradcheckFailure {
   std::string where;                               ///< "mul, operand 1" or "grad/Dense1.W[7]"
+  std::string pass{};                              ///< of a step: the first pass after which it is wrong
   double derived = 0, measured = 0, relative = 0;  ///< relative is infinite where either of the two is not finite
   std::string shapes{};                            ///< of an op: its operands' types
   bool no_value = false;  ///< what is differentiated is itself no finite number (`measured`); then nothing else is said
@@ -48,7 +53,8 @@ std::string exempt_from_gradcheck(Op op);
 GradcheckReport gradcheck_op(Op op, const GradcheckOptions& options = {});
 
 /// The gradients by parameters of a step with its grad nodes, made f64 throughout, at random parameters and inputs that
-/// keep the obligations. Gradients of a value that itself holds a gradient are checked like all others.
+/// keep the obligations: each as it comes out of `differentiate` and of every pass after it. Gradients of a value that
+/// itself holds a gradient are checked like all others.
 GradcheckReport gradcheck_step(const Graph& step, const GradcheckOptions& options = {});
 
 /// The same graph with f64 in place of f32.

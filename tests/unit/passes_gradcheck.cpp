@@ -177,6 +177,30 @@ TEST_CASE("a whole step agrees with differences, and a wrong rule in it does not
   for (const GradcheckFailure& failure : wrong.failures) CHECK(failure.where.starts_with("grad/W"));
 }
 
+/// The graph with a thousandth more of its gradient.
+Graph spoilt(const Graph& graph) {
+  Builder builder(graph.name);
+  const std::vector<Value> made = rebuild(graph, builder, [&](NodeId id, const std::vector<Value>& operands) {
+    return copy_node(builder, graph[id], operands);
+  });
+  for (const Output& output : graph.outputs)
+    builder.output(output.kind, output.name, output.name == "gradient" ? made[output.node] * 1.001 : made[output.node]);
+  for (const Obligation& obligation : graph.obligations) builder.oblige(obligation);
+  return std::move(builder).finish();
+}
+
+TEST_CASE("gradients are checked after every pass, and the pass that makes one wrong is named") {
+  for (const std::string pass : {"differentiate", "simplify", "expand", "fold_expanded", "assign_order"}) {
+    GradcheckOptions options;
+    options.spoil = [&](std::string_view name, Graph graph) { return name == pass ? spoilt(graph) : graph; };
+    const GradcheckReport report = gradcheck_step(small_step(), options);
+    INFO(pass << "\n" << text_of(report));
+    CHECK(report.failures.size() >= 20);
+    for (const GradcheckFailure& failure : report.failures) CHECK(failure.pass == pass);
+    CHECK(text_of(report).find("] after " + pass + ": derived ") != std::string::npos);
+  }
+}
+
 TEST_CASE("a gradient of a gradient agrees with differences") {
   Builder b("second");
   const Value w = b.leaf(Op::param, "w", {DType::f64, {{4}}});
