@@ -37,6 +37,7 @@ constexpr Law laws[] = {
     {"complement", "a (1 - x) = a - a x, where it is cheaper"},
     {"logistic-complement", "s(-x) = 1 - s(x), s the logistic function, where it is cheaper"},
     {"same-choice", "(c ? x : x) = x"},
+    {"one-of-row", "(c_k ? x : 0) = x onehot_k, where c holds for one k"},
     {"normalised-quotient",
      "e t / sum e = (e / sum e) t, e t / (e + f) = (e / (e + f)) t: a share of a whole stays one"},
 };

@@ -16,6 +16,7 @@
 #include "ir/text.h"
 #include "passes/algebra.h"
 #include "passes/differentiate.h"
+#include "passes/facts.h"
 #include "passes/laws.h"
 #include "passes/passes.h"
 
@@ -45,6 +46,8 @@ class Costs {
       case OpClass::generate:
         return element_estimate(node.type);
       case OpClass::elementwise:
+        // A condition as a number is the condition's bits: whatever takes it in needs no instruction more.
+        if (node.op == Op::cast && nodes[node.operands[0]].type.dtype == DType::boolean) return 0;
         return instructions(nodes, node) * element_estimate(node.type);
       case OpClass::reduce:
         return element_estimate(nodes[node.operands[0]].type);
@@ -89,6 +92,7 @@ class Simplifier {
       : graph_(graph),
         options_(options),
         costs_(costs),
+        facts_(graph.obligations),
         builder_(graph.name),
         algebra_(builder_, options, graph.obligations) {}
 
@@ -109,13 +113,13 @@ class Simplifier {
 
  private:
   /// Derived, and of a kind that algebra rearranges.
-  bool is_arithmetic(NodeId id) const {
+  bool is_arithmetic(NodeId id) {
     const Node& node = graph_[id];
     if (!node.derived || !is_float(node.type.dtype)) return false;
     if (View step; see_through_once(graph_.nodes, id, step)) return true;
     const bool plain = node.op == Op::add || node.op == Op::sub || node.op == Op::mul || node.op == Op::div ||
                        node.op == Op::neg || (node.op == Op::sum && node.operands.size() == 1);
-    return plain || (node.op == Op::select && is_same_choice(id));  // else an atom
+    return plain || (node.op == Op::select && (is_same_choice(id) || is_chosen_of_row(id)));  // else an atom
   }
 
   /// Both sides are one number, or read as the same.
@@ -126,6 +130,19 @@ class Simplifier {
     if (node.operands[1] == node.operands[2]) return true;
     return repeats_number(graph_.nodes, node.operands[1], yes) && repeats_number(graph_.nodes, node.operands[2], no) &&
            yes == no;
+  }
+
+  /// (c ? x : 0), where c holds once along an axis and x does not vary along it: a number that each row puts in one
+  /// place. Other choices stay: they may be there to keep what is not finite out of a product.
+  bool is_chosen_of_row(NodeId id) {
+    const Node& node = graph_[id];
+    double otherwise = 1;
+    if (!in_force(options_, "one-of-row")) return false;
+    if (!repeats_number(graph_.nodes, node.operands[2], otherwise) || otherwise != 0) return false;
+    const View x = see_through(graph_.nodes, node.operands[1]);
+    return std::ranges::any_of(facts_.of(graph_.nodes, node.operands[0]).sums_to_one, [&](int axis) {
+      return graph_[node.operands[1]].type.rank() == 0 || std::ranges::find(x.axes, axis) == x.axes.end();
+    });
   }
 
   /// Values of arithmetic that something else needs: these are built, the others are only read.
@@ -200,6 +217,10 @@ class Simplifier {
     if (node.op == Op::mul) return algebra_.multiply(x(0), x(1), node.type.shape);
     if (node.op == Op::div) return algebra_.divide(x(0), x(1), node.type.shape);
     if (node.op == Op::neg) return algebra_.negate(x(0));
+    if (node.op == Op::select && !is_same_choice(id)) {
+      const Poly indicator = algebra_.read(builder_.cast(made_[node.operands[0]], node.type.dtype).id);
+      return algebra_.multiply(indicator, x(1), node.type.shape);
+    }
     if (node.op == Op::select) {
       if (options_.log)
         keep_log({{"same-choice", print_expression(graph_, id), print_expression(graph_, node.operands[1])}});
@@ -300,6 +321,7 @@ class Simplifier {
   const Graph& graph_;
   const SimplifyOptions& options_;
   Costs& costs_;
+  FactTable facts_;  ///< of the old graph
   Builder builder_;
   Algebra algebra_;
   Origin at_;                               ///< of the value that is being rearranged
