@@ -873,6 +873,7 @@ constexpr Primitive primitives[] = {
     {"sin", elementwise_primitive<Op::sin, 1>},
     {"cos", elementwise_primitive<Op::cos, 1>},
     {"erf", elementwise_primitive<Op::erf, 1>},
+    {"normal_cdf", elementwise_primitive<Op::normal_cdf, 1>},
     {"abs", elementwise_primitive<Op::abs, 1>},
     {"sign", elementwise_primitive<Op::sign, 1>},
     {"pow", elementwise_primitive<Op::pow, 2>},

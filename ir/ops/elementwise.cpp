@@ -288,6 +288,21 @@ constinit const OpDef erf{
     .range = range_rule<[](std::span<const Range> x) { return as_signed(x[0], {-1, 1}); }>,
 };
 
+// The standard normal distribution function: the integral of exp(-t^2 / 2) / sqrt(2 pi) from -infinity to x. Half of
+// 1 + erf(x / sqrt 2), without what that loses where x is far below 0.
+constinit const OpDef normal_cdf{
+    .name = "normal_cdf",
+    .cls = OpClass::elementwise,
+    .arity = 1,
+    .shape = same_type<floats>,
+    .gradient = of_one<[](Value x, Value, Value dy) {
+      constexpr double one_by_sqrt_two_pi = std::numbers::inv_sqrtpi / std::numbers::sqrt2;
+      return dy * (one_by_sqrt_two_pi * apply(Op::exp, -0.5 * (x * x)));
+    }>,
+    .scalar = element_of_one<nnc::scalar::normal_cdf>,
+    .range = range_rule<[](std::span<const Range>) -> Range { return range_between(0, 1); }>,
+};
+
 constinit const OpDef abs{
     .name = "abs",
     .cls = OpClass::elementwise,

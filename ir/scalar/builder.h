@@ -79,6 +79,7 @@ Scalar tanh(Scalar x);
 Scalar sin(Scalar x);
 Scalar cos(Scalar x);
 Scalar erf(Scalar x);
+Scalar normal_cdf(Scalar x);
 Scalar logistic(Scalar x);
 Scalar softplus(Scalar x);
 Scalar pow(Scalar x, Scalar y);

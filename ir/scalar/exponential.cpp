@@ -1,5 +1,5 @@
-// exp and what is made of it: expm1, tanh, erf, logistic, softplus. The bounds stated are measured: for f32 over all
-// inputs (tests/soak/ulp.cpp), for f64 on samples.
+// exp and what is made of it: expm1, tanh, erf, normal_cdf, logistic, softplus. The bounds stated are measured: for f32
+// over all inputs (tests/soak/ulp.cpp), for f64 on samples.
 #include "ir/scalar/pieces.h"
 
 namespace nnc::scalar {
@@ -126,6 +126,52 @@ Scalar erf(Scalar x) {
   const Scalar small = fma(a, p, a);
 
   return with_sign_of(select(less(a, number(x, f32 ? 0.92 : 1.0)), small, large), x);
+}
+
+// P(-a) = e^(-a^2 / 2) R(a) for a = |x|, and P(a) = 1 - P(-a). R falls slowly: 2 (1 + a) R(a) is a polynomial in
+// t = (a - k) / (a + k), which takes a from 0 to infinity as t from -1 to 1. Far out e^(-a^2 / 2) makes an ulp of a^2
+// into many of the result, so every factor has two parts: a^2, the quotient 2 R, and e^r; only the last addition rounds
+// by much. Half of the product is taken in the exponent. From the limits on the result is 0.
+Scalar normal_cdf(Scalar x) {
+  const bool f32 = x.type() == ScalarType::f32;
+  const Log2 log2 = log_2(x.type());
+  const Scalar one = number(x, 1);
+  const Scalar a = at_most(abs(x), f32 ? 14.5 : 39.0);
+
+  const Scalar k = number(x, f32 ? 4 : 5), across = one / (a + k);
+  const Scalar t0 = (a - k) * across;
+  const Scalar t = fma(across, fma(t0, -a, fma(t0 + one, -k, a)), t0);
+  const Scalar slope =
+      f32 ? polynomial(t, {-0x1.8c18fp-3, 0x1.cabd3ap-6, 0x1.d4950ep-5, -0x1.07c2fp-4, 0x1.25edcep-5, -0x1.47eb46p-7,
+                           -0x1.3d4be8p-11, 0x1.6ae448p-10, -0x1.062f82p-13, -0x1.2ff7f2p-13})
+          : polynomial(t,
+                       {-0x1.76ff86859eb14p-3, 0x1.fc66cc64a1459p-5,   0x1.47c1d030547fbp-6,   -0x1.b08e0007b69e2p-5,
+                        0x1.92037bab47f1dp-5,  -0x1.f11aab02b33f1p-6,  0x1.ab6d038d201f2p-7,   -0x1.b75f4fa1f2b6cp-9,
+                        0x1.0571a4ab88f86p-16, 0x1.7e61e8692a413p-12,  -0x1.c1b1c9da010eep-14, -0x1.4c0fe1475089fp-16,
+                        0x1.3003bcf2db9d9p-16, -0x1.2c25f379ddebbp-23, -0x1.5f3623aa7ea28p-19, 0x1.1064858f53577p-22,
+                        0x1.a77d910da8b37p-22, -0x1.abf5832a67876p-25, -0x1.0d345cd9edb8cp-24, 0x1.6837e8cba648ep-28,
+                        0x1.27ab52f463638p-27, 0x1.0ec4e6f386ce0p-34,  -0x1.2afce92b8d2b5p-31});
+  const Scalar middle = number(x, f32 ? 0x1.e361eap-1 : 0x1.d8979b0f2b39dp-1);
+  const Scalar middle_low = number(x, f32 ? 0x1.cd3f8ep-27 : 0x1.b6be7ae73499ep-55);
+  const Scalar top = fma(t, slope, middle), top_low = fma(t, slope, middle - top) + middle_low;
+  const Scalar below = one + a, below_low = a - (below - one), reciprocal = one / below;
+  const Scalar twice_r = top * reciprocal;
+  const Scalar twice_r_low = (fma(-twice_r, below, top) + fma(-twice_r, below_low, top_low)) * reciprocal;
+
+  const Scalar half = number(x, -0.5);
+  const Scalar square = a * a, exponent = square * half, exponent_low = fma(a, a, -square) * half;
+  const auto [n, n_bits] = round_product(exponent, log2_e);
+  const Scalar high = fma(n, number(x, -log2.high), exponent), low = fma(n, number(x, -log2.low), exponent_low);
+  const Scalar r = high + low;
+  const Scalar sum = one + high, lost = (one - sum) + high;
+  const Scalar e_low = lost + fma(r * r, exp_remainder(r), low);
+
+  const Scalar product = twice_r * sum;
+  const Scalar rest = fma(twice_r, sum, -product) + fma(twice_r, e_low, twice_r_low * sum);
+  const Scalar whole = product + rest, half_bits = int_sub(n_bits, integer(n_bits, 1));
+  const Scalar tail = scale(whole, half_bits), tail_low = scale((product - whole) + rest, half_bits);
+  const Scalar head = one - tail, head_low = ((one - head) - tail) - tail_low;
+  return select(less(number(x, 0), x), head + head_low, tail);
 }
 
 // 1 / (1 + e^-x), from e^-|x| so that nothing overflows and small results keep their digits. What the denominator's

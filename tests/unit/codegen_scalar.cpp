@@ -269,6 +269,7 @@ TEST_CASE("scalar functions are exact", "[codegen]") {
     check(program_of({t}, [](In x) { return scalar::log(x[0]); }), "log");
     check(program_of({t}, [](In x) { return scalar::log1p(x[0]); }), "log1p");
     check(program_of({t}, [](In x) { return scalar::erf(x[0]); }), "erf");
+    check(program_of({t}, [](In x) { return scalar::normal_cdf(x[0]); }), "normal_cdf");
     check(program_of({t}, [](In x) { return scalar::tanh(x[0]); }), "tanh");
     check(program_of({t}, [](In x) { return scalar::sin(x[0]); }), "sin");
     check(program_of({t}, [](In x) { return scalar::cos(x[0]); }), "cos");

@@ -100,8 +100,8 @@ Case uniform_case(DType dtype) {
 std::vector<Case> cases() {
   std::vector<Case> made;
   for (const DType dtype : {DType::f32, DType::f64}) {
-    for (const Op op : {Op::exp, Op::expm1, Op::log, Op::log1p, Op::tanh, Op::sin, Op::cos, Op::erf, Op::logistic,
-                        Op::softplus, Op::sqrt})
+    for (const Op op : {Op::exp, Op::expm1, Op::log, Op::log1p, Op::tanh, Op::sin, Op::cos, Op::erf, Op::normal_cdf,
+                        Op::logistic, Op::softplus, Op::sqrt})
       made.push_back(function_case(op, 1, dtype));
     for (const Op op : {Op::pow, Op::div, Op::max, Op::min}) made.push_back(function_case(op, 2, dtype));
     made.push_back(uniform_case(dtype));

@@ -1,5 +1,5 @@
 // The documents tell the truth: every indented block of them is run as a user would. How a block says what it is stands
-// in a comment at the top of docs/language.md.
+// in a comment at the end of docs/language.md.
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -37,6 +37,7 @@ const std::vector<Case> cases = {
     {Op::expm1, {matrix}, {}, {}, -20, -5},
     {Op::log1p, {matrix}, {}, {}, -0.9, -0.5},
     {Op::erf, {matrix}, {}, {}, -3, -1},
+    {Op::normal_cdf, {matrix}, {}, {}, -4, -1},
     {Op::sqrt, {matrix}, {}, {}, 0.01, 0.1},
     {Op::tanh, {matrix}, {}, {}, -0.01, 0.01},
     {Op::logistic, {matrix}, {}, {}, 5, 20},

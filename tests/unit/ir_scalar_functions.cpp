@@ -115,6 +115,32 @@ TEST_CASE("elementary functions keep their bounds on samples") {
   }
 }
 
+/// x times a function as the library writes it, where the function is a normal number: a subnormal one has few digits.
+template <class T>
+void check_product(const char* name, double from, double bound) {
+  const ScalarFunction& product = *test::scalar_function(name);
+  for (const std::vector<T>& x : {between<T>(from, 40, 1 << 17), between<T>(-1, 1, 1 << 17)}) {
+    const std::vector<T> value = run(product, x);
+    double worst = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const auto exact = static_cast<long double>(x[i]) * product.wide(x[i], 0);
+      if constexpr (sizeof(T) == 4)
+        worst = std::max(worst, test::ulp_error(x[i] * value[i], static_cast<double>(exact)));
+      else
+        worst = std::max(worst, test::ulp_error(x[i] * value[i], exact));
+    }
+    INFO("x " << name << ", " << sizeof(T) << " bytes");
+    CHECK(worst <= bound);
+  }
+}
+
+TEST_CASE("gelu and silu keep their bounds on samples") {
+  check_product<float>("normal_cdf", -12.9, 2);
+  check_product<double>("normal_cdf", -37.5, 2);
+  check_product<float>("logistic", -87, 2.2);
+  check_product<double>("logistic", -708, 2.2);
+}
+
 TEST_CASE("sin and cos of arguments next to multiples of a quarter turn") {
   for (const char* name : {"sin", "cos"}) {
     const ScalarFunction& f = *test::scalar_function(name);
@@ -251,6 +277,10 @@ void check_specials() {
   CHECK(std::isnan(value_of<T>("log1p", -inf)));
   CHECK(value_of<T>("erf", inf) == 1);
   CHECK(value_of<T>("erf", -inf) == -1);
+  CHECK(value_of<T>("normal_cdf", inf) == 1);
+  CHECK(same(value_of<T>("normal_cdf", -inf), T{0}));
+  CHECK(value_of<T>("normal_cdf", T{0}) == T(0.5));
+  CHECK(value_of<T>("normal_cdf", T{-0.0}) == T(0.5));
   CHECK(value_of<T>("tanh", inf) == 1);
   CHECK(value_of<T>("tanh", -inf) == -1);
   for (const char* name : {"tanh", "sin", "expm1", "log1p"}) {
@@ -288,6 +318,8 @@ TEST_CASE("subnormal results are rounded once") {
   CHECK(value_of<double>("exp", -746.0) == 0.0);
   CHECK(value_of<float>("logistic", -103.0F) == 0x1p-149F);
   CHECK(value_of<float>("softplus", -103.0F) == 0x1p-149F);
+  CHECK(value_of<float>("normal_cdf", -14.1F) == 0x1p-149F);
+  CHECK(value_of<float>("normal_cdf", -14.3F) == 0.0F);
 }
 
 }  // namespace

@@ -55,6 +55,7 @@ const std::vector<Right> right = {
     {Op::expm1, "%r : f32[batch, 4] = expm1(%x)"},
     {Op::log1p, "%r : f32[batch, 4] = log1p(%x)"},
     {Op::erf, "%r : f32[batch, 4] = erf(%x)"},
+    {Op::normal_cdf, "%r : f32[batch, 4] = normal_cdf(%x)"},
     {Op::log, "%r : f64[batch, 4] = log(%d)"},
     {Op::sqrt, "%r : f32 = sqrt(%s)"},
     {Op::tanh, "%r : f32[4] = tanh(%v)"},
