@@ -57,15 +57,10 @@ TEST_CASE("a model of 500 layers is elaborated in proportion: every further laye
 }
 
 TEST_CASE("twice the layers take twice the work") {
-  // The processor's time, not the clock's, of the best of three runs: others on the machine do not count.
-  const auto seconds = [](const std::string& text) {
-    double least = INFINITY;
-    for (int run = 0; run < 3; ++run) {
-      const double start = test::cpu_seconds();
-      elaborated(text);
-      least = std::min(least, test::cpu_seconds() - start);
-    }
-    return least;
+  const auto seconds = [](const std::string& text) {  // of the processor, not of the clock
+    const double start = test::cpu_seconds();
+    elaborated(text);
+    return test::cpu_seconds() - start;
   };
   const auto repeated = [](int layers) { return block + net(fmt::format("|> repeat({}, Block())", layers)) + rest; };
   const auto written = [](int layers) {
@@ -75,10 +70,12 @@ TEST_CASE("twice the layers take twice the work") {
            fmt::format("model Net(x: f32[batch, 8]) -> f32[batch, 8] {{\n{}return h{}\n}}\n", body, layers);
   };
   for (const auto& program : {std::function<std::string(int)>(repeated), std::function<std::string(int)>(written)}) {
-    const double few = seconds(program(250)), more = seconds(program(500)), many = seconds(program(1000));
-    INFO(few << " s for 250 layers, " << more << " s for 500, " << many << " s for 1000");
-    CHECK(more < 3.5 * few);  // 2 where work is in proportion, 4 where it is squared
-    CHECK(many < 8 * few);    // 4, and 16; caches take their share
+    // 4 where work is in proportion and 16 where it is squared. What else the machine does may spoil its caches for one
+    // of the two runs, so one good pair in eight is enough; squared work would never give one.
+    double least = INFINITY;
+    for (int attempt = 0; attempt < 8 && least >= 6; ++attempt)
+      least = std::min(least, seconds(program(1000)) / seconds(program(250)));
+    CHECK(least < 8);
   }
 }
 
