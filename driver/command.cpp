@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <exception>
 #include <new>
+#include <string_view>
 #include <system_error>
 
 #include "driver/commands.h"
@@ -38,7 +40,7 @@ class ExamplesFirst : public CLI::Formatter {
 };
 
 /// Commands of the design that this version does not have, so that asking for one gets a plain answer.
-const std::vector<std::string> not_built = {"derive", "report", "convert", "lsp"};
+constexpr std::array<std::string_view, 4> not_built = {"derive", "report", "convert", "lsp"};
 
 std::vector<std::string> names_of(const CLI::App& app) {
   std::vector<std::string> names;
@@ -47,7 +49,8 @@ std::vector<std::string> names_of(const CLI::App& app) {
   return names;
 }
 
-bool contains(const std::vector<std::string>& names, const std::string& name) {
+template <class Names>
+bool contains(const Names& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 

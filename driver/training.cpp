@@ -9,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <span>
 #include <utility>
 
 #include "driver/figures.h"
@@ -335,7 +336,8 @@ const SplitColumns* Training::split(const std::string& name) const {
 
 std::int64_t Training::parameters() const {
   std::int64_t parameters = 0;
-  for (const nnc_slot& slot : params_of(*weights_->layout)) parameters += checked_product({slot.dims, slot.rank});
+  for (const nnc_slot& slot : params_of(*weights_->layout))
+    parameters += checked_product(std::span(slot.dims, slot.rank));
   return parameters;
 }
 

@@ -1,6 +1,7 @@
 #include "runtime/weights.h"
 
 #include <cstring>
+#include <span>
 
 namespace nnc {
 
@@ -40,7 +41,7 @@ void for_each_element(const nnc_slot& slot, Visit&& visit) {
         visit(logical++, ((n / slot.panel) * k_extent + k) * slot.panel + n % slot.panel);
     return;
   }
-  std::int64_t count = checked_product({slot.dims, slot.rank});
+  std::int64_t count = checked_product(std::span(slot.dims, slot.rank));
   std::vector<std::int64_t> index(slot.rank, 0);
   for (std::int64_t logical = 0; logical < count; ++logical) {
     std::int64_t at = 0;
