@@ -1,5 +1,6 @@
 // Expressions and statements, one function a form of the grammar. What a form means for arrays stands in
-// elaborate_shapes.cpp, what it means to apply something in elaborate_calls.cpp.
+// elaborate_shapes.cpp (types and places), elaborate_operators.cpp and elaborate_rows.cpp, what it means to apply
+// something in elaborate_calls.cpp.
 #include "frontend/elaborator.h"
 #include "frontend/newcomers.h"
 

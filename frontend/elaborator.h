@@ -99,6 +99,13 @@ struct Array {
   Value node;
   std::vector<Axis> axes;
 };
+/// The array's node with an axis for each of `to` that does not stretch; rank 0 stays, since every op spreads it, unless
+/// numbers are to be spread, too.
+Value align(const Array& array, const std::vector<Axis>& to, bool spread_numbers);
+/// The array with axis `at` in its node, as long as it is, where it stretched.
+Array with_axis(Array array, std::size_t at);
+/// Whether an i32 can be that number.
+bool fits_i32(double value);
 
 struct Term;
 
