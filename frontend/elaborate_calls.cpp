@@ -249,8 +249,7 @@ bool Elaborator::shape_from_place(const ast::Function& function, bool waits) con
   });
 }
 
-// ---- layers, models, instances
-// -----------------------------------------------------------------------------------------
+// ---- layers, models, instances -------------------------------------------------------------------------------------
 
 bool Elaborator::is_layer(const Term& callee) {
   const Callee* named = callee.as<Callee>();
@@ -354,8 +353,7 @@ Term Elaborator::apply_instance(const Instance& instance, CallSite& site) {
   return application.result(results, *returned, returned_at_);
 }
 
-// ---- optimizers
-// --------------------------------------------------------------------------------------------------------
+// ---- optimizers ----------------------------------------------------------------------------------------------------
 
 Term Elaborator::make_optimizer(const Callee& callee, CallSite& site) {
   const Declared& declared = callee.overloads->front();
@@ -440,8 +438,7 @@ std::optional<Value> Elaborator::gradient(Value of, Value by) {
   return builder().concat(pieces, 0);
 }
 
-// ---- calls
-// -------------------------------------------------------------------------------------------------------------
+// ---- calls ---------------------------------------------------------------------------------------------------------
 
 Term Elaborator::call(const Term& callee, CallSite& site) {
   if (callee.failed()) {

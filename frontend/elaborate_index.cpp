@@ -203,8 +203,7 @@ Term Elaborator::evaluate_index(const ast::Expr& expr, const ast::Index& form, S
   return Indexing(*this, scope, expr, *array).apply(form.indices);
 }
 
-// ---- lists of tensors
-// ------------------------------------------------------------------------------------------------
+// ---- lists of tensors ----------------------------------------------------------------------------------------------
 
 bool Elaborator::holds_tensors(const List& list) {
   return std::ranges::any_of(list.elements, [](const Term& element) {
@@ -247,8 +246,7 @@ Term Elaborator::stack(const List& list, DType dtype, Span span) {
   return Array{builder().concat(pieces, 0), std::move(axes)};
 }
 
-// ---- repeat
-// ----------------------------------------------------------------------------------------------------------
+// ---- repeat --------------------------------------------------------------------------------------------------------
 
 /// repeat(n, Block()): n instances, applied one after the other. They are named as if each had been written out.
 Term Elaborator::repeat(CallSite& site) {

@@ -54,7 +54,9 @@ Array elaboration::with_axis(Array array, std::size_t at) {
   return array;
 }
 
-bool elaboration::fits_i32(double value) { return value == std::floor(value) && value >= -2147483648.0 && value <= 2147483647.0; }
+bool elaboration::fits_i32(double value) {
+  return value == std::floor(value) && value >= -2147483648.0 && value <= 2147483647.0;
+}
 
 // ---- types -------------------------------------------------------------------------------------------------------
 
@@ -401,8 +403,7 @@ void Elaborator::align_rows(std::vector<Term>& terms) const {
   }
 }
 
-// ---- compile-time values
-// -----------------------------------------------------------------------------------------------
+// ---- compile-time values -------------------------------------------------------------------------------------------
 
 std::optional<double> Elaborator::number(const Term& term, Span span, const std::string& what) {
   if (term.failed()) return std::nullopt;

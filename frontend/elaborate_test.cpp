@@ -265,8 +265,7 @@ ElaboratedTest elaborate_test(Elaborator& elaborator, const Module& module, cons
   return TestBlock(elaborator, module, test, gradients).elaborate();
 }
 
-// ---- what tests need of the elaborator
-// -------------------------------------------------------------------------------
+// ---- what tests need of the elaborator -----------------------------------------------------------------------------
 
 Value Elaborator::point(const std::string& name, Value node) {
   if (!is_float(node.type().dtype)) return node;

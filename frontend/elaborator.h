@@ -99,8 +99,8 @@ struct Array {
   Value node;
   std::vector<Axis> axes;
 };
-/// The array's node with an axis for each of `to` that does not stretch; rank 0 stays, since every op spreads it, unless
-/// numbers are to be spread, too.
+/// The array's node with an axis for each of `to` that does not stretch; rank 0 stays, since every op spreads it,
+/// unless numbers are to be spread, too.
 Value align(const Array& array, const std::vector<Axis>& to, bool spread_numbers);
 /// The array with axis `at` in its node, as long as it is, where it stretched.
 Array with_axis(Array array, std::size_t at);
@@ -545,8 +545,7 @@ void check_unused(const Module& module, bool is_program, Diagnostics& diagnostic
 void check_declared(const Module& module, const ast::Declaration& declaration, const ElaborateOptions& options,
                     Diagnostics& diagnostics);
 
-// ---- train and data blocks (elaborate_train.cpp, elaborate_data.cpp)
-// -------------------------------------------------
+// ---- train and data blocks (elaborate_train.cpp, elaborate_data.cpp) -----------------------------------------------
 
 /// One train block of the user's file; empty after an error.
 ElaboratedTest elaborate_test(Elaborator& elaborator, const Module& module, const ast::Declaration& test,
