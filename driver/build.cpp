@@ -1,5 +1,5 @@
 // nnc build: a trained model as NAME.o and NAME.h, which a C or C++ program links with nothing else of nnc. The object
-// holds the weights and the code for batches of 128, 16 and 1 rows; the function works through any number of rows with
+// holds the weights and the code for batches of 1 to 128 rows, by powers of 2; the function works through any number of rows with
 // these, and its results' bits do not depend on how many there are.
 #include <fmt/format.h>
 
@@ -21,7 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t block_sizes[] = {128, 16, 1};
+constexpr std::int64_t block_sizes[] = {128, 32, 16, 8, 4, 2, 1};
 
 struct BuildFlags {
   TrainedFlags trained;

@@ -51,8 +51,8 @@ struct Draft {
     buffer.bytes = static_cast<std::uint64_t>((n + panel - 1) / panel * panel * k) * size_of(dtype);
     return place(buffer, region);
   }
-  BufferId constant(DType dtype, std::vector<std::int64_t> dims, std::vector<double> values) {
-    const BufferId id = row_major(Region::constant, dtype, std::move(dims));
+  BufferId constant(DType dtype, const std::vector<std::int64_t>& dims, std::vector<double> values) {
+    const BufferId id = row_major(Region::constant, dtype, dims);
     program.buffers[id].values = std::move(values);
     return id;
   }
