@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Independent reference runs: four small nets trained by the formulas of a textbook, in float64 and float32.
+"""Independent reference runs: the nets of a first course, trained by the formulas of a textbook, in float64 and float32.
 
 Writes beside itself, for each net: NAME.csv (the rows), NAME.safetensors (start weights, float64), NAME.nn with the
-batch left open, and reference.json: after 1,000 epochs of plain gradient descent over the rows in file order, with
-batches of 10 and with the full batch, the last epoch's mean training loss and all weights, in float64; and how far
-float32 ends from that, for the rows of each batch in SAMPLES orders, of which the first is the file's. Orders are the same
-mathematics, so their spread is what rounding alone does to a run.
+batch left open, and reference.json: after plain gradient descent over the rows in file order, with batches of 1 (100
+epochs), 10 and with the full batch (1,000 epochs), the last epoch's mean training loss and all weights, in float64; and
+how far float32 ends from that, for SAMPLES ways to write down the same arithmetic, of which the first is the plain one:
+rows of a batch and units of a layer in other orders, the rate multiplied with the gradient or with what it is made of.
+Their spread is what rounding alone does to a run.
 
 Run it with Debian's python3-numpy:  python3 tests/reference/make_reference.py
 """
@@ -16,7 +17,7 @@ import struct
 import numpy as np
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-EPOCHS = 1000
+EPOCHS = {1: 100, 10: 1000, 0: 1000}  # by batch; 0 is the full one
 SAMPLES = 17
 
 
@@ -29,69 +30,85 @@ def softmax(z):
     return e / e.sum(axis=1, keepdims=True)
 
 
-# Each net: (loss of the batch, gradients by name), from the published equations: the output's delta is (A - Y) / rows.
-def logistic(p, x, y):
-    a = sigmoid(x @ p["Dense1.W"] + p["Dense1.b"])
-    loss = -(y * np.log(a) + (1 - y) * np.log(1 - a)).mean()
-    delta = (a - y) / x.dtype.type(len(x))
-    return loss, {"Dense1.W": x.T @ delta, "Dense1.b": delta.sum(axis=0)}
+# Activations of hidden layers: value, and derivative by the value.
+ACTIVATIONS = {"sigmoid": (sigmoid, lambda h: h * (1 - h)), "relu": (lambda z: np.maximum(z, 0), lambda h: (h > 0).astype(h.dtype))}
 
 
-def softmax_regression(p, x, y):
-    a = softmax(x @ p["Dense1.W"] + p["Dense1.b"])
-    t = np.eye(3, dtype=x.dtype)[y[:, 0].astype(int)]
-    loss = -np.log(a[np.arange(len(x)), y[:, 0].astype(int)]).mean()
-    delta = (a - t) / x.dtype.type(len(x))
-    return loss, {"Dense1.W": x.T @ delta, "Dense1.b": delta.sum(axis=0)}
+def classes(y, count):
+    return np.eye(count, dtype=y.dtype)[y[:, 0].astype(int)]
 
 
-def two_layers(p, x, y, output, loss_of):
-    h = sigmoid(x @ p["Dense1.W"] + p["Dense1.b"])
-    a = output(h @ p["Dense2.W"] + p["Dense2.b"])
-    delta2 = (a - y) / x.dtype.type(len(x))
-    delta1 = (delta2 @ p["Dense2.W"].T) * h * (1 - h)
-    return loss_of(a, y), {"Dense1.W": x.T @ delta1, "Dense1.b": delta1.sum(axis=0),
-                           "Dense2.W": h.T @ delta2, "Dense2.b": delta2.sum(axis=0)}
+# Heads: output of the last layer's z, loss, and the target that makes the output's delta (A - Y) / rows.
+HEADS = {
+    "half_mse": (lambda z: z, lambda a, t: ((a - t) ** 2).mean() / 2),
+    "logistic": (sigmoid, lambda a, t: -(t * np.log(a) + (1 - t) * np.log(1 - a)).mean()),
+    "softmax": (softmax, lambda a, t: -np.log(a[t == 1]).mean()),
+}
 
 
-def curve(p, x, y):
-    return two_layers(p, x, y, lambda z: z, lambda a, t: ((a - t) ** 2).mean() / 2)
+def step(net, p, x, y, scale):
+    """Loss and the gradients by name, `scale` times: the delta of a layer is the next one's through its weights, times f'(z)."""
+    output, loss_of = HEADS[net["head"]]
+    hidden, slope = ACTIVATIONS[net.get("activation", "sigmoid")]
+    layers, values = len(net["sizes"]) - 1, [x]
+    for i in range(1, layers + 1):
+        z = values[-1] @ p[f"Dense{i}.W"] + p[f"Dense{i}.b"]
+        values.append(output(z) if i == layers else hidden(z))
+    t = classes(y, net["sizes"][-1]) if net["head"] == "softmax" else y
+    delta = (values[-1] - t) / x.dtype.type(len(x))
+    if scale is not None:
+        delta = delta * scale
+    grads = {}
+    for i in range(layers, 0, -1):
+        grads[f"Dense{i}.W"], grads[f"Dense{i}.b"] = values[i - 1].T @ delta, delta.sum(axis=0)
+        if i > 1:
+            delta = (delta @ p[f"Dense{i}.W"].T) * slope(values[i - 1])
+    return loss_of(values[-1], t), grads
 
 
-def gates(p, x, y):
-    return two_layers(p, x, y, sigmoid, lambda a, t: -(t * np.log(a) + (1 - t) * np.log(1 - a)).mean())
-
-
-def train(step, start, x, y, rate, batch, dtype):
+def train(net, start, x, y, batch, dtype, rate_first=False):
     p = {name: w.astype(dtype) for name, w in start.items()}
-    x, y, rate = x.astype(dtype), y.astype(dtype), dtype(rate)
-    rows = len(x)
-    batch = batch or rows
-    for _ in range(EPOCHS):
+    x, y, rate = x.astype(dtype), y.astype(dtype), dtype(net["rate"])
+    rows, size = len(x), batch or len(x)
+    for _ in range(EPOCHS[batch]):
         total = 0.0
-        for first in range(0, rows, batch):
-            bx, by = x[first:first + batch], y[first:first + batch]
-            loss, grads = step(p, bx, by)
+        for first in range(0, rows, size):
+            bx, by = x[first:first + size], y[first:first + size]
+            loss, grads = step(net, p, bx, by, rate if rate_first else None)
             total += float(loss) * len(bx)
             for name in p:
-                p[name] = (p[name] - rate * grads[name]).astype(dtype)
-    return {"train.loss": total / rows, "weights": {n: w.astype(np.float64).ravel().tolist() for n, w in p.items()}}
+                p[name] = (p[name] - (grads[name] if rate_first else rate * grads[name])).astype(dtype)
+    return {"train.loss": total / rows, "weights": {n: w.astype(np.float64) for n, w in p.items()}}
 
 
 def distance(a, b):
     """Greatest |a - b| over the loss and all weights."""
-    greatest = abs(a["train.loss"] - b["train.loss"])
-    return max([greatest] + [abs(v - w) for n in a["weights"] for v, w in zip(a["weights"][n], b["weights"][n])])
+    return max([abs(a["train.loss"] - b["train.loss"])] + [abs(a["weights"][n] - w).max() for n, w in b["weights"].items()])
 
 
-def float32_distances(step, start, x, y, rate, batch, exact):
-    """Distances of SAMPLES float32 runs from the float64 one: batches of the same rows, each time in another order."""
-    random, rows = np.random.default_rng(1), len(x)
-    order, distances = np.arange(rows), []
+def with_units(p, orders, back=False):
+    """Weights whose hidden units and inputs stand in other orders, or back from there."""
+    result = {}
+    for name, w in p.items():
+        layer = int(name[5:name.index(".")])
+        rows, columns = orders[layer - 1], orders[layer]
+        if back:
+            rows, columns = np.argsort(rows), np.argsort(columns)
+        result[name] = w[rows][:, columns] if w.ndim == 2 else w[columns]
+    return result
+
+
+def float32_distances(net, start, x, y, batch, exact):
+    """Distances of SAMPLES float32 runs of the same arithmetic from the float64 one."""
+    random, rows, distances = np.random.default_rng(1), len(x), []
+    order, units, rate_first = np.arange(rows), [np.arange(size) for size in net["sizes"]], False
     for _ in range(SAMPLES):
-        run = train(step, start, x[order], y[order], rate, batch, np.float32)
-        distances.append(distance(run, exact))
+        run = train(net, with_units(start, units), x[order][:, units[0]], y[order], batch, np.float32, rate_first)
+        run["weights"] = with_units(run["weights"], units, back=True)
+        distances.append(float(distance(run, exact)))
         order = np.concatenate([random.permutation(part) for part in np.split(order, range(batch or rows, rows, batch or rows))])
+        units = [random.permutation(size) for size in net["sizes"][:-1]] + units[-1:]
+        rate_first = bool(random.integers(2))
     return distances
 
 
@@ -146,45 +163,81 @@ train Net on rows {{
 }}
 """
 
+LOSSES = {"half_mse": "half_mse", "logistic": "binary_cross_entropy", "softmax": "softmax_cross_entropy"}
 
-def main():
-    random = np.random.default_rng(20240917)
-    n = 95  # not a multiple of 10: the last batch is a tail of 5
-    cases = []
+
+def body_of(net):
+    layers = f" |> {net.get('activation', 'sigmoid')} |> ".join(f"Dense({size})" for size in net["sizes"][1:])
+    return "x |> " + layers + (" |> sigmoid" if net["head"] == "logistic" else "")
+
+
+def nets():
+    """Each net with its rows: x and y. 95 of them, so that the last batch of ten is a tail of 5."""
+    random, n = np.random.default_rng(20240917), 95
+    made = []
+
+    def net(name, x, y, sizes, head, rate, **more):
+        made.append(({"name": name, "sizes": sizes, "head": head, "rate": rate, **more}, x, y))
 
     x = np.round(random.uniform(0, 1, (n, 2)), 4)
     y = (x[:, :1] - x[:, 1:] + random.normal(0, 0.15, (n, 1)) > 0).astype(float)
-    cases.append(("logistic", logistic, x, y, (2, 1), 0.1, "x |> Dense(1) |> sigmoid", "binary_cross_entropy(Net(x), y)"))
-
+    net("logistic", x, y, (2, 1), "logistic", 0.1)
     x = np.round(random.uniform(-1, 1, (n, 2)), 4)
     y = (np.digitize(np.arctan2(x[:, 1], x[:, 0]) + random.normal(0, 0.2, n), [-1, 1]).astype(float))[:, None]
-    cases.append(("softmax", softmax_regression, x, y, (2, 3), 0.1, "x |> Dense(3)", "softmax_cross_entropy(Net(x), y)"))
-
+    net("softmax", x, y, (2, 3), "softmax", 0.1)
     x = np.round(random.uniform(0, 1, (n, 1)), 4)
     y = np.round(0.4 * x**2 + 0.3 * x * np.sin(15 * x) + 0.01 * np.cos(50 * x) - 0.3, 6)
-    cases.append(("curve", curve, x, y, (1, 3, 1), 0.5, "x |> Dense(3) |> sigmoid |> Dense(1)", "half_mse(Net(x), y)"))
-
+    net("curve", x, y, (1, 3, 1), "half_mse", 0.5)
     x = np.round(random.uniform(0, 1, (n, 2)), 4)
     y = ((x[:, :1] > 0.5) != (x[:, 1:] > 0.5)).astype(float)
-    cases.append(("gates", gates, x, y, (2, 2, 1), 0.1, "x |> Dense(2) |> sigmoid |> Dense(1) |> sigmoid",
-                  "binary_cross_entropy(Net(x), y)"))
+    net("gates", x, y, (2, 2, 1), "logistic", 0.1)
+    for done, _, _ in made:
+        done["start"] = weights(random, done["sizes"])
 
-    reference = {"epochs": EPOCHS, "numpy": np.__version__, "runs": []}
-    for name, step, x, y, sizes, rate, body, loss in cases:
+    random = np.random.default_rng(20240918)
+    x = np.round(random.uniform(0, 1, (n, 1)), 4)
+    net("line", x, np.round(2 * x + 3 + random.normal(0, 0.1, (n, 1)), 4), (1, 1), "half_mse", 0.1)
+    x = np.round(random.normal(0, 1, (n, 2)), 4)
+    net("house", x, np.round(5.05 * x[:, 1:] - 2.02 * x[:, :1] + 46.2 + random.normal(0, 1, (n, 1)), 3), (2, 1), "half_mse", 0.1)
+    x = np.round(random.uniform(-1, 1, (n, 1)), 4)
+    net("polynomial", np.round(np.hstack([x, x**2, x**3, x**4]), 6), np.round(np.sin(3 * x), 5), (4, 1), "half_mse", 0.2)
+    x = np.round(random.uniform(0, 1, (n, 1)), 4)
+    net("sine", x, np.round(0.5 + 0.4 * np.sin(2 * np.pi * x), 5), (1, 2, 1), "half_mse", 0.5)
+    turn, side = random.uniform(0, np.pi, (n, 1)), random.integers(0, 2, (n, 1))
+    x = np.round(np.hstack([np.cos(turn) * (1 - 2 * side) + side, np.sin(turn) * (1 - 2 * side) + side / 2]) + random.normal(0, 0.1, (n, 2)), 4)
+    net("arc", x, side.astype(float), (2, 2, 1), "logistic", 0.1)
+    x = np.round(random.uniform(-1, 1, (n, 2)), 4)
+    y = (np.digitize(np.hypot(x[:, 0], x[:, 1]) + 0.5 * (x[:, 0] > 0), [0.7, 1.1]).astype(float))[:, None]
+    net("coin", x, y, (2, 3, 3), "softmax", 0.1)
+    x = np.round(random.normal(0, 1, (n, 4)), 4)
+    y = (np.digitize(x[:, 0] * x[:, 1] + x[:, 2], [-0.5, 0.5]).astype(float))[:, None]
+    net("deep", x, y, (4, 8, 8, 3), "softmax", 0.05, activation="relu")
+    for done, _, _ in made:
+        done.setdefault("start", None)
+        if done["start"] is None:
+            done["start"] = weights(random, done["sizes"])
+    return made
+
+
+def main():
+    reference = {"epochs": {str(batch or "full"): epochs for batch, epochs in EPOCHS.items()}, "numpy": np.__version__, "runs": []}
+    for net, x, y in nets():
+        name, sizes, start = net["name"], net["sizes"], net["start"]
         columns = [f"x{i + 1}" for i in range(x.shape[1])]
-        start = weights(random, sizes)
         save_csv(os.path.join(HERE, name + ".csv"), columns + ["y"], x, y)
         save_safetensors(os.path.join(HERE, name + ".safetensors"), start)
-        label = 'i32[] = col("y")' if name == "softmax" else 'f32[1] = cols("y")'
+        label = 'i32[] = col("y")' if net["head"] == "softmax" else 'f32[1] = cols("y")'
         with open(os.path.join(HERE, name + ".nn"), "w") as f:
-            f.write(PROGRAM.format(name=name, inputs=sizes[0], outputs=sizes[-1], label=label, body=body, loss=loss,
-                                   columns=", ".join(f'"{c}"' for c in columns), rate=rate, epochs=EPOCHS))
-        for batch in (10, 0):
-            exact = train(step, start, x, y, rate, batch, np.float64)
-            reference["runs"].append({"net": name, "batch": batch or "full", "f64": exact,
-                                      "f32_distances": float32_distances(step, start, x, y, rate, batch, exact)})
+            f.write(PROGRAM.format(name=name, inputs=sizes[0], outputs=sizes[-1], label=label, body=body_of(net),
+                                   loss=f"{LOSSES[net['head']]}(Net(x), y)", rate=net["rate"], epochs=EPOCHS[0],
+                                   columns=", ".join(f'"{c}"' for c in columns)))
+        for batch in EPOCHS:
+            exact = train(net, start, x, y, batch, np.float64)
+            distances = float32_distances(net, start, x, y, batch, exact)
+            exact["weights"] = {n: w.ravel().tolist() for n, w in exact["weights"].items()}
+            reference["runs"].append({"net": name, "batch": batch or "full", "f64": exact, "f32_distances": distances})
     with open(os.path.join(HERE, "reference.json"), "w") as f:
-        json.dump(reference, f, indent=1)
+        json.dump(reference, f)
         f.write("\n")
 
 

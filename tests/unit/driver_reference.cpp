@@ -1,5 +1,6 @@
-// Training against an independent reference: four nets from given weights, 1,000 epochs over the rows in file order, in
-// batches of 10 and in full batches (tests/reference/make_reference.py has the formulas and wrote the numbers).
+// Training against an independent reference: the nets of a first course from given weights, over the rows in file
+// order: 100 epochs of single rows, 1,000 in batches of 10 and in full batches (tests/reference/make_reference.py has
+// the formulas and wrote the numbers).
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -27,12 +28,15 @@ struct Run {
   std::map<std::string, std::vector<double>> weights;
 };
 
-Run train(const std::string& net, const std::string& batch_rows, const std::string& dtype) {
+/// The run of the reference, by nnc.
+Run train(const json& reference, const json& expected, const std::string& dtype) {
   const nnc::test::Scratch scratch;
-  const std::string file = (reference_folder / net).string();
-  const auto result = run_nnc("train '" + file + ".nn' --init '" + file +
-                                  ".safetensors' --set batch_rows=" + batch_rows + " --dtype " + dtype + " --out run",
-                              scratch.path());
+  const std::string file = (reference_folder / expected["net"].get<std::string>()).string();
+  const std::string batch = expected["batch"].is_string() ? "full" : std::to_string(expected["batch"].get<int>());
+  const auto result = run_nnc(
+      "train '" + file + ".nn' --init '" + file + ".safetensors' --set batch_rows=" + (batch == "full" ? "95" : batch) +
+          " --epochs " + std::to_string(reference["epochs"][batch].get<int>()) + " --dtype " + dtype + " --out run",
+      scratch.path());
   INFO(result.err);
   REQUIRE(result.status == 0);
   const std::string metrics = read_file(scratch.path() / "run/metrics.jsonl");
@@ -55,15 +59,19 @@ double distance(const Run& run, const json& reference) {
   return greatest;
 }
 
+json reference() {
+  json read = json::parse(read_file(reference_folder / "reference.json"));
+  REQUIRE(read["runs"].size() == 33);  // 11 nets, 3 batches
+  return read;
+}
+
 }  // namespace
 
-TEST_CASE("a thousand epochs in f64 agree with the reference to 1e-11", "[reference]") {
-  const json reference = json::parse(read_file(reference_folder / "reference.json"));
-  REQUIRE(reference["runs"].size() == 8);
-  for (const json& expected : reference["runs"]) {
-    const std::string net = expected["net"], batch = expected["batch"].is_string() ? "95" : "10";
-    INFO(net << ", batch " << batch);
-    const Run run = train(net, batch, "f64");
+TEST_CASE("thousands of steps in f64 agree with the reference to 1e-11", "[reference]") {
+  const json all = reference();
+  for (const json& expected : all["runs"]) {
+    INFO(expected["net"] << ", batch " << expected["batch"]);
+    const Run run = train(all, expected, "f64");
     CHECK(std::abs(run.loss - expected["f64"]["train.loss"].get<double>()) <= 1e-11);
     for (const auto& [name, values] : expected["f64"]["weights"].items()) {
       INFO(name);
@@ -78,16 +86,14 @@ TEST_CASE("a thousand epochs in f64 agree with the reference to 1e-11", "[refere
 
 // How far one float32 run ends from f64 is what rounding happened to add up to: the order of a batch's rows, which
 // means nothing, moves NumPy's distance by a factor of up to 2.5. What NumPy's float32 is, is the median over 17
-// orders.
-TEST_CASE("a thousand epochs in f32 are no further from f64 than twice what NumPy's float32 is", "[reference]") {
-  const json reference = json::parse(read_file(reference_folder / "reference.json"));
-  REQUIRE(reference["runs"].size() == 8);
-  for (const json& expected : reference["runs"]) {
-    const std::string net = expected["net"], batch = expected["batch"].is_string() ? "95" : "10";
-    INFO(net << ", batch " << batch);
+// ways to write down the same arithmetic; and where NumPy itself goes further than twice that, so may we.
+TEST_CASE("thousands of steps in f32 are no further from f64 than twice what NumPy's float32 is", "[reference]") {
+  const json all = reference();
+  for (const json& expected : all["runs"]) {
+    INFO(expected["net"] << ", batch " << expected["batch"]);
     auto numpy = expected["f32_distances"].get<std::vector<double>>();
     REQUIRE(numpy.size() == 17);
     std::sort(numpy.begin(), numpy.end());
-    CHECK(distance(train(net, batch, "f32"), expected["f64"]) <= 2 * numpy[8]);
+    CHECK(distance(train(all, expected, "f32"), expected["f64"]) <= std::max(2 * numpy[8], numpy[16]));
   }
 }
