@@ -306,8 +306,9 @@ class Lexer {
             take_as_partner(open.back(), i);
             open.pop_back();
           } else {
-            report(Code::unclosed_bracket, fmt::format("{} closes nothing", describe(kind)), tokens[i].span.begin,
-                   tokens[i].span.end, "");
+            if (i == 0 || !stray[i - 1])  // several in a row are one mistake
+              report(Code::unclosed_bracket, fmt::format("{} closes nothing", describe(kind)), tokens[i].span.begin,
+                     tokens[i].span.end, "");
             stray[i] = true;
           }
           continue;
