@@ -42,13 +42,14 @@ llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype) {
   return dtype == DType::boolean ? llvm::Type::getInt8Ty(context) : llvm_type(context, scalar_type(dtype));
 }
 
-Emitter::Emitter(const Program& owner, llvm::Function& target, std::vector<std::uint32_t> loops)
+Emitter::Emitter(const Program& owner, llvm::Function& target, std::vector<std::uint32_t> loops, llvm::Value* turn)
     : program(owner),
       function(target),
       context(target.getContext()),
       ir(context),
       entry(context),
-      loops_(std::move(loops)) {
+      loops_(std::move(loops)),
+      turn_(turn) {
   entry.SetInsertPoint(llvm::BasicBlock::Create(context, "entry", &function));
   body_ = llvm::BasicBlock::Create(context, "body", &function);
   ir.SetInsertPoint(body_);
@@ -140,12 +141,14 @@ llvm::Value* Emitter::base_of(BufferId id) {
       return base = feed_member(id, offsetof(nnc_feed, base), entry.getPtrTy());
     case Region::output: {
       llvm::Value* outputs = call_member(region_member(buffer.region), entry.getPtrTy());
-      return base = entry.CreateLoad(entry.getPtrTy(),
-                                     entry.CreateConstInBoundsGEP1_64(entry.getPtrTy(), outputs, buffer.offset));
+      base = entry.CreateLoad(entry.getPtrTy(),
+                              entry.CreateConstInBoundsGEP1_64(entry.getPtrTy(), outputs, buffer.offset));
+      return base = at_turn(base, buffer.bytes);
     }
     case Region::scalars: {
       llvm::Value* scalars = call_member(region_member(buffer.region), entry.getPtrTy());
-      return base = entry.CreateConstInBoundsGEP1_64(entry.getDoubleTy(), scalars, buffer.offset);
+      base = entry.CreateConstInBoundsGEP1_64(entry.getDoubleTy(), scalars, buffer.offset);
+      return base = at_turn(base, NNC_SCALARS * sizeof(double));
     }
     case Region::params:
     case Region::state:
@@ -170,7 +173,25 @@ llvm::Value* Emitter::feed_member(BufferId id, std::size_t member, llvm::Type* t
 llvm::Value* Emitter::feed_row_stride(BufferId id) {
   return feed_member(id, offsetof(nnc_feed, row_stride), entry.getInt64Ty());
 }
-llvm::Value* Emitter::feed_order(BufferId id) { return feed_member(id, offsetof(nnc_feed, order), entry.getPtrTy()); }
+llvm::Value* Emitter::feed_order(BufferId id) {
+  llvm::Value*& order = orders_[id];
+  if (!order)
+    order = at_turn(feed_member(id, offsetof(nnc_feed, order), entry.getPtrTy()),
+                    static_cast<std::uint64_t>(program.rows) * sizeof(std::uint32_t));
+  return order;
+}
+
+llvm::Value* Emitter::step_number() {
+  if (step_number_) return step_number_;
+  llvm::Value* step = call_member(offsetof(nnc_call, step), entry.getInt64Ty());
+  return step_number_ = turn_ ? entry.CreateAdd(step, turn_) : step;
+}
+
+/// What a repeated call finds so many bytes further on than the call before.
+llvm::Value* Emitter::at_turn(llvm::Value* pointer, std::uint64_t bytes) {
+  if (!turn_) return pointer;
+  return entry.CreateGEP(entry.getInt8Ty(), pointer, entry.CreateNSWMul(turn_, entry.getInt64(bytes)));
+}
 
 llvm::Value* Emitter::scratch(llvm::Type* type, std::int64_t count) {
   llvm::AllocaInst* memory = entry.CreateAlloca(type, index(count));

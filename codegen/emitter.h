@@ -31,8 +31,10 @@ llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype);
 
 class Emitter {
  public:
-  /// `loops` are those around a kernel: their indices are arguments of the function, behind the call.
-  Emitter(const Program& owner, llvm::Function& target, std::vector<std::uint32_t> loops = {});
+  /// `loops` are those around a kernel: their indices are arguments of the function, behind the call. `turn`: which of
+  /// the repeated calls this is, or null (nnc_entry::repeat).
+  Emitter(const Program& owner, llvm::Function& target, std::vector<std::uint32_t> loops = {},
+          llvm::Value* turn = nullptr);
   /// Joins the entry to the body; call once, when the body is complete and ends in a terminator.
   void finish();
 
@@ -51,6 +53,7 @@ class Emitter {
   llvm::Value* base_of(BufferId buffer);
   llvm::Value* feed_row_stride(BufferId buffer);  ///< in bytes
   llvm::Value* feed_order(BufferId buffer);       ///< address of u32[rows]
+  llvm::Value* step_number();                     ///< i64
   /// Memory of this call, aligned to 64 bytes.
   llvm::Value* scratch(llvm::Type* element, std::int64_t count);
   /// Memory that holds a zero of this type.
@@ -73,13 +76,16 @@ class Emitter {
  private:
   llvm::Value* feed_member(BufferId buffer, std::size_t member, llvm::Type* type);
   llvm::Value* constant_data(const Buffer& buffer);
+  llvm::Value* at_turn(llvm::Value* pointer, std::uint64_t bytes);
   llvm::Value* base_of_part(const Part& part);
 
   std::vector<std::uint32_t> loops_;
+  llvm::Value* turn_;
+  llvm::Value* step_number_ = nullptr;
 
   llvm::BasicBlock* body_;
   std::map<std::size_t, llvm::Value*> members_;
-  std::map<BufferId, llvm::Value*> bases_;
+  std::map<BufferId, llvm::Value*> bases_, orders_;
   std::map<llvm::Type*, llvm::Value*> zeros_;
   std::map<std::pair<BufferId, std::size_t>, llvm::Value*> feed_members_;
 };

@@ -8,6 +8,7 @@
 
 #include "codegen/compile.h"
 #include "codegen/emitter.h"
+#include "codegen/kernel.h"
 #include "codegen/module.h"
 #include "codegen/tables.h"
 #include "codegen/target.h"
@@ -49,7 +50,7 @@ void define_symbols(llvm::orc::LLJIT& jit) {
 class JitCompiled final : public Compiled {
  public:
   JitCompiled(const Program& program, const CompileOptions& options)
-      : jit_(make_jit(options)), tables_(program, link(program, options)) {}
+      : jit_(make_jit(options)), code_(link(program, options)), tables_(program, code_, repeated(program)) {}
   const nnc_entry& entry() const override { return tables_.entry(); }
 
  private:
@@ -63,7 +64,12 @@ class JitCompiled final : public Compiled {
     return expect(jit_->lookup(entry_symbol), "code").toPtr<nnc_function>();
   }
 
+  nnc_repeated repeated(const Program& program) {
+    return repeats(program) ? expect(jit_->lookup(repeated_symbol), "code").toPtr<nnc_repeated>() : nullptr;
+  }
+
   std::unique_ptr<llvm::orc::LLJIT> jit_;
+  nnc_function code_;
   EntryTables tables_;
 };
 

@@ -142,16 +142,22 @@ std::string symbol_part(const std::string& name) {
 
 void emit_nest(Emitter& emit, const Kernel& kernel) { OuterLoops(emit, kernel).run(); }
 
+bool repeats(const Program& program) {
+  return program.kernels.size() == 1 && program.loops.empty() && !program.kernels[0].core &&
+         program.kernels[0].schedule.parallel == 1;
+}
+
 llvm::Function* emit_kernel(llvm::Module& module, const Program& program, std::size_t number) {
   const Kernel& kernel = program.kernels[number];
   llvm::LLVMContext& context = module.getContext();
   const std::vector<std::uint32_t> loops = loops_around(program, number);
-  std::vector<llvm::Type*> arguments(1 + loops.size(), llvm::Type::getInt64Ty(context));
+  const std::size_t numbers = repeats(program) ? 1 : loops.size();
+  std::vector<llvm::Type*> arguments(1 + numbers, llvm::Type::getInt64Ty(context));
   arguments[0] = llvm::PointerType::get(context, 0);
   auto* type = llvm::FunctionType::get(llvm::Type::getVoidTy(context), arguments, false);
   auto* function = llvm::Function::Create(type, llvm::Function::InternalLinkage,
                                           fmt::format("kernel{}_{}", number, symbol_part(kernel.name)), module);
-  Emitter emit(program, *function, loops);
+  Emitter emit(program, *function, loops, repeats(program) ? function->getArg(1) : nullptr);
   if (kernel.core)
     emit_contraction(emit, kernel);
   else

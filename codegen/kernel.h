@@ -30,7 +30,11 @@ struct StageRow {
 void emit_nest(Emitter& emit, const Kernel& kernel);
 void emit_contraction(Emitter& emit, const Kernel& kernel);
 
-/// The function of a kernel: void(const nnc_call*, the index of each loop around it).
+/// Whether a program is one small kernel, whose calls can follow one another within one function (nnc_entry::repeat).
+bool repeats(const Program& program);
+
+/// The function of a kernel: void(const nnc_call*, the index of each loop around it); of a program that repeats:
+/// void(const nnc_call*, which of the repeated calls it is).
 llvm::Function* emit_kernel(llvm::Module& module, const Program& program, std::size_t kernel);
 
 }  // namespace nnc

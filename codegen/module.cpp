@@ -54,6 +54,7 @@ llvm::Function* emit_entry(llvm::Module& module, const Program& program, const s
   auto* function = llvm::Function::Create(type, llvm::Function::ExternalLinkage, symbol, module);
   Emitter emit(program, *function);
   llvm::SmallVector<llvm::Value*> arguments{emit.call()};  // then the indices of the loops around
+  if (repeats(program)) arguments.push_back(emit.index(0));
   const auto call = [&](std::size_t kernel) {
     if (follows_others(program, kernel)) emit_barrier(emit);
     emit.ir.CreateCall(kernels[kernel], arguments);
@@ -73,12 +74,31 @@ llvm::Function* emit_entry(llvm::Module& module, const Program& program, const s
   return function;
 }
 
+/// A program's only kernel, call after call.
+void emit_repeated(llvm::Module& module, const Program& program, llvm::Function* kernel) {
+  llvm::LLVMContext& context = module.getContext();
+  auto* type = llvm::FunctionType::get(llvm::Type::getVoidTy(context),
+                                       {llvm::PointerType::get(context, 0), llvm::Type::getInt64Ty(context)}, false);
+  auto* function = llvm::Function::Create(type, llvm::Function::ExternalLinkage, repeated_symbol, module);
+  Emitter emit(program, *function);
+  emit_loop(emit, emit.index(0), function->getArg(1), 1, {}, [&](llvm::Value* turn, const Carried&) {
+    emit.ir.CreateCall(kernel, {emit.call(), turn});
+    return Carried();
+  });
+  emit.ir.CreateRetVoid();
+  emit.finish();
+}
+
+std::vector<llvm::Function*> emit_kernels(llvm::Module& module, const Program& program) {
+  std::vector<llvm::Function*> kernels;
+  for (std::size_t i = 0; i < program.kernels.size(); ++i) kernels.push_back(emit_kernel(module, program, i));
+  return kernels;
+}
+
 }  // namespace
 
 llvm::Function* emit_program(llvm::Module& module, const Program& program, const std::string& symbol) {
-  std::vector<llvm::Function*> kernels;
-  for (std::size_t i = 0; i < program.kernels.size(); ++i) kernels.push_back(emit_kernel(module, program, i));
-  return emit_entry(module, program, symbol, kernels);
+  return emit_entry(module, program, symbol, emit_kernels(module, program));
 }
 
 void finish_module(llvm::Module& module, const Target& target) {
@@ -91,7 +111,9 @@ void finish_module(llvm::Module& module, const Target& target) {
 
 std::unique_ptr<llvm::Module> emit_module(const Program& program, const Target& target, llvm::LLVMContext& context) {
   auto module = std::make_unique<llvm::Module>(program.entry, context);
-  emit_program(*module, program, entry_symbol);
+  const std::vector<llvm::Function*> kernels = emit_kernels(*module, program);
+  emit_entry(*module, program, entry_symbol, kernels);
+  if (repeats(program)) emit_repeated(*module, program, kernels[0]);
   finish_module(*module, target);
   return module;
 }

@@ -11,6 +11,8 @@ namespace nnc {
 
 /// The symbol of the entry: void(const nnc_call*).
 inline constexpr const char* entry_symbol = "nnc_entry_call";
+/// Of a program that repeats, calls that follow one another: void(const nnc_call*, i64 times).
+inline constexpr const char* repeated_symbol = "nnc_entry_repeat";
 
 /// Adds a program to a module: its kernels, and the function `symbol` that runs them, void(const nnc_call*).
 llvm::Function* emit_program(llvm::Module& module, const Program& program, const std::string& symbol);

@@ -249,7 +249,7 @@ llvm::Value* StageEmitter::emit_input(std::size_t id) {
     case CallValue::Which::seed:
       return emit_.call_member(offsetof(nnc_call, seed), emit_.ir.getInt64Ty());
     case CallValue::Which::step:
-      return emit_.call_member(offsetof(nnc_call, step), emit_.ir.getInt64Ty());
+      return emit_.step_number();
     case CallValue::Which::row_offset:
       return emit_.call_member(offsetof(nnc_call, row_offset), emit_.ir.getInt64Ty());
   }

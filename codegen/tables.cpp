@@ -84,7 +84,7 @@ const nnc_slot* EntryTables::slots(const Program& program, const std::vector<Slo
   return made.data();
 }
 
-EntryTables::EntryTables(const Program& program, nnc_function function) {
+EntryTables::EntryTables(const Program& program, nnc_function function, nnc_repeated repeat) {
   for (const Obligation& obligation : program.obligations)
     obligations_.push_back({keep(obligation.input), obligation.low, obligation.high});
   for (std::size_t i = 0; i < program.kernels.size(); ++i) {
@@ -99,6 +99,7 @@ EntryTables::EntryTables(const Program& program, nnc_function function) {
             .name = keep(program.entry),
             .rows = static_cast<std::uint32_t>(program.rows),
             .call = function,
+            .repeat = repeat,
             .params_bytes = program.params_bytes,
             .state_bytes = program.state_bytes,
             .grads_bytes = program.grads_bytes,

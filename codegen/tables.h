@@ -12,7 +12,7 @@ namespace nnc {
 /// Owns the nnc_entry of a program and everything that it points to. Not movable: the entry holds addresses.
 class EntryTables {
  public:
-  EntryTables(const Program& program, nnc_function function);
+  EntryTables(const Program& program, nnc_function function, nnc_repeated repeat = nullptr);
   EntryTables(const EntryTables&) = delete;
   EntryTables& operator=(const EntryTables&) = delete;
   const nnc_entry& entry() const { return entry_; }

@@ -61,6 +61,7 @@ Session::Session(const Elaborated& model, const Compilation& compilation, std::i
     : model_(model), compilation_(compilation) {
   options_.machine = compilation.host.machine;
   options_.threads = compilation.threads;
+  options_.in_one_piece = true;
   for (const Variable& variable : model.variables)
     (variable.is_state ? options_.state : options_.params).emplace_back(variable.path, variable.type);
   fit_ = blockwise(optimise(model.fit));

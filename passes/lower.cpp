@@ -3,10 +3,18 @@
 
 namespace nnc {
 
-Program lower(const Graph& opt, const std::string& entry, const LowerOptions& options) {
+namespace {
+
+Draft in_kernels(const Graph& opt, const LowerOptions& options) {
   const Graph graph = hoist(specialise(opt, options.rows));
-  const Clusters clusters = fuse(graph, options);
-  Draft draft = make_kernels(graph, clusters, options);
+  return make_kernels(graph, fuse(graph, options), options);
+}
+
+}  // namespace
+
+Program lower(const Graph& opt, const std::string& entry, const LowerOptions& options) {
+  std::optional<Draft> whole = options.in_one_piece ? in_one_piece(opt, entry, options) : std::nullopt;
+  Draft draft = whole ? std::move(*whole) : in_kernels(opt, options);
   draft.program.entry = entry;
   choose_layouts(draft, options);
   schedule(draft, options);

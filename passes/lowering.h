@@ -105,6 +105,10 @@ struct Draft {
   std::vector<bool> dense;     ///< of each base: must stay dense row-major
 };
 
+/// A tiny net as one kernel, its layouts and places open like those of make_kernels; nothing where it is not tiny or
+/// has ops that need loops of their own.
+std::optional<Draft> in_one_piece(const Graph& opt, const std::string& entry, const LowerOptions& options);
+
 /// Kernels with their bodies, and buffers that are dense and have no place yet.
 Draft make_kernels(const Graph& graph, const Clusters& clusters, const LowerOptions& options);
 void choose_layouts(Draft& draft, const LowerOptions& options);

@@ -83,6 +83,7 @@ struct LowerOptions {
   std::int64_t rows = 1;
   int threads = 1;                        ///< the most that a schedule may ask for
   bool fuse = true, layout = true;        ///< optional passes
+  bool in_one_piece = false;              ///< a tiny net as one kernel
   const VariableLayouts* obey = nullptr;  ///< layouts to obey; null: this program chooses
   /// Every parameter, state and carry of the job in order (path, type), so that offsets agree between programs. Those
   /// that a graph has and these lists lack are appended in the order of the graph.

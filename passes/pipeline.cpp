@@ -12,7 +12,7 @@ namespace nnc {
 
 namespace {
 
-constexpr PassStep steps[] = {
+constexpr PassStep pass_steps[] = {
     {"fold", "numbers known now are computed now, so that rules see a constant exponent",
      [](const Graph& g, const PipelineOptions&) { return fold_constants(g); }},
     {"stabilise", "formulas that overflow where their value does not get a form that does not, before they are derived",
@@ -44,15 +44,15 @@ Graph run_step(const PassStep& step, const Graph& graph, const PipelineOptions& 
 
 }  // namespace
 
-std::span<const PassStep> defining_passes() { return steps; }
+std::span<const PassStep> defining_passes() { return pass_steps; }
 
 Graph optimise(const Graph& graph, const PipelineOptions& options) {
-  return optimise_until(graph, steps[std::size(steps) - 1].name, options);
+  return optimise_until(graph, pass_steps[std::size(pass_steps) - 1].name, options);
 }
 
 Graph optimise_until(const Graph& graph, std::string_view last, const PipelineOptions& options) {
   Graph result = graph;
-  for (const PassStep& step : steps) {
+  for (const PassStep& step : pass_steps) {
     result = run_step(step, result, options);
     if (step.name == last) break;
   }
@@ -63,10 +63,10 @@ std::variant<Graph, std::string> run_passes(const Graph& graph, std::span<const 
                                             const PipelineOptions& options) {
   Graph result = graph;
   for (const std::string& name : names) {
-    const auto step = std::ranges::find(steps, name, &PassStep::name);
-    if (step == std::end(steps)) {
+    const auto step = std::ranges::find(pass_steps, name, &PassStep::name);
+    if (step == std::end(pass_steps)) {
       std::string known;
-      for (const PassStep& other : steps) known += (known.empty() ? "" : ", ") + std::string(other.name);
+      for (const PassStep& other : pass_steps) known += (known.empty() ? "" : ", ") + std::string(other.name);
       return fmt::format("there is no pass \"{}\"; the passes are {}", name, known);
     }
     result = run_step(*step, result, options);

@@ -9,7 +9,7 @@
 extern "C" {
 #endif
 
-enum { NNC_ABI_VERSION = 1 };
+enum { NNC_ABI_VERSION = 2 };
 
 /* A column of data: row r of the batch is at base + order[r] * row_stride bytes; its elements are dense. */
 typedef struct nnc_feed {
@@ -29,14 +29,19 @@ typedef struct nnc_call {
   void* arena;
   const nnc_feed* feeds;
   void* const* outputs;
-  const double* scalars; /* step, epoch, steps_per_epoch, total_steps */
+  const double* scalars; /* step, epoch, steps_per_epoch, total_steps, rows */
   uint64_t seed, step, row_offset;
   uint32_t thread, threads;
   void (*barrier)(void* team); /* may be null where threads is 1 */
   void* team;
 } nnc_call;
 
+enum { NNC_SCALARS = 5 };
+
 typedef void (*nnc_function)(const nnc_call* call);
+/* Calls that follow one another as one: call i takes the next `rows` entries of every feed's order, writes each of its
+ * outputs behind that of the call before, reads the next NNC_SCALARS scalars, and its `step` is i greater. */
+typedef void (*nnc_repeated)(const nnc_call* call, uint64_t times);
 
 enum nnc_dtype { NNC_F32 = 0, NNC_F64 = 1, NNC_I32 = 2, NNC_BOOL = 3 };
 enum nnc_layout_kind { NNC_ROW_MAJOR = 0, NNC_PANELS = 1 };
@@ -68,6 +73,7 @@ typedef struct nnc_entry {
   const char* name;
   uint32_t rows;
   nnc_function call;
+  nnc_repeated repeat; /* null but for a program of one small kernel, which one thread runs */
   uint64_t params_bytes, state_bytes, grads_bytes, carry_bytes, arena_bytes;
   const nnc_slot *params, *state, *grads, *carry, *feeds, *outputs;
   uint32_t param_count, state_count, grad_count, carry_count, feed_count, output_count;

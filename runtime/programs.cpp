@@ -11,6 +11,14 @@ void Runner::run(const Entry& entry, nnc_call call) {
   team_.run(entry.code->call, call, entry.threads);
 }
 
+void Runner::repeat(const Entry& entry, nnc_call call, std::int64_t times) {
+  if (arena_.size() < entry.code->arena_bytes) arena_ = Bytes(entry.code->arena_bytes);
+  call.arena = arena_.data();
+  call.thread = 0;
+  call.threads = 1;
+  entry.code->repeat(&call, static_cast<std::uint64_t>(times));
+}
+
 const std::uint32_t* identity_order(std::int64_t count) {
   thread_local std::vector<std::uint32_t> order;
   std::size_t have = order.size(), want = static_cast<std::size_t>(count);

@@ -45,7 +45,7 @@ struct Programs {
 /// Indices of nnc_call::scalars.
 enum class ScalarSlot : std::uint8_t { step, epoch, steps_per_epoch, total_steps, rows };
 struct Scalars {
-  double values[5] = {};
+  double values[NNC_SCALARS] = {};
   double& operator[](ScalarSlot slot) { return values[static_cast<std::size_t>(slot)]; }
 };
 
@@ -56,6 +56,8 @@ class Runner {
   int threads() const { return team_.size(); }
   /// Fills in arena and team; everything else of `call` is the caller's.
   void run(const Entry& entry, nnc_call call);
+  /// Call after call in this thread, by nnc_entry::repeat, which the entry must have.
+  void repeat(const Entry& entry, nnc_call call, std::int64_t times);
 
  private:
   Team team_;

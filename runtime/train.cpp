@@ -16,16 +16,23 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
+/// Steps of a tiny net are taken so many at a time, where they take less time than what happens between them.
+constexpr std::int64_t most_steps_at_once = 64;
+
 /// The step's compiled entry for one number of rows, with everything set but what changes from step to step.
 class StepCall {
  public:
   StepCall(const Entry& entry, Weights& weights, const SplitColumns& columns, const TrainJob& job) : entry_(entry) {
-    for (const nnc_slot& slot : outputs_of(*entry.code))
-      outputs_.push_back({slot.name, DenseArray(dtype_of(slot), {slot.dims, slot.dims + slot.rank})});
+    scalars_.resize(static_cast<std::size_t>(steps_at_once()));
+    for (const nnc_slot& slot : outputs_of(*entry.code)) {
+      std::vector<std::int64_t> dims{steps_at_once()};
+      dims.insert(dims.end(), slot.dims, slot.dims + slot.rank);
+      outputs_.push_back({slot.name, DenseArray(dtype_of(slot), dims)});
+    }
     for (const std::string& loss : job.losses)
       loss_outputs_.push_back(
           static_cast<std::size_t>(std::ranges::find(outputs_, loss, &NamedArray::name) - outputs_.begin()));
-    losses_.resize(job.losses.size());
+    losses_.resize(job.losses.size() * scalars_.size());
     pointers_.resize(outputs_.size());
     for (std::size_t i = 0; i < outputs_.size(); ++i)
       pointers_[outputs_of(*entry.code)[i].offset] = outputs_[i].array.bytes.data();
@@ -38,20 +45,31 @@ class StepCall {
     call_.state = weights.state.data();
     call_.feeds = feeds_.data();
     call_.outputs = pointers_.data();
+    call_.scalars = scalars_[0].values;
     call_.seed = job.seed;
   }
   StepCall(const StepCall&) = delete;  // call_ points into the object
   StepCall& operator=(const StepCall&) = delete;
 
-  /// The step's losses, valid until the next one.
-  std::span<const double> run(Runner& runner, const std::uint32_t* order, Scalars& scalars) {
+  /// The most steps that `run` takes.
+  std::int64_t steps_at_once() const { return entry_.code->repeat != nullptr ? most_steps_at_once : 1; }
+
+  /// The losses of so many steps, one step's after the other, valid until the next ones. `scalars` are the first one's.
+  std::span<const double> run(Runner& runner, const std::uint32_t* order, const Scalars& scalars, std::int64_t steps) {
     for (nnc_feed& feed : feeds_) feed.order = order;
-    scalars[ScalarSlot::rows] = entry_.code->rows;
-    call_.scalars = scalars.values;
-    call_.step = static_cast<std::uint64_t>(scalars[ScalarSlot::step]);
-    runner.run(entry_, call_);
-    for (std::size_t i = 0; i < losses_.size(); ++i) losses_[i] = outputs_[loss_outputs_[i]].array.at(0);
-    return losses_;
+    const auto count = static_cast<std::size_t>(steps);
+    for (std::size_t i = 0; i < count; ++i) {
+      scalars_[i] = scalars;
+      scalars_[i][ScalarSlot::rows] = entry_.code->rows;
+      scalars_[i][ScalarSlot::step] += static_cast<double>(i);
+    }
+    call_.step = static_cast<std::uint64_t>(scalars_[0].values[0]);
+    steps > 1 ? runner.repeat(entry_, call_, steps) : runner.run(entry_, call_);
+    const std::size_t losses = loss_outputs_.size();
+    for (std::size_t i = 0; i < losses; ++i)
+      for (std::size_t step = 0; step < count; ++step)
+        losses_[step * losses + i] = outputs_[loss_outputs_[i]].array.at(static_cast<std::int64_t>(step));
+    return std::span(losses_).first(count * losses);
   }
 
  private:
@@ -59,6 +77,7 @@ class StepCall {
   std::vector<NamedArray> outputs_;
   std::vector<std::size_t> loss_outputs_;
   std::vector<double> losses_;
+  std::vector<Scalars> scalars_;  ///< of each step
   std::vector<void*> pointers_;
   std::vector<nnc_feed> feeds_;
   nnc_call call_{};
@@ -213,11 +232,16 @@ class Trainer {
     std::int64_t rows = 0;
     std::optional<End> end;
     while (at_.batch < batches_.count && !end) {
-      rows += rows_of_batch();
-      std::span<const double> losses = step();
-      for (std::size_t i = 0; i < losses.size(); ++i)
-        if (!std::isfinite(losses[i])) return diverge({at_, job_.losses[i], true, losses[i]});
-      observer_.on_step(at_, losses);
+      const std::int64_t count = steps_at_once();
+      rows += count * rows_of_batch();
+      const std::span<const double> all = run_steps(count);
+      for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+        const std::span<const double> losses = all.subspan(i * totals_.size(), totals_.size());
+        count_step(losses);
+        for (std::size_t j = 0; j < losses.size(); ++j)
+          if (!std::isfinite(losses[j])) return diverge({at_, job_.losses[j], true, losses[j]});
+        observer_.on_step(at_, losses);
+      }
       if (settings_.max_steps && at_.step >= *settings_.max_steps) end = End::max_steps;
       if (observer_.interrupted()) return End::interrupted;
       if (!end && at_.batch < batches_.count)
@@ -234,14 +258,25 @@ class Trainer {
 
   std::int64_t rows_of_batch() const { return at_.batch == batches_.count - 1 ? batches_.tail : batches_.size; }
 
-  std::span<const double> step() {
+  /// Steps that can be taken together: of whole batches, no more than --max-steps leaves.
+  std::int64_t steps_at_once() const {
+    if (at_.batch == batches_.count - 1) return 1;
+    std::int64_t count = std::min(full_.steps_at_once(), batches_.count - 1 - at_.batch);
+    if (settings_.max_steps) count = std::min(count, *settings_.max_steps - at_.step);
+    return std::max<std::int64_t>(count, 1);
+  }
+
+  /// Takes the next steps; they count when count_step is told.
+  std::span<const double> run_steps(std::int64_t count) {
     bool last = at_.batch == batches_.count - 1;
     scalars_[ScalarSlot::step] = static_cast<double>(at_.step + 1);
     scalars_[ScalarSlot::epoch] = static_cast<double>(at_.epoch);
-    const auto losses = (last ? tail_ : full_).run(runner_, order_.data() + at_.batch * batches_.size, scalars_);
+    return (last ? tail_ : full_).run(runner_, order_.data() + at_.batch * batches_.size, scalars_, count);
+  }
+
+  void count_step(std::span<const double> losses) {
     for (std::size_t i = 0; i < losses.size(); ++i) totals_[i] += losses[i] * static_cast<double>(rows_of_batch());
     ++at_.step, ++at_.batch;
-    return losses;
   }
 
   // ---- divergence: a step has written its update by the time its loss is known, and an update may have overflowed
@@ -279,7 +314,7 @@ class Trainer {
     while (at_.step + 1 < failure_->at.step) {
       const Cursor before = at_;
       if (at_.batch == batches_.count) begin_epoch(at_.epoch + 1);
-      step();
+      count_step(run_steps(1));
       if (const auto spoilt = find_spoilt(weights_)) {
         spoilt_ = spoilt->path;
         go_to(last, before);

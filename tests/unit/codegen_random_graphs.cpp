@@ -30,7 +30,7 @@ namespace {
 struct Configuration {
   Machine machine;
   Target target{};
-  bool fuse = true, layout = true;
+  bool fuse = true, layout = true, in_one_piece = false;
   CodegenLevel level = CodegenLevel::less;
   unsigned threads = 1;
   std::int64_t batch = 1;
@@ -39,9 +39,10 @@ struct Configuration {
 };
 
 std::string describe(const Configuration& c) {
-  return fmt::format("machine {}, target {}, fuse {}, layout {}, level {}, threads {}, batch {}, guard {}",
-                     c.machine.name, c.target.cpu, c.fuse, c.layout, static_cast<int>(c.level), c.threads, c.batch,
-                     c.guard == test::Guard::behind ? "behind" : "before");
+  return fmt::format(
+      "machine {}, target {}, fuse {}, layout {}, in one piece {}, level {}, threads {}, batch {}, guard {}",
+      c.machine.name, c.target.cpu, c.fuse, c.layout, c.in_one_piece, static_cast<int>(c.level), c.threads, c.batch,
+      c.guard == test::Guard::behind ? "behind" : "before");
 }
 
 Configuration random_configuration(test::Random& random, std::int64_t batch) {
@@ -49,6 +50,7 @@ Configuration random_configuration(test::Random& random, std::int64_t batch) {
           .target = random.one_of(test::targets()),
           .fuse = random.chance(0.7),
           .layout = random.chance(0.7),
+          .in_one_piece = random.chance(0.5),
           .level = random.one_of<CodegenLevel>({CodegenLevel::none, CodegenLevel::less, CodegenLevel::aggressive}),
           .threads = static_cast<unsigned>(random.between(1, 3)),
           .batch = batch,
@@ -77,6 +79,7 @@ std::string difference(const Graph& written, const Configuration& c, std::uint64
   options.threads = static_cast<int>(c.threads);
   options.fuse = c.fuse;
   options.layout = c.layout;
+  options.in_one_piece = c.in_one_piece;
   Program program = lower(graph, "step", options);
   // Most of these kernels are too small to be worth a second thread; threads share them all the same.
   for (Kernel& kernel : program.kernels)

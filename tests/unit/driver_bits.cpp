@@ -30,7 +30,7 @@ struct Setting {
   bool double_precision;
   Machine machine;
   std::string cpu;  ///< compiled for; the host where it cannot execute that
-  bool layout = true, fuse = true;
+  bool layout = true, fuse = true, in_one_piece = true;
 };
 
 const std::vector<Setting>& settings() {
@@ -38,18 +38,18 @@ const std::vector<Setting>& settings() {
       {1, false, machine_avx512(), "native"},
       {2, true, machine_avx2(), "native"},
       {3, false, machine_four_lanes(), "x86-64-v3"},
-      {2, false, machine_avx512(), "x86-64-v3", false, true},
+      {2, false, machine_avx512(), "x86-64-v3", false, true, false},
       {3, true, machine_avx512(), "x86-64-v4", true, false},
       {1, true, machine_four_lanes(), "x86-64-v3", false, false},
       {2, false, machine_avx2(), "x86-64-v4", true, false},
-      {3, false, machine_avx2(), "native", false, true},
+      {3, false, machine_avx2(), "native", false, true, false},
   };
   return list;
 }
 
 std::string describe(const Setting& s, const Target& target) {
-  return fmt::format("{} threads, {}, schedule {}, for {}, layout {}, fuse {}", s.threads,
-                     s.double_precision ? "f64" : "f32", s.machine.name, target.cpu, s.layout, s.fuse);
+  return fmt::format("{} threads, {}, schedule {}, for {}, layout {}, fuse {}, in one piece {}", s.threads,
+                     s.double_precision ? "f64" : "f32", s.machine.name, target.cpu, s.layout, s.fuse, s.in_one_piece);
 }
 
 Target target_of(const Setting& setting) {
@@ -309,6 +309,7 @@ class Machinery {
     options_.threads = static_cast<int>(setting.threads);
     options_.layout = setting.layout;
     options_.fuse = setting.fuse;
+    options_.in_one_piece = setting.in_one_piece;
     LowerOptions choose = options_;
     choose.rows = model.batch();
     layouts_ = layouts_of(lower(model.step(), "step", choose));

@@ -75,6 +75,7 @@ void check_same(const Graph& graph, std::int64_t batch, const std::string& entry
         options.threads = 2;
         options.fuse = fuse;
         options.layout = layout;
+        options.in_one_piece = fuse && layout;
         const Program program = lower(graph, entry, options);
         INFO(print(program));
         CAPTURE(machine.name, fuse, layout, batch);

@@ -24,6 +24,7 @@ LowerOptions options_for(std::uint64_t seed, std::int64_t batch) {
   options.threads = 1 + static_cast<int>(seed % 4);
   options.fuse = seed % 5 != 0;
   options.layout = seed % 7 != 0;
+  options.in_one_piece = seed % 2 == 0;
   return options;
 }
 
@@ -37,6 +38,7 @@ std::string difference(const Graph& graph, std::uint64_t seed) {
     const Program first = lower(graph, "step", options);
     const VariableLayouts layouts = layouts_of(first);
     options.fuse = !options.fuse;
+    options.in_one_piece = !options.in_one_piece;
     options.obey = &layouts;
     for (const Program& program : {first, lower(graph, "step", options)}) {
       if (const std::string problem = verify(program); !problem.empty()) return problem;
