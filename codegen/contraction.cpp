@@ -21,6 +21,8 @@ namespace {
 constexpr int unrolled_limit = 64, short_body = 5;
 /// Rows with a pointer each; more would not stay in the general registers.
 constexpr int pointer_rows = 12;
+/// Panels of b that a block's tiles meet for each of its steps of k.
+constexpr std::int64_t panels_at_once = 4;
 
 /// The loops of a's map: those that m counts, then those of k.
 std::vector<std::int64_t> loops_of_a(const Contract& core) {
@@ -38,7 +40,8 @@ class Contraction {
  private:
   /// A tile of columns: its vectors, and how many lanes of the last one exist.
   struct Columns {
-    llvm::Value* n = nullptr;  ///< the first
+    llvm::Value* panel = nullptr;  ///< its number
+    llvm::Value* n = nullptr;      ///< the first
     int vectors = 0, last_active = 0;
   };
   /// A tile of rows. Where `is_tall` is set, it decides between `rows` + 1 and `rows` when the code runs.
@@ -81,6 +84,9 @@ class Contraction {
   void each_columns(llvm::function_ref<void(const Columns&)> at);
   void each_rows(llvm::function_ref<void(const Rows&)> at);
   void run_tiles_by_steps();
+  bool packs_b() const;
+  llvm::Value* packed_panel(const Columns& columns);
+  void clear(llvm::Value* at, llvm::Value* vectors);
   void run_tile(const Rows& rows, const Columns& columns);
   void enter_tile(const Tile& tile);
   void each_height(const Rows& rows, const Columns& columns, llvm::function_ref<void(const Tile&)> at);
@@ -92,6 +98,7 @@ class Contraction {
     bool resume = false;
   };
   std::int64_t steps_of_block() const;
+  void pack_b(const Columns& columns, const Steps& steps);
   Carried multiply(const Tile& tile, const Steps& steps);
   Carried row_addresses(const Tile& tile);
   llvm::Value* distance_of_run(llvm::Value* run);
@@ -136,7 +143,10 @@ class Contraction {
   llvm::Value* panel_begin_ = nullptr;  ///< and of columns
   llvm::Value* panel_end_ = nullptr;
   llvm::Value* scratch_ = nullptr;
-  std::int64_t tile_scratch_ = 0;  ///< vectors of a tile in it
+  std::int64_t tile_scratch_ = 0;    ///< vectors of a tile in it
+  llvm::Value* packed_b_ = nullptr;  ///< a block's steps of b for several panels, one after the other
+  llvm::Value* b_panel_ = nullptr;   ///< those of the panel at hand
+  bool packed_ = false;              ///< whether b is read there
   bool rolled_ = false;
   std::unique_ptr<StageRow> stages_;
 };
@@ -261,7 +271,7 @@ void Contraction::choose_epilogue() {
   rolled_ = loops || (cost > short_body && cost * copies > unrolled_limit);
   tile_scratch_ = copies;
   if (by_steps())
-    scratch_ = emit_.scratch(vector_, copies * kernel_.schedule.block_tiles);
+    scratch_ = emit_.scratch(vector_, copies * kernel_.schedule.block_tiles * panels_at_once);
   else if (rolled_)
     scratch_ = emit_.scratch(vector_, copies);
 }
@@ -318,13 +328,13 @@ void Contraction::each_columns(llvm::function_ref<void(const Columns&)> at) {
   const int rest = static_cast<int>(core_.n % width_);
   emit_loop(emit_, panel_begin_, lesser(emit_, panel_end_, emit_.index(whole)), 1, {},
             [&](llvm::Value* panel, const Carried&) {
-              at({emit_.scaled(panel, width_), kernel_.schedule.tile_vectors, lanes_});
+              at({panel, emit_.scaled(panel, width_), kernel_.schedule.tile_vectors, lanes_});
               return Carried();
             });
   if (rest == 0) return;
   emit_if(emit_, emit_.ir.CreateICmpEQ(panel_end_, emit_.index(panels)), {}, [&] {
     const int vectors = (rest + lanes_ - 1) / lanes_;
-    at({emit_.index(whole * width_), vectors, rest - (vectors - 1) * lanes_});
+    at({emit_.index(whole), emit_.index(whole * width_), vectors, rest - (vectors - 1) * lanes_});
     return Carried();
   });
 }
@@ -355,38 +365,82 @@ void Contraction::each_rows(llvm::function_ref<void(const Rows&)> at) {
 }
 
 /// Long sums, whose operands would fill the first cache and more pages than a processor remembers: all tiles of the
-/// block take the first steps of k, then all the next. Between them a tile's accumulators lie in scratch memory, as
-/// they are.
+/// block take the first steps of k, then all the next, for several panels of b at a time, so that a is fetched once for
+/// them. Between the steps a tile's accumulators lie in scratch memory, as they are.
 void Contraction::run_tiles_by_steps() {
-  llvm::Value* const scratch = scratch_;
-  const auto at_tile = [&](const Rows& rows) {
-    llvm::Value* tile = emit_.ir.CreateSub(rows.tile, tile_begin_);
-    scratch_ = emit_.element(vector_, scratch, emit_.scaled(tile, tile_scratch_));
-  };
-  each_columns([&](const Columns& columns) {
-    llvm::Value* tiles = emit_.ir.CreateSub(tile_end_, tile_begin_);
-    emit_loop(emit_, emit_.index(0), emit_.scaled(tiles, tile_scratch_), 1, {}, [&](llvm::Value* i, const Carried&) {
-      emit_.ir.CreateAlignedStore(llvm::Constant::getNullValue(vector_), emit_.element(vector_, scratch, i),
-                                  scratch_align(vector_));
-      return Carried();
-    });
+  llvm::Value *const scratch = scratch_, *const begin = panel_begin_, *const end = panel_end_;
+  llvm::Value* panels = emit_.index(panels_at_once);
+  emit_loop(emit_, begin, end, panels_at_once, {}, [&](llvm::Value* first, const Carried&) {
+    panel_begin_ = first;
+    panel_end_ = lesser(emit_, emit_.add(first, panels), end);
+    const auto at_tile = [&](const Rows& rows, const Columns& columns) {
+      llvm::Value* tile = emit_.ir.CreateSub(rows.tile, tile_begin_);
+      tile = emit_.add(emit_.ir.CreateNSWMul(tile, panels), emit_.ir.CreateSub(columns.panel, first));
+      scratch_ = emit_.element(vector_, scratch, emit_.scaled(tile, tile_scratch_));
+    };
+    clear(scratch, emit_.scaled(emit_.ir.CreateSub(tile_end_, tile_begin_), tile_scratch_ * panels_at_once));
     const std::int64_t step = steps_of_block();
-    emit_loop(emit_, emit_.index(0), emit_.index(core_.k), step, {}, [&](llvm::Value* begin, const Carried&) {
-      const Steps steps{begin, lesser(emit_, emit_.add(begin, emit_.index(step)), emit_.index(core_.k)), true};
+    emit_loop(emit_, emit_.index(0), emit_.index(core_.k), step, {}, [&](llvm::Value* k, const Carried&) {
+      const Steps steps{k, lesser(emit_, emit_.add(k, emit_.index(step)), emit_.index(core_.k)), true};
+      if (packs_b()) each_columns([&](const Columns& columns) { pack_b(columns, steps); });
+      packed_ = packs_b();
       each_rows([&](const Rows& rows) {
-        at_tile(rows);
-        each_height(rows, columns, [&](const Tile& tile) { to_scratch(multiply(tile, steps)); });
+        each_columns([&](const Columns& columns) {
+          at_tile(rows, columns);
+          if (packed_) b_panel_ = packed_panel(columns);
+          each_height(rows, columns, [&](const Tile& tile) { to_scratch(multiply(tile, steps)); });
+        });
       });
+      packed_ = false;
       return Carried();
     });
-    each_rows([&](const Rows& rows) {
-      at_tile(rows);
-      const Tile tile{rows.m, columns.n, rows.rows, columns.vectors, columns.last_active};
-      enter_tile(tile);
-      rolled_ ? epilogue_rolled(rows, columns) : epilogue_unrolled(tile, from_scratch(tile));
+    each_columns([&](const Columns& columns) {
+      each_rows([&](const Rows& rows) {
+        at_tile(rows, columns);
+        const Tile tile{rows.m, columns.n, rows.rows, columns.vectors, columns.last_active};
+        enter_tile(tile);
+        rolled_ ? epilogue_rolled(rows, columns) : epilogue_unrolled(tile, from_scratch(tile));
+      });
     });
+    return Carried();
   });
   scratch_ = scratch;
+  panel_begin_ = begin;
+  panel_end_ = end;
+}
+
+/// Sets so many vectors to 0.
+void Contraction::clear(llvm::Value* at, llvm::Value* vectors) {
+  emit_loop(emit_, emit_.index(0), vectors, 1, {}, [&](llvm::Value* i, const Carried&) {
+    emit_.ir.CreateAlignedStore(llvm::Constant::getNullValue(vector_), emit_.element(vector_, at, i),
+                                scratch_align(vector_));
+    return Carried();
+  });
+}
+
+/// Rows of b that lie far apart are in as many pages as there are steps: a block's tiles read a copy of them.
+bool Contraction::packs_b() const { return b_contiguous() && !b_.column && !b_.row; }
+
+/// The memory for a panel's steps.
+llvm::Value* Contraction::packed_panel(const Columns& columns) {
+  const std::int64_t vectors = steps_of_block() * kernel_.schedule.tile_vectors;
+  if (!packed_b_) packed_b_ = emit_.scratch(vector_, vectors * panels_at_once);
+  llvm::Value* panel = emit_.ir.CreateSub(columns.panel, panel_begin_);
+  return emit_.element(vector_, packed_b_, emit_.scaled(panel, vectors));
+}
+
+void Contraction::pack_b(const Columns& columns, const Steps& steps) {
+  const Tile tile{nullptr, columns.n, 0, columns.vectors, columns.last_active};
+  const Carried from{address(b_, steps.begin, columns.n), packed_panel(columns)};
+  emit_loop(emit_, steps.begin, steps.end, 1, from, [&](llvm::Value*, const Carried& now) {
+    for (int j = 0; j < columns.vectors; ++j) {
+      llvm::Value* distance = emit_.index(std::int64_t{j} * lanes_);
+      llvm::Value* value = load_b(emit_.element(element_, now[0], distance), j + 1 == columns.vectors, tile);
+      emit_.ir.CreateAlignedStore(value, emit_.element(element_, now[1], distance), scratch_align(vector_));
+    }
+    return Carried{emit_.element(element_, now[0], emit_.index(b_.flat.coefficients[0])),
+                   emit_.element(element_, now[1], emit_.index(width_))};
+  });
 }
 
 void Contraction::enter_tile(const Tile& tile) {
@@ -477,6 +531,7 @@ bool Contraction::b_whole_vectors() const {
 }
 
 llvm::Value* Contraction::load_b(llvm::Value* at, bool last, const Tile& tile) {
+  if (packed_) return emit_.ir.CreateAlignedLoad(vector_, at, scratch_align(vector_));
   const llvm::Align align(size_of(b_buffer_.dtype));
   if (!last || tile.last_active == lanes_ || b_whole_vectors()) return emit_.ir.CreateAlignedLoad(vector_, at, align);
   return emit_.ir.CreateMaskedLoad(vector_, at, align, emit_.mask(lanes_, tile.last_active),
@@ -568,7 +623,7 @@ Carried Contraction::multiply(const Tile& tile, const Steps& steps) {
   const auto column = [&](int j) { return emit_.add(tile.n, emit_.index(std::int64_t{j} * lanes_)); };
   Carried carried;  // pointers to b, then the accumulators
   const int pointers = !contiguous || walk_of(b_, 0) == Walk::looked_up ? 0 : b_shared() ? 1 : tile.vectors;
-  for (int j = 0; j < pointers; ++j) carried.push_back(address(b_, steps.begin, column(j)));
+  for (int j = 0; j < pointers; ++j) carried.push_back(packed_ ? b_panel_ : address(b_, steps.begin, column(j)));
   const Carried zeros(static_cast<unsigned>(tile.rows * tile.vectors), llvm::Constant::getNullValue(vector_));
   carried.append(steps.resume ? from_scratch(tile) : zeros);
   const Carried rows = row_addresses(tile);
@@ -597,7 +652,7 @@ Carried Contraction::innermost(const Tile& tile, const Carried& rows, llvm::Valu
   // Rows apart share one index, so that each takes one register only; rows together share one pointer.
   const std::size_t pointers_a = walk_a == Walk::together ? 1 : 0;
   const std::size_t pointers = pointers_a + carried.size() - static_cast<std::size_t>(tile.rows * tile.vectors);
-  const std::int64_t step_a = steps_of_a_.back().step, step_b = b_.flat.coefficients[0];
+  const std::int64_t step_a = steps_of_a_.back().step, step_b = packed_ ? width_ : b_.flat.coefficients[0];
   Carried initial;
   if (pointers_a == 1) initial.push_back(emit_.element(element_, rows[0], emit_.scaled(steps.begin, step_a)));
   initial.append(carried.begin(), carried.end());

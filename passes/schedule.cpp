@@ -12,7 +12,7 @@ constexpr double operations_per_microsecond = 20'000;  // of elementwise code, a
 constexpr double bytes_per_microsecond = 10'000;
 constexpr double microseconds_per_piece = 10;
 // Of a block: a panel of b is read from memory for each. More tiles than these gain little.
-constexpr std::int64_t fewest_tiles = 4, most_tiles = 32;
+constexpr std::int64_t fewest_tiles = 4, most_tiles = 32, most_tiles_by_steps = 128;
 constexpr std::int64_t line_bytes = 64;
 constexpr std::int64_t fewest_for_vectors = 4;  // shorter loops are not worth a vector
 
@@ -41,14 +41,18 @@ std::int64_t elements_of_a(const Contract& core) {
 void block_rows(const Contract& core, std::int64_t bytes, const Machine& machine, Schedule& schedule) {
   const std::int64_t room = machine.l2_bytes / 2;
   if (elements_of_a(core) * bytes <= room || core.k * core.n * bytes <= room) return;
-  const std::int64_t panel = core.k * schedule.lanes * schedule.tile_vectors * bytes;
-  const std::int64_t tile = core.k * schedule.tile_rows * bytes;
+  const std::int64_t width = std::int64_t{schedule.lanes} * schedule.tile_vectors;
+  const std::int64_t panel = core.k * width * bytes, tile = core.k * schedule.tile_rows * bytes;
   schedule.panels_outside = true;
   schedule.block_tiles = static_cast<int>(std::clamp<std::int64_t>((room - panel) / tile, fewest_tiles, most_tiles));
   // Xᵀ·dZ goes down the rows of both: each step of k is another line and another page.
   const auto down = [](const Access& access) { return access.map[access.map.size() - 2].coefficients.end()[-1] != 0; };
   const std::int64_t fitting = machine.l1_bytes / 2 / (2 * line_bytes);  // a line of each operand for each
-  if (core.k > 2 * fitting && (down(core.a) || panel > room / 2)) schedule.block_k = static_cast<int>(fitting);
+  if (core.k <= 2 * fitting || !(down(core.a) || panel > room / 2)) return;
+  schedule.block_k = static_cast<int>(fitting);
+  // Then so many steps of a tile's rows, and its accumulators for a few panels, are what has to stay.
+  const std::int64_t stays = schedule.tile_rows * (fitting + 4 * width) * bytes;
+  schedule.block_tiles = static_cast<int>(std::clamp<std::int64_t>(room / stays, fewest_tiles, most_tiles_by_steps));
 }
 
 class Scheduler {
