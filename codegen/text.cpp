@@ -34,6 +34,7 @@ std::string emit_llvm(const Program& program, const CompileOptions& options) {
 
 std::string emit_assembly(const Program& program, const CompileOptions& options) {
   const auto machine = make_target_machine(options);
+  machine->Options.MCOptions.AsmVerbose = true;  // says which loads and stores are spills
   llvm::LLVMContext context;
   const auto module = module_for(program, options, *machine, context);
   llvm::SmallString<0> text;

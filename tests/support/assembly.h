@@ -33,7 +33,7 @@ inline std::vector<InnerLoop> innermost_loops(const std::string& assembly) {
       if (memory) ++(has(code, "{1to") ? now.broadcasts : now.vector_loads);
     } else if (has(code, "vbroadcast") && memory) {
       ++now.broadcasts;
-    } else if (has(code, "vmov") && memory) {
+    } else if ((has(code, "vmov") || has(code, "vmaskmov")) && memory) {
       ++now.vector_loads;
     }
     if (has(code, "(%rsp")) ++now.stack;  // no frame pointer: %rbp is a register like any other
