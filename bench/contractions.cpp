@@ -1,9 +1,13 @@
-// Contractions as generated code, in the three forms of a training step, as a share of this processor's fma peak, which
-// is measured between them. Prints figures and fails nothing.
+// Contractions as generated code, in the three forms of a training step, beside oneDNN and libxsmm where these are
+// installed, by turns: shares of this processor's fma peak, which is measured between them. Prints figures and fails
+// nothing.
 #include <fmt/format.h>
 
 #include <array>
+#include <cmath>
+#include <string>
 
+#include "bench/peers.h"
 #include "passes/lowering.h"
 #include "runtime/measure.h"
 #include "tests/support/programs.h"
@@ -12,8 +16,6 @@ using namespace nnc;
 using namespace nnc::test;
 
 namespace {
-
-enum class Form { forward, input_gradient, weight_gradient };
 
 /// One contraction with the layouts that lowering chooses: weights in panels, activations row-major with padded rows.
 Program contraction(Form form, std::int64_t batch, std::int64_t in, std::int64_t out, const Machine& machine) {
@@ -79,27 +81,83 @@ Program convolution(bool weights, std::int64_t batch, std::int64_t size, std::in
   return std::move(draft.program);
 }
 
-double share_of_peak(const Program& program, double flops, const Host& host) {
+constexpr int rounds = 6, runs_of_round = 5;
+constexpr double flops_of_run = 2e7;  // at least: shorter work is repeated
+
+/// Percent of the fma peak that each of these reaches at its best; they run by turns. -1: there is no such work.
+std::vector<double> shares_of_peak(const std::vector<PeerWork>& works, double flops, const Host& host) {
+  const int repeats = std::max(1, static_cast<int>(flops_of_run / flops));
+  std::vector<double> best(works.size(), INFINITY);
+  double peak = 0;
+  for (int round = 0; round < rounds; ++round) {
+    peak = std::max(peak, fma_peak(host.machine.vector_bytes));
+    for (std::size_t i = 0; i < works.size(); ++i)
+      for (int run = 0; works[i] && run < runs_of_round; ++run) {
+        const double begin = seconds_now();
+        for (int repeat = 0; repeat < repeats; ++repeat) works[i]();
+        best[i] = std::min(best[i], (seconds_now() - begin) / repeats);
+      }
+  }
+  std::vector<double> shares;
+  for (double seconds : best) shares.push_back(std::isinf(seconds) ? -1 : 100 * flops / seconds / peak);
+  return shares;
+}
+
+/// "97.1 / 86.2 / -"
+std::string shares_of_peak(const Program& program, const std::vector<PeerWork>& peers, double flops, const Host& host) {
   const auto compiled = compile(program, {.target = host.target});
   Arena memory(program);
   fill(memory.params.as<float>(), memory.params.size() / 4, 1);
   fill(memory.arena.as<float>(), memory.arena.size() / 4, 2);
-  const int repeats = std::max(1, static_cast<int>(2e7 / flops));
-  double best = 0;
-  for (int run = 0; run < 30; ++run) {
-    const double peak = run % 10 == 0 ? fma_peak(host.machine.vector_bytes) : 0;
-    static double top = 0;
-    top = std::max(top, peak);
-    const double begin = seconds_now();
-    for (int i = 0; i < repeats; ++i) memory.run(compiled->entry());
-    best = std::max(best, flops * repeats / (seconds_now() - begin) / top);
-  }
-  return 100 * best;
+  std::vector<PeerWork> works{[&] { memory.run(compiled->entry()); }};
+  works.insert(works.end(), peers.begin(), peers.end());
+  std::string text;
+  for (double share : shares_of_peak(works, flops, host))
+    text += (text.empty() ? "" : " / ") + (share < 0 ? std::string("-") : fmt::format("{:.1f}", share));
+  return text;
 }
 
-double share_of_peak(Form form, std::int64_t batch, std::int64_t in, std::int64_t out, const Host& host) {
-  const double flops = 2.0 * static_cast<double>(batch) * static_cast<double>(in) * static_cast<double>(out);
-  return share_of_peak(contraction(form, batch, in, out, host.machine), flops, host);
+constexpr std::array<Form, 3> forms{Form::forward, Form::input_gradient, Form::weight_gradient};
+
+void print_products(const Host& host) {
+  fmt::print("{:>6} {:>5} {:>5}   {:<22} {:<22} {:<22}\n", "batch", "in", "out", "X.W", "dZ.Wt", "Xt.dZ");
+  const std::array<std::array<std::int64_t, 3>, 8> layers{{{128, 784, 256},
+                                                           {128, 256, 128},
+                                                           {128, 128, 10},
+                                                           {128, 512, 512},
+                                                           {32, 784, 256},
+                                                           {10, 784, 256},
+                                                           {512, 784, 256},
+                                                           {1024, 1024, 1024}}};
+  for (const auto& [batch, in, out] : layers) {
+    fmt::print("{:>6} {:>5} {:>5}  ", batch, in, out);
+    const double flops = 2.0 * static_cast<double>(batch) * static_cast<double>(in) * static_cast<double>(out);
+    for (Form form : forms)
+      fmt::print(
+          " {:<22}",
+          shares_of_peak(contraction(form, batch, in, out, host.machine),
+                         {onednn_product(form, batch, in, out), libxsmm_product(form, batch, in, out)}, flops, host));
+    fmt::print("\n");
+    std::fflush(stdout);
+  }
+}
+
+void print_convolutions(const Host& host) {
+  fmt::print("\n3x3 convolutions of padded images\n{:>6} {:>5} {:>5} {:>5}   {:<22} {:<22} {:<22}\n", "batch", "size",
+             "in", "out", "X.W", "dZ.Wt", "Xt.dZ");
+  const std::array<std::array<std::int64_t, 4>, 3> images{{{32, 28, 32, 32}, {32, 28, 32, 64}, {32, 14, 64, 64}}};
+  for (const auto& [batch, size, in, out] : images) {
+    fmt::print("{:>6} {:>5} {:>5} {:>5}  ", batch, size, in, out);
+    const double flops = 18.0 * static_cast<double>(batch * size * size * in * out);
+    for (Form form : forms) {
+      const bool back = form == Form::input_gradient;
+      fmt::print(" {:<22}", shares_of_peak(convolution(form == Form::weight_gradient, batch, size, back ? out : in,
+                                                       back ? in : out, host.machine),
+                                           {onednn_convolution(form, batch, size, in, out)}, flops, host));
+    }
+    fmt::print("\n");
+    std::fflush(stdout);
+  }
 }
 
 }  // namespace
@@ -110,31 +168,9 @@ int main() {
     fmt::print("this processor has no AVX2 and FMA\n");
     return 0;
   }
-  fmt::print("{} ({} lanes), fma peak {:.1f} GFLOP/s, one thread, f32; percent of the peak\n", host.target.cpu,
-             host.machine.lanes(4), fma_peak(host.machine.vector_bytes) / 1e9);
-  fmt::print("{:>6} {:>5} {:>5}   {:>8} {:>8} {:>8}\n", "batch", "in", "out", "X.W", "dZ.Wt", "Xt.dZ");
-  const std::array<std::array<std::int64_t, 3>, 8> layers{{{128, 784, 256},
-                                                           {128, 256, 128},
-                                                           {128, 128, 10},
-                                                           {128, 512, 512},
-                                                           {32, 784, 256},
-                                                           {10, 784, 256},
-                                                           {512, 784, 256},
-                                                           {1024, 1024, 1024}}};
-  for (const auto& [batch, in, out] : layers)
-    fmt::print("{:>6} {:>5} {:>5}   {:>8.1f} {:>8.1f} {:>8.1f}\n", batch, in, out,
-               share_of_peak(Form::forward, batch, in, out, host),
-               share_of_peak(Form::input_gradient, batch, in, out, host),
-               share_of_peak(Form::weight_gradient, batch, in, out, host));
-
-  fmt::print("\n3x3 convolutions of padded images\n{:>6} {:>5} {:>5} {:>5}   {:>8} {:>8} {:>8}\n", "batch", "size",
-             "in", "out", "X.W", "dZ.Wt", "Xt.dZ");
-  const std::array<std::array<std::int64_t, 4>, 3> images{{{32, 28, 32, 32}, {32, 28, 32, 64}, {32, 14, 64, 64}}};
-  for (const auto& [batch, size, in, out] : images) {
-    const double flops = 18.0 * static_cast<double>(batch * size * size * in * out);
-    fmt::print("{:>6} {:>5} {:>5} {:>5}   {:>8.1f} {:>8.1f} {:>8.1f}\n", batch, size, in, out,
-               share_of_peak(convolution(false, batch, size, in, out, host.machine), flops, host),
-               share_of_peak(convolution(false, batch, size, out, in, host.machine), flops, host),
-               share_of_peak(convolution(true, batch, size, in, out, host.machine), flops, host));
-  }
+  fmt::print(
+      "{} ({} lanes), fma peak {:.1f} GFLOP/s now, one thread, f32; percent of the peak: nnc / oneDNN / libxsmm\n",
+      host.target.cpu, host.machine.lanes(4), fma_peak(host.machine.vector_bytes) / 1e9);
+  print_products(host);
+  print_convolutions(host);
 }

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <random>
 
 #include "codegen/tables.h"
 #include "driver/commands.h"
 #include "driver/options.h"
+#include "driver/workload.h"
 #include "passes/pipeline.h"
 #include "runtime/measure.h"
 
@@ -40,95 +40,22 @@ struct Limits {
   double memory(const nnc_kernel& kernel) const { return static_cast<double>(kernel.bytes) / bytes; }
 };
 
-/// Memory for the calls of one program: initial weights, columns of random numbers within their obligations.
-class Workload {
- public:
-  Workload(const nnc_entry& entry, Session& session) : entry_(entry), weights_(entry) {
-    initialise(session);
-    std::mt19937_64 random(1);
-    for (const nnc_slot& slot : feeds_of(entry)) columns_.push_back(column(slot, random));
-    for (const nnc_slot& slot : outputs_of(entry)) results_.emplace_back(dtype_of(slot), dims_of(slot));
-    feeds_.resize(columns_.size());
-    for (std::size_t i = 0; i < columns_.size(); ++i)
-      feeds_[feeds_of(entry)[i].offset] = {columns_[i].bytes.data(), static_cast<std::int64_t>(columns_[i].row_bytes()),
-                                           identity_order(entry.rows)};
-    outputs_.resize(results_.size());
-    for (std::size_t i = 0; i < results_.size(); ++i) outputs_[outputs_of(entry)[i].offset] = results_[i].bytes.data();
-    gradients_ = Bytes(entry.grads_bytes);
-  }
-
-  nnc_call call() {
-    nnc_call call{};
-    call.params = weights_.params.data();
-    call.state = weights_.state.data();
-    call.grads = gradients_.data();
-    call.feeds = feeds_.data();
-    call.outputs = outputs_.data();
-    call.scalars = scalars_.values;
-    call.seed = 1;
-    return call;
-  }
-  /// Steps on random numbers lead anywhere: weights begin again.
-  void restart() { weights_.params = start_->params, weights_.state = start_->state; }
-
- private:
-  static std::vector<std::int64_t> dims_of(const nnc_slot& slot) { return {slot.dims, slot.dims + slot.rank}; }
-
-  void initialise(Session& session) {
-    const Entry init = session.entry(EntryKind::init, 0, 1);
-    nnc_call call{};
-    call.params = weights_.params.data();
-    call.state = weights_.state.data();
-    for (ScalarSlot slot : {ScalarSlot::step, ScalarSlot::epoch}) scalars_[slot] = 0;
-    for (ScalarSlot slot : {ScalarSlot::steps_per_epoch, ScalarSlot::total_steps}) scalars_[slot] = 1000;
-    scalars_[ScalarSlot::rows] = entry_.rows;
-    call.scalars = scalars_.values;
-    Runner(1).run({init.code, 1}, call);
-    start_ = weights_;
-  }
-
-  DenseArray column(const nnc_slot& slot, std::mt19937_64& random) const {
-    DenseArray made(dtype_of(slot), dims_of(slot));
-    std::int64_t low = 0, high = 2;
-    for (std::uint32_t i = 0; i < entry_.obligation_count; ++i)
-      if (entry_.obligations[i].input == std::string_view(slot.name))
-        low = entry_.obligations[i].low, high = entry_.obligations[i].high;
-    const auto span = static_cast<std::uint64_t>(std::max<std::int64_t>(high - low, 1));
-    for (std::int64_t i = 0; i < made.count(); ++i) {
-      const std::uint64_t word = random();
-      const bool whole = made.dtype == DType::i32 || made.dtype == DType::boolean;
-      made.set(i, whole ? static_cast<double>(low + static_cast<std::int64_t>(word % span))
-                        : static_cast<double>(word >> 11) / 0x1p53);
-    }
-    return made;
-  }
-
-  const nnc_entry& entry_;
-  Weights weights_;
-  std::optional<Weights> start_;
-  Scalars scalars_;
-  std::vector<DenseArray> columns_, results_;
-  std::vector<nnc_feed> feeds_;
-  std::vector<void*> outputs_;
-  Bytes gradients_;
-};
-
 /// Calls in runs of a millisecond or more, as long as the budget lasts.
-Timing time_calls(Runner& runner, const Entry& entry, Workload& work, double budget) {
+Timing time_calls(Runner& runner, int threads, Workload& work, double budget) {
   const double end = seconds_now() + budget;
   std::vector<double> times;
-  runner.run(entry, work.call());
+  work.run(runner, threads);
   do {
     work.restart();
-    int calls = 0;
+    std::int64_t calls = 0;
     const double begin = seconds_now();
     double now = begin;
     do {
-      runner.run(entry, work.call());
-      ++calls;
+      work.run(runner, threads);
+      calls += work.times();
       now = seconds_now();
     } while (now - begin < 1e-3);
-    times.push_back((now - begin) / calls);
+    times.push_back((now - begin) / static_cast<double>(calls));
   } while (times.size() < 5 || seconds_now() < end);
   std::ranges::sort(times);
   return {times.front(), times[times.size() / 2]};
@@ -216,8 +143,8 @@ void time_kernels(const Program& program, const Compilation& compilation, Sessio
   for (std::size_t kernel = 0; kernel < program.kernels.size(); ++kernel) {
     const auto code = compile(alone(program, kernel), {compilation.host.target, compilation.level});
     Workload work(code->entry(), session);
-    measured.kernel_timings.push_back(time_calls(runner, {&code->entry(), compilation.threads}, work,
-                                                 budget / static_cast<double>(program.kernels.size())));
+    measured.kernel_timings.push_back(
+        time_calls(runner, compilation.threads, work, budget / static_cast<double>(program.kernels.size())));
   }
 }
 
@@ -256,7 +183,7 @@ Exit bench_block(const Elaborated& block, const BenchFlags& flags, const Compila
   for (int part = 0; part < parts; ++part) {
     measured.limits.flops =
         std::max(measured.limits.flops, fma_peak(team, compilation.host.machine.vector_bytes, dtype));
-    const Timing timing = time_calls(runner, {&code->entry(), measured.threads}, work, flags.seconds / parts);
+    const Timing timing = time_calls(runner, measured.threads, work, flags.seconds / parts);
     measured.timing.best = std::min(measured.timing.best, timing.best);
     medians.push_back(timing.median);
   }
