@@ -270,13 +270,25 @@ Term Elaborator::scan(CallSite& site) {
   return close_loop(loop, states, returned, x->axes[1], site.span);
 }
 
+namespace {
+
+/// What parameters and states are outside of a loop that was just elaborated: as before it, and those that the loop was
+/// the first to read, or to make, as they are before its first step.
+std::map<std::string, Value> states_outside(const LoopContext& loop, std::map<std::string, Value> before,
+                                            const std::map<std::string, Value>& inside) {
+  for (const auto& [path, state] : loop.states) before.emplace(path, state.initial);
+  before.insert(inside.begin(), inside.end());  // what is left are parameters, which no step changes
+  return before;
+}
+
+}  // namespace
+
 /// The loop out of its elaborated step: its results, stacked along axis 1.
 Term Elaborator::close_loop(LoopContext& loop, const std::map<std::string, Value>& states, const Term& returned,
                             const Axis& steps, Span span) {
-  if (returned.failed()) {
-    graph_->states = states;
-    return Failed{};
-  }
+  const std::map<std::string, Value> inside =
+      std::exchange(graph_->states, states_outside(loop, states, graph_->states));
+  if (returned.failed()) return Failed{};
   std::vector<Term> terms{returned};
   if (const Several* several = returned.as<Several>()) terms = several->values;
   std::vector<Array> results;
@@ -296,7 +308,7 @@ Term Elaborator::close_loop(LoopContext& loop, const std::map<std::string, Value
   for (const auto& [path, carry] : loop.carries) carries.push_back(carry);
   const std::size_t own = carries.size();
   for (auto [path, state] : loop.states) {
-    state.now = graph_->states.at(path);
+    state.now = inside.at(path);
     if (state.now.id == state.step.id) {
       unchanged.push_back(state);
     } else {
@@ -304,7 +316,6 @@ Term Elaborator::close_loop(LoopContext& loop, const std::map<std::string, Value
       updated.push_back(path);
     }
   }
-  graph_->states = states;
   CutOut cut(*this, loop, carries, unchanged, nodes);
   if (cut.early())
     return error(Code::bad_variable, *cut.early(), "the first value of a carry cannot depend on a step", "",

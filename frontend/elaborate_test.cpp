@@ -287,7 +287,9 @@ Value Elaborator::point(const std::string& name, Value node) {
 bool Elaborator::assign_variable(const std::string& path, const Term& value, Span span) {
   const auto at = variable_index_.find(path);
   if (at == variable_index_.end()) return false;
+  LoopContext* const loop = std::exchange(graph_->loop, nullptr);
   const auto placed = place(value, variable_types_[at->second], span, fmt::format("`{}`", path));
+  graph_->loop = loop;
   if (!placed) return true;
   const Value node = whole_node(*placed);
   graph_->states.insert_or_assign(path, graph_->points ? point(path, node) : named(node));
@@ -303,7 +305,9 @@ void Elaborator::initialise_in_place(const std::string& path, const std::functio
     return;
   }
   std::string outside = std::exchange(graph_->stream, "init/" + path);
+  LoopContext* const loop = std::exchange(graph_->loop, nullptr);  // it is made once, not at each step
   const Term value = initial();
+  graph_->loop = loop;
   graph_->stream = std::move(outside);
   if (const Array* array = value.as<Array>()) {
     const Value node = whole_node(*array);
