@@ -213,7 +213,7 @@ class Formatter {
     if (!on_one_line(yes, branch.yes.statements.size()) || !plain(branch.yes)) return false;
     if (!branch.no) return true;
     const Range no = tokens_of(branch.no->span);
-    if (kind(no.begin) == Kind::kw_if) return false;
+    if (kind(no.begin) == Kind::kw_if || !remarks_before(yes.end, no.begin).empty()) return false;
     return on_one_line(no, branch.no->statements.size()) && plain(*branch.no);
   }
 
@@ -225,7 +225,9 @@ class Formatter {
                           braces(yes, parts_of(branch.yes), one_line)};
     if (branch.no) {
       const Range no = tokens_of(branch.no->span);
-      docs.push_back(layout::text(" else "));
+      std::vector<Doc> remarks = remarks_before(yes.end, no.begin);
+      docs.push_back(remarks.empty() ? layout::text(" ") : layout::concat(std::move(remarks)));
+      docs.push_back(layout::text("else "));
       if (kind(no.begin) == Kind::kw_if)
         docs.push_back(if_statement(std::get<ast::If>(branch.no->statements.at(0).form), no.begin));
       else
@@ -285,7 +287,11 @@ class Formatter {
     const Doc before = sequence({range.begin, at}, 0);
     const std::string alone = layout::print(layout::group(before), width);
     const bool breaks = std::count(alone.begin(), alone.end(), '\n') > 1;
-    const Doc gap = breaks ? layout::text(second ? "" : " ") : second ? layout::soft_line() : layout::line();
+    std::vector<Doc> remarks = remarks_before(at);
+    const Doc gap = !remarks.empty() ? layout::concat(std::move(remarks))
+                    : breaks         ? layout::text(second ? "" : " ")
+                    : second         ? layout::soft_line()
+                                     : layout::line();
     return layout::group(
         layout::concat({before, layout::indent(breaks ? 0 : 4, layout::concat({gap, sequence({at, range.end}, 0)}))}));
   }
@@ -320,15 +326,24 @@ class Formatter {
     return layout::concat(std::move(docs));
   }
 
-  /// What stands between a token and the one before it.
-  void separate(std::vector<Doc>& docs, std::size_t i, int break_at, bool in_index) const {
-    const auto comments = comments_between(tokens_[i - 1].span.end, tokens_[i].span.begin);
-    for (const Comment& comment : comments) {
+  /// The comments behind token `i - 1` and before token `until`, each with its line, and the end of the last line;
+  /// empty where there are none.
+  std::vector<Doc> remarks_before(std::size_t i, std::size_t until) const {
+    std::vector<Doc> docs;
+    for (const Comment& comment : comments_between(tokens_[i - 1].span.end, tokens_[until].span.begin)) {
       if (comment.own_line) docs.push_back(layout::hard_line());
       docs.push_back(comment.own_line ? layout::text(remark_text(comment)) : layout::remark(remark_text(comment)));
     }
-    if (!comments.empty())
-      docs.push_back(layout::hard_line());
+    if (!docs.empty()) docs.push_back(layout::hard_line());
+    return docs;
+  }
+  std::vector<Doc> remarks_before(std::size_t i) const { return remarks_before(i, i); }
+
+  /// What stands between a token and the one before it.
+  void separate(std::vector<Doc>& docs, std::size_t i, int break_at, bool in_index) const {
+    std::vector<Doc> remarks = remarks_before(i);
+    if (!remarks.empty())
+      docs.push_back(layout::concat(std::move(remarks)));
     else if (break_at != 0 && looseness(kind(i)) == break_at && !is_sign(i))
       docs.push_back(layout::line());
     else if (space_before(i, in_index))

@@ -136,6 +136,33 @@ TEST_CASE("comments and empty lines stay where they are") {
   CHECK(formatted("").empty());
 }
 
+TEST_CASE("comments before what goes on with a line stay there") {
+  const std::string text =
+      "layer A(a: int)  # settings\n    # inputs\n    (x: f32[C])\n    # result\n    -> f32[C] {\n"
+      "  if a > 1 {\n    return x\n  }  # small\n  # or zero\n  else {\n    return -x\n  }\n}\n"
+      "fn f(x: f32[C])  # what\n    -> f32[C] { return x }\n";
+  CHECK(formatted(text) == text);
+}
+
+TEST_CASE("a comment may stand wherever a line may end") {
+  const std::string text = read(NNC_SOURCE_DIR "/tests/golden/grammar.nn");
+  Diagnostics diagnostics;
+  const std::uint32_t file = diagnostics.add_file({.path = "a.nn", .text = text});
+  const std::string tree = print(parse(file, diagnostics));
+  std::size_t places = 0;
+  for (const Token& token : tokenize(file, diagnostics).tokens)
+    for (const char* comment : {" # here\n", "\n# here\n"}) {
+      const std::string with = std::string(text).insert(token.span.begin, comment);
+      Diagnostics mine;
+      if (print(parse(mine.add_file({.path = "a.nn", .text = with}), mine)) != tree || mine.has_errors()) continue;
+      ++places;
+      INFO(with.substr(token.span.begin < 200 ? 0 : token.span.begin - 200, 400));
+      const std::string once = formatted(with);
+      CHECK(formatted(once) == once);
+    }
+  CHECK(places > 500);
+}
+
 TEST_CASE("a file with a syntax error is not laid out") {
   Diagnostics diagnostics;
   CHECK(!format(diagnostics.add_file({.path = "a.nn", .text = "const a = (1\n"}), diagnostics));
