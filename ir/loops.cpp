@@ -228,6 +228,11 @@ ScanBody handing_out(const ScanBody& body, std::span<const NodeId> more) {
 }
 
 Graph with_bodies(const Graph& graph, const std::function<Graph(const Graph&)>& pass) {
+  return with_bodies(graph, pass, pass);
+}
+
+Graph with_bodies(const Graph& graph, const std::function<Graph(const Graph&)>& of_bodies,
+                  const std::function<Graph(const Graph&)>& pass) {
   if (std::ranges::none_of(graph.nodes, is_loop)) return pass(graph);
   Builder builder(graph.name);
   std::map<const Graph*, ScanBody> done;  // results of one loop go on sharing their body
@@ -236,7 +241,7 @@ Graph with_bodies(const Graph& graph, const std::function<Graph(const Graph&)>& 
     Node node = graph[id];
     ScanBody& body = std::get<Scan>(node.attributes).body;
     auto known = done.find(&*body);
-    if (known == done.end()) known = done.emplace(&*body, ScanBody(with_bodies(*body, pass))).first;
+    if (known == done.end()) known = done.emplace(&*body, ScanBody(with_bodies(*body, of_bodies))).first;
     body = known->second;
     return copy_node(builder, node, operands);
   });

@@ -30,6 +30,9 @@ ScanBody handing_out(const ScanBody& body, std::span<const NodeId> more);
 
 /// pass(graph) after the same was done to the bodies of all loops in it, inner ones first.
 Graph with_bodies(const Graph& graph, const std::function<Graph(const Graph&)>& pass);
+/// The same with another pass for bodies.
+Graph with_bodies(const Graph& graph, const std::function<Graph(const Graph&)>& of_bodies,
+                  const std::function<Graph(const Graph&)>& pass);
 
 /// Loops over the same operands whose carries go the same way become one; results, carries and operands that nothing
 /// asks for are dropped.

@@ -1,14 +1,11 @@
 #include "passes/algebra.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <numeric>
 #include <utility>
 
-#include "ir/text.h"
 #include "passes/laws.h"
 
 namespace nnc {
@@ -141,14 +138,11 @@ std::optional<Rational> as_rational(double value) {
 }
 
 Algebra::Algebra(Builder& builder, const SimplifyOptions& options, const std::vector<Obligation>& obligations)
-    : builder_(builder), facts_(obligations), logging_(options.log != nullptr) {
+    : builder_(builder), facts_(obligations), record_(options.record), nodes_(options.record, builder.graph()) {
   for (const Law& law : laws)
     if (nnc::in_force(options, law.name)) in_force_.emplace(law.name);
 }
 
-void Algebra::used(std::string_view name, const std::string& before, const std::string& after) {
-  if (logging_) log_.push_back({std::string(name), before, after});
-}
 LawLog Algebra::take_log() { return std::exchange(log_, {}); }
 
 void Algebra::step() {
@@ -289,7 +283,7 @@ Poly Algebra::merged(std::vector<Term> terms) {
       continue;
     }
     const Rational both = result.back().coefficient + term.coefficient;
-    if (logging_) used("like-terms", show(Poly{result.back(), term}), show(Poly{Term{both, term.factors}}));
+    if (record_) used("like-terms", {{result.back(), term}}, {{Term{both, term.factors}}});
     result.back().coefficient = both;
     if (both.numerator == 0) result.pop_back();
   }
@@ -299,7 +293,11 @@ Poly Algebra::merged(std::vector<Term> terms) {
 
 /// a * b, or a / b for sign -1.
 Term Algebra::product(const Term& a, const Term& b, int sign) {
-  Term result{a.coefficient * (sign > 0 ? b.coefficient : reciprocal(b.coefficient)), a.factors};
+  const Rational scale = sign > 0 ? b.coefficient : reciprocal(b.coefficient);
+  const auto is_plain = [](Rational x) { return std::abs(x.numerator) == 1 && x.denominator == 1; };
+  if (record_ && !is_plain(a.coefficient) && !is_plain(scale))
+    used("numbers", {{Term{a.coefficient, {}}}, {}, Term{scale, {}}}, {{Term{a.coefficient * scale, {}}}});
+  Term result{a.coefficient * scale, a.factors};
   for (Factor factor : b.factors) {
     step();
     factor.power *= sign;
@@ -311,7 +309,11 @@ Term Algebra::product(const Term& a, const Term& b, int sign) {
     }
     if (std::abs(same->power + factor.power) > largest_power) throw BudgetSpent{};
     const Factor both{factor.atom, factor.at, same->power + factor.power};
-    if (logging_) used("powers", show(*same) + " " + show(factor), both.power == 0 ? "1" : show(both));
+    if (record_) {
+      const Term one;
+      used("powers", {{Term{{1, 1}, {*same}}}, {}, Term{{1, 1}, {factor}}},
+           {{both.power == 0 ? one : Term{{1, 1}, {both}}}});
+    }
     *same = both;
     if (both.power == 0) result.factors.erase(same);
   }
@@ -319,9 +321,8 @@ Term Algebra::product(const Term& a, const Term& b, int sign) {
     const Atom& atom = atoms_[factor.atom];
     if (factor.power < 2 || atom.kind != Atom::Kind::node || !law("indicator")) continue;
     if (!facts_.of(builder_.graph().nodes, atom.node).range.indicator()) continue;
-    const std::string before = logging_ ? show(factor) : "";
-    factor.power = 1;
-    if (logging_) used("indicator", before, show(factor));
+    const Factor before = std::exchange(factor, Factor{factor.atom, factor.at, 1});
+    if (record_) used("indicator", {{Term{{1, 1}, {before}}}}, {{Term{{1, 1}, {factor}}}});
   }
   std::ranges::sort(result.factors);
   return result;
@@ -372,8 +373,7 @@ Term Algebra::as_term(const Poly& a, const Shape& frame) {
       common.coefficient = negated(common.coefficient);
     for (Term& term : rest) term = without(term, common);
     std::ranges::sort(rest);
-    if (logging_ && !common.factors.empty())
-      used("factor-out", show(a), fmt::format("{} ({})", show(common), show(rest)));
+    if (record_ && !common.factors.empty()) used("factor-out", {a}, {rest, {}, common});
   }
   const std::vector<int> indices = indices_of(rest);
   renumber(rest, [&](int index) { return place_in(indices, index); });
@@ -440,21 +440,20 @@ Poly Algebra::sum_of_term(const Term& a, const Shape& frame, const std::vector<i
     const bool varies = std::ranges::any_of(factor.at, [&](int index) { return contains(summed, index); });
     (varies || !law("pull-out") ? inside : outside.factors).push_back(factor);
   }
-  const auto inner_text = [&] { return fmt::format("sum ({})", show(Term{{1, 1}, inside})); };
-  if (logging_ && !outside.factors.empty() && !summed.empty())
-    used("pull-out", fmt::format("sum ({})", show(a)), fmt::format("{} {}", show(outside), inner_text()));
+  if (record_ && !outside.factors.empty() && !summed.empty())
+    used("pull-out", {{a}, summed}, {{Term{{1, 1}, inside}}, summed, outside}, frame);
 
   std::vector<int> left;  // axes that remain to be summed
   for (int axis : summed) {
     const bool used_inside =
         std::ranges::any_of(inside, [&](const Factor& factor) { return contains(factor.at, axis); });
     if (used_inside && law("one-hot") && is_one_hot(inside, axis) && summed.size() == 1) {
-      if (logging_) used("one-hot", inner_text(), "1");
+      if (record_) used("one-hot", {{Term{{1, 1}, inside}}, {axis}}, {number({1, 1})}, frame);
       inside.clear();
     } else if (!used_inside && law("count")) {
       const Poly count =
           frame[axis].batched ? read(builder_.size(frame[axis], dtype).id) : number({frame[axis].count, 1});
-      if (logging_) used("count", "sum 1", show(count));
+      if (record_) used("count", {number({1, 1}), {axis}}, {count}, frame);
       outside = product(outside, count.empty() ? Term{{0, 1}, {}} : count[0], 1);
     } else {
       left.push_back(axis);
@@ -508,8 +507,14 @@ Poly Algebra::sum(const Poly& a, const Shape& frame, const std::vector<int>& axe
   const Poly outside = merged(std::move(apart));
   LawLog inner = std::exchange(log_, before);
   if (outside.size() >= taken.size()) return sum_of_term(as_term(a, frame), frame, axes, dtype);
-  if (logging_)
-    used("difference-of-sums", fmt::format("sum ({})", show(Poly(taken))), outside.empty() ? "0" : show(outside));
+  if (record_) {
+    std::vector<int> kept;
+    for (int index = 0; index < static_cast<int>(frame.size()); ++index)
+      if (!contains(axes, index)) kept.push_back(index);
+    Poly over_kept = outside;
+    renumber(over_kept, [&](int index) { return kept[index]; });
+    used("difference-of-sums", {Poly(taken), axes}, {over_kept}, frame);
+  }
   log_.insert(log_.end(), inner.begin(), inner.end());
   return add(outside, together.empty() ? Poly{} : sum_of_term(as_term(together, frame), frame, axes, dtype));
 }
@@ -539,8 +544,9 @@ std::optional<Poly> Algebra::opened(const Factor& factor, bool complements) {
   if (atom.kind != Atom::Kind::node || !complements) return std::nullopt;
   if (const auto x = complement_of(atom.node); x && law("complement")) {
     const Poly poly = add(number({1, 1}), negate(read(*x)));
-    if (logging_) used("complement", show(factor), show(poly));
-    return in_frame(poly);
+    const Poly open = in_frame(poly);
+    if (record_) used("complement", {{Term{{1, 1}, {{factor.atom, factor.at, 1}}}}}, {open});
+    return open;
   }
   const Node& node = builder_[atom.node];
   if (node.op == Op::logistic && law("logistic-complement") && builder_[node.operands[0]].op == Op::neg) {
@@ -549,8 +555,9 @@ std::optional<Poly> Algebra::opened(const Factor& factor, bool complements) {
     const Value flipped = apply(Op::logistic, Value{&builder_, builder_[node.operands[0]].operands[0]});
     builder_.set_derived(derived);
     const Poly poly = add(number({1, 1}), negate(read(flipped.id)));
-    if (logging_) used("logistic-complement", show(factor), show(poly));
-    return in_frame(poly);
+    const Poly open = in_frame(poly);
+    if (record_) used("logistic-complement", {{Term{{1, 1}, {{factor.atom, factor.at, 1}}}}}, {open});
+    return open;
   }
   return std::nullopt;
 }
@@ -575,49 +582,14 @@ std::optional<Poly> Algebra::multiplied_out(const Poly& a, bool complements, con
       continue;
     }
     changed = true;
-    if (logging_) used("multiply-out", fmt::format("{} ({})", show(term), show(*parts)), "the sum of the products");
-    for (const Term& part : *parts) open.push_back(product(term, part, 1));
+    Poly products;
+    for (const Term& part : *parts) products.push_back(product(term, part, 1));
+    if (record_) used("multiply-out", {*parts, {}, term}, {products});
+    open.insert(open.end(), products.begin(), products.end());
     if (open.size() + done.size() > most_terms) return std::nullopt;
   }
   if (!changed) return std::nullopt;
   return merged(std::move(done));
-}
-
-// As text
-
-std::string Algebra::show(const Factor& factor) const {
-  const Atom& atom = atoms_[factor.atom];
-  std::string text;
-  switch (atom.kind) {
-    case Atom::Kind::node:
-      text = builder_[atom.node].origin.name;
-      if (text.empty()) text = print_expression(builder_.graph(), atom.node);
-      break;
-    case Atom::Kind::sum:
-      text = fmt::format("sum({})", show(atom.inner));
-      break;
-    case Atom::Kind::unit:
-      text = fmt::format("({})", show(atom.inner));
-      break;
-  }
-  return factor.power == 1 ? text : fmt::format("{}^{}", text, factor.power);
-}
-
-std::string Algebra::show(const Term& term) const {
-  std::string text;
-  if (term.factors.empty() || term.coefficient != Rational{1, 1}) {
-    text = std::to_string(term.coefficient.numerator);
-    if (term.coefficient.denominator != 1) text += "/" + std::to_string(term.coefficient.denominator);
-  }
-  for (const Factor& factor : term.factors) text += (text.empty() ? "" : " ") + show(factor);
-  return text;
-}
-
-std::string Algebra::show(const Poly& poly) const {
-  if (poly.empty()) return "0";
-  std::string text;
-  for (const Term& term : poly) text += (text.empty() ? "" : " + ") + show(term);
-  return text;
 }
 
 }  // namespace nnc

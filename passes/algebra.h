@@ -23,6 +23,7 @@
 #include "ir/builder.h"
 #include "passes/facts.h"
 #include "passes/passes.h"
+#include "passes/record.h"
 #include "passes/view.h"
 
 namespace nnc {
@@ -101,7 +102,13 @@ class Algebra {
   /// The cheapest nodes that this knows for a value of that type.
   Value build(const Poly& a, Type type);
 
-  std::string show(const Poly& a) const;
+  /// Whether all terms share a factor or a number, which `build` takes out of them.
+  bool has_common_factor(const Poly& a) const {
+    return a.size() > 1 && law("factor-out") && common_factor(a) != Term{};
+  }
+  /// The value as nodes of the record, plainly: each term a quotient of two products. Of that type, or of as many axes
+  /// as it has indices.
+  NodeId told(const Poly& a, const Type& type);
   const Atom& atom(int number) const { return atoms_[number]; }
 
   /// Laws used since the last call, in order.
@@ -136,7 +143,20 @@ class Algebra {
   };
 
   bool law(std::string_view name) const { return in_force_.count(std::string(name)) > 0; }
-  void used(std::string_view name, const std::string& before, const std::string& after);
+  /// A value as it stands in a law: terms, summed over some of their indices, times another term.
+  struct Said {
+    Poly terms;
+    std::vector<int> summed = {};
+    Term times = {};
+  };
+  /// Notes the use of a law. The frame says how long indices are that no factor has.
+  void used(std::string_view name, const Said& before, const Said& after, const Shape& frame = {});
+  void note_extents(const Poly& a, std::map<int, Extent>& extents, std::optional<DType>& dtype) const;
+  Value told(const Said& a, const std::map<int, Extent>& extents, const std::vector<int>& indices, DType dtype);
+  Placed told_sum(const Poly& a, DType dtype);
+  Placed told_term(const Term& a, DType dtype);
+  Placed told_factor(const Factor& factor, DType dtype);
+  Value told_atom(int number, DType dtype);
   void step();
 
   Poly read_afresh(NodeId id);
@@ -176,9 +196,6 @@ class Algebra {
   Placed together(Op op, const Placed& a, const Placed& b, const Frame& frame);
   Value spread_to(const Placed& x, const std::vector<int>& indices, const Frame& frame);
 
-  std::string show(const Term& a) const;
-  std::string show(const Factor& a) const;
-
   Builder& builder_;
   FactTable facts_;
   std::set<std::string> in_force_;
@@ -189,8 +206,9 @@ class Algebra {
   std::map<int, std::vector<NodeId>>
       products_of_;                     ///< written products and quotients, by the atom of their first factor
   std::map<int, NodeId> written_sums_;  ///< the written node that a sum is, by its atom
+  Record* record_;
+  Record::Reader nodes_;  ///< the builder's nodes in the record
   LawLog log_;
-  bool logging_ = false;
 };
 
 }  // namespace nnc

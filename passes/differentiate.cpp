@@ -10,6 +10,7 @@
 #include "ir/op.h"
 #include "ir/pull_back.h"
 #include "passes/passes.h"
+#include "passes/record.h"
 
 namespace nnc {
 
@@ -48,8 +49,45 @@ Graph finish_like(const Graph& graph, Builder&& builder, const std::vector<Value
 
 namespace {
 
-Graph without_gradients(const Graph& graph, const GradientHook& hook) {
+/// Tells a record of each rule that is used on the nodes of one builder.
+class RuleNotes {
+ public:
+  RuleNotes(Record* record, const Builder& builder, const GradientHook& hook)
+      : record_(record), builder_(&builder), hook_(hook), value_(record, builder.graph()) {}
+
+  /// Rules of loops' bodies work on other builders; those are not told of.
+  GradientHook hook_for(NodeId root) {
+    if (!record_) return hook_;
+    return [this, root](const GradientQuery& query, Gradients& gradients) {
+      if (hook_) hook_(query, gradients);
+      if (&query.builder == builder_) note(query, gradients, root);
+    };
+  }
+  void asked(NodeId root, NodeId by, NodeId gradient) {
+    if (record_) record_->asked.push_back({value_(root), value_(by), value_(gradient), root, by});
+  }
+  void end() {
+    if (record_) record_->differentiated = builder_->graph();
+  }
+
+ private:
+  void note(const GradientQuery& query, const Gradients& gradients, NodeId root) {
+    RuleUse use{value_(root), value_(query.y), value_(query.dy), root, query.y};
+    const std::vector<NodeId> operands = (*builder_)[query.y].operands;
+    for (std::size_t i = 0; i < operands.size(); ++i)
+      if (gradients[i]) use.shares.push_back({value_(operands[i]), value_(gradients[i]->id)});
+    record_->rules.push_back(std::move(use));
+  }
+
+  Record* record_;
+  const Builder* builder_;
+  const GradientHook& hook_;
+  Record::Reader value_;
+};
+
+Graph without_gradients(const Graph& graph, const GradientHook& hook, Record* record) {
   Builder builder(graph.name);
+  RuleNotes notes(record, builder, hook);
   const std::map<NodeId, std::vector<NodeId>> targets = targets_by_root(graph);
   std::map<NodeId, PullBack> walks;  // by the old root
   std::vector<Value> made;
@@ -61,7 +99,8 @@ Graph without_gradients(const Graph& graph, const GradientHook& hook) {
     for (NodeId target : targets.at(root))
       if (target < made.size()) ids.push_back(made[target].id);
     const PullBack::Seed seed{made[root].id, builder.constant(1, made[root].type().dtype)};
-    return walks.try_emplace(root, builder, std::span(&seed, 1), ids, &hook).first->second;
+    const GradientHook noting = notes.hook_for(made[root].id);
+    return walks.try_emplace(root, builder, std::span(&seed, 1), ids, &noting).first->second;
   };
 
   for (const Node& node : graph.nodes) {
@@ -79,18 +118,22 @@ Graph without_gradients(const Graph& graph, const GradientHook& hook) {
     builder.set_origin({});
     if (const std::string& name = builder[x.id].origin.name; !name.empty())
       builder.name_node(made.back().id, "grad." + name);
+    notes.asked(made[node.operands[0]].id, x.id, made.back().id);
   }
+  notes.end();
   return finish_like(graph, std::move(builder), made);
 }
 
 }  // namespace
 
 /// The marks inside loops hold until the loops themselves are differentiated.
-Graph differentiate(const Graph& graph, const GradientHook& hook) {
-  const Graph whole = with_bodies(graph, [&](const Graph& g) { return without_gradients(g, hook); });
+Graph differentiate(const Graph& graph, const GradientHook& hook, Record* record) {
+  const Graph whole = with_bodies(
+      graph, [&](const Graph& g) { return without_gradients(g, hook, nullptr); },
+      [&](const Graph& g) { return without_gradients(g, hook, record); });
   return share_loops(with_bodies(whole, without_marks));
 }
 
-Graph differentiate(const Graph& graph) { return differentiate(graph, {}); }
+Graph differentiate(const Graph& graph, Record* record) { return differentiate(graph, {}, record); }
 
 }  // namespace nnc

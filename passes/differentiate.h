@@ -9,7 +9,9 @@
 
 namespace nnc {
 
-Graph differentiate(const Graph& graph, const GradientHook& hook);
+struct Record;
+
+Graph differentiate(const Graph& graph, const GradientHook& hook, Record* record = nullptr);
 
 /// The graph in `builder` with the outputs and obligations of `graph`, whose node i is `made[i]`: how every rewriting
 /// pass ends.

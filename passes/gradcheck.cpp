@@ -621,6 +621,22 @@ GradcheckReport gradcheck_op(Op op, const GradcheckOptions& options) {
   return report;
 }
 
+Environment random_point(const Graph& graph, std::int64_t rows, std::uint64_t seed, bool positive) {
+  Generator random(seed);
+  GradcheckOptions options;
+  options.rows = rows;
+  options.seed = seed;
+  Environment at = draw_environment(graph, options, random);
+  for (auto* values : {&at.inputs, &at.params, &at.state, &at.carry})
+    for (auto& [name, x] : *values) {
+      const Tensor drawn = x;
+      if (x.dtype == DType::f32) x = Tensor::zeros(DType::f64, x.dims);
+      for (std::int64_t i = 0; i < x.count() && is_float(x.dtype); ++i)
+        x.set(i, positive ? std::abs(drawn.at(i)) : drawn.at(i));
+    }
+  return at;
+}
+
 /// Bodies and the loops over them change together: in between, no loop would be well typed.
 Graph in_double_precision(const Graph& graph) {
   Builder builder(graph.name);

@@ -57,6 +57,9 @@ GradcheckReport gradcheck_op(Op op, const GradcheckOptions& options = {});
 /// itself holds a gradient are checked like all others.
 GradcheckReport gradcheck_step(const Graph& step, const GradcheckOptions& options = {});
 
+/// Leaves of a graph in f64, drawn so that obligations are kept: in (-1, 1), or in (0, 1) where `positive`.
+Environment random_point(const Graph& graph, std::int64_t rows, std::uint64_t seed, bool positive = false);
+
 /// The same graph with f64 in place of f32.
 Graph in_double_precision(const Graph& graph);
 

@@ -14,24 +14,18 @@
 
 namespace nnc {
 
-/// One application of a law: what stood there and what stands there now, as printed expressions; and the value that it
-/// was applied in, by its name and the place where it was written.
-struct LawUse {
-  std::string law;
-  std::string before, after;
-  Origin at = {};
-};
-using LawLog = std::vector<LawUse>;
+struct Record;
 
 struct SimplifyOptions {
   std::vector<std::string> disabled_laws;  ///< by name; for tests and study
-  LawLog* log = nullptr;
+  Record* record = nullptr;                ///< is told what was done (passes/record.h); not what was done inside loops
 };
 
 // Defining passes: graph to graph, without machine or batch.
 Graph fold_constants(const Graph& graph);  ///< rank-0 elementwise ops over constants become constants
 Graph stabilise(const Graph& graph, const SimplifyOptions& options = {});
-Graph differentiate(const Graph& graph);  ///< removes every grad node, innermost first; what it makes is `derived`
+/// Removes every grad node, innermost first; what it makes is `derived`.
+Graph differentiate(const Graph& graph, Record* record = nullptr);
 Graph simplify(const Graph& graph, const SimplifyOptions& options = {});
 /// What simplify makes less: operations on elements, for a nominal number of rows.
 double work_of(const Graph& graph);

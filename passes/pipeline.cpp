@@ -18,7 +18,7 @@ constexpr PassStep pass_steps[] = {
     {"stabilise", "formulas that overflow where their value does not get a form that does not, before they are derived",
      [](const Graph& g, const PipelineOptions& options) { return stabilise(g, options.simplify); }},
     {"differentiate", "grad(e, x) becomes the graph of the derivative",
-     [](const Graph& g, const PipelineOptions&) { return differentiate(g); }},
+     [](const Graph& g, const PipelineOptions& options) { return differentiate(g, options.simplify.record); }},
     {"simplify", "the derivative takes its published form: what cancels is not computed",
      [](const Graph& g, const PipelineOptions& options) { return simplify(g, options.simplify); }},
     {"expand", "whole powers become products, sums of overlapping products convolutions",

@@ -10,15 +10,16 @@
 #include <map>
 #include <set>
 #include <tuple>
+#include <utility>
 
 #include "ir/builder.h"
 #include "ir/loops.h"
-#include "ir/text.h"
 #include "passes/algebra.h"
 #include "passes/differentiate.h"
 #include "passes/facts.h"
 #include "passes/laws.h"
 #include "passes/passes.h"
+#include "passes/record.h"
 
 namespace nnc {
 
@@ -94,7 +95,9 @@ class Simplifier {
         costs_(costs),
         facts_(graph.obligations),
         builder_(graph.name),
-        algebra_(builder_, options, graph.obligations) {}
+        algebra_(builder_, options, graph.obligations),
+        old_(options.record, graph),
+        new_(options.record, builder_.graph()) {}
 
   Graph run() {
     find_used_values();
@@ -109,7 +112,8 @@ class Simplifier {
     return finish_like(graph_, std::move(builder_), made_);
   }
 
-  LawLog log;
+  /// What was rewritten, for the record.
+  std::vector<Rewrite> rewritten;
 
  private:
   /// Derived, and of a kind that algebra rearranges.
@@ -162,13 +166,14 @@ class Simplifier {
     if (!node.derived) {
       mark_free(made_[id].id);
       algebra_.read(made_[id].id);
+      algebra_.take_log();  // how a written value reads is no step of a derivative
     }
+    end_rewrite(id);
   }
 
   /// As algebra; and as nodes if it is needed so, else as they were derived, for those that follow.
   void rearrange(NodeId id) {
     const Node& node = graph_[id];
-    at_ = node.origin;
     builder_.set_derived(true);
     builder_.set_origin({"", node.origin.file, node.origin.line, node.origin.column});
     std::vector<Value> operands;
@@ -176,18 +181,23 @@ class Simplifier {
     made_.push_back(builder_.make(node.op, operands, node.attributes, node.type));
     polys_[id] = read(id);
     if (used_[id]) {
-      const Value simple = cheaper(made_[id], polys_[id]);
-      if (simple.id != made_[id].id) note("cheaper", print_expression(graph_, id), simple);
-      made_[id] = simple;
-      mark_free(simple.id);
+      made_[id] = cheaper(made_[id], polys_[id]);
+      mark_free(made_[id].id);
     }
+    end_rewrite(id);
     builder_.set_derived(false);
     builder_.set_origin({});
     if (used_[id]) builder_.name_node(made_[id].id, node.origin.name);
   }
 
-  void note(std::string_view law, const std::string& before, Value after) {
-    keep_log({{std::string(law), before, print_expression(builder_.graph(), after.id)}});
+  /// What the old node has become: the node that is built for it or, where none is, what it reads as.
+  void end_rewrite(NodeId id) {
+    if (!options_.record) return;
+    const bool as_terms = polys_[id] && !used_[id];
+    const NodeId after = as_terms ? algebra_.told(*polys_[id], graph_[id].type) : new_(made_[id].id);
+    Rewrite change{old_(id), after, std::exchange(laws_, {})};
+    for (LawUse& use : change.laws) use.at = graph_[id].origin;
+    if (change.before != change.after) rewritten.push_back(std::move(change));
   }
 
   const Poly& poly(NodeId id) {
@@ -203,7 +213,6 @@ class Simplifier {
       return cheapest(plain, graph_[id].type);
     } catch (BudgetSpent) {
       algebra_.take_log();
-      keep_log({{"budget", print_expression(graph_, id), "the same: it has too many terms"}});
       return std::nullopt;
     }
   }
@@ -219,11 +228,12 @@ class Simplifier {
     if (node.op == Op::neg) return algebra_.negate(x(0));
     if (node.op == Op::select && !is_same_choice(id)) {
       const Poly indicator = algebra_.read(builder_.cast(made_[node.operands[0]], node.type.dtype).id);
-      return algebra_.multiply(indicator, x(1), node.type.shape);
+      const Poly product = algebra_.multiply(indicator, x(1), node.type.shape);
+      if (options_.record) keep_log({{"one-of-row", old_(id), algebra_.told(product, node.type)}});
+      return product;
     }
     if (node.op == Op::select) {
-      if (options_.log)
-        keep_log({{"same-choice", print_expression(graph_, id), print_expression(graph_, node.operands[1])}});
+      if (options_.record) keep_log({{"same-choice", old_(id), old_(node.operands[1])}});
       return x(1);
     }
     assert(node.op == Op::sum);
@@ -273,18 +283,17 @@ class Simplifier {
     try {
       const Value built = algebra_.build(*terms, as_derived.type());
       algebra_.take_log();
-      return new_cost(built) < new_cost(as_derived) ? built : as_derived;
+      if (new_cost(built) >= new_cost(as_derived)) return as_derived;
+      if (options_.record && algebra_.has_common_factor(*terms))
+        keep_log({{"factor-out", algebra_.told(*terms, built.type()), new_(built.id)}});
+      return built;
     } catch (BudgetSpent) {
       return as_derived;
     }
   }
 
   /// What was logged belongs to the value that is being rearranged.
-  void keep_log(LawLog more) {
-    if (!options_.log) return;
-    for (LawUse& use : more) use.at = at_;
-    log.insert(log.end(), more.begin(), more.end());
-  }
+  void keep_log(LawLog more) { laws_.insert(laws_.end(), more.begin(), more.end()); }
 
   // Costs: what is written, or is needed anyway, is free.
 
@@ -324,13 +333,21 @@ class Simplifier {
   FactTable facts_;  ///< of the old graph
   Builder builder_;
   Algebra algebra_;
-  Origin at_;                               ///< of the value that is being rearranged
+  Record::Reader old_, new_;
+  LawLog laws_;                             ///< used on the value that is being rearranged
   std::vector<Value> made_;                 ///< by old node; arithmetic that is only read stands as it was derived
   std::vector<std::optional<Poly>> polys_;  ///< by old node, of arithmetic
   std::vector<bool> used_, free_;           ///< by old node; by new node
   std::vector<std::uint64_t> seen_;
   std::uint64_t stamp_ = 0;
 };
+
+void note(Record& record, const std::vector<Rewrite>& rewritten) {
+  for (const Rewrite& change : rewritten) {
+    record.simplified.push_back(change);
+    record.uses.insert(record.uses.end(), change.laws.begin(), change.laws.end());
+  }
+}
 
 Graph simplified(const Graph& graph, const SimplifyOptions& options) {
   Graph best = graph;
@@ -343,7 +360,7 @@ Graph simplified(const Graph& graph, const SimplifyOptions& options) {
     if (cost >= least) break;
     best = std::move(next);
     least = cost;
-    if (options.log) options.log->insert(options.log->end(), simplifier.log.begin(), simplifier.log.end());
+    if (options.record) note(*options.record, simplifier.rewritten);
   }
   return best;
 }
@@ -353,7 +370,10 @@ Graph simplified(const Graph& graph, const SimplifyOptions& options) {
 double work_of(const Graph& graph) { return Costs().of(graph); }
 
 Graph simplify(const Graph& graph, const SimplifyOptions& options) {
-  return with_bodies(graph, [&](const Graph& g) { return simplified(g, options); });
+  const SimplifyOptions of_bodies{.disabled_laws = options.disabled_laws};
+  return with_bodies(
+      graph, [&](const Graph& g) { return simplified(g, of_bodies); },
+      [&](const Graph& g) { return simplified(g, options); });
 }
 
 }  // namespace nnc

@@ -20,10 +20,10 @@
 
 #include "ir/builder.h"
 #include "ir/loops.h"
-#include "ir/text.h"
 #include "passes/differentiate.h"
 #include "passes/laws.h"
 #include "passes/passes.h"
+#include "passes/record.h"
 #include "passes/view.h"
 
 namespace nnc {
@@ -55,7 +55,11 @@ struct ShiftedLog {
 class Stabiliser {
  public:
   Stabiliser(const Graph& graph, const SimplifyOptions& options)
-      : graph_(graph), options_(options), builder_(graph.name) {}
+      : graph_(graph),
+        options_(options),
+        builder_(graph.name),
+        old_(options.record, graph),
+        new_(options.record, builder_.graph()) {}
 
   Graph run() {
     find_summed_exponentials();
@@ -70,6 +74,7 @@ class Stabiliser {
       builder_.set_origin({});
       if (better) builder_.name_node(better->id, origin.name);
     }
+    record_changes(made);
     return finish_like(graph_, std::move(builder_), made);
   }
 
@@ -337,15 +342,24 @@ class Stabiliser {
   }
 
   Value logged(std::string_view law, NodeId before, Value after) {
-    if (options_.log)
-      options_.log->push_back({std::string(law), print_expression(graph_, before),
-                               print_expression(builder_.graph(), after.id), graph_[before].origin});
+    if (options_.record)
+      options_.record->uses.push_back({std::string(law), old_(before), new_(after.id), graph_[before].origin});
     return after;
+  }
+
+  /// Every node that has another form now: where a law was used, and what is made of such.
+  void record_changes(const std::vector<Value>& made) {
+    if (!options_.record) return;
+    for (NodeId id = 0; id < graph_.nodes.size(); ++id) {
+      const Rewrite change{old_(id), new_(made[id].id)};
+      if (change.before != change.after) options_.record->stabilised.push_back(change);
+    }
   }
 
   const Graph& graph_;
   const SimplifyOptions& options_;
   Builder builder_;
+  Record::Reader old_, new_;
   std::map<NodeId, std::vector<int>> summed_over_;  ///< old exp node -> axes
   std::map<NodeId, Scaled> scaled_;                 ///< by new node
   std::map<NodeId, ShiftedLog> shifted_logs_;       ///< by new node
@@ -360,7 +374,10 @@ bool in_force(const SimplifyOptions& options, std::string_view law) {
 }
 
 Graph stabilise(const Graph& graph, const SimplifyOptions& options) {
-  return with_bodies(graph, [&](const Graph& g) { return Stabiliser(g, options).run(); });
+  const SimplifyOptions of_bodies{.disabled_laws = options.disabled_laws};
+  return with_bodies(
+      graph, [&](const Graph& g) { return Stabiliser(g, of_bodies).run(); },
+      [&](const Graph& g) { return Stabiliser(g, options).run(); });
 }
 
 }  // namespace nnc

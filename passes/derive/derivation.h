@@ -1,0 +1,78 @@
+// The derivation of gradients as a value: lines, each an equality that a law or a rule of differentiation has given,
+// from which they are printed and by which they are checked. It is made from the record of what the passes did, and
+// knows no model.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ir/graph.h"
+#include "passes/derive/formula.h"
+#include "passes/differentiate.h"
+#include "passes/passes.h"
+
+namespace nnc {
+
+struct DeriveOptions {
+  std::string parameter{};  ///< by its path; empty: all
+  bool every_law = false;   ///< each use of a law is a line of its own
+  std::vector<std::string> disabled_laws{};
+  GradientHook hook{};  ///< spoils rules; for the check's own test
+};
+
+/// left = right. Without a left formula it goes on from the line before.
+struct DerivationLine {
+  std::optional<Formula> left{};
+  Formula right{};
+  std::string shape{};                 ///< "n×3"; empty for a number
+  std::vector<std::string> reasons{};  ///< laws, and ops whose rules were used, by name
+  bool detail = false;                 ///< one use of a law inside of the line before
+
+  /// What is claimed: the two are one value. Both are nodes of Derivation::values; or the left side is the derivative
+  /// of one node of Derivation::marked by another.
+  struct Slope {
+    NodeId of = 0, by = 0;
+  };
+  std::optional<Slope> slope{};
+  std::optional<NodeId> before{};
+  NodeId after = 0;
+};
+
+struct DerivationPart {
+  std::string title;
+  std::vector<DerivationLine> lines;
+};
+
+struct Derivation {
+  std::string title;
+  std::vector<DerivationPart> parts;
+  Graph values;  ///< every value that a line speaks of
+  Graph marked;  ///< the expressions that were differentiated, with what their gradients hold
+};
+
+/// The gradients that a step asks for by its parameters, by the passes up to simplify. Empty parts where it asks for
+/// none (or for none by that parameter).
+Derivation derive(const Graph& step, const DeriveOptions& options = {});
+
+enum class DerivationFormat : std::uint8_t { text, latex, html };
+std::string print(const Derivation& derivation, DerivationFormat format);
+
+/// A line whose sides are not one value: which, and by how much.
+struct DerivationFailure {
+  std::string line;  ///< as text
+  std::vector<std::string> reasons;
+  double left = 0, right = 0;
+};
+struct DerivationReport {
+  std::int64_t checked = 0;   ///< lines compared
+  std::int64_t on_kinks = 0;  ///< lines that were not, since no point was found at which the derivative is one
+  double worst = 0;           ///< greatest relative difference
+  std::vector<DerivationFailure> failures;
+};
+/// Evaluates both sides of each line in f64 at random points. Derivatives are measured along random directions by
+/// differences of eighth order; all sides agree to 1e-9.
+DerivationReport check(const Derivation& derivation, std::uint64_t seed = 1);
+
+}  // namespace nnc

@@ -1,0 +1,133 @@
+// Formulas as presentation MathML (MathML Core), which browsers show without a script.
+#include "passes/derive/formula.h"
+
+namespace nnc {
+
+namespace {
+
+std::string element(const char* name, const std::string& content) {
+  return std::string("<") + name + ">" + content + "</" + name + ">";
+}
+std::string ml_operator(const std::string& sign) { return element("mo", sign); }
+std::string ml_row(const std::string& content) { return element("mrow", content); }
+
+std::string ml_escaped(const std::string& text) {
+  std::string result;
+  for (char c : text) {
+    if (c == '<') {
+      result += "&lt;";
+    } else if (c == '>') {
+      result += "&gt;";
+    } else if (c == '&') {
+      result += "&amp;";
+    } else {
+      result += c;
+    }
+  }
+  return result;
+}
+
+bool ml_is_loose(const Formula& x) {
+  return x.kind == Formula::Kind::sum || x.kind == Formula::Kind::relation || x.kind == Formula::Kind::choice;
+}
+bool ml_is_whole(const Formula& x) {
+  return x.kind == Formula::Kind::number || x.kind == Formula::Kind::symbol || x.kind == Formula::Kind::call ||
+         x.kind == Formula::Kind::truth || x.kind == Formula::Kind::entry;
+}
+
+std::string ml_brackets(const std::string& content, const char* open = "(", const char* close = ")") {
+  return ml_row(ml_operator(open) + content + ml_operator(close));
+}
+std::string ml_unless(bool fits, const Formula& x) { return fits ? as_mathml(x) : ml_brackets(as_mathml(x)); }
+
+std::string ml_symbol(const Formula& x) {
+  const std::string base = element("mi", ml_escaped(x.text));
+  const std::string super = element("mn", x.super), sub = element("mi", ml_escaped(x.sub));
+  if (!x.super.empty() && !x.sub.empty()) return element("msubsup", base + sub + super);
+  if (!x.super.empty()) return element("msup", base + super);
+  if (!x.sub.empty()) return element("msub", base + sub);
+  return base;
+}
+
+std::string ml_sum(const Formula& x) {
+  std::string content;
+  for (std::size_t i = 0; i < x.parts.size(); ++i) {
+    if (i > 0 || x.minus[i]) content += ml_operator(x.minus[i] ? "−" : "+");
+    content += ml_unless(!ml_is_loose(x.parts[i]), x.parts[i]);
+  }
+  return ml_row(content);
+}
+
+std::string ml_product(const Formula& x) {
+  std::string content;
+  for (std::size_t i = 0; i < x.parts.size(); ++i) {
+    const Formula& part = x.parts[i];
+    // U+2062, the times sign that is not seen
+    if (i > 0) content += ml_operator(x.parts[i - 1].scalar || part.scalar ? "\u2062" : "⊙");
+    const bool open = part.kind == Formula::Kind::large && i + 1 < x.parts.size();
+    content += ml_unless(!ml_is_loose(part) && !open, part);
+  }
+  return ml_row(content);
+}
+
+std::string ml_list(const std::vector<Formula>& parts) {
+  std::string content;
+  for (std::size_t i = 0; i < parts.size(); ++i) content += (i > 0 ? ml_operator(",") : "") + as_mathml(parts[i]);
+  return content;
+}
+
+std::string ml_large(const Formula& x) {
+  const std::string sign = ml_operator(ml_escaped(x.text == "Σ" ? "∑" : x.text));
+  const std::string below = x.sub.empty() ? sign : element("munder", sign + element("mi", ml_escaped(x.sub)));
+  return ml_row(below + ml_unless(!ml_is_loose(x.parts[0]), x.parts[0]));
+}
+
+}  // namespace
+
+std::string as_mathml(const Formula& x) {
+  switch (x.kind) {
+    case Formula::Kind::number:
+      return x.text.starts_with("-") ? ml_row(ml_operator("−") + element("mn", x.text.substr(1)))
+                                     : element("mn", ml_escaped(x.text));
+    case Formula::Kind::symbol:
+      return ml_symbol(x);
+    case Formula::Kind::slope:
+      return element(
+          "mfrac", ml_row(ml_operator("∂") + as_mathml(x.parts[0])) + ml_row(ml_operator("∂") + as_mathml(x.parts[1])));
+    case Formula::Kind::call:
+      if (x.text == "√") return element("msqrt", as_mathml(x.parts[0]));
+      return ml_row(element("mi", ml_escaped(x.text)) + ml_brackets(ml_list(x.parts)));
+    case Formula::Kind::sum:
+      return ml_sum(x);
+    case Formula::Kind::product:
+      return ml_product(x);
+    case Formula::Kind::matrix: {
+      const bool open = ml_is_loose(x.parts[0]) || x.parts[0].kind == Formula::Kind::product ||
+                        x.parts[0].kind == Formula::Kind::large;
+      return ml_row(ml_unless(!open, x.parts[0]) + ml_operator("\u2062") +
+                    ml_unless(ml_is_whole(x.parts[1]) || x.parts[1].kind == Formula::Kind::transpose, x.parts[1]));
+    }
+    case Formula::Kind::quotient:
+      return element("mfrac", as_mathml(x.parts[0]) + as_mathml(x.parts[1]));
+    case Formula::Kind::power: {
+      const bool bare = x.parts[0].kind == Formula::Kind::symbol || !ml_is_whole(x.parts[0]);
+      return element("msup", ml_unless(!bare, x.parts[0]) + as_mathml(x.parts[1]));
+    }
+    case Formula::Kind::transpose:
+      return element("msup", ml_unless(ml_is_whole(x.parts[0]), x.parts[0]) + element("mi", "T"));
+    case Formula::Kind::large:
+      return ml_large(x);
+    case Formula::Kind::truth:
+      return ml_brackets(as_mathml(x.parts[0]), "[", "]");
+    case Formula::Kind::relation:
+      return ml_row(as_mathml(x.parts[0]) + ml_operator(ml_escaped(x.text)) + as_mathml(x.parts[1]));
+    case Formula::Kind::choice:
+      return ml_row(as_mathml(x.parts[0]) + ml_operator("?") + as_mathml(x.parts[1]) + ml_operator(":") +
+                    as_mathml(x.parts[2]));
+    case Formula::Kind::entry:
+      return ml_row(ml_unless(ml_is_whole(x.parts[0]), x.parts[0]) + ml_brackets(as_mathml(x.parts[1]), "[", "]"));
+  }
+  return "";
+}
+
+}  // namespace nnc

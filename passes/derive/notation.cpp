@@ -1,0 +1,329 @@
+#include "passes/derive/notation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "ir/op.h"
+#include "passes/view.h"
+
+namespace nnc {
+
+namespace {
+
+std::string number_digits(double value, DType dtype) {
+  if (value == 0.5) return "½";
+  if (dtype == DType::f32) return fmt::format("{}", static_cast<float>(value));
+  if (dtype == DType::i32) return fmt::format("{}", static_cast<std::int64_t>(value));
+  if (dtype == DType::boolean) return value != 0 ? "true" : "false";
+  return fmt::format("{}", value);
+}
+
+std::string extent_letters(Extent extent) {
+  if (!extent.batched) return std::to_string(extent.count);
+  return extent.count == 1 ? "n" : std::to_string(extent.count) + "n";
+}
+
+Formula extent_formula(Extent extent) {
+  if (!extent.batched) return number_formula(std::to_string(extent.count));
+  Formula rows = symbol_formula("n");
+  rows.scalar = true;
+  return extent.count == 1 ? rows : product_of({number_formula(std::to_string(extent.count)), rows});
+}
+
+/// Functions whose sign is not their name in the language.
+std::string function_sign(Op op) {
+  if (op == Op::logistic) return "σ";
+  if (op == Op::sqrt) return "√";
+  if (op == Op::normal_cdf) return "Φ";
+  return std::string(definition(op).name);
+}
+
+bool counts_up(const std::vector<int>& axes, int from) {
+  for (std::size_t i = 0; i < axes.size(); ++i)
+    if (axes[i] != from + static_cast<int>(i)) return false;
+  return true;
+}
+
+/// What holds where the condition does not, numbers that are none aside.
+Formula opposite(Formula condition) {
+  const bool is_relation = condition.kind == Formula::Kind::relation;
+  if (is_relation && condition.text == "≤") return condition.text = ">", condition;
+  if (is_relation && condition.text == "<") return condition.text = "≥", condition;
+  if (is_relation && condition.text == "=") return condition.text = "≠", condition;
+  return {.kind = Formula::Kind::call, .text = "not", .parts = {std::move(condition)}};
+}
+
+Formula transposed(Formula x) {
+  if (x.kind == Formula::Kind::transpose) {
+    Formula inner = std::move(x.parts[0]);
+    return inner;
+  }
+  return {.kind = Formula::Kind::transpose, .parts = {std::move(x)}};
+}
+
+std::string index_letters(const std::vector<int>& axes) {
+  std::string letters;
+  for (int axis : axes) letters += Notation::index_letter(axis);
+  return letters;
+}
+
+}  // namespace
+
+std::string shape_formula(const Shape& shape) {
+  std::string text;
+  for (const Extent& extent : shape) text += (text.empty() ? "" : "×") + extent_letters(extent);
+  return text;
+}
+
+void Notation::name(NodeId id, Formula symbol) {
+  for (int number = 2; !taken_.insert(as_text(symbol)).second; ++number) symbol.sub = std::to_string(number);
+  symbol.scalar = node(id).type.rank() == 0;
+  names_.insert_or_assign(id, std::move(symbol));
+}
+
+void Notation::name_factor(NodeId share, NodeId dy, const std::string& function, NodeId x, std::vector<NodeId> slope) {
+  factors_.try_emplace(share, NamedFactor{dy, x, function, std::move(slope)});
+}
+
+Formula Notation::of(NodeId id) {
+  name_known_forms(id);
+  const auto name = names_.find(id);
+  if (name == names_.end() || hidden_.contains(id)) return made_of(id);
+  const auto other = stands_for_.find(id);
+  mentioned_.insert(other == stands_for_.end() ? id : other->second);
+  return name->second;
+}
+
+Formula Notation::made_of(NodeId id) {
+  const Node& x = node(id);
+  if (const auto factor = factors_.find(id); factor != factors_.end()) {
+    took_factor_ = true;
+    return product_of({of(factor->second.dy), factor_formula(factor->second)});
+  }
+  switch (definition(x.op).cls) {
+    case OpClass::leaf:
+    case OpClass::generate:
+      return leaf(x);
+    case OpClass::elementwise:
+      return elementwise(x);
+    case OpClass::reduce:
+      return reduction(x);
+    case OpClass::view:
+      return view(id);
+    case OpClass::contract:
+      return contraction(x);
+    case OpClass::index:
+      if (x.op == Op::gather) return {.kind = Formula::Kind::entry, .parts = {of(x.operands[0]), of(x.operands[1])}};
+      return call(x, std::string(definition(x.op).name));
+    case OpClass::control:
+      if (x.op == Op::grad) return {.kind = Formula::Kind::slope, .parts = {of(x.operands[0]), of(x.operands[1])}};
+      return of(x.operands[0]);
+    case OpClass::loop:
+      return call(x, "loop");
+    case OpClass::formula:
+      return call(x, std::string(definition(x.op).name));
+  }
+  return {};
+}
+
+Formula Notation::factor_formula(const NamedFactor& factor) {
+  Formula slope{.kind = Formula::Kind::call, .text = factor.function + "′", .parts = {of(factor.x)}};
+  slope.scalar = node(factor.x).type.rank() == 0;
+  return slope;
+}
+
+Formula Notation::with_factors(Formula formula) {
+  for (Formula& part : formula.parts) part = with_factors(std::move(part));
+  if (formula.kind != Formula::Kind::product) return formula;
+  for (const auto& [share, factor] : std::map<NodeId, NamedFactor>(factors_)) {
+    std::vector<Formula> wanted;
+    for (NodeId slope : factor.slope) {
+      Formula part = of(slope);
+      if (node(slope).type.dtype == DType::boolean)
+        part = {.kind = Formula::Kind::truth, .parts = {opposite(std::move(part))}};
+      wanted.push_back(std::move(part));
+    }
+    std::vector<Formula> left = formula.parts;
+    const bool all = std::ranges::all_of(wanted, [&](const Formula& x) {
+      const auto found = std::ranges::find(left, x);
+      if (found == left.end()) return false;
+      left.erase(found);
+      return true;
+    });
+    if (!all) continue;
+    left.push_back(factor_formula(factor));
+    formula = product_of(std::move(left));
+    took_factor_ = true;
+    if (formula.kind != Formula::Kind::product) break;
+  }
+  return formula;
+}
+
+bool Notation::is_number(NodeId id, double value) const {
+  double number = 0;
+  return repeats_number(*nodes_, id, number) && number == value;
+}
+
+Formula Notation::leaf(const Node& x) const {
+  const bool scalar = x.type.rank() == 0;
+  Formula result = symbol_formula(x.origin.name.empty() ? std::string(definition(x.op).name) : x.origin.name);
+  if (const auto* named = std::get_if<Named>(&x.attributes)) result = symbol_formula(named->name);
+  if (const auto* size = std::get_if<Size>(&x.attributes)) result = extent_formula(size->extent);
+  if (const auto* iota = std::get_if<Iota>(&x.attributes)) result = symbol_formula(index_letter(iota->axis));
+  if (std::holds_alternative<Random>(x.attributes)) result = symbol_formula("ξ");
+  if (const auto* constant = std::get_if<Constant>(&x.attributes)) {
+    const bool one = std::ranges::all_of(constant->values, [&](double v) { return v == constant->values.front(); });
+    if (one) return number_formula(number_digits(constant->values.front(), x.type.dtype));
+    result = symbol_formula("C");
+  }
+  result.scalar = scalar;
+  return result;
+}
+
+Formula Notation::call(const Node& x, std::string function) {
+  Formula result{.kind = Formula::Kind::call, .text = std::move(function), .scalar = x.type.rank() == 0};
+  for (NodeId operand : x.operands) result.parts.push_back(of(operand));
+  return result;
+}
+
+Formula Notation::relation(const Node& x, const char* sign) {
+  return {.kind = Formula::Kind::relation, .text = sign, .parts = {of(x.operands[0]), of(x.operands[1])}};
+}
+
+Formula Notation::chosen(const Node& x) {
+  const auto truth = [&](Formula condition) {
+    return Formula{.kind = Formula::Kind::truth, .parts = {std::move(condition)}};
+  };
+  if (is_rectified(x)) return {.kind = Formula::Kind::call, .text = "relu", .parts = {of(x.operands[2])}};
+  if (is_number(x.operands[2], 0)) return product_of({truth(of(x.operands[0])), of(x.operands[1])});
+  if (is_number(x.operands[1], 0)) return product_of({truth(opposite(of(x.operands[0]))), of(x.operands[2])});
+  return {.kind = Formula::Kind::choice, .parts = {of(x.operands[0]), of(x.operands[1]), of(x.operands[2])}};
+}
+
+Formula Notation::elementwise(const Node& x) {
+  const auto operand = [&](std::size_t i) { return of(x.operands[i]); };
+  Formula result;
+  if (x.op == Op::neg) {
+    result = negative(operand(0));
+  } else if (x.op == Op::add || x.op == Op::sub) {
+    result.kind = Formula::Kind::sum;
+    add_term(result, operand(0), false);
+    add_term(result, operand(1), x.op == Op::sub);
+  } else if (x.op == Op::mul && x.operands[0] == x.operands[1]) {
+    result = {.kind = Formula::Kind::power, .parts = {operand(0), number_formula("2")}};
+    result.scalar = result.parts[0].scalar;
+  } else if (x.op == Op::mul) {
+    result = product_of({operand(0), operand(1)});
+  } else if (x.op == Op::div) {
+    result = quotient_of(operand(0), operand(1));
+  } else if (x.op == Op::pow) {
+    result = {.kind = Formula::Kind::power, .parts = {operand(0), operand(1)}};
+    result.scalar = result.parts[0].scalar && result.parts[1].scalar;
+  } else if (x.op == Op::equal) {
+    result = relation(x, "=");
+  } else if (x.op == Op::less) {
+    result = relation(x, "<");
+  } else if (x.op == Op::less_equal) {
+    result = relation(x, "≤");
+  } else if (x.op == Op::logical_and) {
+    result = relation(x, "∧");
+  } else if (x.op == Op::logical_or) {
+    result = relation(x, "∨");
+  } else if (x.op == Op::select) {
+    result = chosen(x);
+  } else if (x.op == Op::cast) {
+    if (node(x.operands[0]).type.dtype != DType::boolean) return operand(0);
+    result = {.kind = Formula::Kind::truth, .parts = {operand(0)}};
+  } else {
+    result = call(x, function_sign(x.op));
+  }
+  return result;
+}
+
+/// Over all axes an index says nothing.
+Formula Notation::reduction(const Node& x) {
+  const auto* reduce = std::get_if<Reduce>(&x.attributes);
+  if (!reduce || x.operands.size() != 1) return call(x, std::string(definition(x.op).name));
+  const bool all = static_cast<int>(reduce->axes.size()) == node(x.operands[0]).type.rank();
+  const std::string sign = x.op == Op::sum ? "Σ" : x.op == Op::reduce_max ? "max" : std::string(definition(x.op).name);
+  return large_of(sign, all ? "" : index_letters(reduce->axes), of(x.operands[0]), x.type.rank() == 0);
+}
+
+Formula Notation::view(NodeId id) {
+  const Node& x = node(id);
+  if (x.op == Op::transpose) {
+    if (x.type.rank() == 2) return transposed(of(x.operands[0]));
+    return call(x, "transpose");
+  }
+  if (x.op == Op::broadcast && !has_name(x.operands[0])) {
+    if (const auto* iota = std::get_if<Iota>(&node(x.operands[0]).attributes))
+      return symbol_formula(index_letter(std::get<Broadcast>(x.attributes).axes[iota->axis]));
+  }
+  if (x.op == Op::broadcast) return of(x.operands[0]);
+  if (View step; see_through_once(*nodes_, id, step)) return of(x.operands[0]);
+  return call(x, std::string(definition(x.op).name));
+}
+
+/// A product of matrices where all axes before the last are the rows of one, or all but the first the columns of the
+/// other.
+Formula Notation::contraction(const Node& x) {
+  const auto& dot = std::get<Dot>(x.attributes);
+  const int rank_a = node(x.operands[0]).type.rank(), rank_b = node(x.operands[1]).type.rank();
+  const int pairs = static_cast<int>(dot.a.size());
+  const bool last_a = counts_up(dot.a, rank_a - pairs), first_a = counts_up(dot.a, 0);
+  const bool last_b = counts_up(dot.b, rank_b - pairs), first_b = counts_up(dot.b, 0);
+  if (!dot.batch_a.empty() || !(last_a || first_a) || !(last_b || first_b)) return call(x, "dot");
+  Formula a = of(x.operands[0]), b = of(x.operands[1]);
+  if (!last_a || (rank_a == 1 && rank_b == 1)) a = transposed(std::move(a));
+  if (!first_b) b = transposed(std::move(b));
+  return matrix_of(std::move(a), std::move(b), x.type.rank() == 0);
+}
+
+// Forms that have a name of their own
+
+/// 1 where the label is the index, else 0.
+bool Notation::is_one_hot(const Node& x, NodeId& label) const {
+  if (x.op != Op::cast || x.derived) return false;
+  const Node& truth = node(x.operands[0]);
+  if (truth.op != Op::equal) return false;
+  for (std::size_t i : {0, 1}) {
+    const NodeId index = see_through(*nodes_, truth.operands[i]).base;
+    label = see_through(*nodes_, truth.operands[1 - i]).base;
+    if (std::holds_alternative<Iota>(node(index).attributes) && node(label).op == Op::input) return true;
+  }
+  return false;
+}
+
+/// e / sum e for e = exp(u).
+bool Notation::is_softmax(const Node& x) const {
+  if (x.op != Op::div || node(x.operands[0]).op != Op::exp) return false;
+  const Node& total = node(see_through(*nodes_, x.operands[1]).base);
+  return total.op == Op::sum && total.operands.size() == 1 && total.operands[0] == x.operands[0];
+}
+
+/// x where it is greater than 0, else 0.
+bool Notation::is_rectified(const Node& x) const {
+  if (x.op != Op::select || !is_number(x.operands[1], 0)) return false;
+  const Node& condition = node(x.operands[0]);
+  return condition.op == Op::less_equal && condition.operands[0] == x.operands[2] &&
+         is_number(condition.operands[1], 0);
+}
+
+void Notation::name_known_forms(NodeId id) {
+  if (names_.contains(id)) return;
+  const Node& x = node(id);
+  if (NodeId label = 0; is_one_hot(x, label)) {
+    std::string letters = std::get<Named>(node(label).attributes).name;
+    if (letters[0] >= 'a' && letters[0] <= 'z') letters[0] = static_cast<char>(letters[0] - 'a' + 'A');
+    name(id, symbol_formula(letters));
+  } else if (is_softmax(x)) {
+    name(id, symbol_formula("A"));
+  } else if (definition(x.op).cls == OpClass::loop) {
+    name(id, symbol_formula("loop", "", "1"));
+  }
+}
+
+}  // namespace nnc

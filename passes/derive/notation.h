@@ -1,0 +1,98 @@
+// Nodes as formulas: matrices in juxtaposition, Σ over named indices, names where values have them. What only repeats a
+// value (a broadcast) is not written: shapes stand beside the lines.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ir/graph.h"
+#include "passes/derive/formula.h"
+
+namespace nnc {
+
+class Notation {
+ public:
+  explicit Notation(const std::vector<Node>& nodes) : nodes_(&nodes) {}
+
+  /// The value is written by its name from here on; a name that is taken gets a number.
+  void name(NodeId id, Formula symbol);
+  /// Another name, whether it is taken or not.
+  void rename(NodeId id, Formula symbol) {
+    symbol.scalar = node(id).type.rank() == 0;
+    names_.insert_or_assign(id, std::move(symbol));
+  }
+  /// Another form of a value that has a name.
+  void share_name(NodeId id, NodeId with) {
+    names_.insert_or_assign(id, names_.at(with));
+    stands_for_.insert_or_assign(id, with);
+  }
+  bool has_name(NodeId id) const { return names_.contains(id); }
+  const Formula& name_of(NodeId id) const { return names_.at(id); }
+  /// dL/dx = dL/dy ⊙ f′(x), where `share` is the node for it.
+  void name_factor(NodeId share, NodeId dy, const std::string& function, NodeId x, std::vector<NodeId> slope);
+
+  /// By its name, or what it is made of.
+  Formula of(NodeId id);
+  /// What it is made of, though it has a name.
+  Formula made_of(NodeId id);
+  /// Derivatives that are named may be written out: `hidden` names do not count.
+  void hide(std::set<NodeId> hidden) { hidden_ = std::move(hidden); }
+
+  /// x where it is greater than 0, else 0.
+  bool is_rectified(const Node& x) const;
+
+  /// Values whose names were used.
+  const std::set<NodeId>& mentioned() const { return mentioned_; }
+  /// A formula in which no f′ is written.
+  template <class Make>
+  Formula without_factors(Make&& make) {
+    auto factors = std::exchange(factors_, {});
+    Formula formula = make();
+    factors_ = std::move(factors);
+    return formula;
+  }
+  /// The same with f′(x) in place of the factors that it stands for.
+  Formula with_factors(Formula formula);
+  /// Whether some f′ was written since the last call.
+  bool took_factor() { return std::exchange(took_factor_, false); }
+
+  static std::string index_letter(int axis) { return std::string(1, static_cast<char>('i' + axis % 6)); }
+
+ private:
+  struct NamedFactor {
+    NodeId dy = 0, x = 0;
+    std::string function;
+    std::vector<NodeId> slope;  ///< the factors that f′(x) is; a truth value says where it is not 1 but 0
+  };
+  Formula factor_formula(const NamedFactor& factor);
+  const Node& node(NodeId id) const { return (*nodes_)[id]; }
+  Formula leaf(const Node& x) const;
+  Formula elementwise(const Node& x);
+  Formula reduction(const Node& x);
+  Formula view(NodeId id);
+  Formula contraction(const Node& x);
+  Formula call(const Node& x, std::string function);
+  Formula relation(const Node& x, const char* sign);
+  Formula chosen(const Node& x);
+  bool is_number(NodeId id, double value) const;
+  void name_known_forms(NodeId id);
+  bool is_one_hot(const Node& x, NodeId& label) const;
+  bool is_softmax(const Node& x) const;
+
+  const std::vector<Node>* nodes_;
+  std::map<NodeId, Formula> names_;
+  std::map<NodeId, NodeId> stands_for_;
+  std::map<NodeId, NamedFactor> factors_;
+  std::set<std::string> taken_;
+  std::set<NodeId> mentioned_, hidden_;
+  bool took_factor_ = false;
+};
+
+/// "3 × n", "n × 2 × 2"; empty for a number.
+std::string shape_formula(const Shape& shape);
+
+}  // namespace nnc
