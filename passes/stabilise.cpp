@@ -3,24 +3,33 @@
 // was inf, NaN or rounded to 0, the new one is the limit.
 //
 //   maximum-out    exp(z) = exp(m) exp(z - m) with m = max z over the axes that exp(z) is summed over. The factor
-//                  exp(m) is carried along through sums, products and views, never computed, and either cancels
+//                  exp(m) is carried along through sums, products, powers and views, never computed, and either cancels
 //                  (exp(z) / sum exp(z)) or comes out of a logarithm: log(exp(m) x) = m + log x. m is a constant to
-//                  every gradient, since the value does not depend on it.
+//                  every gradient, since the value does not depend on it. Where exp(z) is summed over several sets of
+//                  axes, each has its own m, and each use takes the one that leaves it, the narrowest first. In a sum
+//                  of w exp(z), or of (c ? exp(z) : 0), m is the greatest z where w is not 0: elsewhere z is not seen.
 //   log-exp        log(exp x) = x;  log(exp(x) y) = x + log y;  log(exp(x) / y) = x - log y
 //   log-logistic   log s(x) = -softplus(-x);  log(1 - s(x)) = -softplus(x), s the logistic function
 //   log-one-plus-exp   log(1 + exp x) = softplus(x)
+//   log-chosen     log of what a row has where a condition holds once is what the row's logarithm has there; likewise
+//                  of elements that a view or an index leads to. Both where the logarithm of what is
+//                  chosen from has a better form.
+//   log-power      log(x y) = log x + log y and log(x / y), log(x^a) likewise, where the logarithms have better forms
 //   indicator-log  i log(x) = log(i ? x : 1) for an indicator i: 0 where i is 0, even if x is 0 too, and so is the
 //                  gradient
 //   logistic       a / (1 + exp(-x)) = a s(x);  exp(x) / (1 + exp(x)) = s(x)
 //   shift-first    a - (m + log x) = (a - m) - log x;  (m + log x) - b = (m - b) + log x, where maximum-out has made
 //                  the sum: a and m are of a size, and what is left of them is small
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <map>
 #include <set>
 
 #include "ir/builder.h"
 #include "ir/loops.h"
 #include "passes/differentiate.h"
+#include "passes/facts.h"
 #include "passes/laws.h"
 #include "passes/passes.h"
 #include "passes/record.h"
@@ -35,17 +44,30 @@ constexpr Law laws[] = {
     {"log-exp", "log(exp(x) / y) = x - log y"},
     {"log-logistic", "log s(x) = -softplus(-x);  log(1 - s(x)) = -softplus(x)"},
     {"log-one-plus-exp", "log(1 + exp(x)) = softplus(x)"},
+    {"log-chosen",
+     "log sum_k (c_k ? x_k : 0) = sum_k (c_k ? log x_k : 0), where c holds for one k;  log x[i] = (log x)[i]"},
+    {"log-power", "log(x y) = log x + log y, where both have better forms or are numbers;  log(x^a) = a log x"},
     {"indicator-log", "i log(x) = log(i ? x : 1) for i in {0, 1}"},
     {"logistic", "a / (1 + exp(-x)) = a s(x)"},
     {"shift-first", "a - (m + log x) = (a - m) - log x"},
 };
+
+constexpr std::size_t most_shifts = 4;  ///< of one exponential
 
 /// x = exp(power * shift) * rest, where the first factor is never computed. All three have x's shape.
 struct Scaled {
   NodeId family = 0;  ///< the exp that the shift came from
   int power = 0;
   Value shift, rest;
+  /// Factors (old nodes) that may be 0 or negative, and conditions: where the shift was looked for, and with which the
+  /// rest was multiplied. Only where both are the same has the rest the elements that the shift is the greatest of.
+  std::set<NodeId> looked_at{}, weighted_by{};
+  bool whole() const { return looked_at == weighted_by; }
+  /// Whether the rest says all of the value: with its weights it does.
+  bool seen_whole() const { return std::ranges::includes(weighted_by, looked_at); }
 };
+/// What one value is for several shifts, that of the fewest axes first.
+using Scalings = std::vector<Scaled>;
 
 /// m + log x, made by maximum-out.
 struct ShiftedLog {
@@ -57,30 +79,56 @@ class Stabiliser {
   Stabiliser(const Graph& graph, const SimplifyOptions& options)
       : graph_(graph),
         options_(options),
+        old_facts_(graph.obligations),
+        facts_(graph.obligations),
         builder_(graph.name),
         old_(options.record, graph),
         new_(options.record, builder_.graph()) {}
 
   Graph run() {
     find_summed_exponentials();
+    for (NodeId id = 0; id < graph_.nodes.size(); ++id) make(id);
     std::vector<Value> made;
-    for (NodeId id = 0; id < graph_.nodes.size(); ++id) {
-      std::vector<Value> operands;
-      for (NodeId operand : graph_[id].operands) operands.push_back(made[operand]);
-      const Origin& origin = graph_[id].origin;
-      builder_.set_origin({"", origin.file, origin.line, origin.column});
-      const std::optional<Value> better = rewritten(id, operands);
-      made.push_back(better ? *better : copy_node(builder_, graph_[id], operands));
-      builder_.set_origin({});
-      if (better) builder_.name_node(better->id, origin.name);
-    }
+    for (const std::optional<Value>& value : made_) made.push_back(*value);
     record_changes(made);
     return finish_like(graph_, std::move(builder_), made);
   }
 
  private:
+  /// The node in the new graph; its operands are there.
+  void make(NodeId id) {
+    if (made_[id]) return;
+    if (const auto sums = summed_over_.find(id); sums != summed_over_.end())
+      for (const Summed& sum : sums->second)
+        if (sum.weight) make_with_operands(*sum.weight);
+    std::vector<Value> operands;
+    for (NodeId operand : graph_[id].operands) operands.push_back(*made_[operand]);
+    const Origin& origin = graph_[id].origin;
+    builder_.set_origin({"", origin.file, origin.line, origin.column});
+    const std::optional<Value> better = rewritten(id, operands);
+    made_[id] = better ? *better : copy_node(builder_, graph_[id], operands);
+    builder_.set_origin({});
+    if (better) builder_.name_node(better->id, origin.name);
+  }
+  /// A weight may stand behind the exponential that it weighs.
+  void make_with_operands(NodeId id) {
+    for (NodeId needed : ancestors(id, 0)) make(needed);
+  }
+  /// The node and what it is made of, above a number, ascending.
+  std::set<NodeId> ancestors(NodeId id, NodeId above) const {
+    std::set<NodeId> found;
+    std::vector<NodeId> open{id};
+    while (!open.empty()) {
+      const NodeId at = open.back();
+      open.pop_back();
+      if (at < above || made_[at] || !found.insert(at).second) continue;
+      open.insert(open.end(), graph_[at].operands.begin(), graph_[at].operands.end());
+    }
+    return found;
+  }
+
   const Node& node(Value x) const { return builder_[x.id]; }
-  Value operand(Value x, std::size_t i) { return {&builder_, node(x).operands[i]}; }
+  Value operand(Value x, std::size_t i) const { return {x.builder, node(x).operands[i]}; }
   bool is_one(Value x) const {
     double number = 0;
     return repeats_number(builder_.graph().nodes, x.id, number) && number == 1;
@@ -88,21 +136,62 @@ class Stabiliser {
 
   // Which exponentials are summed, and over which axes.
 
+  /// A kind of sum: its axes, and the factor or condition beside the exponential that may be 0 or negative.
+  struct Summed {
+    std::vector<int> axes;
+    std::optional<NodeId> weight;
+    auto operator<=>(const Summed&) const = default;
+  };
+  using Found = std::map<NodeId, std::set<Summed>>;
+
   void find_summed_exponentials() {
-    std::map<NodeId, std::set<std::vector<int>>> found;
+    Found found;
     for (const Node& node : graph_.nodes)
-      if (node.op == Op::sum) find_factors(node.operands[0], std::get<Reduce>(node.attributes).axes, found);
-    for (const auto& [id, axes] : found)
-      if (axes.size() == 1 && !is_shifted(graph_[id].operands[0])) summed_over_[id] = *axes.begin();
+      if (node.op == Op::sum) find_factors(node.operands[0], {std::get<Reduce>(node.attributes).axes, {}}, found);
+    made_.assign(graph_.nodes.size(), std::nullopt);
+    for (const auto& [id, sums] : found) {
+      if (is_shifted(graph_[id].operands[0])) continue;
+      std::vector<Summed>& kept = summed_over_[id];
+      for (const Summed& sum : sums)  // what the weight is made of must not be the exponential itself
+        if (!sum.weight || !ancestors(*sum.weight, id).contains(id)) kept.push_back(sum);
+      std::ranges::stable_sort(kept, {}, [](const Summed& x) { return x.axes.size(); });
+      if (kept.size() > most_shifts) kept.resize(most_shifts);
+      if (kept.empty()) summed_over_.erase(id);
+    }
   }
 
-  /// exp nodes of the sum's shape that are factors of what is summed.
-  void find_factors(NodeId id, const std::vector<int>& axes, std::map<NodeId, std::set<std::vector<int>>>& found) {
+  /// exp nodes of the sum's shape that are factors of what is summed, beside at most one that may be 0 or negative.
+  void find_factors(NodeId id, const Summed& sum, Found& found) {
     const Node& node = graph_[id];
-    if (node.op == Op::exp) found[id].insert(axes);
-    if (node.op == Op::mul || node.op == Op::div || node.op == Op::neg)
-      for (NodeId factor : node.operands)
-        if (graph_[factor].type.shape == node.type.shape) find_factors(factor, axes, found);
+    if (node.op == Op::exp) found[id].insert(sum);
+    const bool product = node.op == Op::mul || node.op == Op::div, choice = is_choice(node);
+    if (!product && !choice && node.op != Op::neg && !power_of(graph_.nodes, node)) return;
+    for (std::size_t i = 0; i < node.operands.size(); ++i) {
+      const NodeId factor = node.operands[i];
+      if (graph_[factor].type.shape != node.type.shape || graph_[factor].type.dtype != node.type.dtype) continue;
+      Summed seen = sum;
+      if (choice && (i != 1 || sum.weight)) continue;
+      if (choice) seen.weight = node.operands[0];
+      if (product && !is_positive(node.operands[1 - i])) {
+        if (sum.weight || node.op == Op::div) continue;
+        seen.weight = node.operands[1 - i];
+      }
+      find_factors(factor, seen, found);
+    }
+  }
+  /// (c ? x : 0), c of x's shape.
+  bool is_choice(const Node& node) const {
+    double otherwise = 1;
+    return node.op == Op::select && repeats_number(graph_.nodes, node.operands[2], otherwise) && otherwise == 0 &&
+           graph_[node.operands[0]].type.shape == node.type.shape;
+  }
+  bool is_positive(NodeId old) { return old_facts_.of(graph_.nodes, old).range.positive(); }
+  /// The number that it is a power by, a small whole one, if it is.
+  static std::optional<int> power_of(const std::vector<Node>& nodes, const Node& node) {
+    double exponent = 0;
+    if (node.op != Op::pow || !repeats_number(nodes, node.operands[1], exponent)) return std::nullopt;
+    if (exponent != std::trunc(exponent) || std::abs(exponent) > 16) return std::nullopt;
+    return static_cast<int>(exponent);
   }
 
   /// x - max x: nothing is left to be taken out.
@@ -116,13 +205,14 @@ class Stabiliser {
   // Rewriting one node.
 
   std::optional<Value> rewritten(NodeId id, const std::vector<Value>& operands) {
-    const std::optional<Scaled> scaled = scale(id, operands);
-    if (scaled && scaled->power == 0) return logged("maximum-out", id, scaled->rest);
+    Scalings scalings = scale(id, operands);
+    const auto free = std::ranges::find_if(scalings, [](const Scaled& x) { return x.power == 0 && x.seen_whole(); });
+    if (free != scalings.end()) return logged("maximum-out", id, free->rest);
     const std::optional<Value> better = rewritten_plainly(id, operands);
-    if (!scaled) return better;
+    if (scalings.empty()) return better;
     // The written form stays for uses that the factor does not leave; it is gone where there are none.
     const Value plain = better ? *better : copy_node(builder_, graph_[id], operands);
-    scaled_.insert_or_assign(plain.id, *scaled);
+    scaled_.insert_or_assign(plain.id, std::move(scalings));
     return plain;
   }
 
@@ -132,8 +222,15 @@ class Stabiliser {
       std::string_view law;
       if (const auto better = log_of(operands[0], law)) return logged(law, id, *better);
     }
+    if (old.op == Op::log1p) {
+      std::string_view law;
+      if (const auto better = log_of_one_plus(operands[0], law)) return logged(law, id, *better);
+    }
     if (old.op == Op::div)
       if (const auto better = logistic_quotient(operands[0], operands[1])) return logged("logistic", id, *better);
+    if (power_of(graph_.nodes, old) == -1)
+      if (const auto better = logistic_quotient(builder_.constant(1, old.type.dtype), operands[0]))
+        return logged("logistic", id, *better);
     if (old.op == Op::sub && in_force(options_, "shift-first"))
       if (const auto better = shift_first(operands[0], operands[1])) return logged("shift-first", id, *better);
     if (shows_one(old)) carry_shift(old, operands);
@@ -145,9 +242,9 @@ class Stabiliser {
 
   // maximum-out
 
-  const Scaled* scaled(Value x) const {
+  const Scalings& scaled(Value x) const {
     const auto found = scaled_.find(x.id);
-    return found == scaled_.end() ? nullptr : &found->second;
+    return found == scaled_.end() ? not_scaled_ : found->second;
   }
   /// The same elements, whatever views they are shown through.
   bool same(Value a, Value b) const {
@@ -155,31 +252,75 @@ class Stabiliser {
   }
   bool same_factor(const Scaled& a, const Scaled& b) const { return a.family == b.family && same(a.shift, b.shift); }
 
-  /// The node as exp(power * shift) * rest, where some operand is one.
-  std::optional<Scaled> scale(NodeId id, const std::vector<Value>& operands) {
+  /// The node as exp(power * shift) * rest, for each shift for which some operand is that.
+  Scalings scale(NodeId id, const std::vector<Value>& operands) {
     const Node& old = graph_[id];
-    if (!in_force(options_, "maximum-out") || old.operands.empty()) return std::nullopt;
-    if (const auto axes = summed_over_.find(id); axes != summed_over_.end())
-      return without_maximum(id, operands[0], axes->second);
-    const Scaled* first = scaled(operands[0]);
-    const Scaled* second = operands.size() > 1 ? scaled(operands[1]) : nullptr;
-    if (!first && !second) return std::nullopt;
-    if (shows_one(old) || old.op == Op::neg) return with_rest(*first, old);
-    if (old.op == Op::sum) return through_sum(*first, old);
-    if (old.op == Op::mul || old.op == Op::div) return through_product(old, operands, first, second);
-    const bool together = first && second && same_factor(*first, *second) && first->power == second->power;
-    if ((old.op == Op::add || old.op == Op::sub) && together)
-      return Scaled{first->family, first->power, first->shift, apply(old.op, first->rest, second->rest)};
+    Scalings result;
+    if (!in_force(options_, "maximum-out") || old.operands.empty()) return result;
+    if (const auto sums = summed_over_.find(id); sums != summed_over_.end()) {
+      for (const Summed& sum : sums->second) result.push_back(without_maximum(id, operands[0], sum));
+      return result;
+    }
+    const Scalings &first = scaled(operands[0]), &second = operands.size() > 1 ? scaled(operands[1]) : not_scaled_;
+    const auto keep = [&](std::optional<Scaled> one) {
+      if (one) result.push_back(*one);
+    };
+    for (const Scaled& x : first) {
+      const auto other = std::ranges::find_if(second, [&](const Scaled& y) { return same_factor(x, y); });
+      keep(scale_with(id, operands, &x, other == second.end() ? nullptr : &*other));
+    }
+    for (const Scaled& y : second)
+      if (std::ranges::none_of(first, [&](const Scaled& x) { return same_factor(x, y); }))
+        keep(scale_with(id, operands, nullptr, &y));
+    return result;
+  }
+
+  /// For one shift, which the first operand has, or the second, or both.
+  std::optional<Scaled> scale_with(NodeId id, const std::vector<Value>& operands, const Scaled* first,
+                                   const Scaled* second) {
+    const Node& old = graph_[id];
+    if (first && (shows_one(old) || old.op == Op::neg)) return with_rest(*first, old);
+    if (first && old.op == Op::sum) return through_sum(*first, old);
+    if (first && !second)
+      if (const auto power = power_of(graph_.nodes, old))
+        return Scaled{first->family,    first->power * *power, first->shift, apply(Op::pow, first->rest, operands[1]),
+                      first->looked_at, first->weighted_by};
+    if (old.op == Op::mul || old.op == Op::div) return through_product(id, operands, first, second);
+    const bool together = first && second && first->power == second->power;
+    if (is_choice(old) && !first && second) {
+      Scaled chosen = *second;
+      chosen.weighted_by.insert(old.operands[0]);
+      chosen.rest = builder_.select(operands[0], second->rest, operands[2]);
+      return chosen;
+    }
+    if (old.op == Op::add && together && first->weighted_by == second->weighted_by)
+      return Scaled{first->family,    first->power,      first->shift, apply(old.op, first->rest, second->rest),
+                    first->looked_at, first->weighted_by};
     return std::nullopt;  // every other op needs the value itself
   }
 
-  Scaled without_maximum(NodeId id, Value z, const std::vector<int>& axes) {
-    const Value maximum = apply(Op::stop_gradient, builder_.make(Op::reduce_max, {{z}}, Reduce{.axes = axes}));
+  Scaled without_maximum(NodeId id, Value z, const Summed& sum) {
+    const Shape shape = z.type().shape;
+    const DType dtype = z.type().dtype;
+    std::optional<Value> live;  // elsewhere there is 1 in place of the exponential, for the weight to make 0 of
+    if (sum.weight) {
+      live = *made_[*sum.weight];
+      if (live->type().dtype != DType::boolean)
+        live = apply(Op::logical_not, apply(Op::equal, *live, builder_.constant(0, live->type().dtype)));
+      live = builder_.spread(*live, shape);
+    }
+    const double lowest =
+        dtype == DType::f32 ? std::numeric_limits<float>::lowest() : std::numeric_limits<double>::lowest();
+    const Value seen = live ? builder_.select(*live, z, builder_.constant(lowest, dtype)) : z;
+    const Value maximum = apply(Op::stop_gradient, builder_.make(Op::reduce_max, {{seen}}, Reduce{.axes = sum.axes}));
     std::vector<int> kept;
-    for (int axis = 0; axis < z.type().rank(); ++axis)
-      if (std::ranges::find(axes, axis) == axes.end()) kept.push_back(axis);
-    const Value shift = builder_.broadcast(maximum, kept, Shape(z.type().shape));
-    return {id, 1, shift, apply(Op::exp, z - shift)};
+    for (int axis = 0; axis < static_cast<int>(shape.size()); ++axis)
+      if (std::ranges::find(sum.axes, axis) == sum.axes.end()) kept.push_back(axis);
+    const Value shift = builder_.broadcast(maximum, kept, shape);
+    const Value less = live ? builder_.select(*live, z - shift, builder_.constant(0, dtype)) : z - shift;
+    Scaled result{id, 1, shift, apply(Op::exp, less)};
+    if (sum.weight) result.looked_at.insert(*sum.weight);
+    return result;
   }
 
   /// Views of one operand: done to a factor and to the rest they give the view of the product, zeros of a pad included.
@@ -191,14 +332,14 @@ class Stabiliser {
   Scaled with_rest(const Scaled& x, const Node& old) {
     const Value rest = builder_.make(old.op, {{x.rest}}, old.attributes, old.type);
     const Value shift = old.op == Op::neg ? x.shift : builder_.make(old.op, {{x.shift}}, old.attributes, old.type);
-    return {x.family, x.power, shift, rest};
+    return {x.family, x.power, shift, rest, x.looked_at, x.weighted_by};
   }
 
   /// The factor comes out of a sum where it is constant along the summed axes.
   std::optional<Scaled> through_sum(const Scaled& x, const Node& old) {
     const auto& axes = std::get<Reduce>(old.attributes).axes;
     const View shift = see_through(builder_.graph().nodes, x.shift.id);
-    if (old.operands.size() != 1) return std::nullopt;
+    if (old.operands.size() != 1 || !x.whole()) return std::nullopt;
     for (int axis : axes)
       if (std::ranges::find(shift.axes, axis) != shift.axes.end()) return std::nullopt;
     // The base's axes, renumbered to those of the sum.
@@ -217,16 +358,29 @@ class Stabiliser {
     return Scaled{x.family, x.power, shifted, builder_.make(Op::sum, {{x.rest}}, old.attributes, old.type)};
   }
 
-  std::optional<Scaled> through_product(const Node& old, const std::vector<Value>& operands, const Scaled* first,
+  /// Factors have the product's shape, or none.
+  std::optional<Scaled> through_product(NodeId id, const std::vector<Value>& operands, const Scaled* first,
                                         const Scaled* second) {
-    if (first && first->rest.type().shape != old.type.shape) first = nullptr;
-    if (second && second->rest.type().shape != old.type.shape) second = nullptr;
-    if (first && second && !same_factor(*first, *second)) second = nullptr;
+    const Node& old = graph_[id];
+    const auto fits = [&](const Scaled* x) {
+      return x && (x->rest.type().shape == old.type.shape || x->rest.type().rank() == 0);
+    };
+    if (!fits(first)) first = nullptr;
+    if (!fits(second)) second = nullptr;
     if (!first && !second) return std::nullopt;
     const int sign = old.op == Op::mul ? 1 : -1;
     const Scaled& factor = first ? *first : *second;
-    return Scaled{factor.family, (first ? first->power : 0) + sign * (second ? second->power : 0), factor.shift,
-                  apply(old.op, first ? first->rest : operands[0], second ? second->rest : operands[1])};
+    Scaled result = factor;
+    result.power = (first ? first->power : 0) + sign * (second ? second->power : 0);
+    result.shift = builder_.spread(factor.shift, old.type.shape);
+    result.rest = apply(old.op, first ? first->rest : operands[0], second ? second->rest : operands[1]);
+    if (first && second) {
+      result.looked_at.insert(second->looked_at.begin(), second->looked_at.end());
+      result.weighted_by.insert(second->weighted_by.begin(), second->weighted_by.end());
+    }
+    if (!first && !is_positive(old.operands[0])) result.weighted_by.insert(old.operands[0]);
+    if (!second && !is_positive(old.operands[1])) result.weighted_by.insert(old.operands[1]);
+    return result;
   }
 
   // shift-first
@@ -253,33 +407,113 @@ class Stabiliser {
 
   /// log x in a better form, and by which law; nothing where log x is all there is to say.
   std::optional<Value> log_of(Value x, std::string_view& law) {
-    if (const Scaled* factor = scaled(x)) {
+    const auto found = std::ranges::find_if(scaled(x), &Scaled::seen_whole);
+    if (found != scaled(x).end()) {
+      const Scaled factor = *found;
       law = "maximum-out";
-      const Value shift = factor->power == 1 ? factor->shift : factor->shift * factor->power;
-      const Value rest = log_or_better(factor->rest), sum = shift + rest;
+      const Value shift = factor.power == 1 ? factor.shift : factor.shift * factor.power;
+      const Value rest = log_or_better(factor.rest), sum = shift + rest;
       shifted_logs_.insert_or_assign(sum.id, ShiftedLog{shift, rest});
       return sum;
     }
     const Node at = node(x);
     if (at.op == Op::exp) return under("log-exp", law, [&] { return operand(x, 0); });
-    if (at.op == Op::mul || at.op == Op::div) {
-      if (!is_exponential(operand(x, 0)) && !is_exponential(operand(x, 1))) return std::nullopt;
+    if ((at.op == Op::mul || at.op == Op::div) && (is_exponential(operand(x, 0)) || is_exponential(operand(x, 1))))
       return under("log-exp", law, [&] { return log_of_product(x, at); });
-    }
+    if (at.op == Op::mul || at.op == Op::div || at.op == Op::pow || at.op == Op::sqrt) return log_of_power(x, at, law);
     if (at.op == Op::broadcast) {
       const auto inner = log_of(operand(x, 0), law);
       if (!inner) return std::nullopt;
       return builder_.make(Op::broadcast, {{*inner}}, at.attributes, at.type);
     }
+    if (at.op == Op::sum || at.op == Op::gather || (shows_one(at) && at.op != Op::pad && at.op != Op::window))
+      return log_of_chosen(x, at, law);
     if (at.op == Op::logistic)
       return under("log-logistic", law, [&] { return -apply(Op::softplus, negated(operand(x, 0))); });
-    if (at.op == Op::sub && is_one(operand(x, 0)) && node(operand(x, 1)).op == Op::logistic)
-      return under("log-logistic", law, [&] { return -apply(Op::softplus, operand(operand(x, 1), 0)); });
+    if (at.op == Op::sub && is_one(operand(x, 0))) return log_of_one_minus(operand(x, 1), law);
     if (at.op == Op::add)
       for (std::size_t i : {0, 1})
-        if (is_one(operand(x, i)) && node(operand(x, 1 - i)).op == Op::exp)
-          return under("log-one-plus-exp", law, [&] { return apply(Op::softplus, operand(operand(x, 1 - i), 0)); });
+        if (is_one(operand(x, i)))
+          if (const auto better = log_of_one_plus(operand(x, 1 - i), law)) return better;
     return std::nullopt;  // of other values the logarithm is what it is
+  }
+
+  /// log(1 + x).
+  std::optional<Value> log_of_one_plus(Value x, std::string_view& law) {
+    if (node(x).op == Op::exp)
+      return under("log-one-plus-exp", law, [&] { return apply(Op::softplus, operand(x, 0)); });
+    return node(x).op == Op::neg ? log_of_one_minus(operand(x, 0), law) : std::nullopt;
+  }
+  /// log(1 - x).
+  std::optional<Value> log_of_one_minus(Value x, std::string_view& law) {
+    if (node(x).op != Op::logistic) return std::nullopt;
+    return under("log-logistic", law, [&] { return -apply(Op::softplus, operand(x, 0)); });
+  }
+
+  /// a x and x / a for a positive number a, x^a, sqrt x, and products and quotients of two such x, where log x has a
+  /// better form: then x is positive.
+  std::optional<Value> log_of_power(Value x, const Node& at, std::string_view& law) {
+    if (!in_force(options_, "log-power")) return std::nullopt;
+    std::string_view inner_law;
+    std::optional<Value> logs[2];  // of the factors; of a power's base
+    for (std::size_t i = 0; i < at.operands.size() && !(at.op == Op::pow && i == 1); ++i) {
+      double number = 0;
+      logs[i] = log_of(operand(x, i), inner_law);
+      const bool factor = (at.op == Op::mul || at.op == Op::div) && !logs[i];
+      if (factor && repeats_number(builder_.graph().nodes, at.operands[i], number) && number > 0)
+        logs[i] = apply(Op::log, operand(x, i));
+      if (!logs[i]) return std::nullopt;
+    }
+    if (inner_law.empty()) return std::nullopt;  // numbers alone
+    law = "log-power";
+    if (at.op == Op::sqrt) return *logs[0] * 0.5;
+    if (at.op == Op::pow) return *logs[0] * operand(x, 1);
+    return at.op == Op::mul ? *logs[0] + *logs[1] : *logs[0] - *logs[1];
+  }
+
+  /// What a view, an index, or a condition that holds once along the summed axis chooses from x, where log x has a
+  /// better form.
+  std::optional<Value> log_of_chosen(Value x, const Node& at, std::string_view& law) {
+    if (!in_force(options_, "log-chosen")) return std::nullopt;
+    std::string_view inner_law;
+    if (at.op != Op::sum) {
+      const auto better = log_of(operand(x, 0), inner_law);
+      if (!better) return std::nullopt;
+      law = "log-chosen";
+      std::vector<Value> operands{*better};
+      for (std::size_t i = 1; i < at.operands.size(); ++i) operands.push_back(operand(x, i));
+      return builder_.make(at.op, operands, at.attributes, at.type);
+    }
+    const auto& axes = std::get<Reduce>(at.attributes).axes;
+    const auto choice = at.operands.size() == 1 && axes.size() == 1 ? choice_of(operand(x, 0)) : std::nullopt;
+    if (!choice) return std::nullopt;
+    const auto& once = facts_.of(builder_.graph().nodes, choice->condition.id).sums_to_one;
+    if (std::ranges::find(once, axes[0]) == once.end()) return std::nullopt;
+    const auto better = log_of(choice->value, inner_law);
+    if (!better) return std::nullopt;
+    law = "log-chosen";
+    const Value zero = builder_.constant(0, better->type().dtype);
+    return builder_.make(Op::sum, {{builder_.select(choice->condition, *better, zero)}}, at.attributes, at.type);
+  }
+
+  struct Choice {
+    Value condition, value;
+  };
+  /// (c ? x : 0), also as a product of x and c as a number.
+  std::optional<Choice> choice_of(Value x) const {
+    const Node& at = node(x);
+    double otherwise = 1;
+    if (at.op == Op::select && repeats_number(builder_.graph().nodes, at.operands[2], otherwise) && otherwise == 0)
+      return Choice{operand(x, 0), operand(x, 1)};
+    if (at.op != Op::mul) return std::nullopt;
+    for (std::size_t i : {0, 1}) {
+      const Value indicator = operand(x, i), value = operand(x, 1 - i);
+      if (node(indicator).op != Op::cast || value.type().shape != at.type.shape) continue;
+      const Value condition = operand(indicator, 0);
+      if (condition.type().dtype == DType::boolean && condition.type().shape == at.type.shape)
+        return Choice{condition, value};
+    }
+    return std::nullopt;
   }
 
   template <class Make>
@@ -358,11 +592,14 @@ class Stabiliser {
 
   const Graph& graph_;
   const SimplifyOptions& options_;
+  FactTable old_facts_, facts_;  ///< of the old graph and of the new one
   Builder builder_;
   Record::Reader old_, new_;
-  std::map<NodeId, std::vector<int>> summed_over_;  ///< old exp node -> axes
-  std::map<NodeId, Scaled> scaled_;                 ///< by new node
-  std::map<NodeId, ShiftedLog> shifted_logs_;       ///< by new node
+  std::vector<std::optional<Value>> made_;             ///< by old node
+  std::map<NodeId, std::vector<Summed>> summed_over_;  ///< old exp node -> the kinds of sums it is in
+  std::map<NodeId, Scalings> scaled_;                  ///< by new node
+  const Scalings not_scaled_;
+  std::map<NodeId, ShiftedLog> shifted_logs_;  ///< by new node
 };
 
 }  // namespace

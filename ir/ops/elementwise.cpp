@@ -300,7 +300,7 @@ constinit const OpDef normal_cdf{
       return dy * (one_by_sqrt_two_pi * apply(Op::exp, -0.5 * (x * x)));
     }>,
     .scalar = element_of_one<nnc::scalar::normal_cdf>,
-    .range = range_rule<[](std::span<const Range>) -> Range { return range_between(0, 1); }>,
+    .range = range_rule<[](std::span<const Range>) -> Range { return Range{0, 1, false, true}; }>,
 };
 
 constinit const OpDef abs{
