@@ -76,7 +76,7 @@ void StageEmitter::clear_memory(bool all) {
   for (std::size_t i = 0; i < folds_.size(); ++i) {
     if (folds_[i].place != FoldPlace::in_memory || !(all || folds_[i].chunked)) continue;
     llvm::Value* zero = llvm::Constant::getNullValue(fold_type(folds_[i], stage_.folds[i]));
-    for (int lane = 0; lane < folds_[i].order_lanes; ++lane)
+    for (int lane = 0; lane < folds_[i].memory_lanes; ++lane)
       emit_.ir.CreateAlignedStore(zero, memory_lane(i, emit_.index(lane)), scratch_align(zero->getType()));
   }
 }
@@ -177,10 +177,11 @@ llvm::Value* StageEmitter::chunk_sum(std::size_t i, const Carried& carried) {
 
   llvm::Type* type = fold_type(plan, stage_.folds[i]);
   Carried lanes;
-  for (int lane = 0; lane < plan.order_lanes; ++lane)
+  for (int lane = 0; lane < plan.memory_lanes; ++lane)
     lanes.push_back(emit_.ir.CreateAlignedLoad(type, memory_lane(i, emit_.index(lane)), scratch_align(type)));
   for (int width = plan.order_lanes / 2; width >= 1; width /= 2)
-    for (int lane = 0; lane < width; ++lane) lanes[lane] = plus(lanes[lane], lanes[lane + width]);
+    for (int lane = 0; lane < width && lane + width < plan.memory_lanes; ++lane)
+      lanes[lane] = plus(lanes[lane], lanes[lane + width]);
   return lanes[0];
 }
 
@@ -197,7 +198,7 @@ void StageEmitter::finish_folds(const Carried& state) {
     } else if (plan.place == FoldPlace::in_memory) {
       // Integers: the order does not matter and nothing is rounded.
       value = llvm::Constant::getNullValue(fold_type(plan, fold));
-      for (int lane = 0; lane < plan.order_lanes; ++lane)
+      for (int lane = 0; lane < plan.memory_lanes; ++lane)
         value = emit_.ir.CreateAdd(value, emit_.ir.CreateLoad(value->getType(), memory_lane(i, emit_.index(lane))));
     } else {
       value = state[plan.first];

@@ -152,7 +152,9 @@ void StageEmitter::plan_folds() {
     plan.count = plan.place == FoldPlace::in_memory ? 0 : fold.op == FoldOp::argmax ? 2 : 1;
     plan.first = accumulators_;
     accumulators_ += plan.count;
-    if (plan.place == FoldPlace::in_memory) plan.memory = emit_.scratch(fold_type(plan, fold), plan.order_lanes);
+    plan.memory_lanes = static_cast<int>(std::min<std::int64_t>(
+        plan.order_lanes, inner_.empty() ? 1 : extents_[static_cast<std::size_t>(inner_.back())]));
+    if (plan.place == FoldPlace::in_memory) plan.memory = emit_.scratch(fold_type(plan, fold), plan.memory_lanes);
     results.push_back({nullptr, plan.varying});
     folds_.push_back(std::move(plan));
   }

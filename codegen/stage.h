@@ -50,6 +50,7 @@ class StageEmitter {
     bool chunked = false;
     bool varying = false;
     int order_lanes = 1;            ///< L of Order::lanes
+    int memory_lanes = 1;           ///< in_memory: those that get elements; the rest would stay +0
     int first = 0, count = 0;       ///< its accumulators among the carried values
     int total = -1;                 ///< its f64 total among the carried values, after all accumulators
     llvm::Value* memory = nullptr;  ///< in_memory

@@ -166,7 +166,7 @@ class Scheduler {
       along_inner += contiguous(kernel, stage, kernel.outer.size() + stage.inner.size() - 1);
     }
     const bool wide = !kernel.outer.empty() && kernel.outer.back() >= fewest_for_vectors;
-    if (lanes) return Schedule::Vector::inner;
+    if (lanes) return wide && along_outer > along_inner ? Schedule::Vector::outer : Schedule::Vector::inner;
     if (!inner || serial || adds) return wide ? Schedule::Vector::outer : Schedule::Vector::none;
     if (wide && along_outer >= along_inner) return Schedule::Vector::outer;
     return Schedule::Vector::inner;

@@ -202,7 +202,7 @@ struct Contract {
 /// How a kernel runs; never what it computes. Chosen by the pass `schedule` from Machine.
 struct Schedule {
   /// Which loop is vectorised: the last outer one (every stage's inner loops are then scalar loops, folds keep a vector
-  /// of accumulators; no fold has Order::lanes), or each stage's last inner one (folds are lanes; stages without inner
+  /// of accumulators, those in lanes one for each lane), or each stage's last inner one (folds are lanes; without inner
   /// loops are scalar), or none. With `core`: outer. Accesses need not be contiguous along the vectorised loop.
   enum class Vector : std::uint8_t { outer, inner, none };
   Vector vector = Vector::none;

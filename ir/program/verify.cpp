@@ -239,11 +239,7 @@ class Verifier {
     if (kernel.core && (schedule.tile_rows < 1 || schedule.tile_vectors < 1)) fail_here("a contraction without a tile");
     if (schedule.block_tiles < 0 || schedule.block_k < 0) fail_here("a block of fewer than no tiles or steps");
     if (schedule.block_k > 0 && schedule.block_tiles == 0) fail_here("steps of a block that there is not");
-    if (schedule.vector != Schedule::Vector::outer) return;
-    if (kernel.outer.empty()) fail_here("no outer loop to vectorise");
-    for (const Stage& stage : kernel.stages)
-      for (const Fold& fold : stage.folds)
-        if (fold.order == Order::lanes) fail_here("a fold in lanes under vectors of the outer loop");
+    if (schedule.vector == Schedule::Vector::outer && kernel.outer.empty()) fail_here("no outer loop to vectorise");
   }
 
   ScalarType type_of(const BodyInput& input, const Kernel& kernel, std::size_t stage) {
