@@ -116,8 +116,26 @@ llvm::Value* value_of(Emitter& emit, const Nest& nest, const Affine& form, int l
     if (static_cast<int>(loop) == nest.vector_loop && lane > 0) index = emit.add(index, emit.index(lane));
     sum = emit.add(sum, emit.scaled(index, form.coefficients[loop]));
   }
-  return form.divisor == 1 ? sum : emit.ir.CreateSDiv(sum, emit.index(form.divisor));
+  // Exact wherever a guard holds; elsewhere nothing takes it.
+  return form.divisor == 1 ? sum : emit.ir.CreateExactSDiv(sum, emit.index(form.divisor));
 }
+
+namespace {
+
+/// Where what is computed from a form's indices in this block is kept; null until then.
+llvm::Value*& shared(Emitter& emit, const Nest& nest, Emitter::IndexKey::Kind kind, const Affine& form, int lane,
+                     std::int64_t of) {
+  Emitter::IndexKey key{emit.ir.GetInsertBlock(), kind, {of, form.offset, form.divisor, lane}, {}};
+  for (const Nest::Level& level : nest.levels) {
+    if (level.loop < 0 || form.coefficients[static_cast<std::size_t>(level.loop)] == 0) continue;
+    key.numbers.push_back(form.coefficients[static_cast<std::size_t>(level.loop)]);
+    key.numbers.push_back(level.loop == nest.vector_loop ? 1 : 0);
+    key.indices.push_back(level.index);
+  }
+  return emit.of_indices[key];
+}
+
+}  // namespace
 
 Condition::Condition(Emitter& emit, std::vector<GuardForm> guards, const Nest& nest)
     : emit_(emit), guards_(std::move(guards)), nest_(nest), values_(guards_.size()) {}
@@ -192,9 +210,14 @@ void Condition::enter(int level) {
 }
 
 llvm::Value* Condition::of_guard(const GuardForm& guard, int lane) {
+  llvm::Value* none = nullptr;
+  llvm::Value*& value = nest_.depends_on_computed(guard.row, false)
+                            ? none
+                            : shared(emit_, nest_, Emitter::IndexKey::Kind::guard, guard.row, lane, guard.extent);
+  if (value) return value;
   Affine numerator = guard.row;
   numerator.divisor = 1;
-  return holds(guard, value_of(emit_, nest_, numerator, lane));
+  return value = holds(guard, value_of(emit_, nest_, numerator, lane));
 }
 
 llvm::Value* Condition::uniform() {
@@ -274,15 +297,23 @@ Element::Shape Element::find_shape() const {
   return aligned ? Shape::contiguous : Shape::scattered;
 }
 
-/// Bytes from the feed's base to a row.
-llvm::Value* Element::row_term(llvm::Value* row) {
+/// Bytes from the feed's base to a row; looked up once for all that read it within a block.
+llvm::Value* Element::row_term(const Affine& form, int lane) {
+  llvm::Value* none = nullptr;
+  llvm::Value*& term =
+      condition_.empty() && !nest_.depends_on_computed(form, false)
+          ? shared(emit_, nest_, Emitter::IndexKey::Kind::row, form, lane, static_cast<std::int64_t>(buffer_.offset))
+          : none;
+  if (term) return term;
   llvm::Type* u32 = emit_.ir.getInt32Ty();
+  llvm::Value* row = affine(form, lane);
   if (!condition_.empty()) {  // the row may be none where a guard fails
     row = emit_.ir.CreateBinaryIntrinsic(llvm::Intrinsic::smax, row, emit_.index(0));
     row = emit_.ir.CreateBinaryIntrinsic(llvm::Intrinsic::smin, row, emit_.index(buffer_.dims[0] - 1));
   }
   llvm::Value* at = emit_.ir.CreateLoad(u32, emit_.element(u32, emit_.feed_order(form_.buffer), row));
-  return emit_.ir.CreateMul(emit_.ir.CreateZExt(at, emit_.ir.getInt64Ty()), emit_.feed_row_stride(form_.buffer));
+  term = emit_.ir.CreateMul(emit_.ir.CreateZExt(at, emit_.ir.getInt64Ty()), emit_.feed_row_stride(form_.buffer));
+  return term;
 }
 
 /// Elements from the start of a panel buffer to a column.
@@ -314,7 +345,7 @@ void Element::enter(int level) {
   const auto known_here = [&](const Affine& form) {
     return !by_lane(form) && !nest_.depends_on_computed(form, false) && complete_at(form) == level;
   };
-  if (form_.row && known_here(*form_.row)) pointer = emit_.byte_offset(pointer, row_term(affine(*form_.row, 0)));
+  if (form_.row && known_here(*form_.row)) pointer = emit_.byte_offset(pointer, row_term(*form_.row, 0));
   if (form_.column && known_here(*form_.column))
     pointer = emit_.element(element_, pointer, column_term(affine(*form_.column, 0)));
   for (const auto& [quotient, scale] : form_.quotients)
@@ -340,7 +371,7 @@ llvm::Value* Element::with_computed(llvm::Value* at, int lane) {
   const auto waits = [&](const std::optional<Affine>& form) {
     return form && !by_lane(*form) && nest_.depends_on_computed(*form, false);
   };
-  if (waits(form_.row)) at = emit_.byte_offset(at, row_term(affine(*form_.row, lane)));
+  if (waits(form_.row)) at = emit_.byte_offset(at, row_term(*form_.row, lane));
   if (waits(form_.column)) at = emit_.element(element_, at, column_term(affine(*form_.column, lane)));
   for (const auto& [quotient, scale] : form_.quotients)
     if (waits(quotient)) at = emit_.element(element_, at, emit_.scaled(affine(quotient, lane), scale));
@@ -355,7 +386,7 @@ llvm::Value* Element::lane_pointer(int lane) {
   llvm::Value* at = with_computed(pointers_[static_cast<std::size_t>(level_)], lane);
   const std::int64_t step = form_.flat.coefficients[static_cast<std::size_t>(nest_.vector_loop)];
   if (lane > 0 && step != 0) at = emit_.element(element_, at, emit_.index(lane * step));
-  if (form_.row && by_lane(*form_.row)) at = emit_.byte_offset(at, row_term(affine(*form_.row, lane)));
+  if (form_.row && by_lane(*form_.row)) at = emit_.byte_offset(at, row_term(*form_.row, lane));
   if (form_.column && by_lane(*form_.column))
     at = emit_.element(element_, at, column_term(affine(*form_.column, lane)));
   for (const auto& [quotient, scale] : form_.quotients)

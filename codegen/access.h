@@ -137,7 +137,7 @@ class Element {
   llvm::Value* pointer();
   llvm::Value* lane_pointer(int lane);
   llvm::Value* with_computed(llvm::Value* at, int lane);
-  llvm::Value* row_term(llvm::Value* row);
+  llvm::Value* row_term(const Affine& row, int lane);
   llvm::Value* column_term(llvm::Value* column);
   llvm::Value* affine(const Affine& form, int lane) { return value_of(emit_, nest_, form, lane); }
   llvm::Value* guarded(llvm::Value* pointer, llvm::Value* condition);

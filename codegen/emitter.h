@@ -47,6 +47,17 @@ class Emitter {
   llvm::Value* call() { return function.getArg(0); }
   llvm::Constant* index(std::int64_t value) { return ir.getInt64(static_cast<std::uint64_t>(value)); }
 
+  /// What is computed from indices in one place and asked for in many (rows of feeds, guards): by the block of code,
+  /// what it is and by which numbers, and the indices.
+  struct IndexKey {
+    llvm::BasicBlock* block = nullptr;
+    enum class Kind : std::uint8_t { row, guard } kind{};
+    std::vector<std::int64_t> numbers;
+    std::vector<llvm::Value*> indices;
+    auto operator<=>(const IndexKey&) const = default;
+  };
+  std::map<IndexKey, llvm::Value*> of_indices;
+
   /// A member of nnc_call by its byte offset, loaded at entry once.
   llvm::Value* call_member(std::size_t byte_offset, llvm::Type* type);
   /// Address of a buffer's first element; for a feed, of row 0 of its column.

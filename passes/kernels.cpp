@@ -105,8 +105,15 @@ class BodyWriter {
 
   Scalar zero_of(NodeId node) { return builder_.constant(0, scalar_type(node_at(node).type.dtype)); }
 
-  /// Whether the value is a load, which is 0 where one of these guards fails.
+  /// Whether the value is 0 where one of these guards fails: a load under them, or 0 where such a mask does not hold.
   bool is_guarded(Scalar value, const std::vector<Guard>& guards) const {
+    const ScalarInstruction& made = builder_.program().code[value.id];
+    if (made.op == ScalarOp::select) {
+      const auto operand = [&](int i) { return Scalar{value.builder, made.operands[static_cast<std::size_t>(i)]}; };
+      const ScalarInstruction& otherwise = builder_.program().code[made.operands[2]];
+      const bool zero = otherwise.op == ScalarOp::constant && otherwise.bits == 0;
+      return is_guarded(operand(0), guards) && (zero || is_guarded(operand(2), guards));
+    }
     for (std::size_t i = 0; i < inputs_.size(); ++i)
       if (const auto* access = std::get_if<Access>(&inputs_[i]); access && input_values_[i].id == value.id)
         return std::ranges::all_of(guards, [&](const Guard& guard) {
