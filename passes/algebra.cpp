@@ -96,6 +96,9 @@ void renumber(Poly& poly, Renumber&& to) {
   std::ranges::sort(poly);
 }
 
+/// The atom of a product that came last: the first ones, such as the number of rows, are in many.
+int rarest(const Term& product) { return std::ranges::max(product.factors, {}, &Factor::atom).atom; }
+
 /// Indices 0, 1, ... in place of `indices`.
 int place_in(const std::vector<int>& indices, int index) {
   return static_cast<int>(std::ranges::lower_bound(indices, index) - indices.begin());
@@ -168,7 +171,7 @@ Poly Algebra::read_afresh(NodeId id) {
   if (const auto* size = std::get_if<Size>(&node.attributes); size && size->extent.count > 1 && law("numbers")) {
     const Poly rows = atom_of_node(builder_.size(batch_extent, node.type.dtype).id);
     const Poly result{product(Term{{size->extent.count, 1}, {}}, rows[0], 1)};
-    products_of_[result[0].factors[0].atom].push_back(id);
+    products_of_[rarest(result[0])].push_back(id);
     return result;
   }
   if (View step; see_through_once(builder_.graph().nodes, id, step)) return view(read(step.base), step);
@@ -193,7 +196,7 @@ std::optional<Poly> Algebra::read_product(NodeId id) {
   // It may stand for its factors where they have all its axes; else it repeats them.
   const auto long_axes = std::ranges::count_if(node.type.shape, [](Extent extent) { return !is_unit(extent); });
   if (!result[0].factors.empty() && std::ssize(indices_of(result[0])) == long_axes)
-    products_of_[result[0].factors[0].atom].push_back(id);
+    products_of_[rarest(result[0])].push_back(id);
   return result;
 }
 

@@ -204,7 +204,7 @@ class Algebra {
   std::map<AtomKey, int> atom_of_key_;
   std::map<NodeId, Poly> read_;
   std::map<int, std::vector<NodeId>>
-      products_of_;                     ///< written products and quotients, by the atom of their first factor
+      products_of_;                     ///< written products and quotients, by the atom of their rarest factor
   std::map<int, NodeId> written_sums_;  ///< the written node that a sum is, by its atom
   Record* record_;
   Record::Reader nodes_;  ///< the builder's nodes in the record
