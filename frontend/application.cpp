@@ -418,7 +418,7 @@ Term Application::one_result(const ast::TypeExpr& declared, const Term& term, Sp
   return placed ? Term(*placed) : Term(Failed{});
 }
 
-Term Application::result(const std::vector<ast::TypeExpr>& declared, Term term, Span at) {
+Term Application::result(const std::vector<ast::TypeExpr>& declared, const Term& term, Span at) {
   if (term.failed()) return Failed{};
   if (declared.size() == 1) return one_result(declared.front(), term, at);
   const Several* several = term.as<Several>();

@@ -49,7 +49,7 @@ struct Application {
                                  std::size_t wrong) const;
   bool expressible(const ast::TypeExpr& type) const;
   void inputs(const std::vector<ast::Param>& params, Matched& matched);
-  Term result(const std::vector<ast::TypeExpr>& declared, Term term, Span at);
+  Term result(const std::vector<ast::TypeExpr>& declared, const Term& term, Span at);
   Term one_result(const ast::TypeExpr& declared, const Term& term, Span at);
   const Provenance* bound_by(const std::string& variable, const Axis& axis);
   void bind_dimension(const std::string& variable, const Axis& axis);

@@ -430,7 +430,8 @@ std::optional<Value> Elaborator::gradient(Value of, Value by) {
   if (std::ranges::none_of(parts->second, [&](Value part) { return reached[part.id]; })) return std::nullopt;
   std::vector<Value> pieces;
   for (const Value part : parts->second) {
-    const Type type = part.type();  // a copy: the graph grows
+    // A copy, since the graph grows. NOLINTNEXTLINE(performance-unnecessary-copy-initialization)
+    const Type type = part.type();
     const Value piece = reached[part.id] ? builder().make(Op::grad, {{of, part}})
                                          : builder().spread(builder().constant(0, type.dtype), type.shape);
     pieces.push_back(builder().reshape(piece, {element_count(type.shape)}));

@@ -12,7 +12,7 @@
 
 namespace nnc {
 
-struct Problem {
+struct Problem {  // NOLINT(clang-analyzer-core.uninitialized.Assign): of the variant's other alternative
   enum class Kind : std::uint8_t {
     data,     ///< the content of a file does not fit; exit status 1
     io,       ///< a file cannot be read or written; exit status 2
