@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <random>
 #include <span>
@@ -35,8 +36,9 @@ double derivative(F&& f, double step) {
   return (4 * central(step / 2) - central(step)) / 3;
 }
 
-double relative_error(double derived, double measured, double scale) {
+double relative_error(double derived, double measured, double scale, double noise = 0) {
   if (!std::isfinite(derived) || !std::isfinite(measured)) return INFINITY;  // even if both are: nothing is compared
+  if (std::abs(derived - measured) <= noise) return 0;
   return std::abs(derived - measured) / std::max({std::abs(measured), std::abs(derived), 1e-3 * scale, 1e-6});
 }
 
@@ -530,10 +532,10 @@ struct Derived {
   std::string_view pass;
 };
 Derived worst_derived(const std::vector<CheckedStage>& stages, const std::vector<Tensor>& gradients, std::int64_t k,
-                      double measured, double scale, double tolerance) {
+                      double measured, double scale, double noise, double tolerance) {
   Derived worst;
   for (std::size_t i = 0; i < stages.size() && worst.relative <= tolerance; ++i) {
-    const double value = gradients[i].at(k), relative = relative_error(value, measured, scale);
+    const double value = gradients[i].at(k), relative = relative_error(value, measured, scale, noise);
     if (!std::isfinite(value) && i + 1 < stages.size()) continue;
     if (relative > worst.relative) worst = {value, relative, stages[i].pass};
   }
@@ -560,6 +562,8 @@ void compare_gradient(const std::vector<CheckedStage>& stages, const Asked& aske
         {.where = "grad/" + asked.name, .derived = NAN, .measured = value, .relative = INFINITY, .no_value = true});
     return;
   }
+  // What rounding of the value does to a quotient of differences, where the derivative itself is 0.
+  const double noise = 8 * std::numeric_limits<double>::epsilon() * std::abs(value) / short_step;
   Tensor& x = at.params.at(asked.name);
   for (std::int64_t k : draw_elements(x.count(), options.elements, random)) {
     const double here = x.at(k);
@@ -573,7 +577,7 @@ void compare_gradient(const std::vector<CheckedStage>& stages, const Asked& aske
     const bool both = std::isfinite(coarse) && std::isfinite(fine);  // else the longer step left where values are
     const bool finer = both ? std::abs(fine - derived.at(k)) < std::abs(coarse - derived.at(k)) : std::isfinite(fine);
     const double measured = finer ? fine : coarse;
-    const Derived found = worst_derived(stages, gradients, k, measured, scale, options.tolerance);
+    const Derived found = worst_derived(stages, gradients, k, measured, scale, noise, options.tolerance);
     const double relative = found.relative;
     // Where the two quotients themselves differ by more than rounding can explain, a kink lies in between.
     const bool numbers = both && std::isfinite(found.value);

@@ -201,6 +201,25 @@ TEST_CASE("gradients are checked after every pass, and the pass that makes one w
   }
 }
 
+TEST_CASE("a derivative that is 0 is not compared with the noise of differences") {
+  Builder b("shifted");
+  const Value w = b.leaf(Op::param, "w", {DType::f64, {{4}}});
+  const Value x = b.leaf(Op::input, "x", {DType::f64, {{4}}});
+  const Value z = (x + w) * 100;  // a shift of all elements: what is left of it without their mean is nothing
+  const Value centred = z - b.sum(z, {0}) / 4;
+  const Value loss = b.sum(apply(Op::exp, centred * 0.01) * 100, {0}) + 0 * b.sum(w, {0});
+  const Value all = b.leaf(Op::param, "all", {DType::f64, {}});
+  const Value shifted = z + all * 100, same = shifted - b.sum(shifted, {0}) / 4;
+  const Value both = loss + b.sum(apply(Op::exp, same * 0.01) * 100, {0});
+  b.output(OutputKind::update, "all", all - b.make(Op::grad, {{both, all}}));
+  for (std::uint64_t seed : {1, 2, 3, 4, 5}) {
+    const GradcheckReport report = gradcheck_step(Builder(b).finish(), {.seed = seed});
+    INFO(text_of(report));
+    CHECK(report.failures.empty());
+    CHECK(report.checked == 1);
+  }
+}
+
 TEST_CASE("a gradient of a gradient agrees with differences") {
   Builder b("second");
   const Value w = b.leaf(Op::param, "w", {DType::f64, {{4}}});
