@@ -112,7 +112,7 @@ Tensor repeated(const std::vector<double>& row, const Type& type, std::int64_t r
 std::optional<Baseline> baseline_of(const Graph& evaluate_graph, const std::vector<std::string>& losses,
                                     const SplitColumns& train, const SplitColumns& shown, const Weights& fitted) {
   const auto at = separator(evaluate_graph);
-  if (!at || losses.size() != 1) return std::nullopt;
+  if (!at || losses.size() != 1 || train.streamed || shown.streamed) return std::nullopt;
   const Type type = evaluate_graph[*at].type;
   if (shown.rows * row_count(type.shape) > most_elements) return std::nullopt;
   Graph graph = evaluate_graph;

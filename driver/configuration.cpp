@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const std::vector<std::string> settings{"threads", "cpu", "codegen-level", "color", "save-every"};
+const std::vector<std::string> settings{"threads", "cpu", "codegen-level", "color", "save-every", "stream-over"};
 
 /// NNC_CODEGEN_LEVEL for codegen-level.
 std::string variable_of(const std::string& setting) {

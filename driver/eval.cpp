@@ -23,6 +23,7 @@ Exit evaluate_splits(Trained& trained, const EvalFlags& flags, const Console& co
   if (!flags.split.empty()) open.splits = {flags.split};
   if (trained.classes) open.classes = &*trained.classes;
   open.fold = trained.fold;
+  open.storage = flags.trained.storage.storage();
   auto data = RawData::open(trained.data, open);
   if (!data) return console.show(data.problem()), exit_of(data.problem());
   if (auto problem = data->check(trained.session->input_checks())) return console.show(*problem), exit_of(*problem);

@@ -154,14 +154,6 @@ Tensor tensor_of(const DenseArray& array) {
   return tensor;
 }
 
-Tensor row_of(const DenseArray& column, std::int64_t row) {
-  std::vector<std::int64_t> dims = column.dims;
-  dims[0] = 1;
-  Tensor tensor = Tensor::zeros(column.dtype, dims);
-  std::memcpy(tensor.data.data(), column.row(row), column.row_bytes());
-  return tensor;
-}
-
 Exit inspect_row(Trained& trained, const InspectFlags& flags, const Console& console) {
   const auto fail = [&](const Problem& problem) { return console.show(problem), exit_of(problem); };
   if (auto problem = trained.load()) return fail(*problem);
@@ -169,6 +161,7 @@ Exit inspect_row(Trained& trained, const InspectFlags& flags, const Console& con
   open.splits = {flags.split};
   if (trained.classes) open.classes = &*trained.classes;
   open.fold = trained.fold;
+  open.storage = flags.trained.storage.storage();
   auto data = RawData::open(trained.data, open);
   if (!data) return fail(data.problem());
   const std::int64_t rows = data->rows(flags.split);
@@ -181,8 +174,8 @@ Exit inspect_row(Trained& trained, const InspectFlags& flags, const Console& con
   Environment environment;
   environment.seed = trained.seed;
   environment.scalars["rows"] = 1;
-  for (const NamedArray& column : columns->columns)
-    environment.inputs[column.name] = row_of(column.array, *flags.row - 1);
+  for (const NamedArray& column : columns->part(*flags.row - 1, 1).columns)
+    environment.inputs[column.name] = tensor_of(column.array);
   for (const nnc_slot& slot : params_of(*trained.weights->layout))
     environment.params[slot.name] = tensor_of(unpack(slot, trained.weights->params.data()));
   for (const nnc_slot& slot : state_of(*trained.weights->layout))

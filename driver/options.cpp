@@ -74,6 +74,21 @@ std::optional<Compilation> CompileFlags::compilation(const Console& console, boo
   return made;
 }
 
+void StorageFlags::add_to(CLI::App& app) {
+  app.add_option("--stream-over", stream_over,
+                 "CSV files larger than this are streamed, and their numbers kept in files without a name in TMPDIR "
+                 "(default: 256)")
+      ->check(CLI::Range(0, 1 << 30))
+      ->type_name("MIB");
+}
+
+Storage StorageFlags::storage() const {
+  Storage storage;
+  storage.stream_over = static_cast<std::uint64_t>(stream_over) << 20;
+  if (const auto folder = environment_variable("TMPDIR"); !folder.empty()) storage.folder = folder;
+  return storage;
+}
+
 CLI::Validator whole_from_one() {
   return CLI::Validator(
       [](std::string& text) {

@@ -9,6 +9,7 @@
 #include "driver/console.h"
 #include "driver/session.h"
 #include "frontend/elaborate.h"
+#include "runtime/row_store.h"
 
 namespace nnc::driver {
 
@@ -32,6 +33,15 @@ struct CompileFlags {
   void add_to(CLI::App& app);
   /// Nothing, with a message shown, for an unknown CPU, and, where `to_run`, for one whose code cannot run here.
   std::optional<Compilation> compilation(const Console& console, bool to_run) const;
+};
+
+/// --stream-over: where rows of data lie.
+struct StorageFlags {
+  std::int64_t stream_over = 256;  ///< MiB
+
+  void add_to(CLI::App& app);
+  /// Rows that are streamed lie in the folder that TMPDIR names.
+  Storage storage() const;
 };
 
 /// For options that count something.

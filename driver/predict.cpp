@@ -228,11 +228,16 @@ Exit predict_rows(Trained& trained, const PredictFlags& flags, Format format, co
     classes = *trained.classes;
   } else if (std::any_of(trained.data.raw.begin(), trained.data.raw.end(),
                          [](const RawColumn& raw) { return raw.classes; })) {
-    auto own = RawData::open(trained.data, {.splits = trained.data.fit, .inputs = {}, .classes = nullptr});
+    auto own = RawData::open(
+        trained.data,
+        {.splits = trained.data.fit, .inputs = {}, .classes = nullptr, .storage = flags.trained.storage.storage()});
     if (!own) return fail(own.problem());
     classes = own->classes();
   }
-  auto data = RawData::open(*job, {.splits = {}, .inputs = trained.session->predict_inputs(), .classes = &classes});
+  auto data = RawData::open(*job, {.splits = {},
+                                   .inputs = trained.session->predict_inputs(),
+                                   .classes = &classes,
+                                   .storage = flags.trained.storage.storage()});
   if (!data) return fail(data.problem());
   if (auto problem = data->check(trained.session->input_checks())) return fail(*problem);
   auto columns = data->feed("input", EntryKind::predict_feed, *trained.runner, trained.programs, *trained.weights,

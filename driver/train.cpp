@@ -168,6 +168,7 @@ void add_train(CLI::App& app, Action& action) {
   command->add_flag("--json", flags->json, "epochs and results as JSON lines on stdout");
   flags->program.add_to(*command);
   flags->compile.add_to(*command);
+  flags->storage.add_to(*command);
   command->callback(
       [flags, &action] { action = [flags](const Console& console) { return train_file(*flags, console); }; });
 }

@@ -21,6 +21,7 @@ void TrainedFlags::add_to(CLI::App& command) {
   command.add_option("--data", data, "where the data are now")->type_name("DIR");
   program.add_to(command);
   compile.add_to(command);
+  storage.add_to(command);
 }
 
 namespace {

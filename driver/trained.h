@@ -19,6 +19,7 @@ struct TrainedFlags {
   std::optional<std::string> weights, data;
   ProgramOptions program;
   CompileFlags compile;
+  StorageFlags storage;
   bool to_run = true;  ///< the code must be of this machine
 
   void add_to(CLI::App& command);

@@ -189,6 +189,7 @@ Exit Training::run() {
 std::optional<Problem> Training::open_data() {
   OpenOptions options;
   options.fold = record_.fold;
+  options.storage = flags_.storage.storage();
   auto data = RawData::open(data_job_, options);
   if (!data) return data.problem();
   data_.emplace(std::move(*data));
@@ -344,8 +345,7 @@ std::int64_t Training::parameters() const {
 /// Columns, weights and states with the copies that training keeps of them, and what a step works in.
 std::uint64_t Training::memory() const {
   std::uint64_t bytes = 3 * (weights_->params.size() + weights_->state.size());
-  for (const SplitColumns& columns : splits_)
-    for (const NamedArray& column : columns.columns) bytes += column.array.bytes.size();
+  for (const SplitColumns& columns : splits_) bytes += columns.memory();
   const Batches batches(job_.batch_size, split("train")->rows);
   return bytes + programs_.entry(EntryKind::step, 0, batches.size).code->arena_bytes;
 }
@@ -466,7 +466,8 @@ Exit Training::say_diverged(const TrainOutcome& outcome) {
         "by a penalty in the loss: `1e-6 * sum([sum(square(w)) for w in params(Net)])`");
   else
     problem.notes.push_back("help: try a lower learning rate");
-  for (const NamedArray& column : split("train")->columns)
+  const SplitColumns& seen = *split("train");
+  for (const NamedArray& column : seen.part(0, std::min(seen.rows, block_rows)).columns)
     if (const double largest = largest_of(column.array); is_float(column.array.dtype) && largest > 100)
       problem.notes.push_back(
           fmt::format("help: column `{}` has values up to {:.4g}: `standardize` and `minmax` bring "
@@ -476,7 +477,6 @@ Exit Training::say_diverged(const TrainOutcome& outcome) {
   return Exit::diverged;
 }
 
-/// Figures of every split by the weights that `eval` will use.
 /// Figures of every split by the weights that `eval` will use.
 Exit Training::report(const TrainOutcome& outcome) {
   std::string kept = record_.weights_file();

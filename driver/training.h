@@ -25,6 +25,7 @@ struct TrainFlags {
   bool log_steps = false, json = false, dry_run = false;
   ProgramOptions program;
   CompileFlags compile;
+  StorageFlags storage;
 };
 
 /// A run that is to go on, as its folder has it.

@@ -10,8 +10,6 @@
 #include <iterator>
 #include <limits>
 
-#include "runtime/file.h"
-
 namespace nnc {
 
 namespace {
@@ -57,6 +55,9 @@ void store(std::byte* to, T value) {
   std::memcpy(to, &value, sizeof value);
 }
 
+/// No number, class or name is longer; without a bound a quote that is never closed would swallow gigabytes.
+constexpr std::size_t longest_field = std::size_t{1} << 20;
+
 /// A field as it stands in the text: `inner` is without the quotes around it, but with the doubled ones inside.
 struct Field {
   std::string_view inner;
@@ -74,10 +75,18 @@ bool at_line_end(std::string_view text, std::size_t at) {
   return text[at] == '\n' || (text[at] == '\r' && at + 1 < text.size() && text[at + 1] == '\n');
 }
 
+constexpr FieldFault nul_at(std::size_t offset) { return {offset, "the file holds a NUL byte", "a text file"}; }
+constexpr FieldFault too_long(std::size_t offset) {
+  return {offset, "a field is longer than 1 MiB", "a comma or the end of the line"};
+}
+
 FieldFault read_quoted(std::string_view text, std::size_t& at, Field& field) {
-  std::size_t open = at++;
-  while (at < text.size() && (text[at] != '"' || (at + 1 < text.size() && text[at + 1] == '"')))
-    at += text[at] == '"' ? 2 : 1;
+  const std::size_t open = at++;
+  for (; at < text.size() && (text[at] != '"' || (at + 1 < text.size() && text[at + 1] == '"'));
+       at += text[at] == '"' ? 2 : 1) {
+    if (text[at] == '\0') return nul_at(at);
+    if (at - open > longest_field) return {open, "a quoted field does not end within 1 MiB", "a closing quote"};
+  }
   if (at >= text.size()) return {open, "a quoted field does not end", "a closing quote"};
   field = {text.substr(open + 1, at - open - 1), true};
   ++at;
@@ -95,10 +104,16 @@ FieldFault read_field(std::string_view text, std::size_t& at, Field& field) {
     at = first;
     return read_quoted(text, at, field);
   }
-  std::size_t begin = at;
-  for (; at < text.size() && text[at] != ',' && !at_line_end(text, at); ++at)
+  const std::size_t begin = at, most = std::min(text.size(), begin + longest_field);
+  for (; at < most && text[at] != ',' && text[at] != '\n'; ++at) {
     if (text[at] == '"')
       return {at, "a quote inside an unquoted field", "quotes around the whole field, doubled inside"};
+    if (text[at] == '\0') return nul_at(at);
+    if (text[at] != '\r') continue;
+    if (at_line_end(text, at)) break;
+    return {at, "a carriage return without a line feed", "lines that end in LF or CRLF"};
+  }
+  if (at == most && at < text.size()) return too_long(begin);
   field = {trimmed(text.substr(begin, at - begin)), false};
   return {};
 }
@@ -109,6 +124,17 @@ Field field_of(std::string_view text, std::size_t at, std::size_t column) {
   for (std::size_t i = 0;; ++i, ++at) {
     read_field(text, at, field);
     if (i == column) return field;
+  }
+}
+
+/// Leaves `at` behind the line end of a row that was checked.
+void skip_row(std::string_view text, std::size_t& at) {
+  for (Field field;; ++at) {
+    read_field(text, at, field);
+    if (at == text.size()) return;
+    if (text[at] == ',') continue;
+    at += text[at] == '\r' ? 2 : 1;
+    return;
   }
 }
 
@@ -180,57 +206,214 @@ std::optional<std::string> parse_number(std::string_view text, DType dtype, std:
   return "a boolean cannot be read from a file";
 }
 
-/// One pass over the text that checks every row.
+/// What a file is that begins like no text, and what to do.
+struct Foreign {
+  std::string_view begins;
+  const char *what, *help;
+};
+constexpr Foreign foreign_files[] = {
+    {"\x1f\x8b", "a gzip file", "help: unpack it: `gzip -d`"},
+    {"PK\x03\x04", "a zip archive, as spreadsheets are", "help: save the sheet as CSV, in UTF-8"},
+    {"\xff\xfe", "text in UTF-16", "help: save it in UTF-8: `iconv -f UTF-16 -t UTF-8`"},
+    {"\xfe\xff", "text in UTF-16", "help: save it in UTF-8: `iconv -f UTF-16 -t UTF-8`"},
+};
+
+/// One pass over the text that checks every row and fills the records.
 class CsvReader {
  public:
-  explicit CsvReader(CsvTable& table) : table_(table), text_(table.text_.data(), table.text_.size()) {}
+  explicit CsvReader(CsvTable& table) : table_(table), text_(table.text()) {}
 
-  std::optional<Problem> read() {
+  std::optional<Problem> read_header() {
+    for (const Foreign& foreign : foreign_files)
+      if (text_.starts_with(foreign.begins)) {
+        Problem wrong = problem(0, "this is not a CSV file", "text: names, then rows, with commas", foreign.what);
+        wrong.place.line = wrong.place.column = 0;
+        wrong.notes.push_back(foreign.help);
+        return wrong;
+      }
     if (text_.starts_with("\xef\xbb\xbf")) at_ = 3;
-    if (std::size_t nul = text_.find('\0'); nul != text_.npos)
-      return problem(nul, "the file holds a NUL byte", "a text file", "a byte of value 0");
     if (only_line_ends()) return problem(at_, "the file is empty", "a header line with the names of the columns", "");
-    if (auto wrong = read_row([this](const Field& field) { table_.names_.push_back(unquoted(field)); })) return wrong;
-    table_.rows_.reserve(static_cast<std::size_t>(std::count(text_.begin(), text_.end(), '\n')));
-    while (at_ < text_.size() && !only_line_ends())
-      if (auto wrong = read_data_row()) return wrong;
+    for (bool more = true; more;) {
+      Field field;
+      if (auto wrong = field_at(field)) return wrong;
+      table_.names_.push_back(unquoted(field));
+      more = at_ < text_.size() && text_[at_] == ',';
+      end_field();
+    }
+    table_.first_row_ = at_;
     return std::nullopt;
   }
 
- private:
-  std::optional<Problem> read_data_row() {
-    std::size_t start = at_, got = 0, want = table_.names_.size();
-    bool empty = false;
-    auto wrong = read_row([&](const Field& field) { ++got, empty = field.inner.empty() && !field.quoted; });
-    if (wrong) return wrong;
-    table_.rows_.push_back(start);
-    if (got == want) return std::nullopt;
-    Problem uneven = problem(start, "the row has another number of fields than the header",
-                             fmt::format("{}, as in line 1", counted(want, "field")),
-                             got == 1 && empty ? "an empty line" : counted(got, "field"));
-    if (want == 1 && table_.names_[0].find(';') != std::string::npos)
-      uneven.notes.push_back("help: fields are separated by commas, and numbers have a decimal point");
-    return uneven;
+  std::optional<Problem> read_rows(const std::string& folder) {
+    plan();
+    table_.records_.emplace(table_.record_bytes_, folder);
+    at_ = table_.first_row_;
+    const std::size_t bytes = table_.record_bytes_;
+    std::vector<std::byte> block(bytes * block_rows);
+    std::size_t filled = 0, released = 0;
+    const auto flush = [&] {
+      auto problem = table_.records_->append(block.data(), static_cast<std::int64_t>(filled));
+      filled = 0;
+      if (at_ - released > release_bytes) table_.file_.release(std::exchange(released, at_), at_);
+      return problem;
+    };
+    while (at_ < text_.size() && !at_the_end()) {
+      if (table_.rows_ % CsvTable::rows_between_marks == 0) table_.marks_.push_back(at_);
+      if (auto wrong = read_row(block.data() + filled * bytes)) return wrong;
+      ++table_.rows_;
+      if (++filled == block_rows)
+        if (auto wrong = flush()) return wrong;
+    }
+    auto wrong = flush();
+    table_.file_.release(released, text_.size());
+    return wrong;
   }
 
-  template <class Visit>
-  std::optional<Problem> read_row(Visit&& visit) {
-    for (;; ++at_) {
-      Field field;
-      FieldFault fault = read_field(text_, at_, field);
-      if (fault.message) {
-        bool ended = at_ >= text_.size();
-        return problem(fault.offset, fault.message, fault.expected,
-                       ended ? "the end of the file" : shown(text_.substr(fault.offset, 1)));
-      }
-      visit(field);
-      if (at_ == text_.size()) return std::nullopt;
-      if (text_[at_] == ',') continue;
-      at_ += text_[at_] == '\r' ? 2 : 1;
-      return std::nullopt;
+ private:
+  static constexpr std::size_t block_rows = 1024, release_bytes = std::size_t{8} << 20;
+
+  /// What becomes of a column. Most are skipped or one number; `several` has those that are wanted more than once or by
+  /// text.
+  enum class Use : std::uint8_t { skip, f32, f64, i32, several };
+  struct Step {
+    Use use = Use::skip;
+    std::size_t offset = 0;
+  };
+
+  void plan() {
+    steps_.assign(table_.names_.size(), {});
+    for (const CsvTable::Wanted& wanted : table_.wanted_) {
+      Step& step = steps_[wanted.column];
+      const bool first = step.use == Use::skip && !wanted.as_text;
+      step.offset = wanted.offset;
+      step.use = !first                       ? Use::several
+                 : wanted.dtype == DType::f32 ? Use::f32
+                 : wanted.dtype == DType::f64 ? Use::f64
+                                              : Use::i32;
     }
   }
 
+  std::optional<Problem> read_row(std::byte* record) {
+    const std::size_t start = at_, want = steps_.size();
+    for (std::size_t column = quick(0, record); column < want; column = quick(column + 1, record)) {
+      if (auto wrong = careful(column, record, start)) return wrong;
+      const bool comma = at_ < text_.size() && text_[at_] == ',', last = column + 1 == want;
+      if (comma == last) return uneven(start);
+      end_field();
+    }
+    return std::nullopt;
+  }
+
+  /// Reads plain numbers from `column` on, each where it stands and followed by its comma or line feed, and says before
+  /// which column it came to something else: that is left to `careful`, from where its field begins.
+  std::size_t quick(std::size_t column, std::byte* record) {
+    const char* at = text_.data() + at_;
+    const char* const end = text_.data() + text_.size();
+    const Step* const steps = steps_.data();
+    const std::size_t want = steps_.size();
+    for (; column < want; ++column) {
+      const Step& step = steps[column];
+      const char behind = column + 1 == want ? '\n' : ',';
+      bool plain = false;
+      if (step.use == Use::f32)
+        plain = quick_number<float>(at, end, behind, record + step.offset);
+      else if (step.use == Use::f64)
+        plain = quick_number<double>(at, end, behind, record + step.offset);
+      else if (step.use == Use::i32)
+        plain = quick_number<std::int32_t>(at, end, behind, record + step.offset);
+      if (!plain) break;
+    }
+    at_ = static_cast<std::size_t>(at - text_.data());
+    return column;
+  }
+
+  /// Leaves `at` behind the number and the byte behind it, or where it is.
+  template <class T>
+  static bool quick_number(const char*& at, const char* end, char behind, std::byte* to) {
+    T value;
+    const auto [stop, fault] = std::from_chars(at, end, value);
+    if (fault != std::errc() || stop == end || *stop != behind) return false;
+    if constexpr (std::is_floating_point_v<T>)
+      if (!(value - value == 0)) return false;  // from_chars reads `inf`
+    store(to, value);
+    at = stop + 1;
+    return true;
+  }
+
+  std::optional<Problem> careful(std::size_t column, std::byte* record, std::size_t start) {
+    Field field;
+    if (auto wrong = field_at(field)) return wrong;
+    if (steps_[column].use == Use::skip) return std::nullopt;
+    // A row that is too short is that before one of its cells is wrong.
+    const bool ends_early = column + 1 < steps_.size() && (at_ == text_.size() || text_[at_] != ',');
+    if (ends_early) return uneven(start);
+    for (const CsvTable::Wanted& wanted : table_.wanted_) {
+      if (wanted.column != column) continue;
+      if (wanted.as_text) {
+        store(record + wanted.offset, table_.texts_.at(column).number_of(unquoted(field)));
+      } else if (auto fault = parse_number(field.inner, wanted.dtype, record + wanted.offset)) {
+        return no_number(*fault, wanted, field);
+      }
+    }
+    return std::nullopt;
+  }
+
+  Problem no_number(const std::string& fault, const CsvTable::Wanted& wanted, const Field& field) const {
+    const std::string cell = unquoted(field), &name = table_.names_[wanted.column];
+    const std::size_t offset = static_cast<std::size_t>(field.inner.data() - text_.data()) - (field.quoted ? 1 : 0);
+    Problem wrong = problem(offset, fault, fmt::format("a number ({}) in column `{}`", name_of(wanted.dtype), name),
+                            cell.empty() ? "nothing" : shown(cell));
+    constexpr std::string_view minus = "\xe2\x88\x92";
+    const std::string_view words[] = {"na", "n/a", "null", "none", "nil", "?", "-", "nan"};
+    const bool missing =
+        cell.empty() || std::ranges::any_of(words, [&](auto word) { return equal_without_case(cell, word); });
+    if (missing)
+      wrong.notes.push_back("help: nothing is made up for a value that is missing: fill it in, or leave the row out");
+    if (cell.starts_with(minus)) {
+      wrong.notes.push_back("help: this minus is U+2212; a number's is `-`");
+      return wrong;
+    }
+    if (missing) return wrong;
+    // A column of words, not a slip in one of numbers.
+    if (is_word(unquoted(field_of(text_, table_.first_row_, wanted.column))) && is_word(cell))
+      wrong.notes.push_back(fmt::format("help: `classes(col(\"{}\"))` gives each word of a column a number", name));
+    return wrong;
+  }
+
+  /// The row that begins at `start` has too many or too few fields.
+  std::optional<Problem> uneven(std::size_t start) {
+    at_ = start;
+    std::size_t got = 0;
+    bool empty = false;
+    for (bool more = true; more; ++got) {
+      Field field;
+      if (auto wrong = field_at(field)) return wrong;
+      empty = field.inner.empty() && !field.quoted;
+      more = at_ < text_.size() && text_[at_] == ',';
+      end_field();
+    }
+    return problem(start, "the row has another number of fields than the header",
+                   fmt::format("{}, as in line 1", counted(table_.names_.size(), "field")),
+                   got == 1 && empty ? "an empty line" : counted(got, "field"));
+  }
+
+  std::optional<Problem> field_at(Field& field) {
+    const FieldFault fault = read_field(text_, at_, field);
+    if (fault.message == nullptr) return std::nullopt;
+    const bool ended = at_ >= text_.size(), nul = !ended && text_[fault.offset] == '\0';
+    return problem(fault.offset, fault.message, fault.expected,
+                   nul     ? "a byte of value 0"
+                   : ended ? "the end of the file"
+                           : shown(text_.substr(fault.offset, fault.offset < at_ ? longest_quote + 1 : 1)));
+  }
+
+  /// Behind a comma or a line end.
+  void end_field() {
+    if (at_ < text_.size()) at_ += text_[at_] == '\r' ? 2 : 1;
+  }
+
+  /// Whether nothing but line ends is left.
+  bool at_the_end() const { return (text_[at_] == '\n' || text_[at_] == '\r') && only_line_ends(); }
   bool only_line_ends() const { return text_.find_first_not_of("\r\n", at_) == text_.npos; }
 
   Problem problem(std::size_t offset, std::string message, std::string expected, std::string found) const {
@@ -245,58 +428,64 @@ class CsvReader {
   CsvTable& table_;
   std::string_view text_;
   std::size_t at_ = 0;
+  std::vector<Step> steps_;
 };
 
-Result<CsvTable> CsvTable::read(const std::string& path) {
-  if (path == "-") return parse({std::istreambuf_iterator<char>(std::cin), {}}, "stdin");
-  auto text = read_file(path);
-  if (!text) return text.problem();
-  return parse(std::move(*text), path);
+std::int32_t TextNumbers::number_of(std::string_view text) {
+  const auto [at, fresh] = numbers_.try_emplace(std::string(text), static_cast<std::int32_t>(texts_.size()));
+  if (fresh) texts_.push_back(at->first);
+  return at->second;
 }
 
-Result<CsvTable> CsvTable::parse(std::vector<char> text, const std::string& path) {
+Result<CsvTable> CsvTable::open(const std::string& path) {
+  if (path == "-") return parse({std::istreambuf_iterator<char>(std::cin), {}}, "stdin");
+  auto file = MappedFile::open(path);
+  if (!file) return file.problem();
   CsvTable table;
-  table.text_ = std::move(text);
+  table.file_ = std::move(*file);
   table.path_ = path;
-  if (auto problem = CsvReader(table).read()) return *problem;
+  if (auto problem = CsvReader(table).read_header()) return *problem;
   return table;
 }
 
+Result<CsvTable> CsvTable::parse(std::string text, const std::string& path) {
+  CsvTable table;
+  table.owned_ = std::move(text);
+  table.path_ = path;
+  if (auto problem = CsvReader(table).read_header()) return *problem;
+  return table;
+}
+
+std::size_t CsvTable::want(std::size_t column, DType dtype, bool as_text) {
+  const std::size_t size = size_of(dtype), offset = (record_bytes_ + size - 1) / size * size;
+  wanted_.push_back({column, offset, dtype, as_text});
+  record_bytes_ = offset + size;
+  return offset;
+}
+
+std::size_t CsvTable::want_number(std::size_t column, DType dtype) { return want(column, dtype, false); }
+
+std::size_t CsvTable::want_text(std::size_t column) {
+  texts_.try_emplace(column);
+  return want(column, DType::i32, true);
+}
+
+std::optional<Problem> CsvTable::load(const std::string& folder) { return CsvReader(*this).read_rows(folder); }
+
+std::size_t CsvTable::offset_of(std::int64_t row) const {
+  std::size_t at = marks_[static_cast<std::size_t>(row / rows_between_marks)];
+  for (std::int64_t skipped = row % rows_between_marks; skipped > 0; --skipped) skip_row(text(), at);
+  return at;
+}
+
 std::string CsvTable::text(std::int64_t row, std::size_t column) const {
-  return unquoted(field_of({text_.data(), text_.size()}, rows_[static_cast<std::size_t>(row)], column));
+  return unquoted(field_of(text(), offset_of(row), column));
 }
 
 Place CsvTable::place(std::int64_t row, std::size_t column) const {
-  std::string_view text(text_.data(), text_.size());
-  Field field = field_of(text, rows_[static_cast<std::size_t>(row)], column);
-  std::size_t offset = static_cast<std::size_t>(field.inner.data() - text.data()) - (field.quoted ? 1 : 0);
-  return place_of(text, offset, path_);
-}
-
-std::optional<Problem> CsvTable::read_numbers(std::span<const std::size_t> columns, DType dtype, std::byte* to) const {
-  std::string_view text(text_.data(), text_.size());
-  std::vector<Field> fields(names_.size());
-  for (std::int64_t row = 0; row < rows(); ++row) {
-    std::size_t at = rows_[static_cast<std::size_t>(row)];
-    for (Field& field : fields) read_field(text, at, field), ++at;
-    for (std::size_t column : columns) {
-      auto fault = parse_number(fields[column].inner, dtype, to);
-      to += size_of(dtype);
-      if (!fault) continue;
-      std::string cell = unquoted(fields[column]);
-      std::vector<std::string> notes;
-      if (is_word(this->text(0, column)))  // a column of words, not a slip in one of numbers
-        notes.push_back(
-            fmt::format("help: `classes(col(\"{}\"))` gives each word of a column a number", names_[column]));
-      return Problem{.kind = Problem::Kind::data,
-                     .message = *fault,
-                     .place = place(row, column),
-                     .expected = fmt::format("a number ({}) in column `{}`", name_of(dtype), names_[column]),
-                     .found = cell.empty() ? "nothing" : shown(cell),
-                     .notes = std::move(notes)};
-    }
-  }
-  return std::nullopt;
+  const Field field = field_of(text(), offset_of(row), column);
+  const std::size_t offset = static_cast<std::size_t>(field.inner.data() - text().data()) - (field.quoted ? 1 : 0);
+  return place_of(text(), offset, path_);
 }
 
 }  // namespace nnc

@@ -2,45 +2,89 @@
 // commas, quotes ("" inside) or line breaks. A byte order mark and CRLF are accepted; spaces around unquoted fields do
 // not count. Numbers are read with a decimal point whatever the locale says. Whatever is not a plain row is an error
 // with its place: nothing is skipped but empty lines at the end of the file.
+//
+// A file is mapped and gone through once, when it is known which columns are wanted: what they hold goes into records
+// of equal length (RowStore), and pages that were read are let go of. So a file may be larger than memory.
 #pragma once
 
+#include <map>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
-#include "runtime/dense_array.h"
+#include "ir/type.h"
+#include "runtime/mapped_file.h"
 #include "runtime/result.h"
+#include "runtime/row_store.h"
 
 namespace nnc {
 
-/// The text of a file, checked to be a table, with the place where each row begins. Fields are found again when they
-/// are asked for, so that a table takes little more memory than its file.
+/// Distinct texts, numbered in the order in which they were first seen.
+class TextNumbers {
+ public:
+  std::int32_t number_of(std::string_view text);
+  const std::vector<std::string>& texts() const { return texts_; }
+
+ private:
+  std::vector<std::string> texts_;
+  std::unordered_map<std::string, std::int32_t> numbers_;
+};
+
 class CsvTable {
  public:
-  /// "-" is stdin.
-  static Result<CsvTable> read(const std::string& path);
+  /// Opens a file and reads its header; "-" is stdin, which is read whole.
+  static Result<CsvTable> open(const std::string& path);
   /// `path` is for messages.
-  static Result<CsvTable> parse(std::vector<char> text, const std::string& path);
+  static Result<CsvTable> parse(std::string text, const std::string& path);
 
   const std::vector<std::string>& names() const { return names_; }
-  std::int64_t rows() const { return static_cast<std::int64_t>(rows_.size()); }
-  /// A cell without the quotes around it.
+  std::size_t bytes() const { return text().size(); }
+
+  // ---- before load(): what a record holds
+  /// A column as a number (f32, f64 or i32), or by the number of its text (i32); the result is its place in a record.
+  std::size_t want_number(std::size_t column, DType dtype);
+  std::size_t want_text(std::size_t column);
+  /// Goes through all rows. A field too many or too few, an empty cell, text, NaN, infinity, a number out of range, and
+  /// a fraction for i32 are problems with their place. Records lie in memory, or where `folder` is not empty in a file
+  /// there.
+  std::optional<Problem> load(const std::string& folder = "");
+
+  // ---- after it
+  std::int64_t rows() const { return rows_; }
+  const RowStore& records() const { return *records_; }
+  /// Distinct texts of a column that was wanted by text.
+  const std::vector<std::string>& texts(std::size_t column) const { return texts_.at(column).texts(); }
+  /// A cell without the quotes around it, found again in the file.
   std::string text(std::int64_t row, std::size_t column) const;
   /// Line and column (in characters, from 1) where a cell stands.
   Place place(std::int64_t row, std::size_t column) const;
 
-  /// Converts columns to `dtype` (f32, f64 or i32): element (row, i) of `to` is columns[i]. An empty cell, text, NaN,
-  /// infinity, a number out of range, and a fraction for i32 are problems with their place.
-  std::optional<Problem> read_numbers(std::span<const std::size_t> columns, DType dtype, std::byte* to) const;
-
  private:
   friend class CsvReader;
-  std::vector<char> text_;
+  struct Wanted {
+    std::size_t column, offset;
+    DType dtype;
+    bool as_text;
+  };
+  static constexpr std::int64_t rows_between_marks = 64;
+
+  std::string_view text() const { return file_.text().data() ? file_.text() : std::string_view(owned_); }
+  std::size_t want(std::size_t column, DType dtype, bool as_text);
+  std::size_t offset_of(std::int64_t row) const;
+
+  MappedFile file_;
+  std::string owned_;  ///< stdin
   std::string path_;
   std::vector<std::string> names_;
-  std::vector<std::uint64_t> rows_;  ///< offset of each row's first byte
+  std::size_t first_row_ = 0;  ///< where the rows begin
+  std::vector<Wanted> wanted_;
+  std::size_t record_bytes_ = 0;
+  std::map<std::size_t, TextNumbers> texts_;  ///< by column
+  std::int64_t rows_ = 0;
+  std::vector<std::uint64_t> marks_;  ///< where every so-many-th row begins
+  std::optional<RowStore> records_;
 };
 
 /// Reads one number of the given type as CSV cells are read, or says why not ("`abc` is not a number").

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <set>
 #include <span>
+#include <utility>
 
 #include "runtime/csv.h"
 #include "runtime/random.h"
@@ -86,6 +87,12 @@ std::string listed(const std::vector<std::string>& names) {
   return fmt::format("{}{}", fmt::join(first, ", "), names.size() > most ? ", ..." : "");
 }
 
+/// What the program calls a raw input: `x` is made of `raw.x`.
+std::string user_name(const std::string& input) {
+  constexpr std::string_view prefix = "raw.";
+  return input.starts_with(prefix) ? input.substr(prefix.size()) : input;
+}
+
 /// Elements in one row of a batched type.
 std::int64_t row_elements(const Type& type) { return element_count(type.shape).count; }
 
@@ -94,7 +101,9 @@ std::int64_t row_elements(const Type& type) { return element_count(type.shape).c
 /// How the rows of one source feed one raw input.
 struct Stored {
   ColumnIds columns;
-  std::optional<DenseArray> classes;  ///< i32 indices of all rows; else the table has the numbers
+  std::size_t wanted = 0;  ///< what the table calls the numbers, or the texts, of these columns
+  /// The class of each text, by the text's number, where the input has classes; -1: none.
+  std::optional<std::vector<std::int32_t>> class_of{};
 };
 
 struct RawData::State {
@@ -104,6 +113,7 @@ struct RawData::State {
   };
 
   DataJob job;
+  std::string folder;                          ///< of rows that are streamed
   std::vector<std::unique_ptr<Table>> tables;  ///< null where a source is not needed
   std::vector<std::string> names;
   std::map<std::string, SplitRows> splits;
@@ -121,10 +131,10 @@ struct RawData::State {
   }
   void copy(int source, const RawColumn& raw, std::int64_t row, std::byte* to) const {
     const Stored& where = stored[static_cast<std::size_t>(source)].at(raw.input);
-    if (where.classes)
-      std::memcpy(to, where.classes->row(row), where.classes->row_bytes());
-    else
-      tables[static_cast<std::size_t>(source)]->copy(where.columns, raw.type.dtype, row, to);
+    const Table& table = *tables[static_cast<std::size_t>(source)];
+    if (!where.class_of) return table.copy(where.wanted, row, to);
+    const std::int32_t index = (*where.class_of)[static_cast<std::size_t>(table.text_number(where.wanted, row))];
+    std::memcpy(to, &index, sizeof index);
   }
 };
 
@@ -155,6 +165,7 @@ class RawFeeder : public RowFeeder {
 
   std::int64_t rows() const override { return count_; }
   void block(const nnc_entry& entry, std::int64_t first, std::int64_t count, std::span<nnc_feed> feeds) override {
+    std::vector<Target> targets;
     for (const nnc_slot& slot : feeds_of(entry)) {
       auto raw = std::find_if(job_.raw.begin(), job_.raw.end(),
                               [&](const RawColumn& column) { return column.input == slot.name; });
@@ -162,13 +173,22 @@ class RawFeeder : public RowFeeder {
       Bytes& scratch = scratch_[raw->input];
       if (scratch.size() < bytes * static_cast<std::size_t>(count))
         scratch = Bytes(bytes * static_cast<std::size_t>(count));
-      for (std::int64_t i = 0; i < count; ++i)
-        copy_(*raw, row_at(first + i), scratch.data() + static_cast<std::size_t>(i) * bytes);
+      targets.push_back({&*raw, scratch.data(), bytes});
       feeds[slot.offset] = {scratch.data(), static_cast<std::int64_t>(bytes), identity_order(count)};
+    }
+    for (std::int64_t i = 0; i < count; ++i) {  // all of a row at once: it may have to come from a file
+      const RawRow row = row_at(first + i);
+      for (Target& target : targets) copy_(*target.raw, row, std::exchange(target.to, target.to + target.bytes));
     }
   }
 
  private:
+  struct Target {
+    const RawColumn* raw;
+    std::byte* to;
+    std::size_t bytes;
+  };
+
   RawRow row_at(std::int64_t index) const {
     auto range = ranges_.begin();
     while (index >= range->count) index -= (range++)->count;
@@ -189,8 +209,8 @@ class DataReader {
 
   std::optional<Problem> read() {
     choose_splits();
-    for (auto step : {&DataReader::open_tables, &DataReader::cut_splits, &DataReader::deal_fold,
-                      &DataReader::read_numbers, &DataReader::read_classes})
+    for (auto step :
+         {&DataReader::open_tables, &DataReader::cut_splits, &DataReader::deal_fold, &DataReader::read_classes})
       if (auto problem = (this->*step)()) return problem;
     return std::nullopt;
   }
@@ -223,31 +243,69 @@ class DataReader {
   std::optional<Problem> open_tables() {
     state_.tables.resize(state_.job.sources.size());
     state_.stored.resize(state_.job.sources.size());
+    strata_.resize(state_.job.sources.size());
     for (const std::string& name : state_.names) {
-      std::size_t source = static_cast<std::size_t>(split(name).source);
+      const auto source = static_cast<std::size_t>(split(name).source);
       if (state_.tables[source]) continue;
-      auto table = Table::open(state_.job.sources[source]);
+      auto table = Table::open(state_.job.sources[source], options_.storage);
       if (!table) return table.problem();
       state_.tables[source] = std::move(*table);
+      if (auto problem = want_columns(source)) return problem;
+      if (auto problem = want_strata(source)) return problem;
+      if (auto problem = state_.tables[source]->load()) return problem;
       if (state_.tables[source]->rows() == 0)
         return wrong(state_.job.sources[source].place, fmt::format("{} has no rows", source_name(source)));
     }
     return std::nullopt;
   }
 
+  std::optional<Problem> want_columns(std::size_t source) {
+    Table& table = *state_.tables[source];
+    for (const RawColumn& raw : state_.job.raw) {
+      if (!wanted(raw)) continue;
+      auto columns = table.resolve(raw);
+      if (!columns) return columns.problem();
+      const std::int64_t want = row_elements(raw.type), have = table.width(*columns);
+      if (!raw.classes && want != have)
+        return wrong(raw.place, fmt::format("the columns of `{}` do not have the declared width", user_name(raw.input)),
+                     fmt::format("{} for {}", want == 1 ? "1 value a row" : fmt::format("{} values a row", want),
+                                 to_string(raw.type)),
+                     fmt::format("{} in {}", have, source_name(source)));
+      Stored stored{*columns};
+      stored.wanted = raw.classes ? table.want_texts(columns->at(0)) : table.want_numbers(*columns, raw.type.dtype);
+      state_.stored[source][raw.input] = std::move(stored);
+    }
+    return std::nullopt;
+  }
+
+  /// Columns by whose values some split of the source is stratified.
+  std::optional<Problem> want_strata(std::size_t source) {
+    for (const std::string& name : state_.names) {
+      const Split& cut = split(name);
+      if (static_cast<std::size_t>(cut.source) != source) continue;
+      for (const Cut& part : cut.cuts) {
+        if (part.stratify_by.empty() || strata_[source].contains(part.stratify_by)) continue;
+        auto column = state_.tables[source]->resolve(part.stratify_by, cut.place);
+        if (!column) return column.problem();
+        strata_[source][part.stratify_by] = state_.tables[source]->want_texts(*column);
+      }
+    }
+    return std::nullopt;
+  }
+
+  /// A row's value of a column that some split is stratified by.
+  std::string stratum(std::size_t source, const std::string& column, std::uint32_t row) const {
+    const Table& table = *state_.tables[source];
+    const std::size_t wanted = strata_[source].at(column);
+    return table.texts(wanted)[static_cast<std::size_t>(table.text_number(wanted, row))];
+  }
+
   std::optional<Problem> cut_splits() {
     for (const std::string& name : state_.names) {
       const Split& cut = split(name);
       const Table& table = *state_.tables[static_cast<std::size_t>(cut.source)];
-      std::map<std::string, std::size_t> by;
-      for (const Cut& part : cut.cuts) {
-        if (part.stratify_by.empty()) continue;
-        auto column = table.resolve(part.stratify_by, cut.place);
-        if (!column) return column.problem();
-        by[part.stratify_by] = *column;
-      }
       auto rows = split_rows(cut, table.rows(), [&](const std::string& column, std::uint32_t row) {
-        return table.text(by.at(column), row);
+        return stratum(static_cast<std::size_t>(cut.source), column, row);
       });
       if (!rows) return rows.problem();
       state_.splits[name] = {cut.source, std::move(*rows)};
@@ -263,14 +321,14 @@ class DataReader {
     std::vector<std::uint32_t> pool = train.rows;
     if (valid != state_.splits.end() && valid->second.source == train.source)
       pool.insert(pool.end(), valid->second.rows.begin(), valid->second.rows.end());
-    const auto stratum = stratum_of(split("train"), *state_.tables[static_cast<std::size_t>(train.source)]);
+    const auto stratum_of_row = stratum_of(split("train"));
     const auto& [index, of, seed] = *options_.fold;
     const auto count = static_cast<std::int64_t>(pool.size());
     if (count < of)
       return wrong(split("train").place, fmt::format("{} rows cannot be dealt out in {} parts", count, of));
     const auto order = permutation(count, seed, Purpose::fold, 0);
     std::map<std::string, std::vector<std::uint32_t>> strata;
-    for (const std::uint32_t at : order) strata[stratum(pool[at])].push_back(at);
+    for (const std::uint32_t at : order) strata[stratum_of_row(pool[at])].push_back(at);
     std::vector<bool> is_valid(pool.size());
     int dealt = 0;  // on and on through all strata, so that parts differ by one row at most
     for (const auto& [name, places] : strata)
@@ -283,34 +341,13 @@ class DataReader {
   }
 
   /// What a row's stratum is called; one for all where the split has none.
-  static std::function<std::string(std::uint32_t)> stratum_of(const Split& split, const Table& table) {
-    for (const Cut& cut : split.cuts) {
-      if (cut.stratify_by.empty()) continue;
-      auto column = table.resolve(cut.stratify_by, split.place);
-      if (column) return [&table, at = *column](std::uint32_t row) { return table.text(at, row); };
-    }
+  std::function<std::string(std::uint32_t)> stratum_of(const Split& split) const {
+    for (const Cut& cut : split.cuts)
+      if (!cut.stratify_by.empty())
+        return [this, &split, &cut](std::uint32_t row) {
+          return stratum(static_cast<std::size_t>(split.source), cut.stratify_by, row);
+        };
     return [](std::uint32_t) { return std::string(); };
-  }
-
-  std::optional<Problem> read_numbers() {
-    for (std::size_t source = 0; source < state_.tables.size(); ++source) {
-      if (!state_.tables[source]) continue;
-      for (const RawColumn& raw : state_.job.raw) {
-        if (!wanted(raw)) continue;
-        auto columns = state_.tables[source]->resolve(raw);
-        if (!columns) return columns.problem();
-        std::int64_t want = row_elements(raw.type), have = state_.tables[source]->width(*columns);
-        if (!raw.classes && want != have)
-          return wrong(raw.place, fmt::format("the columns of `{}` do not have the declared width", raw.input),
-                       fmt::format("{} for {}", want == 1 ? "1 value a row" : fmt::format("{} values a row", want),
-                                   to_string(raw.type)),
-                       fmt::format("{} in {}", have, source_name(source)));
-        if (!raw.classes)
-          if (auto problem = state_.tables[source]->prepare(*columns, raw.type.dtype)) return problem;
-        state_.stored[source][raw.input] = {std::move(*columns), std::nullopt};
-      }
-    }
-    return std::nullopt;
   }
 
   std::string source_name(std::size_t source) const {
@@ -332,15 +369,20 @@ class DataReader {
     return std::nullopt;
   }
 
+  /// The texts of the splits that are fitted on, each once, in the order in which their rows show them.
   std::vector<std::string> texts_to_learn(const RawColumn& raw) const {
     std::vector<std::string> texts;
     for (const std::string& name : state_.names) {
       if (!fitted_on(name)) continue;
       const auto& rows = state_.splits.at(name);
-      std::size_t column = state_.stored[static_cast<std::size_t>(rows.source)].at(raw.input).columns.at(0);
+      const Table& table = *state_.tables[static_cast<std::size_t>(rows.source)];
+      const std::size_t wanted = state_.stored[static_cast<std::size_t>(rows.source)].at(raw.input).wanted;
+      std::vector<bool> seen(table.texts(wanted).size());
       for (std::uint32_t row : rows.rows) {
-        std::string text = state_.tables[static_cast<std::size_t>(rows.source)]->text(column, row);
-        if (!text.empty()) texts.push_back(std::move(text));
+        const auto number = static_cast<std::size_t>(table.text_number(wanted, row));
+        if (seen[number]) continue;
+        seen[number] = true;
+        if (const std::string& text = table.texts(wanted)[number]; !text.empty()) texts.push_back(text);
       }
     }
     return texts;
@@ -350,28 +392,28 @@ class DataReader {
   std::optional<Problem> index_classes(const RawColumn& raw, std::size_t source, const Classes& classes) {
     Stored& stored = state_.stored[source].at(raw.input);
     const Table& table = *state_.tables[source];
-    DenseArray indices(DType::i32, {table.rows()});
+    const std::vector<std::string>& texts = table.texts(stored.wanted);
+    stored.class_of.emplace();
+    for (const std::string& text : texts) stored.class_of->push_back(classes.index(text).value_or(-1));
+    if (std::ranges::find(*stored.class_of, -1) == stored.class_of->end()) return std::nullopt;
     for (const std::string& name : state_.names) {
       const auto& rows = state_.splits.at(name);
       if (static_cast<std::size_t>(rows.source) != source) continue;
-      std::optional<Problem> first;  // in file order, whatever the split's order is
-      std::uint32_t first_row = UINT32_MAX;
-      for (std::uint32_t row : rows.rows) {
-        std::string text = table.text(stored.columns.at(0), row);
-        auto index = classes.index(text);
-        if (index) indices.set(row, *index);
-        if (index || row > first_row) continue;
-        first_row = row;
-        first = wrong(table.place(stored.columns[0], row),
-                      text.empty() ? "a value is missing"
-                                   : fmt::format("`{}` is not a known class of column `{}`", text, raw.columns.at(0)),
-                      fmt::format("one of {}", listed(classes.names())),
-                      text.empty() ? "nothing" : fmt::format("`{}`", text));
-        first->notes = {fmt::format("note: classes are those of {}; this row is in `{}`", fitted_names(), name)};
-      }
-      if (first) return first;
+      std::optional<std::uint32_t> first;  // in file order, whatever the split's order is
+      for (std::uint32_t row : rows.rows)
+        if ((!first || row < *first) &&
+            (*stored.class_of)[static_cast<std::size_t>(table.text_number(stored.wanted, row))] < 0)
+          first = row;
+      if (!first) continue;
+      const std::string& text = texts[static_cast<std::size_t>(table.text_number(stored.wanted, *first))];
+      Problem unknown = wrong(
+          table.place(stored.columns[0], *first),
+          text.empty() ? "a value is missing"
+                       : fmt::format("`{}` is not a known class of column `{}`", text, raw.columns.at(0)),
+          fmt::format("one of {}", listed(classes.names())), text.empty() ? "nothing" : fmt::format("`{}`", text));
+      unknown.notes = {fmt::format("note: classes are those of {}; this row is in `{}`", fitted_names(), name)};
+      return unknown;
     }
-    stored.classes = std::move(indices);
     return std::nullopt;
   }
 
@@ -381,6 +423,7 @@ class DataReader {
 
   RawData::State& state_;
   const OpenOptions& options_;
+  std::vector<std::map<std::string, std::size_t>> strata_;  ///< by source, by column: what its texts are called
 };
 
 RawData::RawData(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -399,6 +442,7 @@ std::int64_t RawData::rows(const std::string& split) const {
 Result<RawData> RawData::open(const DataJob& job, const OpenOptions& options) {
   auto state = std::make_unique<State>();
   state->job = job;
+  state->folder = options.storage.folder;
   if (auto problem = DataReader(*state, options).read()) return *problem;
   return RawData(std::move(state));
 }
@@ -470,20 +514,84 @@ struct OutOfRange {
   double value;
 };
 
+bool has_column(const SplitColumns::Streamed& streamed, const std::string& name) {
+  return std::ranges::find(streamed.columns, name, &SplitColumns::Streamed::Column::name) != streamed.columns.end();
+}
+
 /// The element out of range whose source row is the smallest: what a reader of the file meets first.
-std::optional<OutOfRange> find_out_of_range(const DenseArray& column, const RangeCheck& range,
+std::optional<OutOfRange> find_out_of_range(const SplitColumns& columns, const RangeCheck& range,
                                             const std::vector<std::uint32_t>& rows) {
   std::optional<OutOfRange> first;
-  std::int64_t width = column.rows() == 0 ? 1 : column.count() / column.rows();
-  for (std::int64_t i = 0; i < column.count(); ++i) {
-    double value = column.at(i);
-    if (value >= static_cast<double>(range.low) && value < static_cast<double>(range.high)) continue;
-    std::int64_t row = i / width;
-    if (!first || rows[static_cast<std::size_t>(row)] < rows[static_cast<std::size_t>(first->row)])
-      first = OutOfRange{row, value};
-  }
+  const auto look = [&](const DenseArray& column, std::int64_t first_row) {
+    const std::int64_t width = column.rows() == 0 ? 1 : column.count() / column.rows();
+    for (std::int64_t i = 0; i < column.count(); ++i) {
+      const double value = column.at(i);
+      if (value >= static_cast<double>(range.low) && value < static_cast<double>(range.high)) continue;
+      const std::int64_t row = first_row + i / width;
+      if (!first || rows[static_cast<std::size_t>(row)] < rows[static_cast<std::size_t>(first->row)])
+        first = OutOfRange{row, value};
+    }
+  };
+  if (const DenseArray* column = columns.find(range.name)) look(*column, 0);
+  if (columns.streamed && has_column(*columns.streamed, range.name))
+    for (std::int64_t at = 0; at < columns.rows; at += block_rows)
+      look(*columns.part(at, std::min(block_rows, columns.rows - at)).find(range.name), at);
   return first;
 }
+
+/// Rows of several columns side by side.
+class StreamSink : public RowSink {
+ public:
+  StreamSink(std::int64_t rows, std::string folder) : rows_(rows), folder_(std::move(folder)) {}
+
+  void place(const nnc_entry& entry, std::int64_t, std::int64_t count, std::span<void*> outputs) override {
+    if (!streamed_) begin(entry);
+    for (const nnc_slot& slot : outputs_of(entry)) {
+      const auto at = std::ranges::find(streamed_->columns, slot.name, &SplitColumns::Streamed::Column::name);
+      Bytes& block = blocks_[static_cast<std::size_t>(at - streamed_->columns.begin())];
+      if (block.size() < at->bytes * static_cast<std::size_t>(count))
+        block = Bytes(at->bytes * static_cast<std::size_t>(count));
+      outputs[slot.offset] = block.data();
+    }
+  }
+
+  std::optional<Problem> done(std::int64_t count) override {
+    const std::size_t row_bytes = streamed_->rows.row_bytes();
+    if (side_by_side_.size() < row_bytes * static_cast<std::size_t>(count))
+      side_by_side_ = Bytes(row_bytes * static_cast<std::size_t>(count));
+    for (std::size_t c = 0; c < streamed_->columns.size(); ++c) {
+      const auto& column = streamed_->columns[c];
+      for (std::size_t row = 0; row < static_cast<std::size_t>(count); ++row)
+        std::memcpy(side_by_side_.data() + row * row_bytes + column.offset, blocks_[c].data() + row * column.bytes,
+                    column.bytes);
+    }
+    return streamed_->rows.append(side_by_side_.data(), count);
+  }
+
+  std::shared_ptr<const SplitColumns::Streamed> take() { return std::move(streamed_); }
+
+ private:
+  void begin(const nnc_entry& entry) {
+    std::vector<SplitColumns::Streamed::Column> columns;
+    std::size_t row_bytes = 0;
+    constexpr std::size_t alignment = sizeof(double);
+    for (const nnc_slot& slot : outputs_of(entry)) {
+      std::vector<std::int64_t> dims(slot.dims, slot.dims + slot.rank);
+      dims[0] = rows_;
+      const auto elements = static_cast<std::size_t>(checked_product(std::span(dims).subspan(1)));
+      columns.push_back({slot.name, dtype_of(slot), dims, row_bytes, elements * size_of(dtype_of(slot))});
+      row_bytes = (row_bytes + columns.back().bytes + alignment - 1) / alignment * alignment;
+    }
+    streamed_.reset(new SplitColumns::Streamed{std::move(columns), RowStore(row_bytes, folder_)});
+    blocks_.resize(streamed_->columns.size());
+  }
+
+  std::int64_t rows_;
+  std::string folder_;
+  std::shared_ptr<SplitColumns::Streamed> streamed_;
+  std::vector<Bytes> blocks_;
+  Bytes side_by_side_;
+};
 
 }  // namespace
 
@@ -500,12 +608,17 @@ Result<SplitColumns> RawData::feed(const std::string& split, EntryKind kind, Run
   RawFeeder feeder(state_->job, {range}, [this](const RawColumn& raw, RawRow row, std::byte* to) {
     state_->copy(row.source, raw, row.row, to);
   });
-  SplitColumns columns{split, count, map_rows(runner, programs, kind, weights, feeder, data_seed)};
-  if (generated) reorder(columns.columns, chosen.rows);
+  SplitColumns columns{split, count, {}};
+  if (state_->tables[static_cast<std::size_t>(chosen.source)]->is_streamed()) {
+    StreamSink sink(count, state_->folder);
+    if (auto problem = map_rows(runner, programs, kind, weights, feeder, data_seed, sink)) return *problem;
+    columns.streamed = sink.take();
+  } else {
+    columns.columns = map_rows(runner, programs, kind, weights, feeder, data_seed);
+    if (generated) reorder(columns.columns, chosen.rows);
+  }
   for (const RangeCheck& wanted : checks) {
-    const DenseArray* column = columns.find(wanted.name);
-    if (column == nullptr) continue;
-    auto bad = find_out_of_range(*column, wanted, chosen.rows);
+    auto bad = find_out_of_range(columns, wanted, chosen.rows);
     if (!bad) continue;
     auto inputs = inputs_of.find(wanted.name);
     std::uint32_t row = chosen.rows[static_cast<std::size_t>(bad->row)];
@@ -515,6 +628,9 @@ Result<SplitColumns> RawData::feed(const std::string& split, EntryKind kind, Run
                             fmt::format("a whole number from {} to {}", wanted.low, wanted.high - 1),
                             fmt::format("{} in row {} of split `{}`", bad->value, row + 1, split));
     const RawColumn* raw = traced ? state_->input(inputs->second[0]) : nullptr;
+    if (raw != nullptr && raw->classes)
+      problem.found += fmt::format(", which is the class `{}`",
+                                   state_->classes.at(raw->input).at(static_cast<std::size_t>(bad->value)));
     if (raw != nullptr && !raw->classes && raw->columns.size() == 1)
       problem.notes = {
           fmt::format("help: `classes(col(\"{}\"))` numbers the values that there are from 0", raw->columns[0])};
@@ -529,7 +645,46 @@ const DenseArray* SplitColumns::find(const std::string& column) const {
   return nullptr;
 }
 
+SplitColumns SplitColumns::part(std::int64_t first, std::int64_t count) const {
+  SplitColumns some{name, count, {}};
+  const auto with_rows = [count](std::vector<std::int64_t> dims) { return dims[0] = count, dims; };
+  for (const NamedArray& column : columns) {
+    some.columns.push_back({column.name, DenseArray(column.array.dtype, with_rows(column.array.dims))});
+    if (count > 0)
+      std::memcpy(some.columns.back().array.row(0), column.array.row(first),
+                  column.array.row_bytes() * static_cast<std::size_t>(count));
+  }
+  if (!streamed) return some;
+  for (const Streamed::Column& column : streamed->columns) {
+    some.columns.push_back({column.name, DenseArray(column.dtype, with_rows(column.dims))});
+    for (std::int64_t i = 0; i < count; ++i)
+      streamed->rows.read(first + i, column.offset, column.bytes, some.columns.back().array.row(i));
+  }
+  return some;
+}
+
+std::uint64_t SplitColumns::memory() const {
+  std::uint64_t bytes = 0;
+  for (const NamedArray& column : columns) bytes += column.array.bytes.size();
+  return bytes;
+}
+
+void feed_streamed(const SplitColumns::Streamed& streamed, const nnc_entry& entry, const std::byte* rows,
+                   std::int64_t count, std::span<nnc_feed> feeds) {
+  for (const nnc_slot& slot : feeds_of(entry)) {
+    const auto column = std::ranges::find(streamed.columns, slot.name, &SplitColumns::Streamed::Column::name);
+    feeds[slot.offset] = {rows + column->offset, static_cast<std::int64_t>(streamed.rows.row_bytes()),
+                          identity_order(count)};
+  }
+}
+
 void ColumnFeeder::block(const nnc_entry& entry, std::int64_t first, std::int64_t count, std::span<nnc_feed> feeds) {
+  if (split_.streamed) {
+    const std::size_t bytes = split_.streamed->rows.row_bytes() * static_cast<std::size_t>(count);
+    if (block_.size() < bytes) block_ = Bytes(bytes);
+    split_.streamed->rows.read_rows(first, count, block_.data());
+    return feed_streamed(*split_.streamed, entry, block_.data(), count, feeds);
+  }
   for (const nnc_slot& slot : feeds_of(entry)) {
     const DenseArray* column = split_.find(slot.name);
     feeds[slot.offset] = {column->row(first), static_cast<std::int64_t>(column->row_bytes()), identity_order(count)};

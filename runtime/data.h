@@ -6,12 +6,14 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "ir/job.h"
 #include "runtime/programs.h"
 #include "runtime/result.h"
+#include "runtime/row_store.h"
 
 namespace nnc {
 
@@ -31,6 +33,7 @@ struct OpenOptions {
   std::vector<std::string> inputs;      ///< raw inputs that are needed; empty: all
   const ClassNames* classes = nullptr;  ///< as a run remembers them; null: learnt from the splits that are fitted on
   std::optional<CrossPart> fold{};
+  Storage storage{};
 };
 
 /// low <= every element < high of a column or of a raw input, which compiled programs rely on.
@@ -39,12 +42,30 @@ struct RangeCheck {
   std::int64_t low = 0, high = 0;
 };
 
-/// Columns of one split, by name; row i of each belongs together.
+/// Columns of one split, by name; row i of each belongs together. They lie in memory, each a dense array, or, where
+/// their source is streamed, row by row in a file.
 struct SplitColumns {
+  struct Streamed {
+    struct Column {
+      std::string name;
+      DType dtype;
+      std::vector<std::int64_t> dims;  ///< of all rows
+      std::size_t offset, bytes;       ///< in a row of the store
+    };
+    std::vector<Column> columns;
+    RowStore rows;
+  };
+
   std::string name;
   std::int64_t rows = 0;
-  std::vector<NamedArray> columns;
+  std::vector<NamedArray> columns;             ///< those in memory
+  std::shared_ptr<const Streamed> streamed{};  ///< or null
+
+  /// A column in memory; null where there is none of this name, or where columns are streamed.
   const DenseArray* find(const std::string& column) const;
+  /// Some rows of all columns, in memory.
+  SplitColumns part(std::int64_t first, std::int64_t count) const;
+  std::uint64_t memory() const;  ///< bytes
 };
 
 class RawData {
@@ -87,6 +108,11 @@ class ColumnFeeder : public RowFeeder {
 
  private:
   const SplitColumns& split_;
+  Bytes block_;  ///< of streamed rows
 };
+
+/// Sets feeds[i] for each feed slot of the entry to where streamed rows lie in `rows`, one behind the other.
+void feed_streamed(const SplitColumns::Streamed& streamed, const nnc_entry& entry, const std::byte* rows,
+                   std::int64_t count, std::span<nnc_feed> feeds);
 
 }  // namespace nnc

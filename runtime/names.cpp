@@ -31,7 +31,8 @@ std::string closest_name(std::string_view name, std::span<const std::string> can
   constexpr std::size_t longest = 256;
   if (name.size() > longest) return "";
   std::string best;
-  std::size_t limit = 2 * std::max<std::size_t>(1, name.size() / 3);
+  // Of one letter there is nothing left after an edit but its case.
+  std::size_t limit = name.size() == 1 ? 1 : 2 * std::max<std::size_t>(1, name.size() / 3);
   for (const std::string& candidate : candidates) {
     if (candidate.size() > longest) continue;
     std::size_t distance = edits(name, candidate);

@@ -120,36 +120,62 @@ std::vector<NamedArray> fold_rows(Runner& runner, const Programs& programs, Entr
   return results;
 }
 
-std::vector<NamedArray> map_rows(Runner& runner, const Programs& programs, EntryKind kind, Weights& weights,
-                                 RowFeeder& rows, std::uint64_t seed, std::int64_t block) {
+std::optional<Problem> map_rows(Runner& runner, const Programs& programs, EntryKind kind, Weights& weights,
+                                RowFeeder& rows, std::uint64_t seed, RowSink& sink, std::int64_t block) {
   Scalars scalars;
   scalars[ScalarSlot::rows] = static_cast<double>(rows.rows());
-  std::vector<NamedArray> results;
   std::vector<nnc_feed> feeds;
   std::vector<void*> outputs;
   nnc_call call = call_over(weights, scalars, seed);
   for (std::int64_t first = 0; first < rows.rows(); first += block) {
-    std::int64_t count = std::min(block, rows.rows() - first);
-    Entry entry = programs.entry(kind, 0, count);
-    if (first == 0) {
-      for (const nnc_slot& slot : outputs_of(*entry.code)) {
-        std::vector<std::int64_t> dims(slot.dims, slot.dims + slot.rank);
-        dims[0] = rows.rows();
-        results.push_back({slot.name, DenseArray(dtype_of(slot), dims)});
-      }
-    }
+    const std::int64_t count = std::min(block, rows.rows() - first);
+    const Entry entry = programs.entry(kind, 0, count);
     feeds.resize(entry.code->feed_count);
     rows.block(*entry.code, first, count, feeds);
-    outputs.resize(results.size());
-    for (const nnc_slot& slot : outputs_of(*entry.code))
-      for (NamedArray& result : results)
-        if (result.name == slot.name) outputs[slot.offset] = result.array.row(first);
+    outputs.resize(entry.code->output_count);
+    sink.place(*entry.code, first, count, outputs);
     call.feeds = feeds.data();
     call.outputs = outputs.data();
     call.row_offset = static_cast<std::uint64_t>(first);
     runner.run(entry, call);
+    if (auto problem = sink.done(count)) return problem;
   }
-  return results;
+  return std::nullopt;
+}
+
+namespace {
+
+/// Dense arrays of all rows, which entries write into where they lie.
+class ArraySink : public RowSink {
+ public:
+  explicit ArraySink(std::int64_t rows) : rows_(rows) {}
+  void place(const nnc_entry& entry, std::int64_t first, std::int64_t, std::span<void*> outputs) override {
+    for (const nnc_slot& slot : outputs_of(entry)) {
+      auto at = std::ranges::find(arrays, slot.name, &NamedArray::name);
+      if (at == arrays.end()) {
+        std::vector<std::int64_t> dims(slot.dims, slot.dims + slot.rank);
+        dims[0] = rows_;
+        arrays.push_back({slot.name, DenseArray(dtype_of(slot), dims)});
+        at = std::prev(arrays.end());
+      }
+      outputs[slot.offset] = at->array.row(first);
+    }
+  }
+  std::optional<Problem> done(std::int64_t) override { return std::nullopt; }
+
+  std::vector<NamedArray> arrays;
+
+ private:
+  std::int64_t rows_;
+};
+
+}  // namespace
+
+std::vector<NamedArray> map_rows(Runner& runner, const Programs& programs, EntryKind kind, Weights& weights,
+                                 RowFeeder& rows, std::uint64_t seed, std::int64_t block) {
+  ArraySink sink(rows.rows());
+  map_rows(runner, programs, kind, weights, rows, seed, sink, block);
+  return std::move(sink.arrays);
 }
 
 }  // namespace nnc

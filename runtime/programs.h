@@ -4,11 +4,13 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 
 #include "runtime/abi.h"
 #include "runtime/dense_array.h"
+#include "runtime/result.h"
 #include "runtime/team.h"
 #include "runtime/weights.h"
 
@@ -90,7 +92,21 @@ struct NamedArray {
 std::vector<NamedArray> fold_rows(Runner& runner, const Programs& programs, EntryKind kind, Weights& weights,
                                   RowFeeder& rows, std::uint64_t seed, std::int64_t block = block_rows);
 
-/// Runs a row-wise entry (feed, predict_feed or predict) over the feeder's rows; each output has all rows.
+/// Takes what a row-wise entry gives, block by block.
+class RowSink {
+ public:
+  virtual ~RowSink() = default;
+  /// Sets outputs[i] to where the entry writes its output i, for rows first .. first + count - 1.
+  virtual void place(const nnc_entry& entry, std::int64_t first, std::int64_t count, std::span<void*> outputs) = 0;
+  /// They are written. A problem ends the pass.
+  virtual std::optional<Problem> done(std::int64_t count) = 0;
+};
+
+/// Runs a row-wise entry (feed, predict_feed or predict) over the feeder's rows.
+std::optional<Problem> map_rows(Runner& runner, const Programs& programs, EntryKind kind, Weights& weights,
+                                RowFeeder& rows, std::uint64_t seed, RowSink& sink, std::int64_t block = block_rows);
+
+/// The same into memory; each output has all rows.
 std::vector<NamedArray> map_rows(Runner& runner, const Programs& programs, EntryKind kind, Weights& weights,
                                  RowFeeder& rows, std::uint64_t seed, std::int64_t block = block_rows);
 

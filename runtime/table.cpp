@@ -27,6 +27,8 @@ Problem wrong(const Place& place, std::string message, std::string expected = ""
           .notes = {}};
 }
 
+std::string counted(std::int64_t rows) { return fmt::format("{} row{}", rows, rows == 1 ? "" : "s"); }
+
 /// Why a number cannot become an element of a type, or nothing.
 std::optional<std::string> misfit(double value, DType dtype) {
   if (!std::isfinite(value)) return fmt::format("{} is not a finite number", value);
@@ -58,52 +60,99 @@ void store(DType dtype, std::byte* to, double value) {
   }
 }
 
-/// Columns of numbers that were read whole, by columns and element type.
-class PreparedColumns {
- public:
-  DenseArray* add(const ColumnIds& columns, DType dtype, std::int64_t rows) {
-    auto [at, fresh] = arrays_.try_emplace({columns, dtype});
-    if (!fresh) return nullptr;
-    at->second = DenseArray(dtype, {rows, static_cast<std::int64_t>(columns.size())});
-    return &at->second;
-  }
-  void copy(const ColumnIds& columns, DType dtype, std::int64_t row, std::byte* to) const {
-    const DenseArray& array = arrays_.at({columns, dtype});
-    std::memcpy(to, array.row(row), array.row_bytes());
-  }
-
- private:
-  std::map<std::pair<ColumnIds, DType>, DenseArray> arrays_;
-};
-
 class CsvSource : public Table {
  public:
-  CsvSource(CsvTable table, const std::string& path) : table_(std::move(table)) {
-    described_ = fmt::format("`{}`", path);
+  CsvSource(CsvTable table, const Source& source, const Storage& storage) : table_(std::move(table)) {
+    described_ = fmt::format("`{}`", source.path);
+    if (source.path != "-" && table_.bytes() > storage.stream_over) folder_ = storage.folder;
   }
 
-  std::int64_t rows() const override { return table_.rows(); }
   std::vector<std::string> names() const override { return table_.names(); }
-  Place place(std::size_t column, std::int64_t row) const override { return table_.place(row, column); }
-  std::string text(std::size_t column, std::int64_t row) const override { return table_.text(row, column); }
   std::int64_t width(const ColumnIds& columns) const override { return static_cast<std::int64_t>(columns.size()); }
-  std::optional<Problem> prepare(const ColumnIds& columns, DType dtype) override {
-    DenseArray* array = prepared_.add(columns, dtype, rows());
-    if (array == nullptr) return std::nullopt;
-    if (auto problem = table_.read_numbers(columns, dtype, array->bytes.data())) return problem;
-    return std::nullopt;
+  std::size_t want_numbers(const ColumnIds& columns, DType dtype) override {
+    const std::size_t first = table_.want_number(columns.at(0), dtype);
+    for (std::size_t i = 1; i < columns.size(); ++i) table_.want_number(columns[i], dtype);  // side by side
+    wanted_.push_back({first, columns.size() * size_of(dtype), 0});
+    return wanted_.size() - 1;
   }
-  void copy(const ColumnIds& columns, DType dtype, std::int64_t row, std::byte* to) const override {
-    prepared_.copy(columns, dtype, row, to);
+  std::size_t want_texts(std::size_t column) override {
+    wanted_.push_back({table_.want_text(column), sizeof(std::int32_t), column});
+    return wanted_.size() - 1;
+  }
+  std::optional<Problem> load() override { return table_.load(folder_); }
+  bool is_streamed() const override { return !folder_.empty(); }
+
+  std::int64_t rows() const override { return table_.rows(); }
+  Place place(std::size_t column, std::int64_t row) const override { return table_.place(row, column); }
+  void copy(std::size_t wanted, std::int64_t row, std::byte* to) const override {
+    table_.records().read(row, wanted_[wanted].offset, wanted_[wanted].bytes, to);
+  }
+  std::int32_t text_number(std::size_t wanted, std::int64_t row) const override {
+    std::int32_t number = 0;
+    copy(wanted, row, reinterpret_cast<std::byte*>(&number));
+    return number;
+  }
+  const std::vector<std::string>& texts(std::size_t wanted) const override {
+    return table_.texts(wanted_[wanted].column);
   }
 
  private:
+  struct Wanted {
+    std::size_t offset, bytes;  ///< in a record
+    std::size_t column;         ///< of texts
+  };
   CsvTable table_;
-  PreparedColumns prepared_;
+  std::string folder_;  ///< of the rows, or empty: they lie in memory
+  std::vector<Wanted> wanted_;
+};
+
+/// What is wanted of a table whose values lie in memory anyway.
+class TableInMemory : public Table {
+ public:
+  std::size_t want_numbers(const ColumnIds& columns, DType dtype) override {
+    wanted_.push_back({columns, dtype, {}, {}});
+    return wanted_.size() - 1;
+  }
+  std::size_t want_texts(std::size_t column) override {
+    wanted_.push_back({{column}, std::nullopt, {}, {}});
+    return wanted_.size() - 1;
+  }
+  std::optional<Problem> load() override {
+    for (Wanted& wanted : wanted_) {
+      if (wanted.dtype) {
+        if (auto problem = check(wanted.columns, *wanted.dtype)) return problem;
+      } else {
+        for (std::int64_t row = 0; row < rows(); ++row)
+          wanted.numbers.push_back(wanted.texts.number_of(text(wanted.columns[0], row)));
+      }
+    }
+    return std::nullopt;
+  }
+  void copy(std::size_t wanted, std::int64_t row, std::byte* to) const override {
+    copy_row(wanted_[wanted].columns, *wanted_[wanted].dtype, row, to);
+  }
+  std::int32_t text_number(std::size_t wanted, std::int64_t row) const override {
+    return wanted_[wanted].numbers[static_cast<std::size_t>(row)];
+  }
+  const std::vector<std::string>& texts(std::size_t wanted) const override { return wanted_[wanted].texts.texts(); }
+
+ protected:
+  virtual std::optional<Problem> check(const ColumnIds& columns, DType dtype) const = 0;
+  virtual void copy_row(const ColumnIds& columns, DType dtype, std::int64_t row, std::byte* to) const = 0;
+  virtual std::string text(std::size_t column, std::int64_t row) const = 0;
+
+ private:
+  struct Wanted {
+    ColumnIds columns;
+    std::optional<DType> dtype;  ///< nothing: as texts
+    TextNumbers texts;
+    std::vector<std::int32_t> numbers;
+  };
+  std::vector<Wanted> wanted_;
 };
 
 /// Arrays side by side, each of one file or of one archive. Their elements become numbers a block at a time.
-class ArraySource : public Table {
+class ArraySource : public TableInMemory {
  public:
   static Result<std::unique_ptr<Table>> open(const Source& source) {
     auto table = std::make_unique<ArraySource>();
@@ -146,7 +195,7 @@ class ArraySource : public Table {
     for (std::size_t column : columns) width += columns_[column].array.row_elements();
     return width;
   }
-  std::optional<Problem> prepare(const ColumnIds& columns, DType dtype) override {
+  std::optional<Problem> check(const ColumnIds& columns, DType dtype) const override {
     for (std::size_t column : columns) {
       const StoredArray& array = columns_[column].array;
       using enum StoredArray::Element;
@@ -165,7 +214,7 @@ class ArraySource : public Table {
     }
     return std::nullopt;
   }
-  void copy(const ColumnIds& columns, DType dtype, std::int64_t row, std::byte* to) const override {
+  void copy_row(const ColumnIds& columns, DType dtype, std::int64_t row, std::byte* to) const override {
     for (std::size_t column : columns) {
       const StoredArray& array = columns_[column].array;
       const std::int64_t count = array.row_elements(), first = row * count;
@@ -190,8 +239,7 @@ class ArraySource : public Table {
       return wrong({called, 0, 0}, "the rows of the array are empty", "at least one value a row", shape);
     if (!columns_.empty() && array.rows() != rows())
       return wrong({called, 0, 0}, "the arrays have different numbers of rows",
-                   fmt::format("{} rows, as in `{}`", rows(), columns_[0].called),
-                   fmt::format("{} rows", array.rows()));
+                   fmt::format("{}, as in `{}`", counted(rows()), columns_[0].called), counted(array.rows()));
     columns_.push_back({name, std::move(called), std::move(array)});
     return std::nullopt;
   }
@@ -229,7 +277,7 @@ class ArraySource : public Table {
 };
 
 /// A table that stands in the program, or rows that have no raw columns at all and are generated.
-class InlineSource : public Table {
+class InlineSource : public TableInMemory {
  public:
   explicit InlineSource(const Source& source) : source_(source) { described_ = "the table"; }
 
@@ -248,7 +296,7 @@ class InlineSource : public Table {
     return from.texts.empty() ? fmt::format("{}", value(column, row)) : from.texts[static_cast<std::size_t>(row)];
   }
   std::int64_t width(const ColumnIds& columns) const override { return static_cast<std::int64_t>(columns.size()); }
-  std::optional<Problem> prepare(const ColumnIds& columns, DType dtype) override {
+  std::optional<Problem> check(const ColumnIds& columns, DType dtype) const override {
     for (std::size_t column : columns)
       for (std::int64_t row = 0; row < rows(); ++row)
         if (auto fault = misfit(value(column, row), dtype))
@@ -256,7 +304,7 @@ class InlineSource : public Table {
                        fmt::format("this in row {} of `{}`", row + 1, source_.inline_columns[column].name));
     return std::nullopt;
   }
-  void copy(const ColumnIds& columns, DType dtype, std::int64_t row, std::byte* to) const override {
+  void copy_row(const ColumnIds& columns, DType dtype, std::int64_t row, std::byte* to) const override {
     for (std::size_t column : columns) {
       store(dtype, to, value(column, row));
       to += size_of(dtype);
@@ -282,12 +330,12 @@ Problem placed(Problem problem, const Source& source) {
   return problem;
 }
 
-Result<std::unique_ptr<Table>> open_source(const Source& source) {
+Result<std::unique_ptr<Table>> open_source(const Source& source, const Storage& storage) {
   switch (source.kind) {
     case Source::Kind::csv: {
-      auto table = CsvTable::read(source.path);
+      auto table = CsvTable::open(source.path);
       if (!table) return table.problem();
-      return std::unique_ptr<Table>(std::make_unique<CsvSource>(std::move(*table), source.path));
+      return std::unique_ptr<Table>(std::make_unique<CsvSource>(std::move(*table), source, storage));
     }
     case Source::Kind::idx:
     case Source::Kind::npy:
@@ -302,8 +350,8 @@ Result<std::unique_ptr<Table>> open_source(const Source& source) {
 
 }  // namespace
 
-Result<std::unique_ptr<Table>> Table::open(const Source& source) {
-  auto table = open_source(source);
+Result<std::unique_ptr<Table>> Table::open(const Source& source, const Storage& storage) {
+  auto table = open_source(source, storage);
   if (!table) return placed(table.problem(), source);
   return table;
 }
@@ -315,9 +363,20 @@ Result<std::size_t> Table::resolve(const std::string& name, const Place& asked) 
     Problem problem = wrong(asked, fmt::format("{} has no column `{}`", described_, name));
     constexpr std::size_t most = 12;
     std::span<const std::string> listed(all.data(), std::min(all.size(), most));
-    problem.found = fmt::format("columns {}{}", fmt::join(listed, ", "), all.size() > most ? ", ..." : "");
+    problem.found = fmt::format("column{} {}{}", all.size() == 1 ? "" : "s", fmt::join(listed, ", "),
+                                all.size() > most ? ", ..." : "");
+    for (std::size_t tab; (tab = problem.found.find('\t')) != std::string::npos;) problem.found.replace(tab, 1, "\\t");
     std::string near = closest_name(name, all);
-    if (!near.empty()) problem.notes.push_back(fmt::format("help: did you mean `{}`?", near));
+    const auto is_number = [](const std::string& text) {
+      double value = 0;
+      return !parse_number(text, DType::f64, reinterpret_cast<std::byte*>(&value));
+    };
+    if (all.size() == 1 && all[0].find_first_of(";\t") != std::string::npos)
+      problem.notes.push_back("help: fields are separated by commas, and numbers have a decimal point");
+    else if (std::all_of(all.begin(), all.end(), is_number))
+      problem.notes.push_back("help: the first line of a CSV file holds the names of its columns; this one has none");
+    else if (!near.empty())
+      problem.notes.push_back(fmt::format("help: did you mean `{}`?", near));
     return problem;
   }
   if (std::find(found + 1, all.end(), name) != all.end())

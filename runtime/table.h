@@ -3,35 +3,46 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "ir/job.h"
 #include "runtime/dense_array.h"
 #include "runtime/result.h"
+#include "runtime/row_store.h"
 
 namespace nnc {
 
 /// Indices of columns of a table.
 using ColumnIds = std::vector<std::size_t>;
 
+/// A table is opened, told what is wanted of it, and loaded; only then its rows are known.
 class Table {
  public:
-  static Result<std::unique_ptr<Table>> open(const Source& source);
+  static Result<std::unique_ptr<Table>> open(const Source& source, const Storage& storage);
   virtual ~Table() = default;
 
-  virtual std::int64_t rows() const = 0;
   virtual std::vector<std::string> names() const = 0;
-  /// Where a value stands; a format without lines gives the file alone.
-  virtual Place place(std::size_t column, std::int64_t row) const = 0;
-  /// A value as text, for classes and stratified splits.
-  virtual std::string text(std::size_t column, std::int64_t row) const = 0;
   /// Elements that one row of these columns has.
   virtual std::int64_t width(const ColumnIds& columns) const = 0;
-  /// Reads all rows of the columns as numbers of a type, or checks that `copy` can do so without a copy in memory.
-  virtual std::optional<Problem> prepare(const ColumnIds& columns, DType dtype) = 0;
-  /// Writes one row of prepared columns, densely.
-  virtual void copy(const ColumnIds& columns, DType dtype, std::int64_t row, std::byte* to) const = 0;
+  /// Columns as numbers of a type; the result is what `copy` calls them by.
+  virtual std::size_t want_numbers(const ColumnIds& columns, DType dtype) = 0;
+  /// A column's values as texts, for classes and stratified splits.
+  virtual std::size_t want_texts(std::size_t column) = 0;
+  /// Reads what is wanted, or checks that it can be read without a copy in memory.
+  virtual std::optional<Problem> load() = 0;
+  /// Whether columns made of this table should not lie in memory either.
+  virtual bool is_streamed() const { return false; }
+
+  virtual std::int64_t rows() const = 0;
+  /// Where a value stands; a format without lines gives the file alone.
+  virtual Place place(std::size_t column, std::int64_t row) const = 0;
+  /// One row of wanted numbers, densely.
+  virtual void copy(std::size_t wanted, std::int64_t row, std::byte* to) const = 0;
+  /// The number of a row's text, and the texts by their numbers.
+  virtual std::int32_t text_number(std::size_t wanted, std::int64_t row) const = 0;
+  virtual const std::vector<std::string>& texts(std::size_t wanted) const = 0;
 
   /// The columns that a raw input names (all but some, a range, one by one), or which name is unknown.
   Result<ColumnIds> resolve(const RawColumn& raw) const;

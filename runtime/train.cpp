@@ -22,7 +22,8 @@ constexpr std::int64_t most_steps_at_once = 64;
 /// The step's compiled entry for one number of rows, with everything set but what changes from step to step.
 class StepCall {
  public:
-  StepCall(const Entry& entry, Weights& weights, const SplitColumns& columns, const TrainJob& job) : entry_(entry) {
+  StepCall(const Entry& entry, Weights& weights, const SplitColumns& columns, const TrainJob& job)
+      : entry_(entry), streamed_(columns.streamed.get()) {
     scalars_.resize(static_cast<std::size_t>(steps_at_once()));
     for (const nnc_slot& slot : outputs_of(*entry.code)) {
       std::vector<std::int64_t> dims{steps_at_once()};
@@ -37,9 +38,15 @@ class StepCall {
     for (std::size_t i = 0; i < outputs_.size(); ++i)
       pointers_[outputs_of(*entry.code)[i].offset] = outputs_[i].array.bytes.data();
     feeds_.resize(entry.code->feed_count);
-    for (const nnc_slot& slot : feeds_of(*entry.code)) {
-      const DenseArray* column = columns.find(slot.name);
-      feeds_[slot.offset] = {column->bytes.data(), static_cast<std::int64_t>(column->row_bytes()), nullptr};
+    if (streamed_ != nullptr) {
+      const std::int64_t most = steps_at_once() * entry.code->rows;
+      batch_ = Bytes(streamed_->rows.row_bytes() * static_cast<std::size_t>(most));
+      feed_streamed(*streamed_, *entry.code, batch_.data(), most, feeds_);
+    } else {
+      for (const nnc_slot& slot : feeds_of(*entry.code)) {
+        const DenseArray* column = columns.find(slot.name);
+        feeds_[slot.offset] = {column->bytes.data(), static_cast<std::int64_t>(column->row_bytes()), nullptr};
+      }
     }
     call_.params = weights.params.data();
     call_.state = weights.state.data();
@@ -56,7 +63,10 @@ class StepCall {
 
   /// The losses of so many steps, one step's after the other, valid until the next ones. `scalars` are the first one's.
   std::span<const double> run(Runner& runner, const std::uint32_t* order, const Scalars& scalars, std::int64_t steps) {
-    for (nnc_feed& feed : feeds_) feed.order = order;
+    if (streamed_ != nullptr)
+      gather(order, steps);
+    else
+      for (nnc_feed& feed : feeds_) feed.order = order;
     const auto count = static_cast<std::size_t>(steps);
     for (std::size_t i = 0; i < count; ++i) {
       scalars_[i] = scalars;
@@ -73,7 +83,18 @@ class StepCall {
   }
 
  private:
+  /// The rows of these steps from the file, one behind the other.
+  void gather(const std::uint32_t* order, std::int64_t steps) {
+    const std::size_t bytes = streamed_->rows.row_bytes();
+    const std::int64_t rows = steps * entry_.code->rows;
+    for (std::int64_t i = 0; i < rows; ++i)
+      streamed_->rows.read(order[i], 0, bytes, batch_.data() + static_cast<std::size_t>(i) * bytes);
+    for (nnc_feed& feed : feeds_) feed.order = identity_order(rows);
+  }
+
   Entry entry_;
+  const SplitColumns::Streamed* streamed_;
+  Bytes batch_;  ///< of streamed rows
   std::vector<NamedArray> outputs_;
   std::vector<std::size_t> loss_outputs_;
   std::vector<double> losses_;

@@ -1,32 +1,44 @@
 // The CSV reader: what it accepts, and the place and words of what it refuses.
 #include <clocale>
 #include <cstring>
+#include <fstream>
 #include <string>
 
 #include "runtime/csv.h"
+#include "tests/support/scratch.h"
 #include "tests/unit/catch.h"
 
 using namespace nnc;
 
 namespace {
 
-Result<CsvTable> parse(const std::string& text) { return CsvTable::parse({text.begin(), text.end()}, "t.csv"); }
+/// A table with nothing wanted of it, all rows checked.
+Result<CsvTable> parse(const std::string& text) {
+  auto table = CsvTable::parse(text, "t.csv");
+  if (!table) return table;
+  if (auto problem = table->load()) return *problem;
+  return table;
+}
 
-std::vector<double> column(const CsvTable& table, std::size_t index) {
-  DenseArray array(DType::f64, {table.rows()});
-  REQUIRE_FALSE(table.read_numbers(std::vector<std::size_t>{index}, DType::f64, array.bytes.data()));
-  std::vector<double> values;
-  for (std::int64_t i = 0; i < array.count(); ++i) values.push_back(array.at(i));
+/// A column as numbers.
+std::vector<double> column(const std::string& text, std::size_t index) {
+  auto table = CsvTable::parse(text, "t.csv");
+  REQUIRE(table);
+  const std::size_t at = table->want_number(index, DType::f64);
+  REQUIRE_FALSE(table->load());
+  std::vector<double> values(static_cast<std::size_t>(table->rows()));
+  for (std::int64_t row = 0; row < table->rows(); ++row)
+    table->records().read(row, at, sizeof(double),
+                          reinterpret_cast<std::byte*>(&values[static_cast<std::size_t>(row)]));
   return values;
 }
 
 /// Problem of reading the first column as `dtype`.
 Problem cell_problem(const std::string& text, DType dtype) {
-  auto table = parse(text);
+  auto table = CsvTable::parse(text, "t.csv");
   REQUIRE(table);
-  DenseArray array(dtype, {table->rows()});
-  const std::vector<std::size_t> first_column = {0};
-  auto problem = table->read_numbers(first_column, dtype, array.bytes.data());
+  table->want_number(0, dtype);
+  auto problem = table->load();
   REQUIRE(problem);
   return *problem;
 }
@@ -41,8 +53,8 @@ TEST_CASE("a plain table, with every line end and a byte order mark") {
     auto table = parse(text);
     REQUIRE(table);
     CHECK(table->names() == std::vector<std::string>{"a", "b"});
-    CHECK(column(*table, 0) == std::vector<double>{1, 3});
-    CHECK(column(*table, 1) == std::vector<double>{2, 4});
+    CHECK(column(text, 0) == std::vector<double>{1, 3});
+    CHECK(column(text, 1) == std::vector<double>{2, 4});
   }
 }
 
@@ -113,8 +125,11 @@ TEST_CASE("what is not a table is refused with its place") {
         Case{std::string("a,b\n1,\0\n", 8), "the file holds a NUL byte", 2, 3},
         Case{"a,b\n1,\"2\n", "a quoted field does not end", 2, 3},
         Case{"a,b\n\"1\"x,2\n", "text behind a closing quote", 2, 4},
-        Case{"a,b\n1\"2,3\n", "a quote inside an unquoted field", 2, 2}, Case{"", "the file is empty", 1, 1}}) {
-    INFO(wrong.text);
+        Case{"a,b\n1\"2,3\n", "a quote inside an unquoted field", 2, 2}, Case{"", "the file is empty", 1, 1},
+        Case{"a,b\r1,2\r", "a carriage return without a line feed", 1, 4},
+        Case{"a,b\n" + std::string(2 << 20, 'x'), "a field is longer than 1 MiB", 2, 1},
+        Case{"a,b\n1,\"" + std::string(2 << 20, 'x'), "a quoted field does not end within 1 MiB", 2, 3}}) {
+    INFO(wrong.text.substr(0, 60));
     auto table = parse(wrong.text);
     REQUIRE_FALSE(table);
     CHECK(table.problem().message == wrong.message);
@@ -138,4 +153,48 @@ TEST_CASE("every cut of a file is answered, never a crash") {
     else
       CHECK_FALSE(table.problem().message.empty());
   }
+}
+
+TEST_CASE("every way to want columns gives the same numbers, from memory, from a file and from stdin's text") {
+  std::string text = "n,kind,a,b\n";
+  for (int i = 0; i < 5000; ++i)
+    text += std::to_string(i) +
+            (i % 3 == 0   ? ",\"blue, or red\","
+             : i % 3 == 1 ? ",green,"
+                          : ", green ,") +
+            std::to_string(i * 0.25) + "," +
+            (i % 7 == 0   ? "+"
+             : i % 7 == 1 ? " "
+                          : "") +
+            std::to_string(i % 100) + (i % 2 == 0 ? "\r\n" : "\n");
+  const nnc::test::Scratch scratch;
+  const std::string path = (scratch.path() / "t.csv").string();
+  std::ofstream(path, std::ios::binary) << text;
+  for (const bool mapped : {false, true})
+    for (const std::string& folder : {std::string(), scratch.path().string()}) {
+      auto table = mapped ? CsvTable::open(path) : CsvTable::parse(text, path);
+      REQUIRE(table);
+      const std::size_t number = table->want_number(0, DType::i32), kind = table->want_text(1),
+                        a = table->want_number(2, DType::f32), b = table->want_number(3, DType::i32),
+                        again = table->want_number(3, DType::f64);
+      REQUIRE_FALSE(table->load(folder));
+      REQUIRE(table->rows() == 5000);
+      CHECK(table->texts(1) == std::vector<std::string>{"blue, or red", "green"});
+      std::vector<std::byte> record(table->records().row_bytes());
+      const auto at = [&](auto value, std::size_t offset) {
+        std::memcpy(&value, record.data() + offset, sizeof value);
+        return value;
+      };
+      for (std::int64_t row : {0, 1, 2, 63, 64, 65, 1023, 1024, 1025, 4998, 4999}) {
+        INFO(row);
+        table->records().read(row, 0, record.size(), record.data());
+        CHECK(at(std::int32_t(), number) == row);
+        CHECK(at(std::int32_t(), kind) == (row % 3 == 0 ? 0 : 1));
+        CHECK(at(float(), a) == static_cast<float>(row) * 0.25F);
+        CHECK(at(std::int32_t(), b) == row % 100);
+        CHECK(at(double(), again) == static_cast<double>(row % 100));
+        CHECK(table->text(row, 0) == std::to_string(row));
+        CHECK(table->place(row, 0).line == row + 2);
+      }
+    }
 }

@@ -1,0 +1,111 @@
+// Data larger than memory: a CSV file that is streamed trains, evaluates and predicts to the bits of one in memory, and
+// the memory that it takes does not grow with it.
+#include <fmt/format.h>
+
+#include <fstream>
+
+#include "tests/support/command.h"
+#include "tests/support/json_lines.h"
+#include "tests/unit/catch.h"
+
+namespace {
+
+using nnc::test::read_file;
+using nnc::test::run_nnc;
+using nnc::test::Scratch;
+using nnc::test::write_file;
+namespace fs = std::filesystem;
+
+/// Numbers, words as features and as classes, strata, two things that are fitted, columns of several shapes.
+const char* const program =
+    "data rows {\n"
+    "  train, valid = split(csv(\"rows.csv\"), 0.8, 0.2, by = col(\"kind\"), seed = 3)\n"
+    "  x: f32[3] = standardize(cols(\"a\", to = \"c\"))\n"
+    "  place: f32[4] = one_hot(classes(col(\"place\")))\n"
+    "  size: f32[] = minmax(col(\"b\"))\n"
+    "  y: i32[] = classes(col(\"kind\"))\n"
+    "}\n"
+    "model Net(x: f32[batch, 3], place: f32[batch, 4], size: f32[batch]) -> f32[batch, 3] {\n"
+    "  return concat([x, place, size[:, _]]) |> Dense(8) |> BatchNorm() |> relu |> Dropout(0.1) |> Dense(3)\n"
+    "}\n"
+    "train Net on rows {\n"
+    "  let z = Net(x, place, size)\n"
+    "  loss = softmax_cross_entropy(z, y)\n"
+    "  metric acc = accuracy(z, y)\n"
+    "  output kind = argmax(z, over = -1)\n"
+    "  optimizer = adam(lr = 1e-2)\n"
+    "  batch_size = 100\n  epochs = 3\n"
+    "}\n";
+
+std::string rows(int count) {
+  const char* const kinds[] = {"rose", "tulip", "aster"};
+  const char* const places[] = {"north", "south", "east", "west"};
+  std::string text = "a,b,c,place,kind\n";
+  for (int i = 0; i < count; ++i)
+    text +=
+        fmt::format("{:.3f},{:.3f},{},{},{}\n", i % 97 * 0.5, i % 31 * 2.25, i % 13, places[i % 4], kinds[i % 97 / 33]);
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("rows that are streamed give the bits of rows in memory, in training, eval and predict", "[command]") {
+  const Scratch scratch;
+  write_file(scratch.path() / "net.nn", program);
+  write_file(scratch.path() / "rows.csv", rows(9000));  // more than two blocks, and a part of one
+  const std::string options[] = {"", " --stream-over 0"};
+  std::string weights[2], metrics[2], figures[2], predicted[2];
+  for (int i = 0; i < 2; ++i) {
+    const std::string run = "run" + std::to_string(i);
+    const auto trained = run_nnc("train net.nn --out " + run + options[i], scratch.path());
+    INFO(trained.err);
+    REQUIRE(trained.status == 0);
+    weights[i] = read_file(scratch.path() / run / "last.safetensors");
+    metrics[i] = trained.out;
+    figures[i] = run_nnc("eval run0" + options[i], scratch.path()).out;
+    predicted[i] = run_nnc("predict run0 --input rows.csv" + options[i], scratch.path()).out;
+  }
+  CHECK(weights[0] == weights[1]);
+  CHECK(metrics[0] == metrics[1]);
+  CHECK(figures[0] == metrics[0]);
+  CHECK(figures[1] == metrics[0]);
+  CHECK(predicted[0].size() > 9000);
+  CHECK(predicted[1] == predicted[0]);
+  CHECK(run_nnc("train --resume run1 --epochs 4 --stream-over 0", scratch.path()).status == 0);
+}
+
+TEST_CASE("streamed rows leave nothing behind, and a folder that does not take them is named", "[command]") {
+  const Scratch scratch;
+  write_file(scratch.path() / "net.nn", program);
+  write_file(scratch.path() / "rows.csv", rows(500));
+  fs::create_directory(scratch.path() / "rows");
+  const auto trained = run_nnc("train net.nn --out run --stream-over 0", scratch.path(), "TMPDIR=rows");
+  INFO(trained.err);
+  CHECK(trained.status == 0);
+  CHECK(fs::is_empty(scratch.path() / "rows"));
+  const auto nowhere = run_nnc("train net.nn --out other --stream-over 0", scratch.path(), "TMPDIR=nowhere");
+  CHECK(nowhere.status == 2);
+  CHECK(nowhere.err.starts_with("error: cannot write the rows of the data to a file in `nowhere`: "));
+  CHECK(nowhere.err.find("--stream-over") != std::string::npos);
+}
+
+TEST_CASE("twenty times the rows take the same memory where they are streamed", "[command]") {
+  const Scratch scratch;
+  write_file(scratch.path() / "net.nn", program);
+  const auto peak = [&](int count) {
+    {
+      std::ofstream out(scratch.path() / "rows.csv");
+      const std::string some = rows(count / 10);
+      out << some;
+      for (int i = 1; i < 10; ++i) out << some.substr(some.find('\n') + 1);
+    }
+    const auto result = run_nnc("train net.nn --dry-run --threads 1 --stream-over 0", scratch.path());
+    INFO(result.err);
+    CHECK(result.status == 0);
+    return result.peak_kib;
+  };
+  // 20 MB of text, 36 bytes of numbers a row twice; what grows are the lists of which row is in which split.
+  const long small = peak(40'000), large = peak(800'000);
+  INFO(small << " KiB, " << large << " KiB");
+  CHECK(large - small < 24 * 1024);
+}
