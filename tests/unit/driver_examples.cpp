@@ -14,8 +14,8 @@ using nnc::test::run_nnc;
 using nnc::test::Scratch;
 namespace fs = std::filesystem;
 
-const std::vector<std::string> examples = {"curve/curve.nn", "linear/linear.nn", "mnist/mnist.nn", "softmax/flowers.nn",
-                                           "xor/xor.nn"};
+const std::vector<std::string> examples = {"curve/curve.nn", "fashion/fashion.nn", "linear/linear.nn", "mnist/deep.nn",
+                                           "mnist/mnist.nn", "softmax/flowers.nn", "xor/xor.nn"};
 
 std::string path_of(const std::string& example) { return "'" NNC_SOURCE_DIR "/examples/" + example + "'"; }
 
