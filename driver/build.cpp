@@ -1,6 +1,6 @@
 // nnc build: a trained model as NAME.o and NAME.h, which a C or C++ program links with nothing else of nnc. The object
-// holds the weights and the code for batches of 1 to 128 rows, by powers of 2; the function works through any number of rows with
-// these, and its results' bits do not depend on how many there are.
+// holds the weights and the code for batches of 1 to 128 rows, by powers of 2; the function works through any number of
+// rows with these, and its results' bits do not depend on how many there are.
 #include <fmt/format.h>
 
 #include <algorithm>

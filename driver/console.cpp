@@ -1,6 +1,7 @@
 #include "driver/console.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -51,8 +52,16 @@ Console Console::from_environment(const std::string& color_option) {
   Console console;
   bool terminal = ::isatty(STDERR_FILENO) == 1;
   console.color = wants_color(color_option, terminal);
+  console.table = ::isatty(STDOUT_FILENO) == 1;
   console.live = terminal && !is_set("CI") && is_set("TERM") && environment_variable("TERM") != "dumb";
   return console;
+}
+
+std::size_t Console::width() const {
+  constexpr std::size_t usual = 80, least = 20;
+  winsize size{};
+  const bool known = ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return known ? std::max<std::size_t>(size.ws_col, least) : usual;
 }
 
 void Console::error(const std::string& message) const { say(*this, red, "error", message); }

@@ -16,10 +16,14 @@ inline constexpr int most_threads = 1024;
 
 struct Console {
   bool color = false;  ///< on stderr
-  bool live = false;   ///< stderr is a terminal that can show a moving line
+  bool live = false;   ///< stderr is a terminal that can show a moving line, and nobody's CI
+  bool table = false;  ///< stdout is a terminal: what is for eyes alone may be laid out for them
 
   /// --color always|never|auto, then NO_COLOR, CLICOLOR_FORCE, CLICOLOR, then whether stderr is a terminal.
   static Console from_environment(const std::string& color_option);
+
+  /// Characters in a line of the terminal on stderr, asked for anew: it may be made wider.
+  std::size_t width() const;
 
   void error(const std::string& message) const;
   void warning(const std::string& message) const;

@@ -2,10 +2,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <regex>
 
 #include "driver/commands.h"
 #include "driver/figures.h"
 #include "driver/trained.h"
+#include "runtime/metrics.h"
 #include "runtime/names.h"
 
 namespace nnc::driver {
@@ -15,8 +19,73 @@ namespace {
 struct EvalFlags {
   TrainedFlags trained;
   std::string split;
+  std::vector<std::string> fail_if;
   bool json = false;
 };
+
+/// A condition on a figure, under which the command fails: `acc < 0.97`.
+struct Threshold {
+  std::string text, figure, comparison;
+  double bound = 0;
+
+  /// What is not a number is never good enough.
+  bool is_met_by(double value) const {
+    if (std::isnan(value)) return true;
+    if (comparison == "<") return value < bound;
+    if (comparison == "<=") return value <= bound;
+    return comparison == ">" ? value > bound : value >= bound;
+  }
+};
+
+std::optional<Threshold> threshold_of(const std::string& text) {
+  static const std::regex form(R"(\s*(\S+?)\s*(<=|>=|<|>)\s*([-+0-9.eE]+)\s*)");
+  std::smatch parts;
+  if (!std::regex_match(text, parts, form)) return std::nullopt;
+  Threshold threshold{text, parts[1], parts[2], 0};
+  const std::string number = parts[3];
+  const auto [end, fault] = std::from_chars(number.data(), number.data() + number.size(), threshold.bound);
+  if (fault != std::errc() || end != number.data() + number.size()) return std::nullopt;
+  return threshold;
+}
+
+CLI::Validator threshold_form() {
+  return CLI::Validator(
+      [](std::string& text) {
+        return threshold_of(text) ? std::string()
+                                  : fmt::format("expected a condition such as `acc < 0.97`, found `{}`", text);
+      },
+      "");
+}
+
+/// Says which conditions hold, of all splits that were evaluated.
+Exit judge(const std::vector<SplitFigures>& all, const EvalFlags& flags, const Console& console) {
+  Exit status = Exit::done;
+  for (const std::string& text : flags.fail_if) {
+    const Threshold threshold = *threshold_of(text);
+    bool known = false;
+    std::vector<std::string> names;
+    for (const SplitFigures& split : all)
+      for (const NamedArray& figure : split.figures) {
+        if (figure.array.count() != 1) continue;
+        names.push_back(figure.name);
+        if (figure.name != threshold.figure) continue;
+        known = true;
+        if (!threshold.is_met_by(figure.array.at(0))) continue;
+        console.error(fmt::format("{}: {} is {}, and --fail-if has `{}`", split.split, figure.name,
+                                  shown_text(figure.array), text));
+        status = std::max(status, Exit::wrong);
+      }
+    if (known) continue;
+    std::sort(names.begin(), names.end());
+    names.erase(std::unique(names.begin(), names.end()), names.end());
+    const std::string near = closest_name(threshold.figure, names);
+    console.error(fmt::format("--fail-if: there is no figure `{}`; there {} {}{}", threshold.figure,
+                              names.size() == 1 ? "is" : "are", fmt::join(names, ", "),
+                              near.empty() ? "" : fmt::format("; did you mean `{}`?", near)));
+    status = Exit::usage;
+  }
+  return status;
+}
 
 Exit evaluate_splits(Trained& trained, const EvalFlags& flags, const Console& console) {
   OpenOptions open;
@@ -27,15 +96,16 @@ Exit evaluate_splits(Trained& trained, const EvalFlags& flags, const Console& co
   auto data = RawData::open(trained.data, open);
   if (!data) return console.show(data.problem()), exit_of(data.problem());
   if (auto problem = data->check(trained.session->input_checks())) return console.show(*problem), exit_of(*problem);
+  std::vector<SplitFigures> all;
   for (const std::string& split : data->splits()) {
     if (!flags.split.empty() && split != flags.split) continue;  // read for its classes only
     auto columns = data->feed(split, EntryKind::feed, *trained.runner, trained.programs, *trained.weights,
                               trained.session->column_checks(), trained.session->inputs_of_columns());
     if (!columns) return console.show(columns.problem()), exit_of(columns.problem());
-    SplitFigures figures = figures_of(*trained.runner, trained.programs, *trained.weights, *columns, trained.seed);
-    fmt::print("{}\n", flags.json ? json_of(figures) : text_of(figures));
+    all.push_back(figures_of(*trained.runner, trained.programs, *trained.weights, *columns, trained.seed));
   }
-  return Exit::done;
+  print_figures(all, flags.json, console);
+  return judge(all, flags, console);
 }
 
 Exit eval(const EvalFlags& flags, const Console& console) {
@@ -65,9 +135,16 @@ void add_eval(CLI::App& app, Action& action) {
       "Examples:\n"
       "  nnc eval runs/Mlp-1\n"
       "  nnc eval runs/Mlp-1 --split valid --json\n"
+      "  nnc eval runs/Mlp-1 --split valid --fail-if 'acc < 0.5'\n"
       "  nnc eval mlp.nn --weights runs/Mlp-1/last.safetensors\n");
   flags->trained.add_to(*command);
   command->add_option("--split", flags->split, "only this one (default: all)")->type_name("NAME");
+  command
+      ->add_option("--fail-if", flags->fail_if,
+                   "end with status 1 where this holds in a split: a figure, < <= > or >=, and a number; may be given "
+                   "again")
+      ->check(threshold_form())
+      ->type_name("CONDITION");
   command->add_flag("--json", flags->json, "one JSON object a line");
   command->callback([flags, &action] { action = [flags](const Console& console) { return eval(*flags, console); }; });
 }

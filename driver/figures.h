@@ -21,6 +21,10 @@ SplitFigures figures_of(Runner& runner, const Programs& programs, Weights& weigh
 
 /// "test: 10000 rows, loss 0.0812, acc 0.9786"
 std::string text_of(const SplitFigures& figures);
+/// The figures of all splits: with --json a line of JSON each; on a terminal a table; else a line of text each.
+/// Matrices stand below a table.
+void print_figures(const std::vector<SplitFigures>& all, bool json, const Console& console);
+
 /// {"schema": "nnc.eval.1", "split": "test", "rows": 10000, "loss": ..., "acc": ...}
 std::string json_of(const SplitFigures& figures);
 

@@ -11,6 +11,7 @@
 #include "runtime/file.h"
 #include "runtime/metrics.h"
 #include "runtime/npy.h"
+#include "runtime/zip.h"
 
 namespace nnc::driver {
 
@@ -21,7 +22,7 @@ struct PredictFlags {
   std::string input, output = "-", format;
 };
 
-enum class Format : std::uint8_t { csv, jsonl, npy };
+enum class Format : std::uint8_t { csv, jsonl, npy, npz };
 
 bool ends_with_any(const std::string& text, std::initializer_list<std::string_view> endings) {
   return std::any_of(endings.begin(), endings.end(), [&](std::string_view ending) { return text.ends_with(ending); });
@@ -182,37 +183,39 @@ std::string as_text(const std::vector<LabelledOutput>& outputs, std::int64_t row
       return as_jsonl(outputs, rows);
     case Format::npy:
       return npy_text(outputs.at(0).values.array);  // classes as their numbers
+    case Format::npz: {
+      std::vector<ZipMember> members;
+      for (const LabelledOutput& output : outputs)
+        members.push_back({output.values.name + ".npy", npy_text(output.values.array)});
+      return zip_text(members);
+    }
   }
   return "";
 }
 
 /// By --format, else by the output's name, else csv.
-Result<Format> format_of(const PredictFlags& flags) {
+Format format_of(const PredictFlags& flags) {
   if (flags.format == "npy" || (flags.format.empty() && flags.output.ends_with(".npy"))) return Format::npy;
   if (flags.format == "jsonl" || (flags.format.empty() && ends_with_any(flags.output, {".jsonl", ".json"})))
     return Format::jsonl;
-  if (flags.format == "csv" || !flags.output.ends_with(".npz")) return Format::csv;
-  return Problem{.kind = Problem::Kind::io,
-                 .message = fmt::format("cannot write `{}`: predict writes no archives", flags.output),
-                 .place = {},
-                 .expected = {},
-                 .found = {},
-                 .notes = {"help: name a .csv, .jsonl or .npy file"}};
+  if (flags.format == "npz" || (flags.format.empty() && flags.output.ends_with(".npz"))) return Format::npz;
+  return Format::csv;
 }
 
-/// Why outputs cannot be written as an NPY file, or nothing.
-std::optional<Problem> not_one_array(const std::vector<std::string>& outputs, const PredictFlags& flags) {
+/// Why outputs cannot be written as arrays, or nothing.
+std::optional<Problem> not_as_arrays(const std::vector<std::string>& outputs, Format format,
+                                     const PredictFlags& flags) {
   Problem problem{.kind = Problem::Kind::io,
                   .message = {},
                   .place = {},
                   .expected = {},
                   .found = {},
-                  .notes = {"help: name a .csv or .jsonl file"}};
-  if (outputs.size() != 1)
+                  .notes = {"help: name a .csv, .jsonl or .npz file"}};
+  if (format == Format::npy && outputs.size() != 1)
     problem.message =
         fmt::format("an NPY file holds one array, the program has the outputs {}", fmt::join(outputs, ", "));
   else if (flags.output == "-" && ::isatty(STDOUT_FILENO) == 1)
-    problem.message = "an NPY file is not for a terminal: say where it goes with --output";
+    problem.message = "an array is not for a terminal: say where it goes with --output";
   else
     return std::nullopt;
   return problem;
@@ -255,8 +258,7 @@ Exit predict_rows(Trained& trained, const PredictFlags& flags, Format format, co
 }
 
 Exit predict(const PredictFlags& flags, const Console& console) {
-  auto format = format_of(flags);
-  if (!format) return console.show(format.problem()), exit_of(format.problem());
+  const Format format = format_of(flags);
   if (flags.input != "-")
     if (auto problem = unreadable(flags.input)) return console.show(*problem), exit_of(*problem);
   Exit status = Exit::done;
@@ -266,11 +268,11 @@ Exit predict(const PredictFlags& flags, const Console& console) {
     console.error(fmt::format("train block `{}` has no `output`: predict writes those", trained->block.train.name));
     return Exit::wrong;
   }
-  if (*format == Format::npy)
-    if (auto problem = not_one_array(trained->block.train.outputs, flags))
+  if (format == Format::npy || format == Format::npz)
+    if (auto problem = not_as_arrays(trained->block.train.outputs, format, flags))
       return console.show(*problem), exit_of(*problem);
   if (auto problem = trained->load()) return console.show(*problem), exit_of(*problem);
-  return predict_rows(*trained, flags, *format, console);
+  return predict_rows(*trained, flags, format, console);
 }
 
 }  // namespace
@@ -295,7 +297,7 @@ void add_predict(CLI::App& app, Action& action) {
       ->type_name("FILE");
   command->add_option("--output", flags->output, "where to write (default: stdout)")->type_name("FILE");
   command->add_option("--format", flags->format, "default: by the output's name, else csv")
-      ->check(CLI::IsMember({"csv", "jsonl", "npy"}))
+      ->check(CLI::IsMember({"csv", "jsonl", "npy", "npz"}))
       ->type_name("FORMAT");
   command->callback(
       [flags, &action] { action = [flags](const Console& console) { return predict(*flags, console); }; });

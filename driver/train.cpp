@@ -41,25 +41,6 @@ std::optional<Problem> check_program(const TrainFlags& flags, const RunRecord& r
       .notes = {fmt::format("help: `nnc train --resume {}` goes on with the program as it was", *flags.resume)}};
 }
 
-Exit resume(TrainFlags flags, const Console& console) {
-  const auto fail = [&](const Problem& problem) { return console.show(problem), exit_of(problem); };
-  if (auto option = not_when_going_on(flags))
-    return console.error(fmt::format("{} cannot change a run that goes on (--resume)", *option)), Exit::usage;
-  auto compilation = flags.compile.compilation(console, true);
-  if (!compilation) return Exit::usage;
-  auto stopped = StoppedRun::open(*flags.resume);
-  if (!stopped) return fail(stopped.problem());
-  if (auto problem = check_program(flags, stopped->record)) return fail(*problem);
-  auto origin = origin_of_run(*flags.resume, stopped->record);
-  if (!origin) return fail(origin.problem());
-  flags.file = origin->file;
-  Exit status = Exit::done;
-  std::vector<Elaborated> blocks = read_program(origin->file, origin->options, console, status);
-  if (status != Exit::done) return status;
-  watch_signals();
-  return Training(blocks.at(0), flags, *compilation, console, &*stopped).run();
-}
-
 /// Mean and deviation (of a sample) of each figure over the parts.
 std::string summary(const std::vector<SplitFigures>& parts, bool json) {
   std::string text = json ? fmt::format("{{\"schema\": \"nnc.cv.1\", \"folds\": {}", parts.size())
@@ -81,6 +62,83 @@ std::string summary(const std::vector<SplitFigures>& parts, bool json) {
   return json ? text + "}" : text;
 }
 
+std::string part_of(const std::string& folder, int index) { return fmt::format("{}/part-{}", folder, index + 1); }
+
+/// The figures that a part is judged by.
+void add_valid(const Training& training, std::vector<SplitFigures>& parts) {
+  for (const SplitFigures& figures : training.figures())
+    if (figures.split == "valid") parts.push_back(figures);
+}
+
+/// What the command line said when the parts were begun.
+TrainFlags as_begun(TrainFlags flags, const RunRecord& record) {
+  flags.seed = record.seed;
+  if (!flags.epochs) flags.epochs = record.epochs;
+  if (!flags.data) flags.data = record.data_folder;
+  for (const auto& [name, value] : record.set) flags.program.set.push_back(name + "=" + value);
+  flags.program.dtype = record.dtype;
+  flags.log_steps |= record.log_steps;
+  return flags;
+}
+
+/// A cross-validation goes on: parts that were begun go on, those that were not are begun as the first one was.
+Exit resume_parts(TrainFlags flags, const Compilation& compilation, const Console& console) {
+  const auto fail = [&](const Problem& problem) { return console.show(problem), exit_of(problem); };
+  const std::string folder = *flags.resume;
+  auto record = read_run(part_of(folder, 0));
+  if (!record) return fail(record.problem());
+  if (!record->fold)
+    return console.error(fmt::format("`{}/part-1` is no part of a cross-validation", folder)), Exit::wrong;
+  auto origin = origin_of_run(part_of(folder, 0), *record);
+  if (!origin) return fail(origin.problem());
+  flags.file = origin->file;
+  Exit status = Exit::done;
+  const std::vector<Elaborated> blocks = read_program(origin->file, origin->options, console, status);
+  if (status != Exit::done) return status;
+  const TrainFlags as_new = as_begun(flags, *record);
+  std::vector<SplitFigures> parts;
+  for (int index = 0; index < record->fold->of; ++index) {
+    const std::string path = part_of(folder, index);
+    console.note(fmt::format("part {} of {}", index + 1, record->fold->of));
+    std::optional<StoppedRun> stopped;
+    TrainFlags own = is_run(path) ? flags : as_new;
+    own.resume = own.out = path;
+    if (is_run(path)) {
+      auto opened = StoppedRun::open(path);
+      if (!opened) return fail(opened.problem());
+      stopped.emplace(std::move(*opened));
+    }
+    Training training(blocks.at(0), own, compilation, console, stopped ? &*stopped : nullptr);
+    if (!stopped) training.set_fold(index, record->fold->of);
+    const Exit result = training.run();
+    if (result != Exit::done) return result;
+    add_valid(training, parts);
+  }
+  fmt::print("{}\n", summary(parts, flags.json));
+  return Exit::done;
+}
+
+Exit resume(TrainFlags flags, const Console& console) {
+  const auto fail = [&](const Problem& problem) { return console.show(problem), exit_of(problem); };
+  if (auto option = not_when_going_on(flags))
+    return console.error(fmt::format("{} cannot change a run that goes on (--resume)", *option)), Exit::usage;
+  auto compilation = flags.compile.compilation(console, true);
+  if (!compilation) return Exit::usage;
+  watch_signals();
+  if (!is_run(*flags.resume) && is_run(part_of(*flags.resume, 0)))
+    return resume_parts(std::move(flags), *compilation, console);
+  auto stopped = StoppedRun::open(*flags.resume);
+  if (!stopped) return fail(stopped.problem());
+  if (auto problem = check_program(flags, stopped->record)) return fail(*problem);
+  auto origin = origin_of_run(*flags.resume, stopped->record);
+  if (!origin) return fail(origin.problem());
+  flags.file = origin->file;
+  Exit status = Exit::done;
+  std::vector<Elaborated> blocks = read_program(origin->file, origin->options, console, status);
+  if (status != Exit::done) return status;
+  return Training(blocks.at(0), flags, *compilation, console, &*stopped).run();
+}
+
 /// Each part is a run of its own below one folder, which `eval`, `predict` and `--resume` take like any other.
 Exit cross_validate(const Elaborated& block, TrainFlags flags, const Compilation& compilation, const Console& console) {
   auto folder = flags.dry_run ? Result<std::string>(std::string()) : make_run_folder(block.train.name, flags.out);
@@ -88,13 +146,12 @@ Exit cross_validate(const Elaborated& block, TrainFlags flags, const Compilation
   std::vector<SplitFigures> parts;
   for (int index = 0; index < *flags.cv; ++index) {
     console.note(fmt::format("part {} of {}", index + 1, *flags.cv));
-    flags.out = fmt::format("{}/part-{}", *folder, index + 1);
+    flags.out = part_of(*folder, index);
     Training training(block, flags, compilation, console, nullptr);
     training.set_fold(index, *flags.cv);
     const Exit result = training.run();
     if (result != Exit::done) return result;
-    for (const SplitFigures& figures : training.figures())
-      if (figures.split == "valid") parts.push_back(figures);
+    add_valid(training, parts);
   }
   if (!flags.dry_run) fmt::print("{}\n", summary(parts, flags.json));
   return Exit::done;
@@ -134,7 +191,7 @@ void add_train(CLI::App& app, Action& action) {
       "  nnc train mlp.nn --set hidden=64 --epochs 20 --seed 2 --out run2\n"
       "  nnc train mlp.nn --init runs/Mlp-1/last.safetensors --epochs 5\n"
       "  nnc train mlp.nn --cv 5                 mean and deviation of the figures over five parts\n"
-      "  nnc train --resume runs/Mlp-1           go on where the run was stopped\n");
+      "  nnc train --resume runs/Mlp-1           go on where the run, or the cross-validation, was stopped\n");
   command->add_option("FILE", flags->file, "the program");
   command->add_option("MODEL", flags->model,
                       "one train block: its `as` name or its model (default: all, in file order)");

@@ -12,6 +12,7 @@
 #include <span>
 #include <utility>
 
+#include "driver/advice.h"
 #include "driver/figures.h"
 #include "driver/progress.h"
 #include "driver/trained.h"
@@ -97,12 +98,6 @@ Problem wrong(const std::string& path, std::string message, std::string expected
           .expected = std::move(expected),
           .found = std::move(found),
           .notes = std::move(notes)};
-}
-
-double largest_of(const DenseArray& array) {
-  double largest = 0;
-  for (std::int64_t i = 0; i < array.count(); ++i) largest = std::max(largest, std::abs(array.at(i)));
-  return largest;
 }
 
 std::string rows_text(const std::map<std::string, std::int64_t>& rows) {
@@ -355,7 +350,7 @@ std::optional<Baseline> Training::find_baseline() const {
   return baseline_of(optimise(block_.evaluate), job_.losses, *split("train"), *shown, *weights_);
 }
 
-void Training::announce() const {
+void Training::announce() {
   std::string rows;
   for (const SplitColumns& columns : splits_)
     rows += fmt::format("{}{} {}", rows.empty() ? "" : ", ", columns.name, columns.rows);
@@ -366,9 +361,10 @@ void Training::announce() const {
   if (session_->fits()) console_.note(fmt::format("fitted on {}: {}", fmt::join(data_job_.fit, ", "), fitted_names()));
   for (const auto& [input, names] : data_->classes())
     console_.note(fmt::format("classes of `{}`: {}", column_of(input), fmt::join(names, ", ")));
-  if (const auto baseline = find_baseline()) {
-    std::string text = fmt::format("baseline (always {}):", baseline->always);
-    for (const NamedArray& figure : baseline->figures)
+  baseline_ = find_baseline();
+  if (baseline_) {
+    std::string text = fmt::format("baseline (always {}):", baseline_->always);
+    for (const NamedArray& figure : baseline_->figures)
       if (figure.array.count() == 1)
         text += fmt::format(" {}.{} {:.6g}", split("valid") ? "valid" : "train", figure.name, figure.array.at(0));
     console_.note(text);
@@ -436,7 +432,9 @@ Exit Training::train_and_report() {
 }
 
 std::string Training::how_to_go_on() const {
-  std::string command = "nnc train --resume " + shell_word(run_->path());
+  // Of a cross-validation all parts go on.
+  const std::string folder = record_.fold ? fs::path(run_->path()).parent_path().string() : run_->path();
+  std::string command = "nnc train --resume " + shell_word(folder);
   if (flags_.epochs && stopped_) command += fmt::format(" --epochs {}", *flags_.epochs);
   return command;
 }
@@ -466,15 +464,30 @@ Exit Training::say_diverged(const TrainOutcome& outcome) {
         "by a penalty in the loss: `1e-6 * sum([sum(square(w)) for w in params(Net)])`");
   else
     problem.notes.push_back("help: try a lower learning rate");
-  const SplitColumns& seen = *split("train");
-  for (const NamedArray& column : seen.part(0, std::min(seen.rows, block_rows)).columns)
-    if (const double largest = largest_of(column.array); is_float(column.array.dtype) && largest > 100)
-      problem.notes.push_back(
-          fmt::format("help: column `{}` has values up to {:.4g}: `standardize` and `minmax` bring "
-                      "columns to one scale",
-                      column.name, largest));
+  for (std::string& line : advice_of(optimise(block_.evaluate), *split("train"), *weights_))
+    problem.notes.push_back(std::move(line));
   console_.show(problem);
   return Exit::diverged;
+}
+
+/// A model that is no better than a constant has learnt nothing, and nobody sees that from its figures alone.
+void Training::compare_with_baseline() const {
+  if (!baseline_) return;
+  const auto loss_in = [&](const std::vector<NamedArray>& figures) {
+    const auto at = std::ranges::find(figures, job_.losses[0], &NamedArray::name);
+    return at == figures.end() || at->array.count() != 1 ? NAN : at->array.at(0);
+  };
+  const std::string shown = split("valid") ? "valid" : "train";
+  const auto figures = std::ranges::find(figures_, shown, &SplitFigures::split);
+  if (figures == figures_.end()) return;
+  const double loss = loss_in(figures->figures), constant = loss_in(baseline_->figures);
+  if (!(loss >= constant)) return;
+  console_.warning(fmt::format("the model is no better than always {}: {}.loss is {:.6g} against {:.6g}",
+                               baseline_->always, shown, loss, constant));
+  console_.note(
+      "help: look at train.loss of the first epochs: if it rises, the learning rate is too high; if it hardly moves, "
+      "too low");
+  for (const std::string& line : advice_of(optimise(block_.evaluate), *split("train"), *weights_)) console_.note(line);
 }
 
 /// Figures of every split by the weights that `eval` will use.
@@ -491,8 +504,9 @@ Exit Training::report(const TrainOutcome& outcome) {
                             kept == best_name ? fmt::format("; best epoch {}", outcome.best_epoch) : ""));
   for (const SplitColumns& columns : splits_) {
     figures_.push_back(figures_of(*runner_, programs_, *weights_, columns, job_.seed));
-    fmt::print("{}\n", flags_.json ? json_of(figures_.back()) : text_of(figures_.back()));
   }
+  print_figures(figures_, flags_.json, console_);
+  if (outcome.end != TrainOutcome::End::max_steps) compare_with_baseline();
   return Exit::done;
 }
 

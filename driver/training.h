@@ -70,7 +70,8 @@ class Training {
   std::int64_t parameters() const;
   std::uint64_t memory() const;  ///< bytes
   std::optional<Baseline> find_baseline() const;
-  void announce() const;
+  void announce();
+  void compare_with_baseline() const;
   void print_plan() const;
   Exit train_and_report();
   Exit say_diverged(const TrainOutcome& outcome);
@@ -99,6 +100,7 @@ class Training {
   std::optional<RunDirectory> run_;
   RunRecord record_;
   std::vector<SplitFigures> figures_;
+  std::optional<Baseline> baseline_;
 };
 
 }  // namespace nnc::driver

@@ -172,4 +172,48 @@ Result<std::vector<char>> unpack(std::span<const char> archive, const ZipEntry& 
   return std::move(*content);
 }
 
+namespace {
+
+/// Little-endian fields, one behind the other.
+class Writer {
+ public:
+  Writer& u16(std::uint64_t value) { return number(value, 2); }
+  Writer& u32(std::uint64_t value) { return number(value, 4); }
+  Writer& u64(std::uint64_t value) { return number(value, 8); }
+  Writer& raw(std::string_view bytes) { return text.append(bytes), *this; }
+
+  std::string text;
+
+ private:
+  Writer& number(std::uint64_t value, int size) {
+    for (int i = 0; i < size; ++i) text += static_cast<char>(value >> (8 * i) & 0xff);
+    return *this;
+  }
+};
+
+}  // namespace
+
+std::string zip_text(const std::vector<ZipMember>& members) {
+  constexpr std::uint16_t version = 45, extension_mark = 1, first_of_1980 = 0x21;
+  Writer archive, directory;
+  for (const ZipMember& member : members) {
+    const auto crc = crc32_z(0, reinterpret_cast<const Bytef*>(member.content.data()), member.content.size());
+    const std::uint64_t offset = archive.text.size(), size = member.content.size();
+    Writer common;  // flags, method, time, date, checksum, sizes, length of the name
+    common.u16(0).u16(0).u16(0).u16(first_of_1980).u32(crc).u32(in_extension).u32(in_extension).u16(member.name.size());
+    archive.u32(local_mark).u16(version).raw(common.text).u16(20).raw(member.name);
+    archive.u16(extension_mark).u16(16).u64(size).u64(size).raw(member.content);
+    directory.u32(directory_mark).u16(version).u16(version).raw(common.text).u16(28);
+    directory.u16(0).u16(0).u16(0).u32(0).u32(in_extension).raw(member.name);
+    directory.u16(extension_mark).u16(24).u64(size).u64(size).u64(offset);
+  }
+  const std::uint64_t begin = archive.text.size(), length = directory.text.size(), end = begin + length;
+  archive.raw(directory.text);
+  archive.u32(end64_mark).u64(end64_size - 12).u16(version).u16(version).u32(0).u32(0);
+  archive.u64(members.size()).u64(members.size()).u64(length).u64(begin);
+  archive.u32(locator64_mark).u32(0).u64(end).u32(1);
+  archive.u32(end_mark).u16(0).u16(0).u16(0xffff).u16(0xffff).u32(in_extension).u32(in_extension).u16(0);
+  return archive.text;
+}
+
 }  // namespace nnc

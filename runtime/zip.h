@@ -22,6 +22,13 @@ struct ZipEntry {
 /// The entries of an archive that lies in memory, in the order of its directory. `path` is for messages.
 Result<std::vector<ZipEntry>> read_zip(std::span<const char> archive, const std::string& path);
 
+struct ZipMember {
+  std::string name, content;
+};
+/// An archive of stored members, all sizes and offsets in 64 bits; without dates, so that equal contents are equal
+/// bytes.
+std::string zip_text(const std::vector<ZipMember>& members);
+
 Result<std::vector<char>> unpack(std::span<const char> archive, const ZipEntry& entry, const std::string& path);
 
 }  // namespace nnc

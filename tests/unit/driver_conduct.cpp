@@ -1,0 +1,128 @@
+// Conduct of the command around a run: thresholds for eval, arrays from predict, a cross-validation that goes on, and
+// what is said when a model has learnt nothing.
+#include <nlohmann/json.hpp>
+
+#include "runtime/npy.h"
+#include "tests/support/command.h"
+#include "tests/support/json_lines.h"
+#include "tests/unit/catch.h"
+
+namespace {
+
+using nnc::test::json_lines;
+using nnc::test::read_file;
+using nnc::test::run_nnc;
+using nnc::test::Scratch;
+using nnc::test::write_file;
+namespace fs = std::filesystem;
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+/// Three kinds told apart by two numbers; two outputs.
+void write_kinds(const fs::path& folder, const std::string& net, const std::string& rate, const std::string& columns) {
+  write_file(folder / "kinds.nn",
+             "data rows {\n  train = csv(\"rows.csv\")\n  x: f32[2] = " + columns +
+                 "\n  y: i32[] = classes(col(\"kind\"))\n}\n"
+                 "model Net(x: f32[batch, 2]) -> f32[batch, 3] { return x |> " +
+                 net +
+                 " }\ntrain Net on rows {\n  let z = Net(x)\n  loss = softmax_cross_entropy(z, y)\n"
+                 "  metric acc = accuracy(z, y)\n  output kind = argmax(z, over = -1)\n  output p = "
+                 "softmax(z)\n  optimizer = sgd(lr = " +
+                 rate + ")\n  batch_size = full\n  epochs = 40\n}\n");
+  std::string rows = "a,b,kind\n";
+  for (int i = 0; i < 90; ++i)
+    rows += std::to_string(i % 3 * 400 + i % 7) + "," + std::to_string(i % 3 == 1 ? 300 : i % 5) + "," +
+            (i % 3 == 0   ? "rose"
+             : i % 3 == 1 ? "lily"
+                          : "iris") +
+            "\n";
+  write_file(folder / "rows.csv", rows);
+}
+
+const std::string scaled = "standardize(cols(\"a\", \"b\"))";
+
+}  // namespace
+
+TEST_CASE("eval fails where a figure is not good enough", "[command]") {
+  const Scratch scratch;
+  write_kinds(scratch.path(), "Dense(3)", "1", scaled);
+  REQUIRE(run_nnc("train kinds.nn --out run", scratch.path()).status == 0);
+  struct Case {
+    std::string condition;
+    int status;
+    std::string message;
+  };
+  for (const Case& wanted :
+       {Case{"acc < 0.9", 0, ""}, Case{"acc >= 0.9", 1, "error: train: acc is 1, and --fail-if has `acc >= 0.9`\n"},
+        Case{"loss>10", 0, ""}, Case{"loss <= 1e1", 1, "--fail-if has `loss <= 1e1`"},
+        Case{"ac < 0.9", 2, "there is no figure `ac`; there are acc, loss; did you mean `acc`?"},
+        Case{"acc", 2, "expected a condition such as `acc < 0.97`, found `acc`"},
+        Case{"acc < x", 2, "expected a condition"}}) {
+    INFO(wanted.condition);
+    const auto result = run_nnc("eval run --fail-if '" + wanted.condition + "'", scratch.path());
+    INFO(result.err);
+    CHECK(result.status == wanted.status);
+    CHECK(has(result.err, wanted.message));
+    CHECK(result.err.empty() == (wanted.status == 0));
+  }
+  CHECK(run_nnc("eval run --fail-if 'acc < 0.5' --fail-if 'loss > 0'", scratch.path()).status == 1);
+}
+
+TEST_CASE("predict writes all outputs into one NPZ archive, equal bytes for equal rows", "[command]") {
+  const Scratch scratch;
+  write_kinds(scratch.path(), "Dense(3)", "1", scaled);
+  REQUIRE(run_nnc("train kinds.nn --out run", scratch.path()).status == 0);
+  REQUIRE(run_nnc("predict run --input rows.csv --output all.npz", scratch.path()).status == 0);
+  REQUIRE(run_nnc("predict run --input rows.csv --format npz > piped", scratch.path()).status == 0);
+  const auto arrays = nnc::read_npz((scratch.path() / "all.npz").string());
+  REQUIRE(arrays);
+  REQUIRE(arrays->size() == 2);
+  CHECK((*arrays)[0].first == "kind");
+  CHECK((*arrays)[0].second.dims == std::vector<std::int64_t>{90});
+  CHECK((*arrays)[1].first == "p");
+  CHECK((*arrays)[1].second.dims == std::vector<std::int64_t>{90, 3});
+  for (int row = 0; row < 90; ++row) {  // iris, lily, rose
+    CHECK((*arrays)[0].second.at(row) == 2 - (row % 3 == 0 ? 0 : row % 3 == 1 ? 1 : 2));
+    const auto& p = (*arrays)[1].second;
+    CHECK(std::abs(p.at(3 * row) + p.at(3 * row + 1) + p.at(3 * row + 2) - 1) < 1e-6);
+  }
+  CHECK(
+      has(run_nnc("predict run --input rows.csv --output one.npy", scratch.path()).err, "name a .csv, .jsonl or .npz"));
+}
+
+TEST_CASE("a cross-validation that was stopped goes on: parts that were begun, and those that were not", "[command]") {
+  const Scratch scratch;
+  write_kinds(scratch.path(), "Dense(8) |> tanh |> Dense(3)", "0.5", scaled);
+  const auto whole = run_nnc("train kinds.nn --cv 3 --seed 4 --set other=1 --out whole 2>/dev/null", scratch.path());
+  CHECK(whole.status == 1);  // there is no constant
+  const auto all = run_nnc("train kinds.nn --cv 3 --seed 4 --out all 2>said", scratch.path());
+  INFO(read_file(scratch.path() / "said"));
+  REQUIRE(all.status == 0);
+  // Stopped in its first part: the others were not begun.
+  REQUIRE(run_nnc("train kinds.nn --cv 3 --seed 4 --out part --max-steps 7", scratch.path()).status == 0);
+  fs::remove_all(scratch.path() / "part/part-2");
+  fs::remove_all(scratch.path() / "part/part-3");
+  const auto again = run_nnc("train --resume part 2>said", scratch.path());
+  INFO(read_file(scratch.path() / "said"));
+  REQUIRE(again.status == 0);
+  CHECK(again.out.substr(again.out.rfind("valid, over")) == all.out.substr(all.out.rfind("valid, over")));
+  for (const std::string part : {"part-1", "part-2", "part-3"})
+    CHECK(read_file(scratch.path() / "part" / part / "last.safetensors") ==
+          read_file(scratch.path() / "all" / part / "last.safetensors"));
+}
+
+TEST_CASE("a model that has learnt nothing is told to be no better than a constant, with what to try", "[command]") {
+  const Scratch scratch;
+  write_kinds(scratch.path(), "Dense(16) |> relu |> Dense(3)", "30", "cols(\"a\", \"b\")");
+  auto result = run_nnc("train kinds.nn --out wild", scratch.path());
+  INFO(result.err);
+  REQUIRE((result.status == 0 || result.status == 3));
+  CHECK(
+      has(result.err, "help: column `x` has values up to 806: `standardize` and `minmax` bring columns to one scale"));
+  CHECK(has(result.err, "units are 0 in all of the first 90 rows"));
+  if (result.status == 0) CHECK(has(result.err, "warning: the model is no better than always the "));
+  write_kinds(scratch.path(), "Dense(16) |> relu |> Dense(3)", "0.5", scaled);
+  result = run_nnc("train kinds.nn --out tame", scratch.path());
+  CHECK(result.status == 0);
+  CHECK_FALSE(has(result.err, "help:"));
+}
