@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "ir/text.h"
 #include "tests/support/command.h"
 #include "tests/unit/catch.h"
 
@@ -62,10 +63,14 @@ TEST_CASE("the graphs of every example read back as they were printed, and the p
       CHECK(again.out == printed);
     }
     // The graph `grad`, run through the remaining passes by hand, is the graph `opt`.
-    const auto passes = run_nnc("opt grad.ng --passes simplify,expand,assign_order", scratch.path());
+    const auto passes = run_nnc("opt grad.ng --passes simplify,expand,fold_expanded,assign_order", scratch.path());
     INFO(passes.err);
     REQUIRE(passes.status == 0);
-    CHECK(passes.out == read_file(scratch.path() / "opt.ng"));
+    const auto by_hand = nnc::parse_graph(passes.out), at_once = nnc::parse_graph(read_file(scratch.path() / "opt.ng"));
+    REQUIRE(std::holds_alternative<nnc::Graph>(by_hand));
+    REQUIRE(std::holds_alternative<nnc::Graph>(at_once));
+    CHECK(
+        nnc::same_graph(std::get<nnc::Graph>(by_hand), std::get<nnc::Graph>(at_once)));  // in whatever order it stands
   }
 }
 
