@@ -79,7 +79,7 @@ void add_derive(CLI::App& app, Action& action) {
       "differentiation that were used.");
   command->footer(
       "Examples:\n"
-      "  nnc derive flowers.nn\n"
+      "  nnc derive linear.nn\n"
       "  nnc derive mlp.nn --param Dense1.W --steps all\n"
       "  nnc derive mlp.nn --format html -o mlp.html\n"
       "  nnc derive mlp.nn --check > mlp.txt\n");
