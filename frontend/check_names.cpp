@@ -103,6 +103,11 @@ class NameCheck {
     if (module_.find(name) || module_.excuses(name) || find_primitive(name) || is_run_time_scalar(name) ||
         name == "training")
       return;
+    if (diagnostics_.beyond_help()) {
+      diagnostics_.report(
+          {.code = Code::unknown_name, .message = fmt::format("there is no {}", backquoted(name)), .primary = span_});
+      return;
+    }
     std::vector<std::string> candidates;
     for (const auto& level : known_) candidates.insert(candidates.end(), level.begin(), level.end());
     Scope(module_).names(candidates);

@@ -52,6 +52,9 @@ struct Diagnostic {
 
 class Diagnostics {
  public:
+  /// Of a file that is wrong in more places, this many are shown.
+  static constexpr std::size_t most_shown = 200;
+
   std::uint32_t add_file(SourceFile file);
   const SourceFile& file(std::uint32_t id) const { return files_[id]; }
   std::uint32_t file_count() const { return static_cast<std::uint32_t>(files_.size()); }
@@ -62,9 +65,11 @@ class Diagnostics {
   std::vector<Diagnostic> capture(const std::function<void()>& work);
   bool has_errors() const { return errors_ > 0; }
   std::size_t error_count() const { return errors_; }
+  /// So much is wrong that nobody reads what would mend the next mistake: looking for it is left out.
+  bool beyond_help() const { return errors_ >= 2 * most_shown; }
   const std::vector<Diagnostic>& all() const { return diagnostics_; }
   /// All diagnostics as text, in order of place; `color` adds terminal colours. From a file that is wrong in hundreds
-  /// of places the first 200 are shown and the rest counted.
+  /// of places the first `most_shown` are shown and the rest counted.
   std::string render(bool color) const;
   /// Line and column (from 1, columns in code points) of a byte.
   std::pair<std::uint32_t, std::uint32_t> position(std::uint32_t file, std::uint32_t offset) const;

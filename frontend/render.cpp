@@ -289,7 +289,7 @@ class Renderer {
 }  // namespace
 
 std::string Diagnostics::render(bool color) const {
-  constexpr std::size_t most = 200;
+  constexpr std::size_t most = most_shown;
   std::vector<const Diagnostic*> in_order;
   for (const Diagnostic& diagnostic : diagnostics_) in_order.push_back(&diagnostic);
   std::stable_sort(in_order.begin(), in_order.end(), [](const Diagnostic* a, const Diagnostic* b) {
