@@ -130,7 +130,7 @@ bool Application::unify_axes(const ast::TypeExpr& type, std::vector<Axis>& axes,
     failed = true;
     return false;
   };
-  const std::size_t hidden = e.graph().rows && !axes.empty() && axes[0].extent.batched ? 1 : 0;
+  const auto hidden = static_cast<std::size_t>(e.hidden_axes(axes));
   const auto open =
       std::ranges::find_if(type.dims, [](const ast::Dim& dim) { return dim.kind == ast::Dim::Kind::ellipsis; });
   const bool any = open != type.dims.end();
@@ -138,9 +138,9 @@ bool Application::unify_axes(const ast::TypeExpr& type, std::vector<Axis>& axes,
   const std::size_t rank = axes.size();
   // In a data block the batch is hidden from a signature that has no `...` to take it.
   const std::size_t first = any ? 0 : hidden;
-  if (any ? rank < fixed : rank != fixed + first)
+  if (any ? rank < fixed + hidden : rank != fixed + hidden)
     return mismatch({fmt::format("{} {} ax{} declared, and this has {}", any ? "at least" : "exactly", fixed,
-                                 fixed == 1 ? "is is" : "es are", rank - first)});
+                                 fixed == 1 ? "is is" : "es are", rank - hidden)});
   std::size_t axis = first;
   for (const ast::Dim& dim : type.dims) {
     if (dim.kind == ast::Dim::Kind::ellipsis) {
@@ -171,7 +171,8 @@ bool Application::unify_axes(const ast::TypeExpr& type, std::vector<Axis>& axes,
     Axis& actual = axes[axis++];
     if (dim.kind == ast::Dim::Kind::stretch) {
       if (actual.extent != Extent{1, false})
-        return mismatch({fmt::format("`_` fits an axis of length 1, and axis {} is {}", axis - 1, e.story(actual))});
+        return mismatch(
+            {fmt::format("`_` fits an axis of length 1, and axis {} is {}", axis - 1 - hidden, e.story(actual))});
       actual.stretch = true;
       continue;
     }
@@ -186,7 +187,7 @@ bool Application::unify_axes(const ast::TypeExpr& type, std::vector<Axis>& axes,
       }
       const Number* number = known->as<Number>();  // a setting with a capital name
       if (number && actual.extent != Extent{static_cast<std::int64_t>(number->value), false})
-        return mismatch({fmt::format("axis {} differs: `{}` is {}, and this is {}", axis - 1 - first, *variable,
+        return mismatch({fmt::format("axis {} differs: `{}` is {}, and this is {}", axis - 1 - hidden, *variable,
                                      number->value, e.length(actual)),
                          fmt::format("expected: {}{}", number->value, e.story(number->from)),
                          fmt::format("here:     {}", e.story(actual))});
@@ -204,16 +205,17 @@ bool Application::unify_axes(const ast::TypeExpr& type, std::vector<Axis>& axes,
           continue;
         }
         const std::string wanted = e.length(length->axis);
-        return mismatch(
-            {wanted == *variable ? fmt::format("axis {} differs: {} and {}", axis - 1 - first, wanted, e.length(actual))
-                                 : fmt::format("axis {} differs: `{}` is {}, and this is {}", axis - 1 - first,
-                                               *variable, wanted, e.length(actual)),
-             fmt::format("expected: {}", e.story(length->axis)), fmt::format("here:     {}", e.story(actual))});
+        return mismatch({wanted == *variable
+                             ? fmt::format("axis {} differs: {} and {}", axis - 1 - hidden, wanted, e.length(actual))
+                             : fmt::format("axis {} differs: `{}` is {}, and this is {}", axis - 1 - hidden, *variable,
+                                           wanted, e.length(actual)),
+                         fmt::format("expected: {}", e.story(length->axis)),
+                         fmt::format("here:     {}", e.story(actual))});
       }
     }
     if (const auto* literal = std::get_if<ast::Number>(&dim.value->form)) {
       if (actual.extent != Extent{static_cast<std::int64_t>(literal->value), false})
-        return mismatch({fmt::format("axis {} differs: {} and {}", axis - 1 - first, literal->value, e.length(actual)),
+        return mismatch({fmt::format("axis {} differs: {} and {}", axis - 1 - hidden, literal->value, e.length(actual)),
                          fmt::format("expected: {} <- {} {}", literal->value, declared, e.place_text(dim.span)),
                          fmt::format("here:     {}", e.story(actual))});
       const bool same_place = actual.from && actual.from->span.begin == dim.span.begin;
@@ -242,7 +244,8 @@ void Application::check_expressions(const ast::TypeExpr& type, const std::vector
     e.report({.code = Code::shape_mismatch,
               .message = fmt::format("{} does not fit `{}`", what, e.source(type.span)),
               .primary = at,
-              .primary_label = fmt::format("axis {} is {}", position, e.length(actual)),
+              .primary_label = fmt::format("axis {} is {}", position - static_cast<std::size_t>(e.hidden_axes(axes)),
+                                           e.length(actual)),
               .notes = {fmt::format("expected: {}{}",
                                     e.source(dim.span) == e.length(*wanted) ? "" : e.source(dim.span) + " = ",
                                     e.story(*wanted)),

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "frontend/application.h"
+#include "frontend/newcomers.h"
 
 namespace nnc {
 
@@ -110,6 +111,21 @@ bool suits(const ast::TypeExpr& type, const Term& term, bool double_precision) {
 
 }  // namespace
 
+/// Reports an argument whose name none of the overloads has.
+bool Elaborator::misnamed(const Callee& callee, const CallSite& site) {
+  std::vector<std::string> known;
+  for (const Declared& declared : *callee.overloads)
+    for (const ast::Param& param : std::get<ast::Function>(declared.declaration->form).inputs)
+      if (std::ranges::find(known, param.name.text) == known.end()) known.push_back(param.name.text);
+  for (const CallArgument& argument : site.arguments)
+    if (argument.name && std::ranges::find(known, argument.name->text) == known.end())
+      return error(Code::unknown_argument, argument.name->span,
+                   fmt::format("`{}` has no argument `{}`", callee.name, argument.name->text), "",
+                   repair_of_argument(argument.name->text, known)),
+             true;
+  return false;
+}
+
 /// The overload whose parameters take these element types; the only one where there is no choice.
 const Declared* Elaborator::choose(const Callee& callee, CallSite& site) {
   if (callee.overloads->size() == 1) return &callee.overloads->front();
@@ -135,6 +151,7 @@ const Declared* Elaborator::choose(const Callee& callee, CallSite& site) {
     for (std::size_t i = 0; i < params.size() && fits; ++i) fits = filled[i] || params[i].value;
     if (fits) return &declared;
   }
+  if (misnamed(callee, site)) return nullptr;
   std::string types;
   for (const CallArgument& argument : site.arguments) types += (types.empty() ? "" : ", ") + describe(*argument.value);
   Diagnostic diagnostic{.code = Code::no_overload,
@@ -256,6 +273,15 @@ bool Elaborator::is_layer(const Term& callee) {
   return named && form_of<ast::Layer>(named->overloads->front());
 }
 
+std::string Elaborator::with_settings(const Term& layer, const std::string& name) {
+  std::vector<std::string> needed;
+  const Callee* callee = layer.as<Callee>();
+  if (const auto* form = callee ? form_of<ast::Layer>(callee->overloads->front()) : nullptr)
+    for (const ast::Param& setting : form->settings)
+      if (!setting.value) needed.push_back(setting.name.text);
+  return fmt::format("{}({})", name, fmt::join(needed, ", "));
+}
+
 bool Elaborator::needs_no_arguments(const Callee& callee) {
   return std::ranges::any_of(*callee.overloads, [](const Declared& declared) {
     if (const auto* function = form_of<ast::Function>(declared)) return required(function->inputs) == 0;
@@ -310,6 +336,12 @@ Term Elaborator::make_instance(const Callee& callee, CallSite& site) {
 }
 
 Term Elaborator::apply_instance(const Instance& instance, CallSite& site) {
+  Term result = inline_instance(instance, site);
+  if (result.failed()) broken_.insert(instance.path);
+  return result;
+}
+
+Term Elaborator::inline_instance(const Instance& instance, CallSite& site) {
   const ast::Declaration* declaration = instance.layer.declaration;
   const auto* layer = std::get_if<ast::Layer>(&declaration->form);
   const auto* model = std::get_if<ast::Model>(&declaration->form);

@@ -31,7 +31,7 @@ class Indexing {
       : e_(elaborator), scope_(scope), expr_(expr), x_(x) {}
 
   Term apply(const std::vector<ast::ExprPtr>& indices) {
-    const std::size_t hidden = e_.graph().rows && !x_.axes.empty() && x_.axes[0].extent.batched ? 1 : 0;
+    const std::size_t hidden = this->hidden();
     const auto taken = static_cast<std::size_t>(
         std::ranges::count_if(indices, [](const ast::ExprPtr& index) { return !is_name_of_axes(*index); }));
     if (taken + hidden > x_.axes.size())
@@ -58,6 +58,8 @@ class Indexing {
   }
 
  private:
+  std::size_t hidden() const { return static_cast<std::size_t>(e_.hidden_axes(x_.axes)); }
+
   void pass() {
     const AxisId* id = x_.axes[axis_].id;
     keep(x_.axes[axis_].extent, 0, 1, x_.axes[axis_].from);
@@ -99,8 +101,8 @@ class Indexing {
 
   void beyond(Span span, std::int64_t given, std::int64_t count) {
     Diagnostic diagnostic{.code = Code::bad_axis,
-                          .message = fmt::format("{} is beyond axis {} of {}, which has {} element{}", given, axis_,
-                                                 e_.describe(Term(x_)), count, count == 1 ? "" : "s"),
+                          .message = fmt::format("{} is beyond axis {} of {}, which has {} element{}", given,
+                                                 axis_ - hidden(), e_.describe(Term(x_)), count, count == 1 ? "" : "s"),
                           .primary = span};
     if (x_.axes[axis_].from) diagnostic.notes.push_back(e_.story(x_.axes[axis_]));
     e_.report(std::move(diagnostic));
@@ -194,7 +196,9 @@ Term Elaborator::evaluate_index(const ast::Expr& expr, const ast::Index& form, S
   const Array* array = base.as<Array>();
   if (!array)
     return error(Code::type_mismatch, form.base->span, fmt::format("{} has no axes", describe(base)), "",
-                 base.as<Shapeless>() ? "give it a shape: `let a: f32[2, 3] = ...`" : "");
+                 base.as<Shapeless>() ? "give it a shape: `let a: f32[2, 3] = ...`"
+                 : base.as<Callee>() ? fmt::format("arguments stand in parentheses: `{}(...)`", source(form.base->span))
+                                     : "");
   if (!belongs_here(array->node, form.base->span)) return Failed{};
   if (numbers) {
     const auto ids = this->array(index, form.indices[0]->span, "an index", DType::i32);
@@ -221,7 +225,15 @@ Term Elaborator::stack(const List& list, DType dtype, Span span) {
     if (!part || !belongs_here(part->node, list.span)) return Failed{};
     parts.push_back(*part);
   }
+  if (std::ranges::any_of(parts, [this](const Array& part) { return hidden_axes(part.axes) == 1; }))
+    for (Array& part : parts)  // in a data block, where the batch stays in front, what is one for all rows repeats
+      if (!hidden_axes(part.axes)) {
+        std::vector<Axis> axes = part.axes;
+        axes.insert(axes.begin(), Axis{batch_extent});
+        part = {align({part.node, part.axes}, axes, true), std::move(axes)};
+      }
   const Array& first = parts.front();
+  const int at = hidden_axes(first.axes);
   for (const Array& part : parts) {
     const bool same =
         part.node.type().dtype == first.node.type().dtype &&
@@ -232,18 +244,19 @@ Term Elaborator::stack(const List& list, DType dtype, Span span) {
                              describe(Term(first)), describe(Term(part))),
                  "", "`concat([a, b])` joins along an axis; `for v in [a, b]` takes one after the other");
   }
-  std::vector<Axis> axes = {Axis{{static_cast<std::int64_t>(parts.size()), false}, false, nullptr}};
-  axes.insert(axes.end(), first.axes.begin(), first.axes.end());
+  std::vector<Axis> axes = first.axes;
+  axes.insert(axes.begin() + at, Axis{{static_cast<std::int64_t>(parts.size()), false}, false, nullptr});
   for (Axis& axis : axes) axis.stretch = false;
   if (!countable(axes, span)) return Failed{};
   builder().set_origin(origin(span));
   std::vector<Value> pieces;
   for (const Array& part : parts) {
-    Shape shape = {Extent{1, false}};
+    Shape shape;
     for (const Axis& axis : part.axes) shape.push_back(axis.extent);
+    shape.insert(shape.begin() + at, Extent{1, false});
     pieces.push_back(builder().reshape(part.node, shape));
   }
-  return Array{builder().concat(pieces, 0), std::move(axes)};
+  return Array{builder().concat(pieces, at), std::move(axes)};
 }
 
 // ---- repeat --------------------------------------------------------------------------------------------------------
@@ -265,7 +278,7 @@ Term Elaborator::repeat(CallSite& site) {
     if (is_layer(parts.back()))
       return error(Code::type_mismatch, site.arguments[1].span,
                    fmt::format("`{}` is a layer, not an instance of one", source(site.arguments[1].span)), "",
-                   fmt::format("write `{}()`", source(site.arguments[1].span)));
+                   fmt::format("write `{}`", with_settings(parts.back(), source(site.arguments[1].span))));
   }
   return std::make_shared<const HostFunction>(HostFunction{
       source(site.span), [parts](CallSite& at) -> Term {

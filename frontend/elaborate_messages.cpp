@@ -91,6 +91,19 @@ Failed Elaborator::unknown_name(Span span, const std::string& what, const std::s
                what.empty() ? repair_of_name(name, known) : did_you_mean(name, known));
 }
 
+Failed Elaborator::unknown_part(Span span, const std::string& whole, const std::string& name,
+                                std::vector<std::string> known) {
+  std::ranges::sort(known);
+  const auto again = std::ranges::unique(known);
+  known.erase(again.begin(), again.end());
+  std::string help = did_you_mean(name, known);
+  if (help.empty() && !known.empty() && known.size() <= 8)
+    help = fmt::format("there {} {}", known.size() == 1 ? "is" : "are", fmt::join(known, ", "));
+  if (known.empty()) help = "its parameters and states are known once it is applied";
+  return error(Code::unknown_name, span, fmt::format("`{}` has no part or parameter {}", whole, backquoted(name)), "",
+               std::move(help));
+}
+
 namespace {
 
 /// What a length stands for where it is not meant as a number; else empty.
@@ -134,7 +147,8 @@ std::string Elaborator::length(const Axis& axis) const {
 
 std::string Elaborator::describe(const std::vector<Axis>& axes) const {
   std::string text;
-  for (const Axis& axis : axes) text += (text.empty() ? "" : ", ") + length(axis);
+  for (std::size_t i = static_cast<std::size_t>(hidden_axes(axes)); i < axes.size(); ++i)
+    text += (text.empty() ? "" : ", ") + length(axes[i]);
   return text;
 }
 

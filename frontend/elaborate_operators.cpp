@@ -162,8 +162,7 @@ Term Elaborator::elementwise(Op op, std::span<const Term> operands, std::span<co
   std::vector<std::size_t> ranks;  // as written: in a data block without the batch
   for (const Term& term : terms) {
     const Array* operand = term.as<Array>();
-    const bool hidden = operand && graph_->rows && !operand->axes.empty() && operand->axes[0].extent.batched;
-    ranks.push_back(operand ? operand->axes.size() - (hidden ? 1 : 0) : 0);
+    ranks.push_back(operand ? operand->axes.size() - static_cast<std::size_t>(hidden_axes(operand->axes)) : 0);
   }
   const DType elements = dtype.value_or(default_float());
   if (graph_->rows) align_rows(terms);
@@ -203,7 +202,7 @@ Term Elaborator::elementwise(Op op, std::span<const Term> operands, std::span<co
         if (!z.id && x.stretch == y.stretch) z.id = x.id ? x.id : y.id;
         continue;
       }
-      const std::size_t rank = joined.size();
+      const std::size_t rank = joined.size() - static_cast<std::size_t>(hidden_axes(joined));
       Diagnostic diagnostic{
           .code = Code::shape_mismatch, .message = fmt::format("shapes do not match in `{}`", shown), .primary = span};
       const Array* left = terms[widest].as<Array>();

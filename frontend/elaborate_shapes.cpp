@@ -5,6 +5,8 @@
 #include <cmath>
 
 #include "frontend/elaborator.h"
+#include "frontend/nearest.h"
+#include "frontend/primitives.h"
 
 namespace nnc {
 
@@ -77,6 +79,41 @@ Array Elaborator::wrap(Value node, std::vector<Axis> axes) {
 
 Type Elaborator::type_of(const ArrayType& type) const { return {type.dtype, whole_shape(type.axes)}; }
 
+namespace {
+
+/// Reports a name in a dimension that nothing binds: variables are capital, and bound where they stand alone.
+bool unbound(Elaborator& e, const ast::Expr& expr, bool alone, Scope& scope) {
+  if (const auto* product = std::get_if<ast::Binary>(&expr.form))
+    return unbound(e, *product->left, false, scope) || unbound(e, *product->right, false, scope);
+  const auto* use = std::get_if<ast::NameUse>(&expr.form);
+  const std::string name = use ? use->name : "";
+  if (!use || scope.find(name) || scope.module().find(name) || scope.module().excuses(name) || find_primitive(name) ||
+      is_run_time_scalar(name) || name == "training" || e.diagnostics.beyond_help())
+    return false;
+  const bool capital = name[0] >= 'A' && name[0] <= 'Z';
+  std::vector<std::string> known;
+  scope.names(known);
+  std::erase_if(known, [&](const std::string& one) {
+    const Term* bound = scope.find(one);
+    return !bound || !bound->as<Length>();
+  });
+  std::string help = name == "batch" ? "" : did_you_mean(name, known);
+  std::string upper = name;
+  if (!capital) upper[0] = static_cast<char>(upper[0] - 'a' + 'A');
+  if (name == "batch" && e.graph().rows)
+    help = "columns are for one row: the batch is not written";
+  else if (help.empty() && capital && !alone)
+    help = fmt::format("a dimension variable is bound where it stands alone, as in `f32[{}]`", name);
+  else if (help.empty() && !capital && alone && name[0] >= 'a' && name[0] <= 'z' && name != "batch")
+    help = fmt::format("a dimension variable begins with a capital letter: `{}`", upper);
+  else
+    return false;
+  e.error(Code::unknown_name, expr.span, fmt::format("there is no {}", backquoted(name)), "", std::move(help));
+  return true;
+}
+
+}  // namespace
+
 std::optional<Axis> Elaborator::dimension(const ast::Expr& expr, Scope& scope) {
   const auto length_of = [&](const ast::Expr& at) -> const Length* {
     const auto* name = std::get_if<ast::NameUse>(&at.form);
@@ -99,6 +136,7 @@ std::optional<Axis> Elaborator::dimension(const ast::Expr& expr, Scope& scope) {
       return Axis{{a->extent.count * b->extent.count, true}, false, a->from ? a->from : b->from};
     }
   }
+  if (unbound(*this, expr, true, scope)) return std::nullopt;
   const Term term = evaluate(expr, scope);
   if (term.failed()) return std::nullopt;
   const Number* number = term.as<Number>();
@@ -112,7 +150,10 @@ std::optional<Axis> Elaborator::dimension(const ast::Expr& expr, Scope& scope) {
         .code = is_whole ? Code::bad_number : Code::not_whole,
         .message = is_whole ? fmt::format("a dimension cannot be {}", number->value)
                             : fmt::format("a dimension must come out whole, and this is {}", number->value),
-        .primary = expr.span};
+        .primary = expr.span,
+        .help = number->value == -1 && std::holds_alternative<ast::Unary>(expr.form)
+                    ? "the length of each axis is written; that of the batch is called `batch`"
+                    : ""};
     if (number->from) diagnostic.notes.push_back(fmt::format("{}{}", number->value, story(number->from)));
     report(std::move(diagnostic));
     return std::nullopt;
@@ -283,13 +324,16 @@ std::optional<Array> Elaborator::place(const Term& given, const ArrayType& type,
                         .primary = span,
                         .primary_label = describe(term)};
   if (array->axes.size() != type.axes.size()) {
-    diagnostic.notes.push_back(
-        fmt::format("{} axes are declared, and this has {}", type.axes.size(), array->axes.size()));
+    const std::size_t declared = type.axes.size() - static_cast<std::size_t>(hidden_axes(type.axes));
+    diagnostic.notes.push_back(fmt::format("{} {} declared, and this has {}", declared,
+                                           declared == 1 ? "axis is" : "axes are",
+                                           array->axes.size() - static_cast<std::size_t>(hidden_axes(array->axes))));
   } else {
     for (std::size_t i = 0; i < type.axes.size(); ++i)
       if (array->axes[i].extent != type.axes[i].extent && !array->axes[i].stretch) {
-        diagnostic.notes.push_back(
-            fmt::format("axis {} differs: {} and {}", i, length(type.axes[i]), length(array->axes[i])));
+        diagnostic.notes.push_back(fmt::format("axis {} differs: {} and {}",
+                                               i - static_cast<std::size_t>(hidden_axes(type.axes)),
+                                               length(type.axes[i]), length(array->axes[i])));
         diagnostic.notes.push_back(fmt::format("declared: {}", story(type.axes[i])));
         diagnostic.notes.push_back(fmt::format("here:     {}", story(array->axes[i])));
         break;
@@ -387,10 +431,14 @@ std::optional<Array> Elaborator::array(const Term& term, Span span, const std::s
   return std::nullopt;
 }
 
+int Elaborator::hidden_axes(const std::vector<Axis>& axes) const {
+  return graph_ && graph_->rows && !axes.empty() && axes[0].extent.batched ? 1 : 0;
+}
+
 /// In a data block shapes are those of one row, lined up at their last axes behind the batch that the text does not
 /// see.
 void Elaborator::align_rows(std::vector<Term>& terms) const {
-  const auto has_batch = [](const Array& array) { return !array.axes.empty() && array.axes[0].extent.batched; };
+  const auto has_batch = [this](const Array& array) { return hidden_axes(array.axes) == 1; };
   std::size_t rank = 0;
   for (const Term& term : terms)
     if (const Array* array = term.as<Array>()) rank = std::max(rank, array->axes.size() - (has_batch(*array) ? 1 : 0));
@@ -434,7 +482,9 @@ std::optional<bool> Elaborator::flag(const Term& term, Span span, const std::str
           "`select(condition, a, b)` chooses at run time");
   else
     error(Code::type_mismatch, span, fmt::format("{} is true or false, not {}", what, describe(term)), "",
-          what.find("`Dense`") != std::string::npos && term.as<Number>()
+          term.as<Number>() && (term.as<Number>()->value == 0 || term.as<Number>()->value == 1)
+              ? fmt::format("write `{}`", term.as<Number>()->value == 0 ? "false" : "true")
+          : what.find("`Dense`") != std::string::npos && term.as<Number>()
               ? fmt::format("`Dense({})` is enough: the input's width is read off the input", source(span))
               : "");
   return std::nullopt;

@@ -113,9 +113,18 @@ class TestBlock {
   /// What was set before an instance was applied must have become a parameter or state of it.
   void check_pending() {
     for (const auto& [path, value] : context_.pending) {
-      std::vector<std::string> known;
-      for (const Variable& variable : e_.variables()) known.push_back(variable.path);
-      e_.unknown_name(value.second, "parameter or state", path, known);
+      if (e_.is_broken(path)) continue;
+      const std::string whole = path.substr(0, path.rfind('.'));
+      std::vector<std::string> known, parts;
+      for (const Variable& variable : e_.variables()) {
+        known.push_back(variable.path);
+        if (variable.path.starts_with(whole + ".") && variable.path.find('.', whole.size() + 1) == std::string::npos)
+          parts.push_back(variable.path.substr(whole.size() + 1));
+      }
+      if (parts.empty() || whole.size() == path.size())
+        e_.unknown_name(value.second, "parameter or state", path, known);
+      else
+        e_.unknown_part(value.second, whole, path.substr(whole.size() + 1), parts);
     }
   }
 

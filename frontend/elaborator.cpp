@@ -147,6 +147,14 @@ bool Elaborator::knows_below(const std::string& path) const {
                              [&](const Variable& variable) { return variable.path.starts_with(path + "."); });
 }
 
+bool Elaborator::is_broken(const std::string& path) const {
+  const auto is_under = [](const std::string& one, const std::string& other) {
+    return other.empty() || one == other || one.starts_with(other + ".");
+  };
+  return std::ranges::any_of(
+      broken_, [&](const std::string& broken) { return is_under(path, broken) || is_under(broken, path); });
+}
+
 std::vector<std::size_t> Elaborator::parameters_below(const std::string& path) const {
   std::vector<std::size_t> below;
   for (std::size_t i = 0; i < variables_.size(); ++i)
@@ -234,8 +242,10 @@ Term Elaborator::lookup(const std::string& name, Span span, Scope& scope) {
   if (scope.module().excuses(name)) return Failed{};
   if (graph_->test && frames_.size() == 1 && knows_below(name)) return Host{"a path", name};  // `Block1.Dense1.W`
   std::vector<std::string> known;
-  scope.names(known);
-  primitive_names(known);
+  if (!diagnostics.beyond_help()) {
+    scope.names(known);
+    primitive_names(known);
+  }
   return unknown_name(span, "", name, known);
 }
 
@@ -382,8 +392,18 @@ Term Elaborator::evaluate_binary(const ast::Expr& expr, const ast::Binary& form,
   return elementwise(Op::logical_not, {{result}}, {{expr.span}}, form.op_span, meaning.shown);
 }
 
+/// A chain of pipes is applied from its first one on, so that it may be long: it is no deeper than one of them.
 Term Elaborator::evaluate_pipe(const ast::Pipe& form, Scope& scope) {
-  auto left = std::make_shared<Term>(evaluate(*form.left, scope));
+  std::vector<const ast::Pipe*> chain{&form};
+  while (const auto* before = std::get_if<ast::Pipe>(&chain.back()->left->form)) chain.push_back(before);
+  Term value = evaluate(*chain.back()->left, scope);
+  for (auto pipe = chain.rbegin(); pipe != chain.rend(); ++pipe) value = pass_on(std::move(value), **pipe, scope);
+  return value;
+}
+
+/// One pipe: its value goes in as the first argument.
+Term Elaborator::pass_on(Term value, const ast::Pipe& form, Scope& scope) {
+  auto left = std::make_shared<Term>(std::move(value));
   const ast::Call* written = std::get_if<ast::Call>(&form.right->form);
   Term callee = evaluate_callee(written ? *written->callee : *form.right, scope);
   CallSite site{*this,
@@ -400,7 +420,7 @@ Term Elaborator::evaluate_pipe(const ast::Pipe& form, Scope& scope) {
     if (!written)
       return error(Code::type_mismatch, form.right->span,
                    fmt::format("`{}` is a layer, not an instance of one", site.name), "",
-                   fmt::format("write `{}()`", site.name));
+                   fmt::format("write `{}`", with_settings(callee, site.name)));
     callee = call(callee, site);  // Dense(256) first makes the instance, repeat(3, Dense(8)) three
     site.arguments.clear();
   }
@@ -456,7 +476,8 @@ Term Elaborator::evaluate_member(const ast::Member& form, Scope& scope) {
     }
   }
   if (inside) return Host{"a path", path};
-  return unknown_name(form.member.span, "member", form.member.text, known);
+  if (is_broken(prefix)) return Failed{};
+  return unknown_part(form.member.span, source(form.base->span), form.member.text, known);
 }
 
 namespace {
@@ -465,7 +486,7 @@ namespace {
 /// numbers, and truth values where they are boolean.
 enum class ElementKind : std::uint8_t { number, row, truth, text, other };
 
-std::set<ElementKind> kinds_of(const Term& term) {
+std::set<ElementKind> kinds_of(const Elaborator& e, const Term& term) {
   using enum ElementKind;
   if (term.as<Number>() || term.as<Length>()) return {number};
   if (term.as<Flag>()) return {truth};
@@ -474,11 +495,11 @@ std::set<ElementKind> kinds_of(const Term& term) {
   if (const Scalar* scalar = term.as<Scalar>()) return {scalar->node.type().dtype == DType::boolean ? truth : number};
   if (const List* list = term.as<List>()) {
     std::set<ElementKind> kinds{row};
-    if (!list->elements.empty() && kinds_of(list->elements[0]).contains(text)) kinds = {other};
+    if (!list->elements.empty() && kinds_of(e, list->elements[0]).contains(text)) kinds = {other};
     return kinds;
   }
   if (const Array* array = term.as<Array>()) {
-    const bool one = array->axes.empty();
+    const bool one = static_cast<int>(array->axes.size()) == e.hidden_axes(array->axes);
     if (array->node.type().dtype == DType::boolean) return one ? std::set{truth} : std::set{row};
     return one ? std::set{number} : std::set{row};
   }
@@ -497,7 +518,7 @@ Term Elaborator::evaluate_list(const ast::Expr& expr, const ast::List& form, Sco
   if (failed) return Failed{};
   std::set<ElementKind> common;
   for (std::size_t i = 0; i < list.elements.size(); ++i) {
-    const std::set<ElementKind> kinds = kinds_of(list.elements[i]);
+    const std::set<ElementKind> kinds = kinds_of(*this, list.elements[i]);
     std::set<ElementKind> both;
     std::ranges::set_intersection(common, kinds, std::inserter(both, both.end()));
     common = i == 0 ? kinds : both;
@@ -744,7 +765,9 @@ bool Elaborator::declare_variable(const std::string& path, const ArrayType& type
   }
   if (is_batched(wanted.shape)) {
     error(Code::bad_variable, span, fmt::format("`{}` would have an axis as long as the batch", path), "",
-          "parameters and states have a fixed size");
+          graph_->loop
+              ? "a step of a sequence [batch, steps, width] is [batch, width]: what is scanned here has no width"
+              : "parameters and states have a fixed size");
     return false;
   }
   variable_index_.emplace(path, variables_.size());

@@ -392,6 +392,8 @@ class Elaborator {
   Failed error(Code code, Span span, std::string message, std::string label = "", std::string help = "");
   Failed unknown_name(Span span, const std::string& what, const std::string& name,
                       const std::vector<std::string>& known);
+  /// What stands behind the `.` of a path is neither an instance nor a parameter or state.
+  Failed unknown_part(Span span, const std::string& whole, const std::string& name, std::vector<std::string> known);
   std::string source(Span span) const;           ///< the text of a place, on one line, shortened
   std::string place_text(Span span) const;       ///< "6:15", with the file's name where it is not the user's
   std::string describe(const Term& term) const;  ///< "f32[batch, 256]", "the number 3", "a list"
@@ -411,6 +413,9 @@ class Elaborator {
   /// The node as a parameter of the graph, with its value as a result; as it is where it depends on one already.
   Value point(const std::string& name, Value node);
 
+  /// 1 where the batch stands before the axes that the text sees (in a data block, which is about one row), else 0.
+  int hidden_axes(const std::vector<Axis>& axes) const;
+
   // -- used by the parts of the elaborator
   struct Frame;
   friend struct nnc::FrameGuard;
@@ -426,9 +431,13 @@ class Elaborator {
   std::optional<std::string> path_of(const Term& term) const;
   /// Whether a term knows its parameters' names so far: their indices in `variables`, below that path.
   std::vector<std::size_t> parameters_below(const std::string& path) const;
+  /// An instance of that path, or one around it or in it, could not be applied: what it lacks is no second error.
+  bool is_broken(const std::string& path) const;
   /// Some parameter or state stands below that path.
   bool knows_below(const std::string& path) const;
   static bool is_layer(const Term& callee);
+  /// A layer with the settings that it needs: "Dense(out)", "BatchNorm()".
+  static std::string with_settings(const Term& layer, const std::string& name);
   /// A layer, or `repeat`: calling it makes what is then applied.
   static bool makes_applicable(const Term& callee);
   Term repeat(CallSite& site);
@@ -468,6 +477,7 @@ class Elaborator {
   Term evaluate_unary(const ast::Expr& expr, const ast::Unary& form, Scope& scope);
   Term evaluate_binary(const ast::Expr& expr, const ast::Binary& form, Scope& scope);
   Term evaluate_pipe(const ast::Pipe& form, Scope& scope);
+  Term pass_on(Term value, const ast::Pipe& form, Scope& scope);
   Term evaluate_call(const ast::Expr& expr, const ast::Call& form, Scope& scope);
   Term evaluate_index(const ast::Expr& expr, const ast::Index& form, Scope& scope);
   Term evaluate_member(const ast::Member& form, Scope& scope);
@@ -496,6 +506,7 @@ class Elaborator {
     Span span;
     std::optional<DType> around;  ///< what `float` is where the call stands
   };
+  bool misnamed(const Callee& callee, const CallSite& site);
   const Declared* choose(const Callee& callee, CallSite& site);
   Term call_function(const Callee& callee, CallSite& site);
   Term inline_function(const Declared& declared, const std::vector<std::optional<std::pair<Term, Span>>>& given,
@@ -503,6 +514,7 @@ class Elaborator {
   bool shape_from_place(const ast::Function& function, bool waits) const;
   Term make_instance(const Callee& callee, CallSite& site);
   Term apply_instance(const Instance& instance, CallSite& site);
+  Term inline_instance(const Instance& instance, CallSite& site);
   std::optional<std::string> instance_path(const std::string& kind, const std::string& given, Span span);
   Term make_optimizer(const Callee& callee, CallSite& site);
   bool open_already(const ast::Declaration* declaration, Span span, const std::string& name);
@@ -516,7 +528,7 @@ class Elaborator {
   bool frozen_ = false;
   std::map<std::string, std::string> model_paths_;
   std::function<bool(const std::string& path)> is_frozen_;
-  std::set<std::string> instances_;
+  std::set<std::string> instances_, broken_;
   std::vector<Frame> frames_;
   std::deque<Provenance> provenance_;
   std::deque<AxisId> axis_ids_;

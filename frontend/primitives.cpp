@@ -81,13 +81,15 @@ Term iota_primitive(CallSite& site) {
     axis = *given;
   }
   return Shapeless{"iota", [axis, span](Elaborator& at, const ArrayType& type) -> Term {
-                     const auto rank = static_cast<std::int64_t>(type.axes.size());
+                     // A column without axes counts the rows.
+                     const int hidden = type.axes.size() > 1 ? at.hidden_axes(type.axes) : 0;
+                     const auto rank = static_cast<std::int64_t>(type.axes.size()) - hidden;
                      if (axis < -rank || axis >= rank)
                        return at.error(Code::bad_axis, span,
                                        fmt::format("`iota` has no axis {} in {}", axis, at.describe(type)));
                      if (type.dtype == DType::boolean)
                        return at.error(Code::type_mismatch, span, "`iota` is a number, and this is bool");
-                     const Iota along{static_cast<int>(axis < 0 ? axis + rank : axis)};
+                     const Iota along{static_cast<int>(axis < 0 ? axis + rank : axis) + hidden};
                      return at.wrap(at.builder().make(Op::iota, {}, along, at.type_of(type)), type.axes);
                    }};
 }
@@ -249,6 +251,7 @@ Term parameters_primitive(CallSite& site) {
   List list{{}, site.span};
   for (std::size_t index : e.parameters_below(*path))
     if (e.variables()[index].type.rank() >= least_rank) list.elements.push_back(e.read_variable(index));
+  if (list.elements.empty() && e.is_broken(*path)) return Failed{};
   if (list.elements.empty())
     return e.error(Code::bad_variable, site.span,
                    fmt::format("`{}` has no parameters yet", e.source(site.arguments[0].span)), "",

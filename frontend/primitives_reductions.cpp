@@ -10,26 +10,27 @@ namespace nnc::primitives {
 
 namespace {
 
-/// The axes that `over` names, from 0; all of them without it (in a data block all but the batch).
+/// The axes that `over` names, from 0; all of them without it. In a data block those of one row.
 std::optional<std::vector<int>> reduced_axes(CallSite& site, const Array& x) {
   Elaborator& e = site.elaborator;
-  const int rank = static_cast<int>(x.axes.size());
+  const int hidden = e.hidden_axes(x.axes), rank = static_cast<int>(x.axes.size()) - hidden;
   const auto at = named(site, "over");
   std::vector<int> axes;
   if (!at) {
-    const bool hidden = e.graph().rows && rank > 0 && x.axes[0].extent.batched;
-    for (int axis = hidden ? 1 : 0; axis < rank; ++axis) axes.push_back(axis);
+    axes.resize(static_cast<std::size_t>(rank));
+    std::iota(axes.begin(), axes.end(), hidden);
     return axes;
   }
   const CallArgument& over = site.arguments[*at];
   if (over.expr && std::holds_alternative<ast::Ellipsis>(over.expr->form)) {
     const std::vector<Axis>* ellipsis = site.scope.ellipsis();
-    if (!ellipsis || static_cast<int>(ellipsis->size()) > rank) {
+    const int count = ellipsis ? static_cast<int>(ellipsis->size()) - e.hidden_axes(*ellipsis) : 0;
+    if (!ellipsis || count > rank) {
       e.error(Code::no_shape, over.span, "`...` stands for nothing here");
       return std::nullopt;
     }
-    axes.resize(ellipsis->size());
-    std::iota(axes.begin(), axes.end(), 0);
+    axes.resize(static_cast<std::size_t>(count));
+    std::iota(axes.begin(), axes.end(), hidden);
     return axes;
   }
   const Term term = site.evaluate(*at);
@@ -44,7 +45,7 @@ std::optional<std::vector<int>> reduced_axes(CallSite& site, const Array& x) {
               "", "axes are counted from 0, or from the end: -1 is the last");
       return std::nullopt;
     }
-    axes.push_back(static_cast<int>(*axis < 0 ? *axis + rank : *axis));
+    axes.push_back(static_cast<int>(*axis < 0 ? *axis + rank : *axis) + hidden);
   }
   std::ranges::sort(axes);
   if (std::ranges::adjacent_find(axes) != axes.end()) {

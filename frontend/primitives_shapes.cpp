@@ -33,7 +33,7 @@ AxisOrder axis_order(CallSite& site) {
 /// The axis that the argument `axis` names (the last one without it), which is not the batch.
 std::optional<int> chosen_axis(CallSite& site, std::size_t position, const Array& x, std::string_view does) {
   Elaborator& e = site.elaborator;
-  const int rank = static_cast<int>(x.axes.size());
+  const int hidden = e.hidden_axes(x.axes), rank = static_cast<int>(x.axes.size()) - hidden;
   const auto at = given(site, position, "axis");
   const Span span = at ? site.arguments[*at].span : site.span;
   const auto axis = at ? e.whole(site.evaluate(*at), span, "an axis") : std::optional<std::int64_t>(-1);
@@ -43,7 +43,7 @@ std::optional<int> chosen_axis(CallSite& site, std::size_t position, const Array
             "axes are counted from 0, or from the end: -1 is the last");
     return std::nullopt;
   }
-  const int chosen = static_cast<int>(*axis < 0 ? *axis + rank : *axis);
+  const int chosen = static_cast<int>(*axis < 0 ? *axis + rank : *axis) + hidden;
   if (!x.axes[chosen].extent.batched) return chosen;
   e.error(Code::bad_axis, span, fmt::format("the batch cannot be {}", does), "",
           "its length is known only when the program runs: take another axis");
@@ -112,8 +112,8 @@ std::optional<std::vector<Array>> joined_pieces(CallSite& site) {
     if (!piece) return std::nullopt;
     pieces.push_back(*piece);
   }
-  const auto has_rows = [](const Array& piece) { return !piece.axes.empty() && piece.axes[0].extent.batched; };
-  if (e.graph().rows && std::ranges::any_of(pieces, has_rows))
+  const auto has_rows = [&](const Array& piece) { return e.hidden_axes(piece.axes) == 1; };
+  if (std::ranges::any_of(pieces, has_rows))
     for (Array& piece : pieces)
       if (!has_rows(piece)) piece.axes.insert(piece.axes.begin(), Axis{Extent{1, false}, true, nullptr});
   for (const Array& piece : pieces) {
@@ -139,11 +139,11 @@ std::optional<std::vector<Axis>> joined_axes(CallSite& site, const std::vector<A
       if (axis == along || here.stretch) continue;
       if (axes[axis].stretch) axes[axis] = here;
       if (axes[axis].extent == here.extent) continue;
-      Diagnostic diagnostic{
-          .code = Code::shape_mismatch,
-          .message = fmt::format("`concat` along axis {} joins tensors that differ in axis {}", along, axis),
-          .primary = site.span,
-          .notes = {fmt::format("{} and {}", e.describe(Term(pieces[0])), e.describe(Term(piece)))}};
+      Diagnostic diagnostic{.code = Code::shape_mismatch,
+                            .message = fmt::format("`concat` along axis {} joins tensors that differ in axis {}",
+                                                   along - e.hidden_axes(axes), axis - e.hidden_axes(axes)),
+                            .primary = site.span,
+                            .notes = {fmt::format("{} and {}", e.describe(Term(pieces[0])), e.describe(Term(piece)))}};
       for (const Axis& one : {axes[axis], here})
         if (one.from) diagnostic.notes.push_back(e.story(one));
       e.report(std::move(diagnostic));
@@ -230,8 +230,8 @@ Term transpose(CallSite& site) {
   Elaborator& e = site.elaborator;
   const auto x = e.array(site.evaluate(0), site.arguments[0].span, "the argument of `transpose`", e.default_float());
   if (!x) return Failed{};
-  const int rank = static_cast<int>(x->axes.size());
-  std::vector<int> order(rank);
+  const int hidden = e.hidden_axes(x->axes), rank = static_cast<int>(x->axes.size()) - hidden;
+  std::vector<int> order(static_cast<std::size_t>(rank));  // of the axes that the text sees
   std::iota(order.begin(), order.end(), 0);
   if (site.arguments.size() == 1) {
     if (rank < 2)
@@ -261,6 +261,8 @@ Term transpose(CallSite& site) {
       return e.error(Code::bad_axis, site.arguments[1].span,
                      fmt::format("each of the {} axes of {} must stand once", rank, e.describe(Term(*x))));
   }
+  for (int& axis : order) axis += hidden;
+  if (hidden) order.insert(order.begin(), 0);
   e.builder().set_origin(e.origin(site.span));
   Array result{e.builder().transpose(e.whole_node(*x), order), {}};
   std::vector<Axis> axes;
@@ -352,7 +354,7 @@ Term size(CallSite& site) {
     if (!x) return Failed{};
     axes = x->axes;
   }
-  if (e.graph().rows && !axes.empty() && axes[0].extent.batched) axes.erase(axes.begin());
+  if (e.hidden_axes(axes)) axes.erase(axes.begin());
   Shape shape;
   for (const Axis& axis : axes) shape.push_back(axis.extent);
   const Extent count = element_count(shape);

@@ -337,6 +337,48 @@ TEST_CASE("scatter_add in a data block adds within a row, in any shape that it t
   CHECK(values(columns.at("times")) == std::vector<double>{5, 10, 0, 3});
 }
 
+TEST_CASE("axes in a data block are those of one row, from the front as from the end, and in functions likewise") {
+  Program program(
+      "fn first(x: float[R, C]) -> float[C] { return sum(x, over = 0) }\n"
+      "fn centred(x: float[...]) -> float[...] { return x - mean(x, over = ...) }\n" +
+      with_data("  train = table(a = [1], b = [2], c = [3], e = [4])\n"
+                "  m: f32[2, 2] = reshape(cols(\"a\", \"b\", \"c\", \"e\"), [2, 2])\n"
+                "  over0: f32[2] = sum(m, over = 0)\n  over1: f32[2] = sum(m, over = 1)\n"
+                "  last: f32[2] = sum(m, over = -1)\n  both: f32[] = sum(m, over = [0, 1])\n"
+                "  free: f32[2, 2] = m - mean(m, over = 0, keep = true)\n  row: i32[2] = argmax(m, over = 0)\n"
+                "  turned: f32[2, 2] = transpose(m, [1, 0])\n  joined: f32[4, 2] = concat([m, m], axis = 0)\n"
+                "  wide: f32[4, 2] = pad(m, 1, 1, axis = 0)\n  seen: f32[1, 2, 2] = window(m, 2, axis = 0)\n"
+                "  stacked: f32[2, 2] = [m[1], 2 * m[0]]\n  beside: f32[3] = [m[0, 0], 7, m[1, 1]]\n"
+                "  index: f32[2, 2] = iota(axis = 0)\n  number: f32[] = iota\n"
+                "  called: f32[2] = first(m)\n  middle: f32[2, 2] = centred(m)\n"
+                "  x: f32[2] = m[0]\n  y: f32[1] = m[1, :1]"));
+  Environment rows{.batch = 2, .inputs = {}, .params = {}, .state = {}, .carry = {}, .scalars = {}};
+  for (const RawColumn& raw : program.block().data.raw)
+    rows.inputs.emplace(raw.input, tensor(DType::f32, {2, 2, 2}, {1, 2, 3, 4, 10, 20, 40, 30}));
+  const auto columns = evaluate(program.block().feed, rows, true);
+  const std::vector<std::pair<std::string, std::vector<double>>> expected = {
+      {"over0", {4, 6, 50, 50}},
+      {"over1", {3, 7, 30, 70}},
+      {"last", {3, 7, 30, 70}},
+      {"both", {10, 100}},
+      {"free", {-1, -1, 1, 1, -15, -5, 15, 5}},
+      {"row", {1, 1, 1, 1}},
+      {"turned", {1, 3, 2, 4, 10, 40, 20, 30}},
+      {"joined", {1, 2, 3, 4, 1, 2, 3, 4, 10, 20, 40, 30, 10, 20, 40, 30}},
+      {"wide", {0, 0, 1, 2, 3, 4, 0, 0, 0, 0, 10, 20, 40, 30, 0, 0}},
+      {"seen", {1, 2, 3, 4, 10, 20, 40, 30}},
+      {"stacked", {3, 4, 2, 4, 40, 30, 20, 40}},
+      {"beside", {1, 7, 4, 10, 7, 30}},
+      {"index", {0, 0, 1, 1, 0, 0, 1, 1}},
+      {"number", {0, 1}},
+      {"called", {4, 6, 50, 50}},
+      {"middle", {-1.5, -0.5, 0.5, 1.5, -15, -5, 15, 5}}};
+  for (const auto& [name, wanted] : expected) {
+    INFO(name);
+    CHECK(values(columns.at(name)) == wanted);
+  }
+}
+
 TEST_CASE("prediction does not need the target, and evaluation shares the parameters of the step") {
   Program program(
       with_data("  train = table(a = [1, 2], b = [1, 2], c = [1, 2])\n  x: f32[2] = cols(\"a\", \"b\")\n"
