@@ -54,7 +54,7 @@ class DataBlock {
     context_.rows = true;
   }
 
-  std::optional<ElaboratedData> elaborate() {
+  ElaboratedData elaborate() {
     const std::size_t errors = e_.diagnostics.error_count();
     GraphContext* outside = e_.set_graph(&context_);
     job_.name = data_.name.text;
@@ -67,8 +67,11 @@ class DataBlock {
     }
     if (!damaged_) complete();
     e_.set_graph(outside);
-    if (failed_ || damaged_ || e_.diagnostics.error_count() != errors) return std::nullopt;
-    ElaboratedData result{.job = std::move(job_), .fit = fit(), .feed = {}, .columns = std::move(columns_)};
+    ElaboratedData result{.job = std::move(job_), .fit = {}, .feed = {}, .columns = std::move(columns_)};
+    result.failed = failed_ || damaged_ || e_.diagnostics.error_count() != errors;
+    result.lost = std::move(lost_);
+    if (result.failed) return result;
+    result.fit = fit();
     result.feed = std::move(feed_).finish();
     return result;
   }
@@ -144,6 +147,7 @@ class DataBlock {
   GraphContext context_;
   DataJob job_;
   std::map<std::string, ElaboratedColumn> columns_;
+  std::set<std::string> lost_;  ///< columns that failed
   std::vector<Fitted> fitted_;
   std::vector<Span> raw_spans_;   ///< where each raw column is written
   std::optional<int> generated_;  ///< source of `samples = N`

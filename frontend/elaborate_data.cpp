@@ -65,6 +65,7 @@ void DataBlock::column(const ast::ColumnDef& form) {
   const std::string& name = form.name.text;
   const auto fail = [&] {
     failed_ = true;
+    lost_.insert(name);
     scope_.define(name, Failed{});
   };
   if (is_split_name(name) || name == "loss") {
@@ -116,6 +117,8 @@ void DataBlock::setting(const ast::Setting& form) {
     if (is_split_name(name.text)) continue;
     const std::vector<std::string> words{"train", "valid", "test", "samples", "fit"};
     std::string help = did_you_mean(name.text, words);
+    if (name.text == "val" || name.text == "dev" || name.text == "validation")
+      help = "the rows that judge training are called `valid`";
     if (help.empty())
       help =
           fmt::format("a column has a type, as in `{}: f32[1] = ...`; a name for a value is given by `let`", name.text);
@@ -304,8 +307,7 @@ void DataBlock::check_names(const RawColumn& raw, Span span, const Source& sourc
   }
 }
 
-std::optional<ElaboratedData> elaborate_data(Elaborator& elaborator, const Module& module,
-                                             const ast::Declaration& data) {
+ElaboratedData elaborate_data(Elaborator& elaborator, const Module& module, const ast::Declaration& data) {
   return DataBlock(elaborator, module, data).elaborate();
 }
 

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <map>
-#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,12 +32,13 @@ struct ElaboratedData {
   DataJob job;
   Graph fit, feed;
   std::map<std::string, ElaboratedColumn> columns;  ///< by name; in order in job.columns
+  /// After an error, which is reported: there are no graphs, and only the columns that have none are known.
+  bool failed = false;
+  std::set<std::string> lost{};  ///< the others
 };
 
-/// Elaborates a data block; its fitted states become variables of the elaborator ("data.x.mean"). Empty after an error,
-/// which is reported.
-std::optional<ElaboratedData> elaborate_data(Elaborator& elaborator, const Module& module,
-                                             const ast::Declaration& data);
+/// Elaborates a data block; its fitted states become variables of the elaborator ("data.x.mean").
+ElaboratedData elaborate_data(Elaborator& elaborator, const Module& module, const ast::Declaration& data);
 
 /// z mapped back through the fitted steps of a column, last first, in the elaborator's current graph.
 Term undo(Elaborator& elaborator, const Array& z, const ElaboratedColumn& column, Span span);

@@ -31,9 +31,7 @@ std::optional<Elaborated> TrainBlock::elaborate() {
   errors_before_ = e_.diagnostics.error_count();
   const auto fine = [&] { return e_.diagnostics.error_count() == errors_before_ && !declaration_.damaged; };
   if (!resolve_names()) return std::nullopt;
-  auto data = elaborate_data(e_, module_, *data_declaration_);
-  if (!data) return std::nullopt;
-  data_ = std::move(*data);
+  data_ = elaborate_data(e_, module_, *data_declaration_);
   e_.set_models(model_paths_);
   find_governors();
   e_.set_frozen([this](const std::string& path) { return is_frozen(path); });
@@ -100,7 +98,9 @@ Graph TrainBlock::pass(Which which, const std::string& name) {
   }
   compare_variables(pass);
   if (which == Which::step) {
-    check_paths();
+    const bool applied =
+        !data_.failed && std::ranges::all_of(losses_, [](const Governor& loss) { return !!loss.value; });
+    if (applied) check_paths();  // else there may be instances that nothing could make
     update(pass);
     e_.finish_updates();
   }
@@ -125,7 +125,9 @@ void TrainBlock::compare_variables(const Pass& pass) {
 void TrainBlock::bind_columns(Pass& pass) {
   pass.around.define("undo", std::make_shared<const HostFunction>(
                                  HostFunction{"undo", [this](CallSite& site) { return undo_call(site); }}));
+  for (const std::string& name : data_.lost) pass.scope.define(name, Failed{});
   for (const Column& column : data_.job.columns) {
+    if (data_.lost.contains(column.name)) continue;
     const Value leaf = pass.builder.leaf(Op::input, column.name, column.type);
     pass.scope.define(column.name, e_.wrap(leaf, data_.columns.at(column.name).type.axes));
   }
@@ -137,6 +139,7 @@ Term TrainBlock::undo_call(CallSite& site) {
     return error(Code::bad_setting, site.span, "`undo` takes a value and a column", "such as `undo(z, y)`");
   const ast::Expr* written = site.arguments[1].expr;
   const auto* use = written ? std::get_if<ast::NameUse>(&written->form) : nullptr;
+  if (use && data_.lost.contains(use->name)) return Failed{};
   const auto column = use ? data_.columns.find(use->name) : data_.columns.end();
   if (column == data_.columns.end()) {
     std::vector<std::string> names;
