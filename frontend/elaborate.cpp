@@ -21,11 +21,13 @@ std::string listed(std::string_view what, const std::vector<std::string>& names)
   return fmt::format("{}s: {}", what, fmt::join(names, ", "));
 }
 
-/// A model alone, its inputs as declared.
-std::optional<Graph> model_graph(Elaborator& elaborator, const Module& module, const Declared& declared) {
+/// A model alone, its inputs as declared. `touched` takes the parameters and states that it reads.
+std::optional<Graph> model_graph(Elaborator& elaborator, const Module& module, const Declared& declared,
+                                 bool training = false, std::set<std::string>* touched = nullptr) {
   const auto& model = std::get<ast::Model>(declared.declaration->form);
   Builder builder(model.name.text);
-  GraphContext context{.builder = &builder, .stream = model.name.text};
+  GraphContext context{
+      .builder = &builder, .training = training, .trains = training, .scalars = training, .stream = model.name.text};
   elaborator.set_graph(&context);
   elaborator.set_models({{model.name.text, ""}});
   Scope scope(module);
@@ -41,6 +43,8 @@ std::optional<Graph> model_graph(Elaborator& elaborator, const Module& module, c
   }
   const std::vector<Declared> self = {declared};
   const Term result = elaborator.apply(Callee{model.name.text, &self}, std::move(inputs), model.name.span, scope);
+  if (touched)
+    for (const auto& [path, kind] : context.touched) touched->insert(path);
   if (const Array* array = result.as<Array>()) {
     builder.output(OutputKind::result, "result", elaborator.whole_node(*array));
   } else if (const Several* several = result.as<Several>()) {
@@ -51,6 +55,22 @@ std::optional<Graph> model_graph(Elaborator& elaborator, const Module& module, c
     return std::nullopt;
   }
   return elaborator.finish_graph();
+}
+
+/// A model that nothing trains, as training and as prediction would see it.
+void check_model(Elaborator& elaborator, const Module& module, const Declared& declared) {
+  const std::size_t errors = elaborator.diagnostics.error_count();
+  const auto fine = [&] { return elaborator.diagnostics.error_count() == errors && !declared.declaration->damaged; };
+  std::set<std::string> trained, predicted;
+  model_graph(elaborator, module, declared, true, &trained);
+  if (fine()) elaborator.freeze_variables();
+  model_graph(elaborator, module, declared, false, &predicted);
+  if (!fine()) return;
+  for (const std::string& path : trained)
+    if (!predicted.contains(path))
+      elaborator.error(Code::bad_variable, declared.declaration->head,
+                       fmt::format("`{}` exists only where `training` is true", path), "",
+                       "both values of `training` must make the same parameters and states");
 }
 
 using Applied = std::set<const ast::Declaration*>;
@@ -122,7 +142,7 @@ std::vector<Elaborated> elaborate_all(const SourceProgram& program, const std::s
   Applied applied;
   for (const Module* module : program.modules()) check_constants(*module, diagnostics, options, applied);
   std::vector<Elaborated> blocks;
-  std::vector<std::string> names, trained, used;
+  std::vector<std::string> names, trained, tried, used;
   for (const ast::Declaration& declaration : user.ast->declarations) {
     const auto* train = std::get_if<ast::Train>(&declaration.form);
     if (!train) continue;
@@ -134,6 +154,7 @@ std::vector<Elaborated> elaborate_all(const SourceProgram& program, const std::s
                           .help = "name one of them: `train Model on data as name { ... }`"});
     names.push_back(name);
     if (!options.train_block.empty() && options.train_block != name) continue;
+    for (const ast::Name& model : train->models) tried.push_back(model.text);
     Elaborator elaborator(diagnostics, options);
     auto block = elaborate_train(elaborator, user, declaration);
     applied.merge(elaborator.applied);
@@ -169,7 +190,10 @@ std::vector<Elaborated> elaborate_all(const SourceProgram& program, const std::s
     const auto* model = std::get_if<ast::Model>(&declaration.form);
     if (!model || !stands_alone(*model) || std::ranges::find(trained, model->name.text) != trained.end()) continue;
     Elaborator elaborator(diagnostics, options);
-    model_graph(elaborator, user, {&declaration, &user});
+    if (std::ranges::find(tried, model->name.text) == tried.end())
+      check_model(elaborator, user, {&declaration, &user});
+    else
+      model_graph(elaborator, user, {&declaration, &user});
     applied.merge(elaborator.applied);
   }
   check_tests(user, options, diagnostics, tests, applied);
