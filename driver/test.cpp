@@ -94,6 +94,7 @@ bool satisfies(Expectation::Relation relation, double left, double right, double
 
 std::string text_of(const Tensor& tensor, std::int64_t index) {
   if (tensor.dtype == DType::boolean) return tensor.at(index) != 0 ? "true" : "false";
+  if (std::isnan(tensor.at(index))) return "nan";  // whose sign means nothing
   if (tensor.dtype == DType::f32) return fmt::format("{}", static_cast<float>(tensor.at(index)));
   return fmt::format("{}", tensor.at(index));
 }
