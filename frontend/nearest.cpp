@@ -31,6 +31,13 @@ int edit_distance(std::string_view a, std::string_view b, int limit) {
 std::optional<std::string> nearest_name(std::string_view name, std::span<const std::string> candidates) {
   // A name of kilobytes was not meant to be any of ours.
   if (name.size() > 100) return std::nullopt;
+  const auto same_letters = [&](const std::string& candidate) {  // `w` beside `W`
+    return candidate != name && std::ranges::equal(candidate, name, [](char a, char b) {
+             const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
+             return lower(a) == lower(b);
+           });
+  };
+  if (const auto same = std::ranges::find_if(candidates, same_letters); same != candidates.end()) return *same;
   const int limit = std::max(1, static_cast<int>(name.size()) / 3);
   int best = limit + 1;
   const std::string* nearest = nullptr;

@@ -34,7 +34,8 @@ constexpr Habit names[] = {
     {"cat", "write `concat([a, b], axis = -1)`"},
     {"concatenate", "write `concat([a, b], axis = -1)`"},
     {"stack", "a list of tensors is stacked: `[a, b]`"},
-    {"view", "write `reshape(x, [batch, 784])`"},
+    {"view", "write `reshape(x, [...])` with the length of each axis, as in `reshape(x, [batch, C])`"},
+    {"assert", "write `expect a == b`"},
     {"permute", "write `transpose(x, [0, 2, 1])`"},
     {"where", "write `select(condition, a, b)`"},
     {"rand", "write `uniform(0, 1)`"},
@@ -59,6 +60,20 @@ constexpr Habit names[] = {
     {"RMSprop", "write `rmsprop(lr = 1e-3)`"},
 };
 
+constexpr Habit foreign_types[] = {{"float32", "write `f32`"},
+                                   {"float64", "write `f64`"},
+                                   {"double", "write `f64`"},
+                                   {"int32", "write `i32`"},
+                                   {"int64", "write `i32`"},
+                                   {"long", "write `i32`"},
+                                   {"str", "write `string`"},
+                                   {"boolean", "write `bool`"},
+                                   {"float16", "write `f32`"},
+                                   {"half", "write `f32`"},
+                                   {"bfloat16", "write `f32`"},
+                                   {"Tensor", "write `f32[...]`, with its dimensions"},
+                                   {"tensor", "write `f32[...]`, with its dimensions"}};
+
 constexpr std::string_view modules[] = {"nn",  "torch", "tf", "np",   "numpy", "jnp",
                                         "jax", "keras", "F",  "math", "optim"};
 
@@ -67,6 +82,15 @@ constexpr Habit arguments[] = {{"learning_rate", "lr"},   {"dim", "over"},      
                                {"units", "out"},          {"out_features", "out"}, {"use_bias", "bias"},
                                {"kernel_size", "kernel"}, {"padding", "pad"},      {"rate", "p"},
                                {"alpha", "slope"},        {"random_state", "seed"}};
+
+/// Arguments that nothing here has.
+constexpr Habit foreign_arguments[] = {
+    {"activation", "an activation follows the layer: `x |> Dense(8) |> relu`"},
+    {"in_features", "the input's width is read off the input"},
+    {"input_shape", "the input's shape is read off the input"},
+    {"input_dim", "the input's width is read off the input"},
+    {"inplace", "values do not change; what a function gives is a new one"},
+    {"dtype", "the element type is that of the argument; `f32(x)`, `f64(x)` and `i32(x)` convert"}};
 
 constexpr Habit words[] = {
     {"def", "functions are declared by `fn`, beside the others of the file"},
@@ -81,10 +105,17 @@ constexpr Habit words[] = {
     {"while", "there are no loops: `[f(i) for i in range(3)]` makes a list, `repeat` repeats a layer"},
     {"var", "a name is given by `let`, once"},
     {"val", "a name is given by `let`, once"},
+    {"mut", "a name is given by `let`, once, and keeps its value"},
+    {"const", "in a body a name is given by `let`"},
+    {"ret", "write `return`"},
+    {"assert", "write `expect a == b`"},
+    {"raise", "what settings may be is said by `expect`, as in `expect p >= 0 and p < 1`"},
     {"print", "programs compute and do not print; `metric` and `output` of a train block show values"},
     {"let", "at the top of a file a name is given by `const`"},
     {"pass", "a body ends in `return`"},
     {"//", "comments begin with `#`"},
+    {":=", "a name is given by `let`, as in `let y = f(x)`"},
+    {">>", "a value is passed on by `|>`"},
 };
 
 constexpr Habit characters[] = {{"?", "write `if c { a } else { b }`, or `select(c, a, b)` where c is computed"},
@@ -131,7 +162,10 @@ std::string repair_of_member(std::string_view base, std::string_view member, std
   if (member == "T" || member == "t") return fmt::format("write `transpose({})`", base);
   if (member == "dtype") return "an element type stands in the signature; `f32(x)`, `f64(x)` and `i32(x)` convert";
   for (const std::string& function : functions)
-    if (function == member) return fmt::format("write `{}({})` or `{} |> {}`", member, base, base, member);
+    if (function == member)
+      return member[0] >= 'A' && member[0] <= 'Z'
+                 ? fmt::format("write `{} |> {}(...)`", base, member)
+                 : fmt::format("write `{}({})` or `{} |> {}`", member, base, base, member);
   if (const std::string_view help = help_in(names, member); !help.empty()) return std::string(help);
   return "";
 }
@@ -140,6 +174,21 @@ std::string repair_of_argument(std::string_view name, std::span<const std::strin
   for (const Habit& habit : arguments)
     if (habit.theirs == name && std::find(known.begin(), known.end(), habit.help) != known.end())
       return fmt::format("here it is called `{}`", habit.help);
+  constexpr std::string_view of_axes[] = {"dim", "axis", "axes", "over"};
+  const auto is_of_axes = [&](std::string_view word) {
+    return std::find(std::begin(of_axes), std::end(of_axes), word) != std::end(of_axes);
+  };
+  if (is_of_axes(name)) {
+    const auto own = std::find_if(known.begin(), known.end(), is_of_axes);
+    return own != known.end() ? fmt::format("here it is called `{}`", *own)
+                              : "it goes along the last axis; `transpose` puts another one there";
+  }
+  if (const std::string_view help = help_in(foreign_arguments, name); !help.empty()) return std::string(help);
+  return did_you_mean(name, known);
+}
+
+std::string repair_of_type(std::string_view name, std::span<const std::string> known) {
+  if (const std::string_view help = help_in(foreign_types, name); !help.empty()) return std::string(help);
   return did_you_mean(name, known);
 }
 

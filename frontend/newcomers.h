@@ -22,6 +22,9 @@ std::string repair_of_member(std::string_view base, std::string_view member, std
 /// `over`), or the nearest.
 std::string repair_of_argument(std::string_view name, std::span<const std::string> known);
 
+/// The help for a type that there is not.
+std::string repair_of_type(std::string_view name, std::span<const std::string> known);
+
 /// The help where a statement or declaration begins with a word of another language, or empty.
 std::string repair_of_word(std::string_view word);
 

@@ -59,7 +59,8 @@ void ParseCursor::skip_statement(std::size_t begin) {
   const std::size_t error = position_;
   for (position_ = begin; !at(Kind::end_of_file); ++position_) {
     const bool past = position_ >= error && position_ > begin;
-    if (past && (at(Kind::right_brace) || token().line_before || begins_declaration())) return;
+    const bool goes_on = at(Kind::pipe);  // a line that begins so belongs to the one before it
+    if (past && (at(Kind::right_brace) || (token().line_before && !goes_on) || begins_declaration())) return;
     if (past && accept(Kind::semicolon)) return;
     if (at_opening() && token().partner > position_) position_ = token().partner;
   }
@@ -68,9 +69,12 @@ void ParseCursor::skip_statement(std::size_t begin) {
 void ParseCursor::lose_names(std::size_t begin) {
   const Kind kind = tokens_[begin].kind;
   const bool word = kind == Kind::kw_let || kind == Kind::kw_param || kind == Kind::kw_state || kind == Kind::kw_carry;
-  for (std::size_t i = begin + (word ? 1 : 0); i + 1 < tokens_.size() && tokens_[i].kind == Kind::name; i += 2) {
+  const auto is_name = [&](std::size_t i) { return i + 1 < tokens_.size() && tokens_[i].kind == Kind::name; };
+  std::size_t i = begin + (word ? 1 : 0);
+  while (is_name(i) && is_name(i + 1) && !tokens_[i + 1].line_before) ++i;  // `let mut h`, `var h`: the last one
+  for (; is_name(i); i += 2) {
     const Kind after = tokens_[i + 1].kind;
-    if (word || after == Kind::colon) lost_.emplace_back(text(tokens_[i]));
+    if (word || after == Kind::colon || after == Kind::assign) lost_.emplace_back(text(tokens_[i]));
     if (after != Kind::comma) break;
   }
 }

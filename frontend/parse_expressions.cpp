@@ -2,7 +2,7 @@
 
 #include <charconv>
 
-#include "frontend/nearest.h"
+#include "frontend/newcomers.h"
 
 namespace nnc::parsing {
 namespace {
@@ -35,10 +35,14 @@ ExprPtr ExpressionParser::expr() {
     const Span op_span = token().span;
     advance();
     operand_on_this_line();
+    if (++pipes_ > max_pipes)
+      fail(Code::nested_too_deep, op_span, "this statement has too many pipes",
+           fmt::format("at most {}; name what a part of it gives with `let`, or use `repeat`", max_pipes));
     ExprPtr right = postfix();
     const Span begin = left->span;
-    const auto depths = {left->depth, right->depth};
-    left = make(begin, Pipe{op_span, std::move(left), std::move(right)}, depths);
+    const std::uint16_t depth = std::max(left->depth, static_cast<std::uint16_t>(right->depth + 1));
+    left = make(begin, Pipe{op_span, std::move(left), std::move(right)}, {});
+    left->depth = depth;  // however long the chain is, it is as deep as its deepest part
   }
   return left;
 }
@@ -245,6 +249,7 @@ void ExpressionParser::fail_no_expression() {
   if (at(Kind::left_brace)) help = "lists stand in brackets, as in `[1, 2]`";
   if (at(Kind::plus)) help = "there is no sign `+`";
   if (at(Kind::kw_not)) help = "put `not ...` in parentheses here";
+  if (at(Kind::greater) && position_ > 0 && tokens_[position_ - 1].kind == Kind::greater) help = repair_of_word(">>");
   fail_expected("an expression", std::move(help));
 }
 
@@ -310,6 +315,10 @@ std::string ExpressionParser::string_token(std::string_view what) {
 ExprPtr ExpressionParser::parenthesised() {
   Bracket bracket(*this, Kind::right_paren);
   ExprPtr result = expr();
+  if (at(Kind::comma) && position_ > 0)
+    fail(Code::unexpected_token, token().span, "expected `)`, found `,`",
+         after_on_line(Kind::kw_return) ? "several results stand without parentheses: `return a, b`"
+                                        : "several values are a list: `[a, b]`");
   result->span = bracket.close();
   result->parenthesised = true;
   return result;
@@ -402,7 +411,7 @@ TypeExpr ExpressionParser::type() {
 
 void ExpressionParser::fail_no_type() {
   static const std::vector<std::string> names{"int", "float", "bool", "string", "f32", "f64", "i32"};
-  std::string help = at(Kind::name) ? did_you_mean(text(token()), names) : "";
+  std::string help = at(Kind::name) ? repair_of_type(text(token()), names) : "";
   if (help.empty())
     help = "types are int, float, bool, string, and f32, f64, i32, bool, float with dimensions, as in `f32[batch, 3]`";
   fail_expected("a type", std::move(help));

@@ -51,6 +51,9 @@ class ExpressionParser : public ParseCursor {
     }
     return left;
   }
+  /// The pipes of a statement, however they lie within each other: a tree is walked by recursion.
+  static constexpr int max_pipes = 3000;
+  int pipes_ = 0;
   ExprPtr expr();
   ExprPtr or_expr();
   ExprPtr and_expr();

@@ -1,17 +1,23 @@
 #include "frontend/parse_statements.h"
 
+#include <algorithm>
+
+#include "frontend/nearest.h"
 #include "frontend/newcomers.h"
 
 namespace nnc::parsing {
 
 void StatementParser::end(std::string_view what) {
+  pipes_ = 0;
   if (accept(Kind::semicolon)) return;
   if (token().line_before || at(Kind::right_brace) || at(Kind::end_of_file)) return;
   std::string help;
   if (at(Kind::assign)) help = "`==` compares";
   if (at(Kind::name) || at(Kind::number)) help = repair_of_word(text(tokens_[position_ - 1]));
-  if (after_on_line(Kind::double_slash)) help = repair_of_word("//");
+  if (at(Kind::kw_if)) help = "write `if c { a } else { b }`";
+  if (at(Kind::comma)) help = "a statement ends with its line, without a comma";
   if (token().kind >= Kind::equal && after_on_line(Kind::pipe)) help = "put the pipe in parentheses: `(x |> f) + y`";
+  if (at(Kind::double_slash) || after_on_line(Kind::double_slash)) help = repair_of_word("//");
   fail(Code::unexpected_token, token().span, fmt::format("expected the end of {}, found {}", what, found()),
        std::move(help));
 }
@@ -52,8 +58,15 @@ Statement StatementParser::stmt() {
 }
 
 void StatementParser::fail_no_statement() {
+  static const std::vector<std::string> words{"let", "if", "return", "param", "state", "carry", "update", "expect"};
   std::string help = repair_of_word(text(token()));
   if (help.empty() && token().kind >= Kind::equal) help = goes_on;
+  if (help.empty() && next().kind == Kind::colon && position_ + 2 < tokens_.size() &&
+      tokens_[position_ + 2].kind == Kind::assign)
+    help = repair_of_word(":=");
+  const bool two_words = at(Kind::name) && !next().line_before && next().kind == Kind::name;
+  if (help.empty() && at(Kind::name)) help = did_you_mean(text(token()), words);
+  if (help.empty() && at(Kind::name) && !two_words) help = "a value is given back by `return`, or named by `let`";
   fail(Code::unexpected_token, token().span, fmt::format("expected a statement, found {}", found()),
        help.empty() ? "statements begin with let, if, return, param, state, carry, update or expect" : help);
 }
@@ -61,14 +74,21 @@ void StatementParser::fail_no_statement() {
 /// `x = e` and `x += e` without `let`: reported, and read as what was meant, so that `x` is known below.
 Let StatementParser::assignment() {
   const bool changes = next().kind != Kind::assign;
+  const Token& value = tokens_[std::min(position_ + 2, tokens_.size() - 1)];
+  if (!changes && (value.kind == Kind::kw_param || value.kind == Kind::kw_state))
+    fail(Code::unexpected_token, token().span, fmt::format("expected a statement, found {}", found()),
+         fmt::format("write `{} {}: float[...] = zeros`, with its type and what it starts from", text(value),
+                     text(token())));
   Let result;
   result.reported = true;
   result.names.push_back(name());
+  const bool is_state = std::ranges::find(states_, result.names[0].text) != states_.end();
   diagnostics_.report({.code = Code::unexpected_token,
                        .message = fmt::format("expected a statement, found {}", backquoted(result.names[0].text)),
                        .primary = result.names[0].span,
-                       .help = changes ? "a name is bound once: write `let y = x + ...`, or `update` for a state"
-                                       : fmt::format("write `let {} = ...` to name a value", result.names[0].text)});
+                       .help = is_state  ? fmt::format("write `update {} = ...`", result.names[0].text)
+                               : changes ? "a name is bound once: write `let y = x + ...`, or `update` for a state"
+                                         : fmt::format("write `let {} = ...` to name a value", result.names[0].text)});
   damaged_ = true;
   if (changes) advance();
   expect(Kind::assign);
@@ -94,7 +114,7 @@ Let StatementParser::let() {
   do result.names.push_back(name());
   while (accept(Kind::comma));
   if (accept(Kind::colon)) result.type = type();
-  expect(Kind::assign);
+  expect(Kind::assign, at(Kind::name) ? repair_of_word(result.names.back().text) : "");
   result.value = expr();
   end("the statement");
   return result;
@@ -136,6 +156,7 @@ Variable StatementParser::variable() {
   const std::string word(text(token()));
   advance();
   result.name = name();
+  if (result.kind != Variable::Kind::param) states_.push_back(result.name.text);
   expect(Kind::colon, fmt::format("write its type, as in `{} {}: float[In, out] = zeros`", word, result.name.text));
   result.type = type();
   expect(Kind::assign, "it needs a value to start from, as in `= zeros`");

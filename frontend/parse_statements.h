@@ -29,6 +29,7 @@ class StatementParser : public ExpressionParser {
         one();
       } catch (SyntaxError) {
         damaged_ = true;
+        pipes_ = 0;
         lose_names(start);
         skip_statement(start);
         nesting_ = nesting;
@@ -40,6 +41,7 @@ class StatementParser : public ExpressionParser {
   }
   /// END = newline | ";" | before "}" .
   void end(std::string_view what);
+  std::vector<std::string> states_;  ///< and carries, of the declaration
   Block block();
   Statement stmt();
   [[noreturn]] void fail_no_statement();

@@ -49,6 +49,7 @@ Ast Parser::file() {
     try {
       decl();
     } catch (SyntaxError) {
+      pipes_ = 0;
       skip_to_declaration(begin);
       const Token& declared = tokens_[std::min(begin + 1, tokens_.size() - 1)];
       if (declared.kind == Kind::name) ast_.lost.emplace_back(text(declared));
@@ -68,6 +69,7 @@ void Parser::decl() {
   if (!is_declaration_word(word)) fail_no_declaration(word);
   advance();
   damaged_ = false;
+  states_.clear();
   if (word == "import") result.form = import_decl();
   if (word == "const") result.form = const_decl();
   if (word == "fn") result.form = fn_decl();
@@ -95,6 +97,9 @@ void Parser::fail_no_declaration(const std::string& word) {
 Import Parser::import_decl() {
   head_ = token().span;
   Import result{.path = {}, .path_span = token().span};
+  if (!at(Kind::string))
+    fail_expected("the file's name in quotes",
+                  "`import \"lib.nn\"` brings in another file; the library is there without");
   result.path = string_token("the file's name in quotes");
   end("the declaration");
   return result;
@@ -103,7 +108,7 @@ Import Parser::import_decl() {
 Const Parser::const_decl() {
   Const result;
   head_ = (result.name = lower_name("a constant")).span;
-  expect(Kind::assign);
+  expect(Kind::assign, at(Kind::colon) ? "a constant has the type of its value: `const width = 3`" : "");
   result.value = expr();
   end("the declaration");
   return result;
@@ -189,7 +194,7 @@ Param Parser::param() {
 
 // "->" result; result = type | "(" type {"," type} ")" .
 std::vector<TypeExpr> Parser::arrow_result() {
-  expect(Kind::arrow);
+  expect(Kind::arrow, "the type of the result stands behind an arrow, as in `-> f32[batch, 3]`");
   std::vector<TypeExpr> result;
   if (!at(Kind::left_paren)) {
     result.push_back(type());
@@ -283,7 +288,7 @@ Item Parser::item() {
       setting.path = path();
       bracket.close();
     }
-    expect(Kind::assign);
+    expect(Kind::assign, at(Kind::colon) ? "a setting is written `name = value`" : "");
     setting.value = expr();
     end("the setting");
     result.form = std::move(setting);
@@ -328,8 +333,11 @@ Check Parser::check() {
     end("the statement");
     result.form = std::move(expectation);
   } else {
+    static const std::vector<std::string> words{"let", "set", "expect", "gradcheck"};
+    std::string help = repair_of_word(text(token()));
+    if (help.empty() && at(Kind::name)) help = did_you_mean(text(token()), words);
     fail(Code::unexpected_token, token().span, fmt::format("expected a check, found {}", found()),
-         "checks begin with let, set, expect or gradcheck");
+         help.empty() ? "checks begin with let, set, expect or gradcheck" : std::move(help));
   }
   result.span = span_from(begin);
   return result;

@@ -400,3 +400,29 @@ TEST_CASE("random streams are those of the elaborated path") {
   CHECK(one[0] != one[1]);
   CHECK(one == moved);
 }
+
+TEST_CASE("a chain of pipes may be 3000 long, and is no deeper than its deepest part") {
+  const auto chain = [](int pipes, const std::string& part) {
+    std::string text = "model M(x: f32[batch, 4]) -> f32[batch, 4] {\n  return x\n";
+    for (int i = 0; i < pipes; ++i) text += "    |> " + part + "\n";
+    return text + "}\n";
+  };
+  CHECK(messages(chain(3000, "relu")) == "");
+  const std::string refused = messages(chain(3001, "relu"));
+  CHECK(count(refused, "error[") == 1);
+  CHECK(count(refused, "error[E0103]: this statement has too many pipes") == 1);
+  // What lies within each other counts together, and a walk over the tree goes through all of it.
+  const std::string within = messages(chain(1000, "pow(2 |> sqrt |> sqrt)"));
+  CHECK(within == "");
+}
+
+TEST_CASE("names that nothing has are told in time, however many they are") {
+  std::string text;
+  for (int i = 0; i < 4000; ++i) text += fmt::format("const a{} = b{}\n", i, i);
+  const auto start = std::chrono::steady_clock::now();
+  const std::string all = messages(text);
+  CHECK(count(all, "error[E0201]") == 200);
+  CHECK(count(all, "= help:") == 200);
+  CHECK(count(all, "... and 3800 more") == 1);
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));  // 30 ms where nothing else runs
+}
