@@ -21,34 +21,6 @@ bool is_learnt(const Node& node) {
   return node.op == Op::state && !std::get<Named>(node.attributes).name.starts_with("data.");
 }
 
-/// The first value of rows through which every path from what is learnt to the outputs goes.
-std::optional<NodeId> separator(const Graph& graph) {
-  const std::size_t count = graph.nodes.size();
-  std::vector<bool> learnt(count);
-  std::vector<std::size_t> last_use(count, 0);  // of what depends on it; outputs use it at the end
-  std::size_t last_leaf = 0;
-  for (std::size_t id = 0; id < count; ++id) {
-    const Node& node = graph.nodes[id];
-    learnt[id] = is_learnt(node);
-    if (learnt[id]) last_leaf = id;
-    for (const NodeId operand : node.operands) {
-      learnt[id] = learnt[id] || learnt[operand];
-      last_use[operand] = id;
-    }
-  }
-  for (const Output& output : graph.outputs) last_use[output.node] = count;
-  std::size_t open = 0;  // the last use of anything learnt so far, but the node at hand
-  for (std::size_t id = 0; id < count; ++id) {
-    if (!learnt[id]) continue;
-    const Type& type = graph.nodes[id].type;
-    const bool is_rows =
-        is_float(type.dtype) && !type.shape.empty() && type.shape[0].batched && type.shape[0].count == 1;
-    if (id >= last_leaf && open <= id && is_rows && last_use[id] > id) return static_cast<NodeId>(id);
-    open = std::max(open, last_use[id]);
-  }
-  return std::nullopt;
-}
-
 std::int64_t row_count(const Shape& shape) {
   std::int64_t count = 1;
   for (std::size_t axis = 1; axis < shape.size(); ++axis) count *= shape[axis].count;
@@ -109,9 +81,36 @@ Tensor repeated(const std::vector<double>& row, const Type& type, std::int64_t r
 
 }  // namespace
 
+std::optional<NodeId> answer_of(const Graph& graph) {
+  const std::size_t count = graph.nodes.size();
+  std::vector<bool> learnt(count);
+  std::vector<std::size_t> last_use(count, 0);  // of what depends on it; outputs use it at the end
+  std::size_t last_leaf = 0;
+  for (std::size_t id = 0; id < count; ++id) {
+    const Node& node = graph.nodes[id];
+    learnt[id] = is_learnt(node);
+    if (learnt[id]) last_leaf = id;
+    for (const NodeId operand : node.operands) {
+      learnt[id] = learnt[id] || learnt[operand];
+      last_use[operand] = id;
+    }
+  }
+  for (const Output& output : graph.outputs) last_use[output.node] = count;
+  std::size_t open = 0;  // the last use of anything learnt so far, but the node at hand
+  for (std::size_t id = 0; id < count; ++id) {
+    if (!learnt[id]) continue;
+    const Type& type = graph.nodes[id].type;
+    const bool is_rows =
+        is_float(type.dtype) && !type.shape.empty() && type.shape[0].batched && type.shape[0].count == 1;
+    if (id >= last_leaf && open <= id && is_rows && last_use[id] > id) return static_cast<NodeId>(id);
+    open = std::max(open, last_use[id]);
+  }
+  return std::nullopt;
+}
+
 std::optional<Baseline> baseline_of(const Graph& evaluate_graph, const std::vector<std::string>& losses,
                                     const SplitColumns& train, const SplitColumns& shown, const Weights& fitted) {
-  const auto at = separator(evaluate_graph);
+  const auto at = answer_of(evaluate_graph);
   if (!at || losses.size() != 1 || train.streamed || shown.streamed) return std::nullopt;
   const Type type = evaluate_graph[*at].type;
   if (shown.rows * row_count(type.shape) > most_elements) return std::nullopt;

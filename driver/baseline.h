@@ -16,6 +16,10 @@ struct Baseline {
   std::vector<NamedArray> figures;  ///< loss and metrics over the split
 };
 
+/// The model's answer: the first value of rows through which everything learnt reaches the figures. Nothing where no
+/// one value does.
+std::optional<NodeId> answer_of(const Graph& evaluate);
+
 /// `evaluate` as optimise gives it. The constant is learnt from `train`, its figures are those of `shown`; `fitted` has
 /// the fitted states. Nothing where
 /// no one value separates what is learnt from the figures (a penalty on weights), or no column says what it should be.

@@ -40,7 +40,7 @@ class ExamplesFirst : public CLI::Formatter {
 };
 
 /// Commands of the design that this version does not have, so that asking for one gets a plain answer.
-constexpr std::array<std::string_view, 3> not_built = {"report", "convert", "lsp"};
+constexpr std::array<std::string_view, 2> not_built = {"convert", "lsp"};
 
 std::vector<std::string> names_of(const CLI::App& app) {
   std::vector<std::string> names;
@@ -147,8 +147,9 @@ Exit parse_and_run(int argc, char** argv) {
   app.add_option("--color", color, "colour on stderr: auto, always, never")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->type_name("WHEN");
-  for (auto add : {add_check, add_train, add_eval, add_predict, add_build, add_bench, add_emit, add_derive, add_opt,
-                   add_gradcheck, add_explain, add_fmt, add_test, add_new, add_inspect, add_doctor, add_completion})
+  for (auto add :
+       {add_check, add_train, add_eval, add_predict, add_build, add_bench, add_emit, add_derive, add_report, add_opt,
+        add_gradcheck, add_explain, add_fmt, add_test, add_new, add_inspect, add_doctor, add_completion})
     add(app, action);
 
   Console console = Console::from_environment(color);

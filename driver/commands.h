@@ -20,6 +20,7 @@ void add_predict(CLI::App& app, Action& action);
 void add_build(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
 void add_emit(CLI::App& app, Action& action);
+void add_report(CLI::App& app, Action& action);
 void add_derive(CLI::App& app, Action& action);
 void add_opt(CLI::App& app, Action& action);
 void add_gradcheck(CLI::App& app, Action& action);

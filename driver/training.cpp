@@ -15,6 +15,7 @@
 #include "driver/advice.h"
 #include "driver/figures.h"
 #include "driver/progress.h"
+#include "driver/report.h"
 #include "driver/trained.h"
 #include "passes/pipeline.h"
 #include "runtime/file.h"
@@ -507,7 +508,24 @@ Exit Training::report(const TrainOutcome& outcome) {
   }
   print_figures(figures_, flags_.json, console_);
   if (outcome.end != TrainOutcome::End::max_steps) compare_with_baseline();
+  if (auto problem = write_page()) return console_.show(*problem), exit_of(*problem);
   return Exit::done;
+}
+
+/// report.html, by the weights that the figures are of.
+std::optional<Problem> Training::write_page() {
+  auto page = read_report(run_->path());
+  if (!page) return page.problem();
+  page->figures = figures_;
+  std::vector<const SplitColumns*> splits;
+  for (const SplitColumns& columns : splits_) splits.push_back(&columns);
+  const Batches batches(job_.batch_size, split("train")->rows);
+  add_answers(*page, block_, *session_, compilation_, *runner_, *weights_, splits, record_.classes, batches.size);
+  if (console_.live && !flags_.json)
+    for (const ReportCurve& curve : page->curves)
+      if (const std::string spark = spark_of(curve, 40); !spark.empty())
+        fmt::print(stderr, "{:<14} {} {:.6g}\n", curve.name, spark, curve.points.back().second);
+  return run_->write("report.html", page_of({std::move(*page)}));
 }
 
 }  // namespace nnc::driver

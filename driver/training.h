@@ -76,6 +76,7 @@ class Training {
   Exit train_and_report();
   Exit say_diverged(const TrainOutcome& outcome);
   Exit report(const TrainOutcome& outcome);
+  std::optional<Problem> write_page();
   std::optional<Problem> write_record(const TrainOutcome* outcome);
 
   std::map<std::string, std::int64_t> rows_of_splits() const;

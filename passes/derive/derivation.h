@@ -58,6 +58,9 @@ Derivation derive(const Graph& step, const DeriveOptions& options = {});
 
 enum class DerivationFormat : std::uint8_t { text, latex, html };
 std::string print(const Derivation& derivation, DerivationFormat format);
+/// One part of it as a list for a page that has its own head, and the style that such lists take.
+std::string html_list(const DerivationPart& part);
+extern const char* const html_list_style;
 
 /// A line whose sides are not one value: which, and by how much.
 struct DerivationFailure {

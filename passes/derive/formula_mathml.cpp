@@ -36,7 +36,9 @@ bool ml_is_whole(const Formula& x) {
 }
 
 std::string ml_brackets(const std::string& content, const char* open = "(", const char* close = ")") {
-  return ml_row(ml_operator(open) + content + ml_operator(close));
+  // Around a line of text brackets keep its height: not every machine has a font whose brackets grow well.
+  const std::string fixed = content.find("<mfrac") == std::string::npos ? "<mo stretchy=\"false\">" : "<mo>";
+  return ml_row(fixed + open + "</mo>" + content + fixed + close + "</mo>");
 }
 std::string ml_unless(bool fits, const Formula& x) { return fits ? as_mathml(x) : ml_brackets(as_mathml(x)); }
 
@@ -63,7 +65,8 @@ std::string ml_product(const Formula& x) {
   for (std::size_t i = 0; i < x.parts.size(); ++i) {
     const Formula& part = x.parts[i];
     // U+2062, the times sign that is not seen
-    if (i > 0) content += ml_operator(x.parts[i - 1].scalar || part.scalar ? "\u2062" : "⊙");
+    const bool plain = i > 0 && (x.parts[i - 1].scalar || part.scalar);
+    if (i > 0) content += plain ? ml_operator("\u2062") + "<mspace width=\"0.2em\"/>" : ml_operator("⊙");
     const bool open = part.kind == Formula::Kind::large && i + 1 < x.parts.size();
     content += ml_unless(!ml_is_loose(part) && !open, part);
   }

@@ -128,14 +128,7 @@ constexpr const char* page_style =
     "@media(prefers-color-scheme:dark){:root{--ink:#e6e6ea;--paper:#17171a;--soft:#9a9aa4;--line:#34343a}}"
     "body{margin:0 auto;padding:1rem;max-width:70rem;color:var(--ink);background:var(--paper);"
     "font:1rem/1.5 system-ui,sans-serif}"
-    "h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}"
-    "ol{list-style:none;margin:0;padding:0}"
-    "li{display:flex;flex-wrap:wrap;gap:.2rem 1.5rem;align-items:center;justify-content:space-between;"
-    "padding:.45rem 0;border-top:1px solid var(--line)}"
-    "li.more{border-top:0}li.law{padding-left:2rem;font-size:.9rem}"
-    ".equation{overflow-x:auto;max-width:100%;padding:.1rem 0}"
-    ".note{color:var(--soft);font-size:.85rem;margin-left:auto;text-align:right}"
-    "math{font-size:1.1em}";
+    "h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}";
 
 std::string html_line(const DerivationLine& line) {
   const char* kind = line.detail ? " class=\"law\"" : line.left ? "" : " class=\"more\"";
@@ -144,7 +137,8 @@ std::string html_line(const DerivationLine& line) {
   if (const std::string reasons = html_escaped(reasons_of(line)); !reasons.empty())
     note += (note.empty() ? "" : " · ") + reasons;
   return fmt::format(
-      "<li{}><div class=\"equation\" tabindex=\"0\"><math display=\"inline\"><mrow>{}<mo>=</mo>{}</mrow></math></div>"
+      "<li{}><div class=\"equation\" tabindex=\"0\"><math "
+      "displaystyle=\"true\"><mrow>{}<mo>=</mo>{}</mrow></math></div>"
       "<span class=\"note\">{}</span></li>\n",
       kind, left, as_mathml(line.right), note);
 }
@@ -154,16 +148,29 @@ std::string derivation_html(const Derivation& derivation) {
   std::string out =
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n";
-  out += fmt::format("<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n<h1>{}</h1>\n", title, page_style, title);
-  for (const DerivationPart& part : derivation.parts) {
-    out += fmt::format("<h2>{}</h2>\n<ol>\n", html_escaped(part.title));
-    for (const DerivationLine& line : part.lines) out += html_line(line);
-    out += "</ol>\n";
-  }
+  out += fmt::format("<title>{}</title>\n<style>{}{}</style>\n</head>\n<body>\n<h1>{}</h1>\n", title, page_style,
+                     html_list_style, title);
+  for (const DerivationPart& part : derivation.parts)
+    out += fmt::format("<h2>{}</h2>\n{}", html_escaped(part.title), html_list(part));
   return out + "</body>\n</html>\n";
 }
 
 }  // namespace
+
+const char* const html_list_style =
+    "ol{list-style:none;margin:0;padding:0}"
+    "li{display:flex;flex-wrap:wrap;gap:.2rem 1.5rem;align-items:center;justify-content:space-between;"
+    "padding:.45rem 0;border-top:1px solid var(--line)}"
+    "li.more{border-top:0}li.law{padding-left:2rem;font-size:.9rem}"
+    ".equation{overflow-x:auto;max-width:100%;padding:.1rem 0}"
+    ".note{color:var(--soft);font-size:.85rem;margin-left:auto;text-align:right}"
+    "math{font-size:1.1em}";
+
+std::string html_list(const DerivationPart& part) {
+  std::string out = "<ol>\n";
+  for (const DerivationLine& line : part.lines) out += html_line(line);
+  return out + "</ol>\n";
+}
 
 std::string print(const Derivation& derivation, DerivationFormat format) {
   switch (format) {

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Looks at the pages that nnc makes, in headless Chromium: at 360 and at 900 px nothing scrolls sideways and no two labels
+# of a picture overlap, in light and in dark; nothing is fetched and nothing is said on the console. Keeps pictures.
+#   look.sh NNC SOURCE_DIR PICTURES
+set -euo pipefail
+nnc=$(realpath "$1") source_dir=$(realpath "$2") pictures=$(realpath "$3")
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+cd "$scratch"
+export NO_COLOR=1 NNC_THREADS=1
+
+pages=()
+for template in linear mlp; do
+  "$nnc" new "$template" "$template" >/dev/null 2>&1
+  "$nnc" train "$template/$template.nn" --out "run-$template" >/dev/null 2>&1
+  cp "run-$template/report.html" "report-$template.html"
+  "$nnc" derive "$template/$template.nn" --format html -o "derive-$template.html"
+  pages+=("report-$template" "derive-$template")
+done
+cp "$source_dir"/tests/golden/derive/two_layers.nn .
+"$nnc" derive two_layers.nn --format html -o derive-two-layers.html
+pages+=(derive-two-layers)
+
+# The page in a frame of a given width, and a script beside it that measures.
+frame() {
+  cat <<HTML
+<!DOCTYPE html><html><body style="margin:0"><iframe id="f" src="$1.html" style="border:0" width="$2" height="4000"></iframe><pre id="said"></pre>
+<script>
+addEventListener("load", () => {
+  const page = document.getElementById("f").contentDocument, said = [];
+  if (page.documentElement.scrollWidth > $2) said.push("is " + page.documentElement.scrollWidth + " px wide");
+  for (const svg of page.querySelectorAll("svg")) {
+    const boxes = [...svg.querySelectorAll("text")].map(t => [t.textContent, t.getBoundingClientRect()]).filter(b => b[1].width > 0);
+    for (let i = 0; i < boxes.length; ++i) for (let k = 0; k < i; ++k) {
+      const a = boxes[i][1], b = boxes[k][1];
+      if (a.left < b.right && b.left < a.right && a.top < b.bottom - 1 && b.top < a.bottom - 1)
+        said.push("labels overlap: " + boxes[k][0] + " and " + boxes[i][0]);
+    }
+  }
+  const fetched = document.getElementById("f").contentWindow.performance.getEntriesByType("resource");
+  for (const entry of fetched) said.push("fetches " + entry.name);
+  document.getElementById("said").textContent = "looked;" + said.join(";");
+});
+</script></body></html>
+HTML
+}
+
+browser() {
+  chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --allow-file-access-from-files --enable-logging=stderr \
+    --user-data-dir="$scratch/profile" "$@"
+}
+
+status=0
+for page in "${pages[@]}"; do
+  for width in 360 900; do
+    for scheme in light dark; do
+      dark=$([ "$scheme" = dark ] && echo 0 || echo 1)
+      frame "$page" "$width" >"frame.html"
+      browser --blink-settings=preferredColorScheme="$dark" --dump-dom "file://$scratch/frame.html" >dom.html 2>log.txt
+      said=$(grep -o '<pre id="said">[^<]*' dom.html | sed 's/.*>//')
+      if [ "$said" != 'looked;' ] || grep -q 'CONSOLE' log.txt; then
+        echo "$page at $width px, $scheme: ${said:-was not looked at} $(grep CONSOLE log.txt | head -3 || true)"
+        status=1
+      fi
+      [[ $width = 900 && $page =~ ^(report-mlp|derive-two-layers)$ ]] && browser --blink-settings=preferredColorScheme="$dark" --window-size=900,1200 \
+        --screenshot="$pictures/$page-$scheme.png" "file://$scratch/$page.html" >/dev/null 2>&1
+    done
+  done
+done
+[ $status = 0 ] && echo "looked at ${#pages[@]} pages"
+exit $status

@@ -1,0 +1,194 @@
+// The page of a run: its numbers are those of eval and metrics.jsonl, and it stands alone. And nnc derive as a command.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <regex>
+#include <sstream>
+
+#include "driver/report.h"
+#include "tests/support/command.h"
+#include "tests/support/html.h"
+#include "tests/unit/catch.h"
+
+namespace {
+
+using Catch::Matchers::WithinAbs;
+using nnc::test::ill_formed;
+using nnc::test::needs;
+using nnc::test::read_file;
+using nnc::test::run_nnc;
+using nnc::test::Scratch;
+using Json = nlohmann::ordered_json;
+
+std::size_t count_of(const std::string& text, const std::string& part) {
+  std::size_t count = 0;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
+/// A run of one of the templates, and its page.
+struct Run {
+  std::string name, page;
+  std::vector<Json> figures;  ///< of eval, a split each
+};
+
+Run run_of(const Scratch& scratch, const std::string& name, const std::string& more = "") {
+  REQUIRE(run_nnc("new " + name + " " + name, scratch.path()).status == 0);
+  REQUIRE(run_nnc(fmt::format("train {0}/{0}.nn --out run-{0} --epochs 4 {1}", name, more), scratch.path()).status ==
+          0);
+  Run run{"run-" + name, read_file(scratch.path() / ("run-" + name) / "report.html"), {}};
+  const auto eval = run_nnc("eval " + run.name + " --json", scratch.path());
+  REQUIRE(eval.status == 0);
+  std::istringstream lines(eval.out);
+  for (std::string line; std::getline(lines, line);) run.figures.push_back(Json::parse(line));
+  return run;
+}
+
+void check_page(const Run& run) {
+  INFO(run.name);
+  CHECK(ill_formed(run.page) == "");
+  CHECK(needs(run.page) == "");
+  CHECK(run.page.size() > 3000);
+  CHECK(run.page.size() < 500'000);
+  CHECK(run.page.find("prefers-color-scheme:dark") != std::string::npos);
+  for (const Json& split : run.figures) {
+    std::string row =
+        fmt::format("<tr><td>{}</td><td>{}</td>", split["split"].get<std::string>(), split["rows"].dump());
+    for (const auto& [name, value] : split.items())
+      if (name != "schema" && name != "split" && name != "rows") row += fmt::format("<td>{}</td>", value.dump());
+    INFO(row);
+    CHECK(run.page.find(row + "</tr>") != std::string::npos);
+  }
+}
+
+TEST_CASE("a run has a page with the figures that eval gives, and it stands alone", "[report]") {
+  const Scratch scratch;
+  const Run regression = run_of(scratch, "linear"), binary = run_of(scratch, "logistic"),
+            classes = run_of(scratch, "mlp");
+  for (const Run* run : {&regression, &binary, &classes}) check_page(*run);
+  for (const Run* run : {&regression, &binary, &classes}) {
+    const auto again = run_nnc("report " + run->name + " -o -", scratch.path());
+    CHECK(again.status == 0);
+    CHECK(again.out == run->page);
+  }
+}
+
+/// The counts of each table of classes on a page, row after row.
+std::vector<std::vector<std::int64_t>> confusions(const std::string& page) {
+  std::vector<std::vector<std::int64_t>> tables;
+  for (std::size_t at = page.find("<h2>Classes of "); at != std::string::npos;
+       at = page.find("<h2>Classes of ", at + 1)) {
+    const std::string table = page.substr(at, page.find("</table>", at) - at);
+    tables.emplace_back();
+    const std::regex cell("<td(?: class=\"hit\")?>(\\d+)</td>");
+    std::istringstream rows(table);
+    for (std::string row; std::getline(rows, row);) {
+      const std::size_t counts = row.find("</td>");
+      if (!row.starts_with("<tr><td>") || counts == std::string::npos) continue;
+      const std::string rest = row.substr(counts + 5);
+      for (std::sregex_iterator found(rest.begin(), rest.end(), cell), end; found != end; ++found)
+        tables.back().push_back(std::stoll((*found)[1]));
+    }
+  }
+  return tables;
+}
+
+TEST_CASE("the table of classes holds every row, and its diagonal is the accuracy", "[report]") {
+  const Scratch scratch;
+  for (const char* name : {"logistic", "mlp"}) {
+    INFO(name);
+    const Run run = run_of(scratch, name);
+    const auto tables = confusions(run.page);
+    REQUIRE(tables.size() == run.figures.size());
+    for (std::size_t i = 0; i < tables.size(); ++i) {
+      const auto classes = static_cast<std::size_t>(std::lround(std::sqrt(static_cast<double>(tables[i].size()))));
+      REQUIRE(classes * classes == tables[i].size());
+      std::int64_t all = 0, right = 0;
+      for (std::size_t k = 0; k < tables[i].size(); ++k) {
+        all += tables[i][k];
+        if (k / classes == k % classes) right += tables[i][k];
+      }
+      CHECK(all == run.figures[i]["rows"].get<std::int64_t>());
+      bool has_accuracy = false;
+      for (const char* metric : {"acc", "accuracy"})
+        if (run.figures[i].contains(metric)) {
+          has_accuracy = true;
+          CHECK_THAT(static_cast<double>(right) / static_cast<double>(all),
+                     WithinAbs(run.figures[i][metric].get<double>(), 1e-6));
+        }
+      CHECK(has_accuracy);
+    }
+  }
+}
+
+TEST_CASE("two runs on one page: their curves, and in what they differ", "[report]") {
+  const Scratch scratch;
+  REQUIRE(run_nnc("new linear a", scratch.path()).status == 0);
+  for (const char* run : {"one --seed 1", "two --seed 2 --epochs 3"})
+    REQUIRE(run_nnc(fmt::format("train a/linear.nn --out {}", run), scratch.path()).status == 0);
+  REQUIRE(run_nnc("report one two", scratch.path()).status == 0);
+  const std::string page = read_file(scratch.path() / "report.html");
+  CHECK(ill_formed(page) == "");
+  CHECK(needs(page) == "");
+  CHECK(page.find("<td>seed</td><td>1</td><td>2</td>") != std::string::npos);
+  CHECK(page.find("<td>epochs</td><td>50</td><td>3</td>") != std::string::npos);
+  CHECK(page.find("<td>dtype</td>") == std::string::npos);  // the same in both
+  CHECK(page.find("one train.loss") != std::string::npos);
+  CHECK(page.find("two train.loss") != std::string::npos);
+  const std::string last = read_file(scratch.path() / "two/metrics.jsonl");
+  const Json end = Json::parse(last.substr(last.rfind('\n', last.size() - 2) + 1));
+  CHECK(page.find("<td>" + end["train.loss"].dump() + "</td>") != std::string::npos);
+  CHECK(count_of(page, "<svg") >= 2);
+}
+
+TEST_CASE("the axes of a picture have round numbers within the range of its values", "[report]") {
+  nnc::driver::RunReport run;
+  run.title = "axes";
+  run.curves = {{"train.loss", {{1, 0.9}, {2, 0.5}, {3, 0.1}}}};
+  const std::string page = nnc::driver::page_of({run});
+  for (const char* label :
+       {">0.2</text>", ">0.4</text>", ">0.6</text>", ">0.8</text>", ">1</text>", ">2</text>", ">3</text>"})
+    CHECK(page.find(label) != std::string::npos);
+  const std::regex text("<text [^>]*>([-+0-9.e]+)</text>");
+  for (std::sregex_iterator found(page.begin(), page.end(), text), end; found != end; ++found)
+    CHECK(std::stod((*found)[1]) <= 3);
+  CHECK(count_of(page, "<svg") == 2);  // linear and logarithmic
+}
+
+TEST_CASE("a curve in one line goes from its least to its greatest value", "[report]") {
+  using nnc::driver::spark_of;
+  CHECK(spark_of({"loss", {{1, 8}, {2, 4}, {3, 2}, {4, 1}}}, 40) == "█▄▂▁");
+  CHECK(spark_of({"loss", {{1, 3}, {2, 1}, {3, 0}, {4, 0}}}, 2) == "█▁");
+  CHECK(spark_of({"loss", {{1, 1}, {2, 1}}}, 8) == "▁▁");
+  CHECK(spark_of({"loss", {{1, 1}}}, 8).empty());
+  CHECK(spark_of({"loss", {{1, 1}, {2, INFINITY}}}, 8).empty());
+}
+
+TEST_CASE("what is no run has no page", "[report]") {
+  const Scratch scratch;
+  const auto none = run_nnc("report nowhere", scratch.path());
+  CHECK(none.status == 2);
+  CHECK(none.out.empty());
+  CHECK(none.err.find("nowhere/run.json") != std::string::npos);
+}
+
+TEST_CASE("derive writes to a file in each of its formats, and says which parameters there are", "[derive]") {
+  const Scratch scratch;
+  REQUIRE(run_nnc("new mlp m", scratch.path()).status == 0);
+  const auto text = run_nnc("derive m/mlp.nn --param Dense2.W --check", scratch.path());
+  CHECK(text.status == 0);
+  CHECK(text.out.find("∂loss/∂W² = a¹ᵀ δ²") != std::string::npos);
+  CHECK(text.err.find(" lines hold in f64") != std::string::npos);
+  REQUIRE(run_nnc("derive m/mlp.nn --format html -o page.html", scratch.path()).status == 0);
+  const std::string page = read_file(scratch.path() / "page.html");
+  CHECK(ill_formed(page) == "");
+  CHECK(needs(page) == "");
+  const auto latex = run_nnc("derive m/mlp.nn --format latex", scratch.path());
+  CHECK(latex.out.find("\\begin{align*}") != std::string::npos);
+  const auto wrong = run_nnc("derive m/mlp.nn --param Dense3.W", scratch.path());
+  CHECK(wrong.status == 2);
+  CHECK(wrong.err.find("`Dense2.W`") != std::string::npos);
+}
+
+}  // namespace
