@@ -101,6 +101,10 @@ class Deriver {
     while (definition(node(id).op).cls == OpClass::view && node(id).operands.size() == 1) id = node(id).operands[0];
     return id;
   }
+  /// Whether it depends on a parameter.
+  bool is_learnt(NodeId id) const {
+    return std::ranges::any_of(everything_in(id), [&](NodeId part) { return node(part).op == Op::param; });
+  }
   bool is_wanted(const AskedGradient& asked) const {
     const Node& by = node(asked.by);
     if (by.op != Op::param) return false;
@@ -278,7 +282,7 @@ void Deriver::name_layers() {
     if (!notation_->has_name(layer.value)) notation_->name(layer.value, symbol_formula("z", layer_number(i)));
     if (notation_->has_name(layer.input)) continue;
     const OpClass cls = definition(node(layer.input).op).cls;
-    if (i > 0 && gradient_of_.contains(layer.input) && cls == OpClass::elementwise)
+    if (i > 0 && is_learnt(layer.input) && cls == OpClass::elementwise)
       notation_->name(layer.input, symbol_formula("a", layer_number(i - 1)));
     if (cls == OpClass::view && width_of(layer.input) > 12)
       notation_->name(layer.input, symbol_formula("X", layer_number(i)));

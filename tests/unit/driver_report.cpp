@@ -145,6 +145,7 @@ TEST_CASE("two runs on one page: their curves, and in what they differ", "[repor
 TEST_CASE("the axes of a picture have round numbers within the range of its values", "[report]") {
   nnc::driver::RunReport run;
   run.title = "axes";
+  run.record = Json::object();
   run.curves = {{"train.loss", {{1, 0.9}, {2, 0.5}, {3, 0.1}}}};
   const std::string page = nnc::driver::page_of({run});
   for (const char* label :
