@@ -362,6 +362,7 @@ void Training::announce() {
   if (session_->fits()) console_.note(fmt::format("fitted on {}: {}", fmt::join(data_job_.fit, ", "), fitted_names()));
   for (const auto& [input, names] : data_->classes())
     console_.note(fmt::format("classes of `{}`: {}", column_of(input), fmt::join(names, ", ")));
+  warn_of_classes();
   baseline_ = find_baseline();
   if (baseline_) {
     std::string text = fmt::format("baseline (always {}):", baseline_->always);
@@ -389,6 +390,19 @@ void Training::print_plan() const {
   json["epochs"] = job_.epochs;
   json["memory_bytes"] = memory();
   fmt::print("{}\n", json.dump());
+}
+
+/// A model for more classes than the data have is allowed, and mostly a mistake about one of the two.
+void Training::warn_of_classes() const {
+  for (const Obligation& promise : block_.step.obligations)
+    for (const Column& column : data_job_.columns) {
+      const auto names = data_->classes().find(column.classes_of);
+      if (column.name != promise.input || names == data_->classes().end()) continue;
+      const auto known = static_cast<std::int64_t>(names->second.size());
+      if (known < promise.high)
+        console_.warning(fmt::format("`{}` has {} classes, and the program takes it for one of {}", column.name, known,
+                                     promise.high));
+    }
 }
 
 std::string Training::column_of(const std::string& input) const {

@@ -71,6 +71,7 @@ class Training {
   std::uint64_t memory() const;  ///< bytes
   std::optional<Baseline> find_baseline() const;
   void announce();
+  void warn_of_classes() const;
   void compare_with_baseline() const;
   void print_plan() const;
   Exit train_and_report();

@@ -59,8 +59,8 @@ void ParseCursor::skip_statement(std::size_t begin) {
   const std::size_t error = position_;
   for (position_ = begin; !at(Kind::end_of_file); ++position_) {
     const bool past = position_ >= error && position_ > begin;
-    const bool goes_on = at(Kind::pipe);  // a line that begins so belongs to the one before it
-    if (past && (at(Kind::right_brace) || (token().line_before && !goes_on) || begins_declaration())) return;
+    const bool belongs = at(Kind::pipe);  // a line that begins so belongs to the one before it
+    if (past && (at(Kind::right_brace) || (token().line_before && !belongs) || begins_declaration())) return;
     if (past && accept(Kind::semicolon)) return;
     if (at_opening() && token().partner > position_) position_ = token().partner;
   }

@@ -202,10 +202,10 @@ Term TrainBlock::evaluate_optimizer(const ast::Setting& form, Pass& pass, std::s
   const std::string example = inputs == 1 ? "such as `average = ema(0.999)`" : "such as `optimizer = adam(lr = 1e-3)`";
   const auto* instance = term.as<std::shared_ptr<const OptimizerInstance>>();
   const Callee* callee = term.as<Callee>();
-  if (const auto* form =
+  if (const auto* bare =
           callee ? std::get_if<ast::Optimizer>(&callee->overloads->front().declaration->form) : nullptr) {
     std::vector<std::string> needed;
-    for (const ast::Param& setting : form->settings)
+    for (const ast::Param& setting : bare->settings)
       if (!setting.value) needed.push_back(setting.name.text + " = ...");
     return error(Code::bad_setting, span, fmt::format("`{}` stands here without its settings", callee->name),
                  fmt::format("write `{}({})`", callee->name, fmt::join(needed, ", ")));

@@ -287,6 +287,29 @@ TEST_CASE("a dry run says what would be trained and leaves nothing") {
   CHECK_FALSE(fs::exists(scratch.path() / "runs"));
 }
 
+TEST_CASE("a model for more classes than the data have is warned of, one for as many is not") {
+  const Scratch scratch;
+  for (const auto& [classes, warned] : {std::pair{"3", false}, std::pair{"4", true}}) {
+    std::ofstream(scratch.path() / "net.nn") << R"(const count = )" << classes << R"(
+data d {
+  train = table(kind = ["a", "b", "c", "a"], v = [1, 2, 3, 1])
+  x: f32[1] = cols("v")
+  y: i32[] = classes(col("kind"))
+}
+model Net(x: f32[batch, 1]) -> f32[batch, count] { return x |> Dense(count) }
+train Net on d {
+  loss = softmax_cross_entropy(Net(x), y)
+  optimizer = sgd(lr = 0.1)
+  epochs = 1
+}
+)";
+    const auto result = run_nnc("train net.nn --dry-run", scratch.path());
+    INFO(result.err);
+    CHECK(result.status == 0);
+    CHECK((result.err.find("`y` has 3 classes, and the program takes it for one of 4") != std::string::npos) == warned);
+  }
+}
+
 TEST_CASE("before the first epoch stand the figures of the best constant, for any loss") {
   const Scratch scratch;
   const std::string rows =
