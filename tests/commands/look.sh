@@ -3,6 +3,7 @@
 # of a picture overlap, in light and in dark; nothing is fetched and nothing is said on the console. Keeps pictures.
 #   look.sh NNC SOURCE_DIR PICTURES
 set -euo pipefail
+mkdir -p "$3"
 nnc=$(realpath "$1") source_dir=$(realpath "$2") pictures=$(realpath "$3")
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
