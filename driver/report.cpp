@@ -80,7 +80,7 @@ void add_report(CLI::App& app, Action& action) {
   command->footer(
       "Examples:\n"
       "  nnc report runs/Mlp-1\n"
-      "  nnc report runs/Mlp-1 runs/Mlp-2 -o compared.html\n");
+      "  nnc report runs/Mlp-1 runs/Linear-1 -o compared.html\n");
   command->add_option("RUN", flags->runs, "run directories")->required();
   command->add_option("-o,--output", flags->output, "where to write (several runs: report.html here)")
       ->type_name("FILE");
