@@ -74,7 +74,7 @@ void measure(const std::string& name, const Host& host, const fs::path& folder) 
     best[0] = std::min(best[0], seconds_of(first, runner));
     best[1] = std::min(best[1], seconds_of(second, runner));
   }
-  fmt::print("{:<28} {:>5} {:>10.2f} {:>10.2f}   {:>5.3f} {:>10.1f}\n", name, rows, 1e6 * best[0], 1e6 * best[1],
+  fmt::print("{:<28} {:>5} {:>10.3f} {:>10.3f}   {:>5.3f} {:>10.1f}\n", name, rows, 1e6 * best[0], 1e6 * best[1],
              best[0] / best[1], 1e3 * compiled);
   std::fflush(stdout);
 }

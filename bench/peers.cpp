@@ -6,6 +6,8 @@
 #include <vector>
 
 #ifdef NNC_ONEDNN
+#include <dlfcn.h>
+
 #include <oneapi/dnnl/dnnl.hpp>
 #endif
 #ifdef NNC_LIBXSMM
@@ -26,13 +28,11 @@ std::shared_ptr<std::vector<float>> numbers(std::int64_t count) {
 
 #ifdef NNC_ONEDNN
 
-/// Of the OpenMP library that comes with oneDNN, where it was built with one.
-extern "C" __attribute__((weak)) void omp_set_num_threads(int threads);
-
 namespace {
 
+/// By the OpenMP library that came with oneDNN, where it was built with one.
 void in_one_thread() {
-  if (omp_set_num_threads != nullptr) omp_set_num_threads(1);
+  if (void* set = dlsym(RTLD_DEFAULT, "omp_set_num_threads")) reinterpret_cast<void (*)(int)>(set)(1);
 }
 
 }  // namespace

@@ -9,6 +9,9 @@ namespace nnc {
 
 namespace {
 
+/// Loops that are written out: their points, and the instructions that these take.
+constexpr std::int64_t most_written_out = 4, most_instructions_written_out = 64;
+
 bool additive(const Fold& fold) { return fold.op == FoldOp::sum || fold.op == FoldOp::product; }
 
 }  // namespace
@@ -329,7 +332,12 @@ Carried StageEmitter::run_inner(std::size_t depth, llvm::Value* begin, llvm::Val
     return run_inner(depth + 1, emit_.index(0), emit_.index(extents_[static_cast<std::size_t>(inner_[depth + 1])]),
                      values);
   };
-  if (loop != nest_.vector_loop) return emit_loop(emit_, begin, end, 1, carried, at);
+  if (loop != nest_.vector_loop) {
+    if (!written_out(depth, begin, end)) return emit_loop(emit_, begin, end, 1, carried, at);
+    Carried values(carried);
+    for (std::int64_t index = 0; index < length; ++index) values = at(emit_.index(index), values);
+    return values;
+  }
 
   const std::int64_t whole = length / nest_.lanes * nest_.lanes;
   Carried result = emit_loop(emit_, begin, lesser(emit_, end, emit_.index(whole)), nest_.lanes, carried, at);
@@ -340,6 +348,15 @@ Carried StageEmitter::run_inner(std::size_t depth, llvm::Value* begin, llvm::Val
     nest_.active = nest_.lanes;
     return last;
   });
+}
+
+/// Whether a loop over a few points, those inside of it with it, is written out: indices are then numbers, of which
+/// guards and addresses of a small window are made.
+bool StageEmitter::written_out(std::size_t depth, llvm::Value* begin, llvm::Value* end) const {
+  std::int64_t points = 1;
+  for (std::size_t i = depth; i < inner_.size(); ++i) points *= extents_[static_cast<std::size_t>(inner_[i])];
+  const bool whole = begin == emit_.index(0) && end == emit_.index(extents_[static_cast<std::size_t>(inner_[depth])]);
+  return whole && points <= most_written_out && points * cost() <= most_instructions_written_out;
 }
 
 /// One evaluation of the body; everything but folds and stores is emitted by the levels.

@@ -78,6 +78,7 @@ class StageEmitter {
   void write_stores();
 
   Carried run_inner(std::size_t depth, llvm::Value* begin, llvm::Value* end, const Carried& carried);
+  bool written_out(std::size_t depth, llvm::Value* begin, llvm::Value* end) const;
   Carried run_point(const Carried& carried);
   Carried run_chunk(const Carried& state, llvm::Value* begin, llvm::Value* end);
   Carried run_chunks(const Carried& state);
