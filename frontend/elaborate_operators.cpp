@@ -207,7 +207,9 @@ Term Elaborator::elementwise(Op op, std::span<const Term> operands, std::span<co
           .code = Code::shape_mismatch, .message = fmt::format("shapes do not match in `{}`", shown), .primary = span};
       const Array* left = terms[widest].as<Array>();
       diagnostic.labels = {{spans[widest], describe(terms[widest])}, {spans[i], describe(terms[i])}};
-      diagnostic.notes = {fmt::format("axis {} differs: {} and {}", rank - back, length(x), length(y)),
+      const bool lined_up = left->axes.size() != other.size();  // so that each counts its axes from the end
+      diagnostic.notes = {fmt::format("axis {}{} differs: {} and {}", lined_up ? "-" : "",
+                                      lined_up ? back : rank - back, length(x), length(y)),
                           fmt::format("left:  {}: {}, {}", source(spans[widest]), describe(terms[widest]), story(x)),
                           fmt::format("right: {}: {}, {}", source(spans[i]), describe(terms[i]), story(y))};
       if (left->axes.size() != other.size() && !x.extent.batched && !y.extent.batched)
@@ -285,6 +287,13 @@ Term Elaborator::matmul(const Term& left, const Term& right, Span left_span, Spa
     diagnostic.notes = {fmt::format("the last axis of the left is {}, the first of the right {}", length(k), length(l)),
                         fmt::format("left:  {}: {}, {}", source(left_span), describe(*a), story(k)),
                         fmt::format("right: {}: {}, {}", source(right_span), describe(*b), story(l))};
+    if (l.extent.batched && a->axes.size() == 2 && !is_batched(a->node.type().shape)) {  // W x of the books, where a row is a column
+      const std::string rows = source(right_span), weights = source(left_span);
+      if (a->axes.front().extent == b->axes.back().extent)
+        diagnostic.help = fmt::format("rows of the batch stand on the left: `{} @ {}`", rows, weights);
+      else if (k.extent == b->axes.back().extent)
+        diagnostic.help = fmt::format("rows of the batch stand on the left: `{} @ transpose({})`", rows, weights);
+    }
     return report(std::move(diagnostic));
   }
   if (a->node.type().dtype != b->node.type().dtype)

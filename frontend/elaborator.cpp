@@ -753,9 +753,17 @@ bool Elaborator::declare_variable(const std::string& path, const ArrayType& type
   if (const auto at = variable_index_.find(path); at != variable_index_.end()) {
     const Variable& known = variables_[at->second];
     if (known.type == wanted && known.is_state == is_state) return true;
-    error(Code::shape_mismatch, span,
-          fmt::format("`{}` is {} here and {} elsewhere", path, to_string(wanted), to_string(known.type)), "",
-          "an instance that is used twice has one set of parameters; make two instances, or the same widths");
+    Diagnostic diagnostic{
+        .code = Code::shape_mismatch,
+        .message = fmt::format("`{}` is {} here and {} elsewhere", path, to_string(wanted), to_string(known.type)),
+        .primary = span,
+        .help = "an instance that is used twice has one set of parameters; make two instances, or the same widths"};
+    const std::vector<Axis>&here = type.axes, &before = variable_types_[at->second].axes;
+    for (std::size_t i = 0; i < std::min(here.size(), before.size()); ++i)
+      if (here[i].extent != before[i].extent)
+        diagnostic.notes = {fmt::format("here:      {}", story(here[i])),
+                            fmt::format("elsewhere: {}", story(before[i]))};
+    report(std::move(diagnostic));
     return false;
   }
   if (frozen_) {
