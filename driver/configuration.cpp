@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <filesystem>
 
@@ -16,7 +17,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const std::vector<std::string> settings{"threads", "cpu", "codegen-level", "color", "save-every", "stream-over"};
+constexpr std::array<const char*, 6> settings{"threads", "cpu", "codegen-level", "color", "save-every", "stream-over"};
 
 /// NNC_CODEGEN_LEVEL for codegen-level.
 std::string variable_of(const std::string& setting) {
@@ -59,7 +60,7 @@ Result<std::vector<Configured>> read_settings(const std::string& path) {
     std::string value = trimmed(line.substr(equals + 1));
     if (value.size() >= 2 && value.front() == '"' && value.back() == '"') value = value.substr(1, value.size() - 2);
     if (std::ranges::find(settings, name) == settings.end()) {
-      const std::string near = closest_name(name, settings);
+      const std::string near = closest_name(name, std::vector<std::string>(settings.begin(), settings.end()));
       return wrong(path, number,
                    fmt::format("nnc.toml cannot set `{}`{}", name,
                                near.empty() ? "" : fmt::format("; did you mean `{}`?", near)),
@@ -90,7 +91,7 @@ Result<std::vector<Configured>> configuration() {
     if (!in_file) return in_file.problem();
     found = std::move(*in_file);
   }
-  for (const std::string& setting : settings) {
+  for (const std::string setting : settings) {
     const std::string variable = variable_of(setting);
     const std::string_view value = environment_variable(variable.c_str());
     if (value.empty()) continue;

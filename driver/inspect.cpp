@@ -80,10 +80,10 @@ std::vector<std::string> cells_of(const std::string& name, const Array& array) {
   return cells;
 }
 
-const std::vector<std::string> table_head{"name", "type", "min", "mean", "max", "NaN"};
+std::vector<std::vector<std::string>> table_of_values() { return {{"name", "type", "min", "mean", "max", "NaN"}}; }
 
 void show_tensors(const TensorFile& file) {
-  std::vector<std::vector<std::string>> table{table_head};
+  std::vector<std::vector<std::string>> table = table_of_values();
   for (const NamedArray& tensor : file.tensors) table.push_back(cells_of(tensor.name, tensor.array));
   print_table(table);
 }
@@ -182,7 +182,7 @@ Exit inspect_row(Trained& trained, const InspectFlags& flags, const Console& con
     environment.state[slot.name] = tensor_of(unpack(slot, trained.weights->state.data()));
   const Graph graph = with_named_values(optimise(trained.block.evaluate));
   const auto values = evaluate(graph, environment, true);
-  std::vector<std::vector<std::string>> table{table_head};
+  std::vector<std::vector<std::string>> table = table_of_values();
   for (const Output& output : graph.outputs) table.push_back(cells_of(output.name, values.at(output.name)));
   fmt::print("row {} of {}, with training = false\n\n", *flags.row, flags.split);
   print_table(table);

@@ -361,7 +361,8 @@ void add_answers(RunReport& report, const Elaborated& block, Session& session, c
   add_derivation(report, block.step);
   Answers answers(block, session, compilation, runner, weights);
   std::vector<const SplitColumns*> in_memory;
-  std::ranges::copy_if(splits, std::back_inserter(in_memory), [](const SplitColumns* split) { return !split->streamed; });
+  std::ranges::copy_if(splits, std::back_inserter(in_memory),
+                       [](const SplitColumns* split) { return !split->streamed; });
   if (answers.known() && !in_memory.empty()) answers.add(report, in_memory, classes);
 }
 

@@ -108,7 +108,7 @@ std::string rows_text(const std::map<std::string, std::int64_t>& rows) {
 }
 
 std::string bytes_text(std::uint64_t bytes) {
-  if (bytes < 1024 * 1024) return fmt::format("{} KiB", (bytes + 1023) / 1024);
+  if (bytes < std::uint64_t{1024} * 1024) return fmt::format("{} KiB", (bytes + 1023) / 1024);
   return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / 1024 / 1024);
 }
 

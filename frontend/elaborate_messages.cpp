@@ -134,7 +134,7 @@ const AxisId* Elaborator::combined(const std::string& shown, std::span<const Ter
   const bool is_word = !shown.empty() && std::isalpha(static_cast<unsigned char>(shown[0]));
   if (is_word) return standing_for(fmt::format("{}({})", shown, fmt::join(parts, ", ")));
   for (std::string& part : parts)
-    if (part.find(' ') != std::string::npos) part = "(" + part + ")";
+    if (part.find(' ') != std::string::npos) part = fmt::format("({})", part);
   if (parts.size() == 1) return standing_for(shown + parts[0]);
   return standing_for(fmt::format("{}", fmt::join(parts, " " + shown + " ")));
 }

@@ -103,7 +103,7 @@ struct Needs {
 class CutOut {
  public:
   CutOut(Elaborator& e, const LoopContext& loop, std::vector<LoopContext::Carry> carries,
-         std::vector<LoopContext::Carry> unchanged, const std::vector<Value>& results)
+         const std::vector<LoopContext::Carry>& unchanged, const std::vector<Value>& results)
       : builder_(e.builder()) {
     std::vector<Value> stand_ins;
     for (const auto& carry : carries) add(carry.step, carry.initial, stand_ins);

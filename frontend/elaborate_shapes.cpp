@@ -311,13 +311,10 @@ std::optional<Array> Elaborator::place(const Term& given, const ArrayType& type,
   }
   // A stretched axis takes the length of the place; a rank-0 tensor fills it; a row of a data block repeats.
   const bool one_row = graph_->rows && array->axes.size() + 1 == type.axes.size();
-  const bool fits = array->axes.empty() || ((array->axes.size() == type.axes.size() || one_row) && [&] {
-                      const std::size_t missing = type.axes.size() - array->axes.size();
-                      for (std::size_t i = 0; i < array->axes.size(); ++i)
-                        if (!array->axes[i].stretch && array->axes[i].extent != type.axes[i + missing].extent)
-                          return false;
-                      return true;
-                    }());
+  const bool lined_up = array->axes.size() == type.axes.size() || one_row;
+  const auto takes = [](const Axis& own, const Axis& there) { return own.stretch || own.extent == there.extent; };
+  const bool fits = array->axes.empty() ||
+                    (lined_up && std::equal(array->axes.rbegin(), array->axes.rend(), type.axes.rbegin(), takes));
   if (fits) return Array{align(*array, type.axes, true), type.axes};
   Diagnostic diagnostic{.code = Code::shape_mismatch,
                         .message = fmt::format("{} is {}, and this is {}", what, describe(type), describe(term)),

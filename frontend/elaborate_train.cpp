@@ -141,7 +141,7 @@ Term TrainBlock::undo_call(CallSite& site) {
   const auto* use = written ? std::get_if<ast::NameUse>(&written->form) : nullptr;
   if (use && data_.lost.contains(use->name)) return Failed{};
   const auto column = use ? data_.columns.find(use->name) : data_.columns.end();
-  if (column == data_.columns.end()) {
+  if (!use || column == data_.columns.end()) {
     std::vector<std::string> names;
     for (const auto& [name, known] : data_.columns) names.push_back(name);
     return error(Code::bad_setting, site.arguments[1].span,
