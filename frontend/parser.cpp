@@ -281,6 +281,11 @@ Item Parser::item() {
     if (at(Kind::kw_return) || at(Kind::kw_if))
       fail(Code::unexpected_token, token().span, fmt::format("expected a setting, found {}", found()),
            "a train block holds `let`, `metric`, `output` and settings such as `epochs = 20`");
+    if (at(Kind::name) && next().kind == Kind::name && !next().line_before) {  // a slip in one of these two words
+      static const std::vector<std::string> words{"metric", "output", "let"};
+      if (const std::string help = did_you_mean(text(token()), words); !help.empty())
+        fail(Code::unexpected_token, token().span, fmt::format("expected a setting, found {}", found()), help);
+    }
     Setting setting;
     setting.keys.push_back(name("a setting"));
     if (at(Kind::left_paren) && !token().line_before) {

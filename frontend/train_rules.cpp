@@ -76,10 +76,13 @@ std::optional<Watch> TrainBlock::watch(const ast::Setting& form, Pass& pass, boo
   const auto* call = std::get_if<ast::Call>(&form.value->form);
   const auto* callee = call ? std::get_if<ast::NameUse>(&call->callee->form) : nullptr;
   const bool highest = callee && callee->name == "highest";
-  if (!highest && !(callee && callee->name == "lowest"))
+  if (!highest && !(callee && callee->name == "lowest")) {
+    const std::vector<std::string> known{"lowest", "highest"};
+    const std::string meant = callee ? did_you_mean(callee->name, known) : "";
     return error(Code::bad_watch, form.value->span, fmt::format("`{}` is the lowest or the highest of a figure", name),
-                 example),
+                 meant.empty() ? example : meant),
            std::nullopt;
+  }
   Watch result{.metric = {}, .highest = highest};
   bool patience = false;
   for (const ast::Argument& argument : call->arguments) {
@@ -118,7 +121,8 @@ bool TrainBlock::watches(const ast::Expr& expr) const {
   if (is_counter(expr)) return true;
   if (const auto* member = std::get_if<ast::Member>(&expr.form)) {
     const auto* split = std::get_if<ast::NameUse>(&member->base->form);
-    return split && is_split(split->name);
+    static const std::vector<std::string> splits{"train", "valid", "test"};  // nothing else here has a point in it
+    return split && (is_split(split->name) || nearest_name(split->name, splits));
   }
   if (const auto* call = std::get_if<ast::Call>(&expr.form))
     return watches(*call->callee) || std::ranges::any_of(call->arguments, [&](const ast::Argument& argument) {
