@@ -109,3 +109,20 @@ TEST_CASE("twenty times the rows take the same memory where they are streamed", 
   INFO(small << " KiB, " << large << " KiB");
   CHECK(large - small < 24 * 1024);
 }
+
+TEST_CASE("a line of 1 GB, and a quote that swallows 1 GB, are answered at once and without the memory for it",
+          "[command]") {
+  const Scratch scratch;
+  write_file(scratch.path() / "net.nn", program);
+  for (const std::string begins : {"", "a,b,c,place,kind\n1,2,", "a,b,c,place,kind\n1,2,\""}) {
+    write_file(scratch.path() / "rows.csv", begins + std::string(3 << 20, 'x'));
+    fs::resize_file(scratch.path() / "rows.csv", std::uintmax_t{1} << 30);
+    const auto result = run_nnc("train net.nn --out run", scratch.path());
+    INFO(result.err);
+    CHECK(result.status == 1);
+    CHECK(result.err.starts_with(begins.ends_with('"') ? "error: a quoted field does not end within 1 MiB\n"
+                                                       : "error: a field is longer than 1 MiB\n"));
+    CHECK(result.err.find(begins.empty() ? "rows.csv:1:1\n" : "rows.csv:2:5\n") != std::string::npos);
+    CHECK(result.peak_kib < 256 * 1024);
+  }
+}
