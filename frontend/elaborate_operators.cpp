@@ -287,7 +287,8 @@ Term Elaborator::matmul(const Term& left, const Term& right, Span left_span, Spa
     diagnostic.notes = {fmt::format("the last axis of the left is {}, the first of the right {}", length(k), length(l)),
                         fmt::format("left:  {}: {}, {}", source(left_span), describe(*a), story(k)),
                         fmt::format("right: {}: {}, {}", source(right_span), describe(*b), story(l))};
-    if (l.extent.batched && a->axes.size() == 2 && !is_batched(a->node.type().shape)) {  // W x of the books, where a row is a column
+    if (l.extent.batched && a->axes.size() == 2 &&
+        !is_batched(a->node.type().shape)) {  // W x of the books, where a row is a column
       const std::string rows = source(right_span), weights = source(left_span);
       if (a->axes.front().extent == b->axes.back().extent)
         diagnostic.help = fmt::format("rows of the batch stand on the left: `{} @ {}`", rows, weights);
