@@ -91,7 +91,7 @@ void check_case(const json& given, const std::vector<json>& references) {
   const auto result = run_nnc("train case.nn --init start.safetensors --dtype f64 --out run", scratch.path());
   INFO(given["program"].get<std::string>() << result.err);
   REQUIRE(result.status == 0);
-  CHECK(result.err.find("warning") == std::string::npos);
+  CHECK(result.err.find("warning[") == std::string::npos);  // of the program; 20 steps may well learn nothing
   const std::vector<json> epochs = json_lines(read_file(scratch.path() / "run/metrics.jsonl"));
   for (const json& expected : references) check_run(epochs, scratch.path() / "run/last.safetensors", expected);
 }
