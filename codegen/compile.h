@@ -17,14 +17,14 @@ struct CompileOptions {
   CodegenLevel level = CodegenLevel::less;
 };
 
-/// This machine: its CPU name and features, and the Machine whose schedules suit it. Empty name: no AVX2 or FMA here.
+/// This machine: its CPU name and features, and the Machine whose schedules suit it.
 struct Host {
   Target target;
   Machine machine;
 };
 Host detect_host();
-/// A target by --cpu NAME ("znver5", "znver3", "x86-64-v3", "native"); a Machine that suits it. Error text where
-/// unknown.
+/// A target by --cpu NAME ("znver5", "znver3", "x86-64-v3", "x86-64", "native"); a Machine that suits it. Error text
+/// where unknown.
 struct TargetOrError {
   Host host;
   std::string error;
@@ -32,6 +32,9 @@ struct TargetOrError {
 TargetOrError target_named(const std::string& cpu);
 /// Whether code for a target can run on this machine.
 bool executes_here(const Target& target);
+/// Whether a target has instructions that multiply and add with one rounding. Where it has none they are computed from
+/// others, to the same bits, and contractions are slower by more than ten times.
+bool has_fma(const Target& target);
 
 /// Compiled code of one program; the entry stays valid while this lives.
 class Compiled {

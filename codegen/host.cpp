@@ -56,15 +56,14 @@ std::unique_ptr<llvm::MCSubtargetInfo> subtarget(const Target& target) {
 /// The schedules that suit a target: by the registers that it has.
 Machine machine_for(const Target& target) {
   const auto info = subtarget(target);
-  const bool wide = info->checkFeatures("+avx512f,+avx512vl,+avx512bw,+avx512dq");
-  return wide ? machine_avx512() : machine_avx2();
+  if (info->checkFeatures("+avx512f,+avx512vl,+avx512bw,+avx512dq")) return machine_avx512();
+  return info->checkFeatures("+avx2,+fma") ? machine_avx2() : machine_sse2();
 }
 
 }  // namespace
 
 Host detect_host() {
   const llvm::StringMap<bool> features = host_features();
-  if (!features.lookup("avx2") || !features.lookup("fma")) return {};
   std::string text;
   std::vector<std::string> names;
   for (const auto& feature : features) names.push_back((feature.second ? "+" : "-") + feature.getKey().str());
@@ -76,19 +75,15 @@ Host detect_host() {
 }
 
 TargetOrError target_named(const std::string& cpu) {
-  if (cpu == "native") {
-    Host host = detect_host();
-    if (host.target.cpu.empty()) return {{}, "this processor has no AVX2 and FMA, which nnc's code needs"};
-    return {std::move(host), ""};
-  }
+  if (cpu == "native") return {detect_host(), ""};
   const Target target{.cpu = cpu, .features = ""};
   const auto info = subtarget({.cpu = "x86-64", .features = ""});
   if (!info->isCPUStringValid(cpu))
-    return {{}, fmt::format("unknown processor '{}'; try native, x86-64-v3, x86-64-v4, znver3 or znver5", cpu)};
-  if (!subtarget(target)->checkFeatures("+avx2,+fma"))
-    return {{}, fmt::format("processor '{}' has no AVX2 and FMA, which nnc's code needs", cpu)};
+    return {{}, fmt::format("unknown processor '{}'; try native, x86-64, x86-64-v3, x86-64-v4, znver3 or znver5", cpu)};
   return {{.target = target, .machine = machine_for(target)}, ""};
 }
+
+bool has_fma(const Target& target) { return subtarget(target)->checkFeatures("+fma"); }
 
 bool executes_here(const Target& target) {
   const auto info = subtarget(target);

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 
+#include "codegen/fma.h"
 #include "codegen/kernel.h"
+#include "codegen/target.h"
 #include "runtime/abi.h"
 
 namespace nnc {
@@ -102,6 +104,7 @@ llvm::Function* emit_program(llvm::Module& module, const Program& program, const
 }
 
 void finish_module(llvm::Module& module, const Target& target) {
+  if (!has_fma(target)) expand_fma(module);
   for (llvm::Function& function : module)
     if (!function.isDeclaration()) set_attributes(function, target);
   std::string faults;

@@ -91,7 +91,10 @@ Exit doctor(const CompileFlags& flags, const Console& console) {
   if (!compilation) return Exit::wrong;
   const Host& host = compilation->host;
   show("processor", host.target.cpu);
-  show("instructions", instruction_sets(host.target).empty() ? "as of that processor" : instruction_sets(host.target));
+  const std::string sets = instruction_sets(host.target);
+  show("instructions", !has_fma(host.target) ? "no FMA: it is computed from other instructions, so everything is slow"
+                       : sets.empty()        ? "as of that processor"
+                                             : sets);
   show("schedules", host.machine.name);
   show("threads", fmt::format("{} (of {})", compilation->threads, available_threads()));
   std::error_code failed;

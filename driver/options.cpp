@@ -47,7 +47,8 @@ void CompileFlags::add_to(CLI::App& app) {
   app.add_option("--threads", threads, "threads to run on (NNC_THREADS; else all that this process may use)")
       ->check(CLI::Range(1, most_threads))
       ->type_name("N");
-  app.add_option("--cpu", cpu, "compile for this processor: native, znver5, znver3, x86-64-v3, ...")->type_name("NAME");
+  app.add_option("--cpu", cpu, "compile for this processor: native, znver5, znver3, x86-64-v3, x86-64 (slow), ...")
+      ->type_name("NAME");
   app.add_option("--codegen-level", level, "how long code generation may take")
       ->check(CLI::IsMember({"none", "less", "default", "aggressive"}))
       ->type_name("none|less|default|aggressive");
@@ -55,15 +56,14 @@ void CompileFlags::add_to(CLI::App& app) {
 
 std::optional<Compilation> CompileFlags::compilation(const Console& console, bool to_run) const {
   Compilation made;
-  TargetOrError target = cpu == "native" ? TargetOrError{detect_host(), ""} : target_named(cpu);
+  TargetOrError target = target_named(cpu);
   if (!target.error.empty()) {
     console.error(target.error);
     return std::nullopt;
   }
   made.host = target.host;
-  if (to_run && (made.host.target.cpu.empty() || !executes_here(made.host.target))) {
-    console.error(cpu == "native" ? "nnc needs an x86-64 processor with AVX2 and FMA; this machine has none"
-                                  : fmt::format("this machine cannot run code for `{}`", cpu));
+  if (to_run && !executes_here(made.host.target)) {
+    console.error(fmt::format("this machine cannot run code for `{}`", cpu));
     return std::nullopt;
   }
   made.level = level == "none"      ? CodegenLevel::none

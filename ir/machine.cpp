@@ -1,4 +1,4 @@
-// The numbers behind the three machines: a register tile is as large as accumulators, one vector of a row's factors and
+// The numbers behind the machines: a register tile is as large as accumulators, one vector of a row's factors and
 // the vectors of a panel fit into the registers (14x2 + 2 + 1 of 32; 6x2 + 2 + 1 of 16).
 #include "ir/machine.h"
 
@@ -22,6 +22,16 @@ Machine machine_avx2() {
           .tile_vectors = 2,
           .l1_bytes = 32 << 10,
           .l2_bytes = 512 << 10};
+}
+
+Machine machine_sse2() {
+  return {.name = "sse2",
+          .vector_bytes = 16,
+          .vector_registers = 16,
+          .tile_rows = 6,
+          .tile_vectors = 2,
+          .l1_bytes = 32 << 10,
+          .l2_bytes = 256 << 10};
 }
 
 Machine machine_four_lanes() {

@@ -8,7 +8,7 @@
 namespace nnc {
 
 struct Machine {
-  std::string name;           ///< "avx512", "avx2", "four-lanes": for printing
+  std::string name;           ///< "avx512", "avx2", "sse2", "four-lanes": for printing
   int vector_bytes = 32;      ///< width of a vector register
   int vector_registers = 16;  ///< architectural vector registers
   int tile_rows = 6;          ///< MR: rows of a register tile of a contraction
@@ -20,9 +20,11 @@ struct Machine {
   int panel(std::size_t bytes) const { return tile_vectors * lanes(bytes); }
 };
 
-/// The machines that schedules are made for: 16 lanes and 32 registers; 8 lanes and 16; a made-up one of 4 lanes.
+/// The machines that schedules are made for: 16 lanes and 32 registers; 8 lanes and 16; 4 lanes and 16, with a
+/// made-up one that has tiny caches beside it.
 Machine machine_avx512();
 Machine machine_avx2();
+Machine machine_sse2();
 Machine machine_four_lanes();
 
 /// What LLVM generates instructions for: a CPU name it knows ("znver3") with a feature string.

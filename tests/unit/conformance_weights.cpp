@@ -107,7 +107,8 @@ TEST_CASE("conformance: what the examples learn is the same everywhere", "[confo
   for (const auto& [cpu, machine, threads] :
        std::vector<std::tuple<std::string, Machine, int>>{{"x86-64-v3", machine_avx2(), 2},
                                                           {"x86-64-v4", machine_avx512(), 3},
-                                                          {"x86-64-v3", machine_four_lanes(), 1}})
+                                                          {"x86-64-v3", machine_four_lanes(), 1},
+                                                          {"x86-64", machine_sse2(), 2}})
     if (const Target target = target_named(cpu).host.target; executes_here(target))
       ways.push_back({.host = {target, machine}, .threads = threads});
 

@@ -43,6 +43,8 @@ const std::vector<Setting>& settings() {
       {1, true, machine_four_lanes(), "x86-64-v3", false, false},
       {2, false, machine_avx2(), "x86-64-v4", true, false},
       {3, false, machine_avx2(), "native", false, true, false},
+      {2, false, machine_sse2(), "x86-64"},
+      {1, true, machine_avx2(), "x86-64", true, false},
   };
   return list;
 }

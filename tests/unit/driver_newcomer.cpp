@@ -195,6 +195,10 @@ TEST_CASE("doctor says what it finds and tries compiled code", "[newcomer]") {
   CHECK(result.status == 0);
   CHECK_THAT(result.out, Catch::Contains("\nnative code    computes the evaluator's bits\n") &&
                              Catch::Contains("\nnnc.toml       ") && Catch::Contains("\nprocessor      "));
+  const auto oldest = run_nnc("doctor --cpu x86-64", scratch.path());
+  CHECK(oldest.status == 0);
+  CHECK_THAT(oldest.out, Catch::Contains("\nnative code    computes the evaluator's bits\n") &&
+                             Catch::Contains("no FMA: it is computed from other instructions, so everything is slow"));
 }
 
 TEST_CASE("inspect shows programs, runs, weights, and every named value of a row", "[newcomer]") {
