@@ -52,10 +52,16 @@ struct ObjectFunction {
   std::string symbol;
   std::vector<Program> programs;  ///< for falling numbers of rows, the last for one row
 };
+/// An entry as the JIT has it, for those who fill in nnc_call themselves: void SYMBOL(const nnc_call*).
+struct ObjectEntry {
+  std::string symbol;
+  Program program;
+};
 /// Functions with the weights that they read: bytes of the regions as the programs' slots lay them out.
 struct ObjectFile {
   std::vector<ObjectFunction> functions;
-  std::vector<std::byte> params, state;
+  std::vector<std::byte> params = {}, state = {};
+  std::vector<ObjectEntry> entries = {};
 };
 /// Bytes of `work` that a function needs, whatever the number of rows and wherever `work` begins.
 std::uint64_t work_bytes(const ObjectFunction& function);

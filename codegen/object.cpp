@@ -204,6 +204,7 @@ std::string emit_object(const ObjectFile& file, const CompileOptions& options) {
                                      constant_bytes(module, file.state, "state"), identity_order(module, most_rows),
                                      constant_bytes(module, std::vector<std::byte>(8 * sizeof(double)), "scalars")};
   for (const ObjectFunction& function : file.functions) Wrapper(module, function, constants).write();
+  for (const ObjectEntry& entry : file.entries) emit_program(module, entry.program, entry.symbol);
   finish_module(module, options.target);
 
   llvm::SmallString<0> object;

@@ -13,11 +13,14 @@ namespace nnc::test {
 struct RandomGraphOptions {
   int most_nodes = 40;
   std::int64_t most_extent = 127;
-  bool random_ops = true;  ///< random and iota, which depend on seed, step and row_offset
-  bool updates = true;     ///< parameters, state and carries that are written
-  bool carries = true;     ///< folds over a split
-  bool pieces = true;      ///< slices, pads, concatenations, windows, rows by number and their adjoints
-  bool gradients = false;  ///< grad nodes of a sum of all results, by the parameters, which they update
+  bool random_ops = true;     ///< random and iota, which depend on seed, step and row_offset
+  bool updates = true;        ///< parameters, state and carries that are written
+  bool carries = true;        ///< folds over a split
+  bool pieces = true;         ///< slices, pads, concatenations, windows, rows by number and their adjoints
+  bool nested_loops = false;  ///< more loops, with loops in their steps
+  bool newer = false;         ///< what tests/conformance, whose seeds stay what they are, does not have: axes without
+                              ///< elements, normal_cdf
+  bool gradients = false;     ///< grad nodes of a sum of all results, by the parameters, which they update
 };
 
 /// The graph of a seed: one float type, two to four extents out of {1, 2, 15, 16, 17, 31, 33, 64, 127} and the batch,
@@ -37,9 +40,5 @@ struct RandomSeeds {
   std::uint64_t first = 0, last = 0;
 };
 RandomSeeds random_seeds(std::uint64_t count);
-
-/// A smaller graph that still fails: outputs dropped or moved up, nodes replaced by one of their operands or by a leaf,
-/// as long as `fails` says so.
-Graph reduce_failing(Graph graph, const std::function<bool(const Graph&)>& fails);
 
 }  // namespace nnc::test

@@ -20,13 +20,16 @@ namespace {
 
 constexpr int undefined = 0xff;  // a NaN as f32 and f64
 
+std::uint64_t page_bytes() { return static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)); }
+std::uint64_t rounded_up(std::uint64_t bytes, std::uint64_t to) { return (bytes + to - 1) / to * to; }
+
 /// Bytes that end, but for their alignment, where an inaccessible page begins, or begin where one ends.
 class Guarded {
  public:
   Guarded(std::size_t bytes, std::size_t alignment, int fill, Guard guard) {
-    const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-    const std::size_t aligned = (bytes + alignment - 1) / alignment * alignment;
-    const std::size_t usable = (aligned + page - 1) / page * page;
+    const std::size_t page = page_bytes();
+    const std::size_t aligned = rounded_up(bytes, alignment);
+    const std::size_t usable = rounded_up(aligned, page);
     mapped_ = usable + page;
     base_ = static_cast<std::byte*>(mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     if (base_ == MAP_FAILED) throw std::runtime_error("no memory for a test");
@@ -41,6 +44,18 @@ class Guarded {
   ~Guarded() { munmap(base_, mapped_); }
   Guarded(const Guarded&) = delete;
   Guarded& operator=(const Guarded&) = delete;
+
+  /// Pages that hold nothing of these parts (begin and bytes) cannot be touched.
+  void close_all_but(const std::vector<std::pair<std::uint64_t, std::uint64_t>>& parts) {
+    const std::uint64_t page = page_bytes();
+    std::vector<bool> open(mapped_ / page - 1, false);  // the last one, or the first, is closed already
+    for (const auto& [begin, bytes] : parts)
+      for (std::uint64_t at = begin / page; bytes > 0 && at <= (begin + bytes - 1) / page; ++at) open[at] = true;
+    for (std::size_t i = 0; i < open.size(); ++i)
+      if (!open[i] && mprotect(data_ + i * page, page, PROT_NONE) != 0)
+        throw std::runtime_error("no memory for a test");
+    rest_ = {};
+  }
 
   std::byte* data() const { return data_; }
   /// Nothing on the side without a guard was written.
@@ -57,8 +72,23 @@ using Memory = std::unique_ptr<Guarded>;
 
 constexpr std::size_t region_alignment = 64;
 
+/// Memory of a region. Where its buffers are apart, its size is a multiple of a page, and it lies between two pages.
 Memory region(std::uint64_t bytes, int fill, Guard guard) {
   return std::make_unique<Guarded>(bytes, region_alignment, fill, guard);
+}
+
+/// The buffers of a region: where each begins and its bytes.
+std::vector<std::pair<std::uint64_t, std::uint64_t>> parts_of(const Program& program, Region region) {
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> parts;
+  for (const Buffer& buffer : program.buffers)
+    if (buffer.region == region && !buffer.part) parts.emplace_back(buffer.offset, buffer.bytes);
+  return parts;
+}
+
+/// What earlier calls left on the stack must not matter: it holds NaN.
+[[gnu::noinline]] void fill_stack() {
+  volatile std::byte below[64 << 10];
+  for (volatile std::byte& byte : below) byte = std::byte{undefined};
 }
 
 DType dtype_of(const nnc_slot& slot) {
@@ -177,13 +207,42 @@ struct Column {
 
 }  // namespace
 
+void move_apart(Program& program, Guard guard) {
+  const std::uint64_t page = page_bytes();
+  for (const auto& [region, size] : {std::pair{Region::params, &Program::params_bytes},
+                                     {Region::state, &Program::state_bytes},
+                                     {Region::grads, &Program::grads_bytes},
+                                     {Region::carry, &Program::carry_bytes},
+                                     {Region::arena, &Program::arena_bytes}}) {
+    std::map<std::uint64_t, std::uint64_t> bytes_at;  // what begins at one place shares memory
+    for (const auto& [begin, bytes] : parts_of(program, region)) bytes_at[begin] = std::max(bytes_at[begin], bytes);
+    std::map<std::uint64_t, std::uint64_t> moved;
+    std::uint64_t end = 0;
+    for (const auto& [begin, bytes] : bytes_at) {
+      const std::uint64_t aligned = rounded_up(bytes, region_alignment), pages = rounded_up(aligned, page);
+      moved[begin] = end + (guard == Guard::behind ? pages - aligned : 0) + page;
+      end += page + pages;
+    }
+    for (Buffer& buffer : program.buffers)
+      if (buffer.region == region) buffer.offset = moved.contains(buffer.offset) ? moved.at(buffer.offset) : 0;
+    if (end > 0) program.*size = end + page;
+  }
+}
+
 std::map<std::string, Tensor> run_native(const nnc_entry& entry, const Environment& environment, unsigned threads,
-                                         Guard guard) {
+                                         Guard guard, const Program* apart) {
   const Kept params(entry.params, entry.param_count, entry.params_bytes, environment.params, 0, guard);
   const Kept state(entry.state, entry.state_count, entry.state_bytes, environment.state, 0, guard);
   const Kept carry(entry.carry, entry.carry_count, entry.carry_bytes, environment.carry, undefined, guard);
   const Kept grads(entry.grads, entry.grad_count, entry.grads_bytes, environment.inputs, undefined, guard);
   const Memory arena = region(entry.arena_bytes, undefined, guard);
+  if (apart) {
+    params.memory->close_all_but(parts_of(*apart, Region::params));
+    state.memory->close_all_but(parts_of(*apart, Region::state));
+    carry.memory->close_all_but(parts_of(*apart, Region::carry));
+    grads.memory->close_all_but(parts_of(*apart, Region::grads));
+    arena->close_all_but(parts_of(*apart, Region::arena));
+  }
 
   std::vector<Column> columns;
   std::vector<nnc_feed> feeds;
@@ -224,8 +283,10 @@ std::map<std::string, Tensor> run_native(const nnc_entry& entry, const Environme
   for (unsigned thread = 1; thread < threads; ++thread)
     team.emplace_back([&entry, own = call, thread]() mutable {
       own.thread = thread;
+      fill_stack();
       entry.call(&own);
     });
+  fill_stack();
   entry.call(&call);
   team.clear();  // joins
 

@@ -6,6 +6,7 @@
 #include "ir/evaluate.h"
 #include "ir/text.h"
 #include "tests/support/random_graph.h"
+#include "tests/support/reduce_graph.h"
 #include "tests/unit/catch.h"
 
 using namespace nnc;

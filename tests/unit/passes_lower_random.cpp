@@ -9,6 +9,7 @@
 #include "ir/text.h"
 #include "passes/passes.h"
 #include "tests/support/random_graph.h"
+#include "tests/support/reduce_graph.h"
 #include "tests/support/run_program.h"
 #include "tests/unit/catch.h"
 

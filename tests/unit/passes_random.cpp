@@ -16,6 +16,7 @@
 #include "passes/laws.h"
 #include "passes/pipeline.h"
 #include "tests/support/random_graph.h"
+#include "tests/support/reduce_graph.h"
 #include "tests/unit/catch.h"
 
 namespace nnc {
