@@ -44,13 +44,32 @@ class Compiled {
 };
 std::unique_ptr<Compiled> compile(const Program& program, const CompileOptions& options);
 
-/// A function of an object file: int SYMBOL(inputs..., outputs..., size_t rows, void* work), one pointer for each feed
-/// and each output in the order of the programs' slots, rows dense one after the other. It works through any number of
-/// rows in blocks; its results' bits do not depend on them. It gives 0, or 1 + i where the i-th obligation is not met
-/// by its input. All programs have the same feeds and outputs, and lie over the same parameters and state.
+/// A function of an object file: int SYMBOL(inputs..., outputs..., then what is asked for below, void* work where
+/// there is a program), one pointer for each feed and each output in the order of the programs' slots (which may be
+/// any), rows dense one after the other. It gives 0, or 1 + i where the i-th obligation is not met by its input. All
+/// programs have the same feeds and outputs, and lie over the same parameters and state.
 struct ObjectFunction {
+  enum class Rows : std::uint8_t {
+    blocks,  ///< any number, in blocks; the programs are for falling numbers, the last for one row
+    listed,  ///< those that there is a program for; else it gives -1
+    none     ///< there is one program, or none, and no such argument
+  };
+  enum class Weights : std::uint8_t {
+    inside,  ///< those of the file, which the function reads
+    given,   ///< void* params, void* state
+    begun    ///< the same; first they get the file's weights, or zeros where it has none
+  };
+  enum class Numbers : std::uint8_t {
+    none,
+    seed,     ///< uint64_t seed
+    progress  ///< const uint64_t*: seed, step (from 1), steps of an epoch, steps in all
+  };
   std::string symbol;
-  std::vector<Program> programs;  ///< for falling numbers of rows, the last for one row
+  std::vector<Program> programs;
+  Rows rows = Rows::blocks;  ///< size_t rows
+  Weights weights = Weights::inside;
+  Numbers numbers = Numbers::none;
+  bool arrays = false;  ///< void* arrays: the region in which gradients, or pack's arrays, lie
 };
 /// An entry as the JIT has it, for those who fill in nnc_call themselves: void SYMBOL(const nnc_call*).
 struct ObjectEntry {

@@ -1,210 +1,328 @@
 // nnc build: a trained model as NAME.o and NAME.h, which a C or C++ program links with nothing else of nnc. The object
-// holds the weights and the code for batches of 1 to 128 rows, by powers of 2; the function works through any number of
-// rows with these, and its results' bits do not depend on how many there are.
+// holds the weights and the code for batches of powers of 2 up to 128 rows; a function works through any number of rows
+// with these, and its results' bits do not depend on how many there are. With --train it also holds the training step
+// for the rows of a whole and of the last batch; parameters and states are then memory of the program that links it.
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 #include <filesystem>
 #include <set>
 
 #include "codegen/tables.h"
+#include "driver/build_header.h"
 #include "driver/commands.h"
 #include "driver/trained.h"
 #include "passes/pipeline.h"
 #include "runtime/checkpoint.h"
 #include "runtime/safetensors.h"
+#include "runtime/train.h"
 
 namespace nnc::driver {
 
 namespace {
 
 namespace fs = std::filesystem;
+using Function = ObjectFunction;
 
-constexpr std::int64_t block_sizes[] = {128, 32, 16, 8, 4, 2, 1};
+constexpr std::int64_t model_blocks[] = {128, 32, 16, 8, 4, 2, 1}, feed_blocks[] = {128, 1};
 
 struct BuildFlags {
   TrainedFlags trained;
   std::string output;
+  bool train = false;
+  std::vector<std::int64_t> batches;
 };
 
-/// "mnist-2" as a name in C: mnist_2.
-std::string c_name(const std::string& text) {
-  static const std::set<std::string> reserved{
-      "auto",     "char",   "const", "do",     "double", "float",    "for",      "if",     "int",      "long",
-      "register", "return", "short", "signed", "static", "union",    "unsigned", "void",   "volatile", "while",
-      "rows",     "work",   "class", "new",    "this",   "template", "case",     "default"};
-  std::string name;
-  for (const char c : text) name += std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
-  if (name.empty() || std::isdigit(static_cast<unsigned char>(name[0]))) name = "_" + name;
-  return reserved.contains(name) ? name + "_" : name;
+Problem data_problem(std::string message, std::string expected, std::string found, std::string help) {
+  return {.kind = Problem::Kind::data,
+          .message = std::move(message),
+          .place = {},
+          .expected = std::move(expected),
+          .found = std::move(found),
+          .notes = help.empty() ? std::vector<std::string>{} : std::vector<std::string>{"help: " + help}};
 }
 
-std::string c_type(DType dtype) {
-  switch (dtype) {
-    case DType::f32:
-      return "float";
-    case DType::f64:
-      return "double";
-    case DType::i32:
-      return "int32_t";
-    case DType::boolean:
-      return "uint8_t";
+/// Makes the functions of one object, all over one place of parameters and states.
+class Maker {
+ public:
+  Maker(const Trained& trained, const BuildFlags& flags)
+      : trained_(trained), block_(trained.block), train_(flags.train), flags_(flags) {
+    header_.prefix = c_name(fs::path(flags.output).filename().string());
+    header_.source = fmt::format("{}", fmt::join(block_.train.models, ", "));
+    header_.cpu = trained.compilation.host.target.cpu;
+    header_.trains = train_;
   }
-  return "void";
-}
 
-/// An input or a result of the model as the header shows it.
-struct Argument {
-  std::string name;
-  Type type;
-};
-
-std::vector<Argument> inputs_of(const Program& program, const Graph& graph) {
-  std::vector<Argument> inputs;
-  for (const Slot& slot : program.feeds)
-    for (const Node& node : graph.nodes)
-      if (node.op == Op::input && std::get<Named>(node.attributes).name == slot.name)
-        inputs.push_back({slot.name, node.type});
-  return inputs;
-}
-std::vector<Argument> results_of(const Graph& graph) {
-  std::vector<Argument> results;
-  for (const Output& output : graph.outputs)
-    if (output.kind == OutputKind::result) results.push_back({output.name, graph[output.node].type});
-  return results;
-}
-
-/// "x[rows][784]": the values of one call, row after row.
-std::string shape_text(const Argument& argument) {
-  std::string text = c_name(argument.name);
-  for (const Extent& extent : argument.type.shape)
-    text += extent.batched ? (extent.count == 1 ? "[rows]" : fmt::format("[{} * rows]", extent.count))
-                           : fmt::format("[{}]", extent.count);
-  return text;
-}
-
-std::string header_text(const std::string& prefix, const Elaborated& block, const ObjectFunction& infer,
-                        const std::vector<Argument>& inputs, const std::vector<Argument>& results) {
-  std::string parameters, shapes, promises;
-  for (const Argument& input : inputs) {
-    parameters += fmt::format("const {} *{}, ", c_type(input.type.dtype), c_name(input.name));
-    shapes += " *   in:  " + shape_text(input) + "\n";
+  std::optional<Problem> make() {
+    if (auto problem = find_batches()) return problem;
+    for (const std::string& model : block_.train.models)
+      if (!block_.models.contains(model))
+        return data_problem(fmt::format("`{}` is not applied in the train block `{}`", model, block_.train.name),
+                            "a model that the block's loss or outputs read", "one that is only named", "");
+    feed_ = optimise(train_ ? block_.feed : with_outputs(block_.feed, inputs_of(block_.predict)));
+    for (const auto& [model, graph] : block_.models) models_.emplace(model, optimise(graph));
+    choose_places();
+    if (auto problem = add_feed()) return problem;
+    for (const std::string& model : block_.train.models)
+      if (auto problem = add_model(model)) return problem;
+    if (train_) add_training();
+    return add_weights();
   }
-  for (const Argument& result : results) {
-    parameters += fmt::format("{} *{}, ", c_type(result.type.dtype), c_name(result.name));
-    shapes += " *   out: " + shape_text(result) + "\n";
+
+  const CHeader& header() const { return header_; }
+  const ObjectFile& object() const { return object_; }
+
+ private:
+  /// How many rows steps have: those of the command line, of the run, or of the block.
+  std::optional<Problem> find_batches() {
+    const TrainJob& job = block_.train;
+    batches_ = flags_.batches;
+    const auto rows = trained_.rows.find("train");
+    if (!batches_.empty()) return std::nullopt;
+    if (rows != trained_.rows.end() && rows->second > 0) {
+      const Batches of_run(job.batch_size, rows->second);
+      batches_ = {of_run.size};
+      if (of_run.tail != of_run.size) batches_.push_back(of_run.tail);
+    } else if (job.batch_size > 0) {
+      batches_ = {job.batch_size};
+    } else if (train_) {
+      return data_problem("the block trains on all rows at once, and how many there are is not known",
+                          "a run, which remembers that, or --batch ROWS", "a program", "");
+    } else {
+      batches_ = {model_blocks[0]};
+    }
+    return std::nullopt;
   }
-  const auto& obligations = infer.programs.back().obligations;
-  for (std::size_t i = 0; i < obligations.size(); ++i)
-    promises += fmt::format(" *   {}: an element of {} is not in [{}, {})\n", i + 1, c_name(obligations[i].input),
-                            obligations[i].low, obligations[i].high);
-  const std::string guard = prefix + "_H";
-  return fmt::format(R"(/* {block}: made by nnc {version}. Link {prefix}.o; nothing else is needed. */
-#ifndef {guard}
-#define {guard}
 
-#include <stddef.h>
-#include <stdint.h>
+  /// Parameters and states lie where the training step wants them. Without --train those alone are kept that a
+  /// function reads.
+  void choose_places() {
+    std::set<std::string> read;
+    const auto note = [&](const Graph& graph) {
+      for (const Node& node : graph.nodes)
+        if (node.op == Op::param || node.op == Op::state) read.insert(std::get<Named>(node.attributes).name);
+    };
+    note(feed_);
+    for (const auto& [name, graph] : models_) note(graph);
+    LowerOptions all;
+    options_.machine = all.machine = trained_.compilation.host.machine;
+    for (const Variable& variable : block_.variables) {
+      (variable.is_state ? all.state : all.params).emplace_back(variable.path, variable.type);
+      if (train_ || read.contains(variable.path))
+        (variable.is_state ? options_.state : options_.params).emplace_back(variable.path, variable.type);
+    }
+    all.rows = batches_.front();
+    step_ = optimise(block_.step);
+    layouts_ = layouts_of(lower(step_, "step", all));
+    options_.obey = &layouts_;
+  }
 
-#ifdef __cplusplus
-extern "C" {{
-#endif
-
-/* Bytes of work memory that {prefix}_infer needs, for any number of rows. */
-static inline size_t {prefix}_work_size(size_t rows) {{
-  (void)rows;
-  return {work};
-}}
-
-/* The model's results for `rows` rows, dense and row-major:
-{shapes} * `work` is the caller's, {prefix}_work_size(rows) bytes; calls with different work memory may run at once.
- * Returns 0, and writes nothing where it returns something else:
-{promises} */
-int {prefix}_infer({parameters}size_t rows, void *work);
-
-#ifdef __cplusplus
-}}
-#endif
-
-#endif
-)",
-                     fmt::arg("block", block.train.models.front()), fmt::arg("version", version),
-                     fmt::arg("prefix", prefix), fmt::arg("guard", guard), fmt::arg("work", work_bytes(infer)),
-                     fmt::arg("shapes", shapes),
-                     fmt::arg("promises", promises.empty() ? " *   (it has no reason to)\n" : promises),
-                     fmt::arg("parameters", parameters));
-}
-
-std::optional<Problem> not_by_rows(const std::vector<Argument>& arguments, const std::string& model) {
-  for (const Argument& argument : arguments)
-    if (argument.type.shape.empty() || !argument.type.shape[0].batched)
-      return Problem{.kind = Problem::Kind::data,
-                     .message = fmt::format("`{}` of `{}` is not made of rows", argument.name, model),
-                     .place = {},
-                     .expected = "inputs and results whose first dimension is the batch",
-                     .found = to_string(argument.type),
-                     .notes = {}};
-  return std::nullopt;
-}
-
-/// The model's forward graph for every block size, over one layout of its weights.
-ObjectFunction lower_model(const Graph& opt, const std::string& symbol, const Trained& trained) {
-  ObjectFunction function{symbol, {}};
-  LowerOptions options;
-  options.machine = trained.compilation.host.machine;
-  for (const Variable& variable : trained.block.variables)
-    (variable.is_state ? options.state : options.params).emplace_back(variable.path, variable.type);
-  VariableLayouts layouts;
-  for (const std::int64_t rows : block_sizes) {
+  /// A program of the optimised graph; its inputs and results come in the order of the graph as written.
+  Program lowered(const Graph& opt, const Graph& written, const std::string& entry, std::int64_t rows) const {
+    LowerOptions options = options_;
     options.rows = rows;
-    function.programs.push_back(lower(opt, "infer", options));
-    if (options.obey == nullptr) layouts = layouts_of(function.programs.front());
-    options.obey = &layouts;
+    if (entry == "pack" || entry == "unpack") options.gradients = packing(options_.params, options_.state).arrays;
+    Program program = lower(opt, entry, options);
+    std::map<std::string, std::size_t> inputs, results;
+    for (const Node& node : written.nodes)
+      if (node.op == Op::input) inputs.emplace(std::get<Named>(node.attributes).name, inputs.size());
+    for (const Output& output : written.outputs) results.emplace(output.name, results.size());
+    const auto by = [](const std::map<std::string, std::size_t>& order) {
+      return [&](const Slot& slot) { return order.at(slot.name); };
+    };
+    std::ranges::sort(program.feeds, {}, by(inputs));
+    std::ranges::sort(program.outputs, {}, by(results));
+    return program;
   }
-  return function;
-}
+  template <class Numbers>
+  std::vector<Program> lowered_for(const Graph& opt, const Graph& written, const std::string& entry,
+                                   const Numbers& rows) const {
+    std::vector<Program> programs;
+    for (const std::int64_t count : rows) programs.push_back(lowered(opt, written, entry, count));
+    return programs;
+  }
 
-/// Parameters that have an average are evaluated, and built, by it.
-void use_averages(TensorFile& file) {
-  for (NamedArray& tensor : file.tensors)
-    if (const DenseArray* average = file.find(average_path(tensor.name))) tensor.array = *average;
+  std::string symbol(const std::string& name) const { return header_.prefix + "_" + name; }
+
+  /// Inputs and results in the order in which the function takes them.
+  static std::vector<Argument> inputs_of_function(const Program& program, const Graph& graph) {
+    std::vector<Argument> inputs;
+    for (const Slot& slot : program.feeds)
+      for (const Node& node : graph.nodes)
+        if (node.op == Op::input && std::get<Named>(node.attributes).name == slot.name)
+          inputs.push_back({c_name(slot.name), node.type});
+    return inputs;
+  }
+  static std::vector<Argument> results_of_function(const Program& program, const Graph& graph) {
+    std::vector<Argument> results;
+    for (const Slot& slot : program.outputs)
+      for (const Output& output : graph.outputs)
+        if (output.kind == OutputKind::result && output.name == slot.name)
+          results.push_back({c_name(slot.name), graph[output.node].type});
+    return results;
+  }
+
+  static std::optional<Problem> not_by_rows(const CFunction& function, const std::string& name) {
+    for (const auto* arguments : {&function.inputs, &function.results})
+      for (const Argument& argument : *arguments)
+        if (argument.type.shape.empty() || !argument.type.shape[0].batched)
+          return data_problem(fmt::format("`{}` of `{}` is not made of rows", argument.name, name),
+                              "inputs and results whose first dimension is the batch", to_string(argument.type), "");
+    return std::nullopt;
+  }
+
+  CFunction by_rows(std::vector<Program> programs, const std::string& name, std::string what) const {
+    CFunction function;
+    function.code.symbol = symbol(name);
+    function.code.programs = std::move(programs);
+    function.code.weights = train_ ? Function::Weights::given : Function::Weights::inside;
+    function.what = std::move(what);
+    return function;
+  }
+
+  /// The data block's formulas, where columns are made of what lies in files, each row by itself.
+  std::optional<Problem> add_feed() {
+    const bool draws = std::ranges::any_of(feed_.nodes, [](const Node& node) { return node.op == Op::random; });
+    if (draws || inputs_of(feed_).empty()) return std::nullopt;
+    CFunction function = by_rows(
+        lowered_for(feed_, block_.feed, "feed", feed_blocks), "feed",
+        fmt::format("What the data block `{}` makes of raw columns: its columns for `rows` rows.", block_.data.name));
+    const Program& program = function.code.programs.back();
+    function.inputs = inputs_of_function(program, feed_);
+    for (std::size_t i = 0; i < function.inputs.size(); ++i) note_raw(function.inputs[i], program.feeds[i].name);
+    function.results = results_of_function(program, feed_);
+    if (auto problem = not_by_rows(function, block_.data.name)) return problem;
+    header_.functions.push_back(std::move(function));
+    return std::nullopt;
+  }
+
+  /// What a raw input is in the user's files.
+  void note_raw(Argument& argument, const std::string& input) const {
+    for (const RawColumn& raw : block_.data.raw) {
+      if (raw.input != input) continue;
+      if (!raw.columns.empty()) argument.note = fmt::format(": {}", fmt::join(raw.columns, ", "));
+      if (!raw.classes || !trained_.classes || !trained_.classes->contains(input)) continue;
+      const std::vector<std::string>& names = trained_.classes->at(input);
+      argument.note += " as a number: ";
+      for (std::size_t i = 0; i < names.size(); ++i)
+        argument.note += fmt::format("{}{} {}", i == 0 ? "" : ", ", i, names[i]);
+    }
+  }
+
+  std::optional<Problem> add_model(const std::string& model) {
+    const Graph& graph = models_.at(model);
+    const std::string name = block_.train.models.size() == 1 ? "infer" : c_name(model) + "_infer";
+    CFunction function = by_rows(lowered_for(graph, block_.models.at(model), "infer", model_blocks), name,
+                                 fmt::format("The results of `{}` for `rows` rows.", model));
+    function.inputs = inputs_of_function(function.code.programs.back(), graph);
+    function.results = results_of_function(function.code.programs.back(), graph);
+    if (auto problem = not_by_rows(function, model)) return problem;
+    header_.functions.push_back(std::move(function));
+    return std::nullopt;
+  }
+
+  void add_training() {
+    CFunction init;
+    init.code.symbol = symbol("init");
+    init.code.programs = {lowered(optimise(block_.init), block_.init, "init", 1)};
+    init.code.rows = Function::Rows::none;
+    init.code.weights = Function::Weights::begun;
+    init.code.numbers = Function::Numbers::seed;
+    init.what = "Parameters and states before the first step, as `nnc train --seed` draws them.";
+    header_.functions.push_back(std::move(init));
+
+    CFunction step;
+    step.code.symbol = symbol("step");
+    step.code.programs = lowered_for(step_, block_.step, "step", batches_);
+    step.code.rows = Function::Rows::listed;
+    step.code.weights = Function::Weights::given;
+    step.code.numbers = Function::Numbers::progress;
+    step.what = "One training step: the loss of `rows` rows, then every parameter and state updated.";
+    step.inputs = inputs_of_function(step.code.programs.back(), step_);
+    step.results = results_of_function(step.code.programs.back(), step_);
+    header_.functions.push_back(std::move(step));
+
+    const Packing arrays = packing(options_.params, options_.state);
+    for (const bool pack : {true, false}) {
+      CFunction moves;
+      moves.code.symbol = symbol(pack ? "pack" : "unpack");
+      const Graph& graph = pack ? arrays.pack : arrays.unpack;
+      moves.code.programs = {lowered(optimise(graph), graph, pack ? "pack" : "unpack", 1)};
+      moves.code.rows = Function::Rows::none;
+      moves.code.weights = Function::Weights::given;
+      moves.code.arrays = true;
+      moves.what = pack ? "Parameters and states from `arrays`." : "Parameters and states into `arrays`.";
+      header_.functions.push_back(std::move(moves));
+    }
+    note_arrays(header_.functions.back().code.programs.front());
+  }
+
+  void note_arrays(const Program& unpack) {
+    header_.arrays_bytes = unpack.grads_bytes;
+    std::vector<std::pair<std::string, Type>> variables = options_.params;
+    variables.insert(variables.end(), options_.state.begin(), options_.state.end());
+    for (std::size_t i = 0; i < variables.size(); ++i)
+      header_.arrays.push_back(
+          {variables[i].first, variables[i].second, unpack.buffers[unpack.grads[i].buffer].offset});
+  }
+
+  /// The weights as the functions want them to lie; nothing where there are none.
+  std::optional<Problem> add_weights() {
+    for (const CFunction& function : header_.functions) object_.functions.push_back(function.code);
+    const EntryTables tables(header_.functions.back().code.programs.back(), nullptr);
+    Weights weights(tables.entry());
+    header_.params_bytes = weights.params.size(), header_.state_bytes = weights.state.size();
+    if (!trained_.weights_path.empty()) {
+      auto file = trained_.read_weights();
+      if (!file) return file.problem();
+      if (auto problem = restore(*file, trained_.weights_path, weights)) return problem;
+    }
+    object_.params.assign(weights.params.data(), weights.params.data() + weights.params.size());
+    object_.state.assign(weights.state.data(), weights.state.data() + weights.state.size());
+    if (train_ && !trained_.weights_path.empty()) {
+      CFunction start;
+      start.code.symbol = symbol("weights");
+      start.code.rows = Function::Rows::none;
+      start.code.weights = Function::Weights::begun;
+      start.what = fmt::format("Parameters and states of {}.", trained_.weights_path);
+      header_.functions.push_back(start);
+      object_.functions.push_back(start.code);
+    }
+    return std::nullopt;
+  }
+
+  const Trained& trained_;
+  const Elaborated& block_;
+  bool train_;
+  const BuildFlags& flags_;
+  std::vector<std::int64_t> batches_;
+  Graph feed_, step_;
+  std::map<std::string, Graph> models_;
+  LowerOptions options_;
+  VariableLayouts layouts_;
+  CHeader header_;
+  ObjectFile object_;
+};
+
+/// What is fitted on data is known to a run alone.
+std::optional<Problem> unfitted(const Trained& trained) {
+  if (!trained.weights_path.empty() || trained.block.fit.outputs.empty()) return std::nullopt;
+  return data_problem(fmt::format("`{}` is fitted on its data, and no weights say how", trained.block.data.name),
+                      "a run, or --weights FILE", "a program", "");
 }
 
 Exit build(const BuildFlags& flags, const Console& console) {
   Exit status = Exit::done;
   auto trained = Trained::open(flags.trained, console, status);
   if (!trained) return status;
-  if (trained->block.train.models.size() > 1)
-    return console.error(fmt::format("`{}` trains several models: {}; an object file holds one",
-                                     trained->block.train.name, fmt::join(trained->block.train.models, ", "))),
-           Exit::wrong;
-  const std::string& model = trained->block.train.models.front();
-  Diagnostics diagnostics;
-  auto graph = elaborate_model(trained->file, model, trained->options, diagnostics);
-  if (!graph) return console.show(diagnostics), exit_of(diagnostics);
-
-  const std::string prefix = c_name(fs::path(flags.output).filename().string());
-  ObjectFile object;
-  object.functions.push_back(lower_model(optimise(*graph), prefix + "_infer", *trained));
-  const ObjectFunction& infer = object.functions.front();
-  const std::vector<Argument> inputs = inputs_of(infer.programs.back(), *graph), results = results_of(*graph);
-  for (const auto& arguments : {inputs, results})
-    if (auto problem = not_by_rows(arguments, model)) return console.show(*problem), exit_of(*problem);
-
-  const EntryTables tables(infer.programs.back(), nullptr);
-  Weights weights(tables.entry());
-  auto file = trained->read_weights();
-  if (!file) return console.show(file.problem()), exit_of(file.problem());
-  use_averages(*file);
-  if (auto problem = restore(*file, trained->weights_path, weights)) return console.show(*problem), exit_of(*problem);
-  object.params.assign(weights.params.data(), weights.params.data() + weights.params.size());
-  object.state.assign(weights.state.data(), weights.state.data() + weights.state.size());
-
-  const std::string code = emit_object(object, {trained->compilation.host.target, trained->compilation.level});
-  if (auto problem = write_text(flags.output + ".o", code)) return console.show(*problem), exit_of(*problem);
-  if (auto problem = write_text(flags.output + ".h", header_text(prefix, trained->block, infer, inputs, results)))
-    return console.show(*problem), exit_of(*problem);
+  Maker maker(*trained, flags);
+  auto problem = unfitted(*trained);
+  if (!problem) problem = maker.make();
+  if (problem) return console.show(*problem), exit_of(*problem);
+  const std::string code = emit_object(maker.object(), {trained->compilation.host.target, trained->compilation.level});
+  if (auto failed = write_text(flags.output + ".o", code)) return console.show(*failed), exit_of(*failed);
+  if (auto failed = write_text(flags.output + ".h", text_of(maker.header())))
+    return console.show(*failed), exit_of(*failed);
   console.note(fmt::format("wrote {0}.o ({1} KiB, for {2}) and {0}.h", flags.output, (code.size() + 1023) / 1024,
                            trained->compilation.host.target.cpu));
   return Exit::done;
@@ -220,11 +338,22 @@ void add_build(CLI::App& app, Action& action) {
       "Examples:\n"
       "  nnc build runs/Mlp-1 -o mlp             mlp.o and mlp.h, for this machine\n"
       "  nnc build runs/Mlp-1 -o mlp --cpu znver5\n"
-      "  nnc build mlp.nn --weights runs/Mlp-1/last.safetensors -o mlp\n");
+      "  nnc build mlp.nn --weights runs/Mlp-1/last.safetensors -o mlp\n"
+      "  nnc build runs/Mlp-1 -o mlp --train     the training step too, for a program that goes on learning\n");
   flags->trained.to_run = false;
+  flags->trained.models = true;
   flags->trained.add_to(*command);
   command->add_option("-o,--output", flags->output, "where to write: NAME.o and NAME.h")->required()->type_name("NAME");
-  command->callback([flags, &action] { action = [flags](const Console& console) { return build(*flags, console); }; });
+  command->add_flag("--train", flags->train, "the training step as well, over weights that its caller keeps");
+  command
+      ->add_option("--batch", flags->batches,
+                   "rows of a training step; several times for several numbers (default: the run's batches)")
+      ->check(whole_from_one())
+      ->type_name("ROWS");
+  command->callback([flags, &action] {
+    flags->trained.needs_weights = !flags->train;
+    action = [flags](const Console& console) { return build(*flags, console); };
+  });
 }
 
 }  // namespace nnc::driver

@@ -103,13 +103,14 @@ std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console&
   } else if (!fs::exists(flags.source)) {
     console.error(fmt::format("there is no run and no program `{}`", flags.source));
     return nullptr;
-  } else if (!flags.weights) {
+  } else if (!flags.weights && flags.needs_weights) {
     console.error(fmt::format("`{}` is a program: say with --weights which weights it has", flags.source));
     return nullptr;
   }
   if (flags.weights) trained->weights_path = *flags.weights;
   trained->own_weights = is_folder && !flags.weights;
   if (flags.data) origin.data_folder = *flags.data;
+  origin.options.models = flags.models;
 
   Diagnostics diagnostics;
   std::vector<Elaborated> blocks = elaborate_file(origin.file, origin.options, diagnostics);
@@ -141,6 +142,7 @@ void Trained::remember(const std::string& run, const RunRecord& record) {
   source_hash = record.source_hash;
   fold = record.fold;
   seed = record.seed;
+  rows = record.rows;
   weights_path = run + "/" + record.weights_file();
   if (record.best && !fs::exists(weights_path)) weights_path = run + "/last.safetensors";
 }

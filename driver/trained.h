@@ -2,6 +2,7 @@
 // weights.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,7 +21,9 @@ struct TrainedFlags {
   ProgramOptions program;
   CompileFlags compile;
   StorageFlags storage;
-  bool to_run = true;  ///< the code must be of this machine
+  bool to_run = true;         ///< the code must be of this machine
+  bool models = false;        ///< block.models is wanted
+  bool needs_weights = true;  ///< a program is refused without --weights
 
   void add_to(CLI::App& command);
 };
@@ -45,8 +48,9 @@ struct Trained {
   std::string source_hash;            ///< a run's
   std::optional<CrossPart> fold;      ///< a run's
   std::uint64_t seed = 0;
-  std::string weights_path;
-  bool own_weights = false;  ///< the run's, which fit its program exactly
+  std::map<std::string, std::int64_t> rows;  ///< of each split; a run's
+  std::string weights_path;                  ///< empty: there are none
+  bool own_weights = false;                  ///< the run's, which fit its program exactly
 
   std::optional<Session> session;
   Programs programs;

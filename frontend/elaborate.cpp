@@ -21,6 +21,28 @@ std::string listed(std::string_view what, const std::vector<std::string>& names)
   return fmt::format("{}s: {}", what, fmt::join(names, ", "));
 }
 
+/// The graph of a model that is applied to leaves; `names` has a name for each result, "" where it has none.
+std::optional<Graph> applied_to(Elaborator& elaborator, const Declared& declared, std::vector<Term> inputs,
+                                const std::vector<std::string>& names, Scope& scope) {
+  const auto& model = std::get<ast::Model>(declared.declaration->form);
+  Builder& builder = *elaborator.graph().builder;
+  const std::vector<Declared> self = {declared};
+  const Term result = elaborator.apply(Callee{model.name.text, &self}, std::move(inputs), model.name.span, scope);
+  const auto output = [&](std::size_t i, const std::string& otherwise, const Array& value) {
+    const bool named = i < names.size() && !names[i].empty();
+    builder.output(OutputKind::result, named ? names[i] : otherwise, elaborator.whole_node(value));
+  };
+  if (const Array* array = result.as<Array>()) {
+    output(0, "result", *array);
+  } else if (const Several* several = result.as<Several>()) {
+    for (std::size_t i = 0; i < several->values.size(); ++i)
+      if (const Array* one = several->values[i].as<Array>()) output(i, fmt::format("result{}", i + 1), *one);
+  } else {
+    return std::nullopt;
+  }
+  return elaborator.finish_graph();
+}
+
 /// A model alone, its inputs as declared. `touched` takes the parameters and states that it reads.
 std::optional<Graph> model_graph(Elaborator& elaborator, const Module& module, const Declared& declared,
                                  bool training = false, std::set<std::string>* touched = nullptr) {
@@ -41,20 +63,10 @@ std::optional<Graph> model_graph(Elaborator& elaborator, const Module& module, c
     }
     inputs.push_back(elaborator.wrap(builder.leaf(Op::input, param.name.text, elaborator.type_of(*type)), type->axes));
   }
-  const std::vector<Declared> self = {declared};
-  const Term result = elaborator.apply(Callee{model.name.text, &self}, std::move(inputs), model.name.span, scope);
+  auto graph = applied_to(elaborator, declared, std::move(inputs), {}, scope);
   if (touched)
     for (const auto& [path, kind] : context.touched) touched->insert(path);
-  if (const Array* array = result.as<Array>()) {
-    builder.output(OutputKind::result, "result", elaborator.whole_node(*array));
-  } else if (const Several* several = result.as<Several>()) {
-    for (std::size_t i = 0; i < several->values.size(); ++i)
-      if (const Array* one = several->values[i].as<Array>())
-        builder.output(OutputKind::result, fmt::format("result{}", i + 1), elaborator.whole_node(*one));
-  } else {
-    return std::nullopt;
-  }
-  return elaborator.finish_graph();
+  return graph;
 }
 
 /// A model that nothing trains, as training and as prediction would see it.
@@ -125,12 +137,46 @@ void check_tests(const Module& module, const ElaborateOptions& options, Diagnost
   }
 }
 
+/// What the values of a body's last `return` are called: names where they are no more than that, and all are different.
+std::vector<std::string> returned_names(const ast::Model& model) {
+  std::vector<std::string> names;
+  std::set<std::string> taken;
+  for (const ast::Param& input : model.inputs) taken.insert(input.name.text);
+  for (const ast::Statement& statement : model.body.statements)
+    if (const auto* form = std::get_if<ast::Return>(&statement.form))
+      for (const ast::ExprPtr& value : form->values) {
+        const auto* use = std::get_if<ast::NameUse>(&value->form);
+        names.push_back(use && taken.insert(use->name).second ? use->name : "");
+      }
+  return names;
+}
+
 std::string block_name(const ast::Train& train) {
   if (train.as) return train.as->text;
   return train.models.empty() ? "" : train.models.front().text;
 }
 
 }  // namespace
+
+std::optional<Graph> model_as_applied(Elaborator& elaborator, const Module& module, const Declared& declared) {
+  const auto& model = std::get<ast::Model>(declared.declaration->form);
+  const auto known = elaborator.model_inputs.find(model.name.text);
+  if (known == elaborator.model_inputs.end()) return std::nullopt;
+  Builder builder(model.name.text);
+  GraphContext context{.builder = &builder, .averages = true, .stream = model.name.text};
+  GraphContext* outside = elaborator.set_graph(&context);
+  Scope scope(module);
+  scope.define("batch", Length{{batch_extent}});
+  std::vector<Term> inputs;
+  for (std::size_t i = 0; i < model.inputs.size(); ++i) {
+    const ArrayType& type = known->second[i];
+    inputs.push_back(
+        elaborator.wrap(builder.leaf(Op::input, model.inputs[i].name.text, elaborator.type_of(type)), type.axes));
+  }
+  auto graph = applied_to(elaborator, declared, std::move(inputs), returned_names(model), scope);
+  elaborator.set_graph(outside);
+  return graph;
+}
 
 namespace {
 

@@ -2,6 +2,7 @@
 // whole step is one graph, optimizer included; `grad` is a node in it that the passes remove.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,6 +30,10 @@ struct Elaborated {
   Graph step;  ///< columns -> result loss, update PATH: training = true, with grad nodes
   Graph evaluate;  ///< columns -> result loss, result METRIC: training = false, over a whole split
   Graph predict;   ///< columns -> result OUTPUT (row values): training = false
+  /// Where ElaborateOptions::models is set: each model alone, by its name, its inputs as the block gives them; a result
+  /// has the name that it is returned by, else "result" with its number. A model that the block's outputs do not reach
+  /// is missing.
+  std::map<std::string, Graph> models;
   DataJob data;
   TrainJob train;
   std::vector<SourceFile> sources;  ///< the file and those that it imports, by the paths that they were read from
@@ -73,6 +78,7 @@ struct ElaborateOptions {
   std::vector<std::pair<std::string, std::string>> overrides;  ///< --set NAME=EXPRESSION
   bool double_precision = false;                               ///< --dtype f64: f32 reads as f64
   std::string train_block{};                                   ///< which one; empty: all, in file order
+  bool models = false;                                         ///< each model alone as well, for those who build it
   std::string import_root{};  ///< where not empty: imports from the root of the file system are looked up below it
 };
 

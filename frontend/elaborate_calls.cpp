@@ -335,6 +335,17 @@ Term Elaborator::make_instance(const Callee& callee, CallSite& site) {
   return std::shared_ptr<const Instance>(std::move(instance));
 }
 
+void Elaborator::note_inputs(const ast::Model& model, Scope& scope) {
+  std::vector<ArrayType> types;
+  for (const ast::Param& input : model.inputs) {
+    const Term* term = scope.find(input.name.text);
+    const Array* array = term ? term->as<Array>() : nullptr;
+    if (!array || std::ranges::any_of(array->axes, &Axis::stretch)) return;
+    types.push_back({array->node.type().dtype, array->axes});
+  }
+  model_inputs.emplace(model.name.text, std::move(types));
+}
+
 Term Elaborator::apply_instance(const Instance& instance, CallSite& site) {
   Term result = inline_instance(instance, site);
   if (result.failed()) broken_.insert(instance.path);
@@ -376,6 +387,7 @@ Term Elaborator::inline_instance(const Instance& instance, CallSite& site) {
   application.bind_floating(inputs, matched, site.scope.floating());
   if (!application.failed) application.inputs(inputs, matched);
   if (application.failed) return Failed{};
+  if (model) note_inputs(*model, scope);
   const auto returned = execute(body, scope);
   const Span head = layer ? layer->name.span : model->name.span;
   if (!returned) {

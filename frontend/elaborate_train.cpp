@@ -52,6 +52,10 @@ std::optional<Elaborated> TrainBlock::elaborate() {
   result.predict = pass(Which::predict, "predict");
   check_figures(result.evaluate);
   if (!fine()) return std::nullopt;
+  if (e_.options.models)
+    for (const std::string& model : job_.models)
+      if (auto graph = model_as_applied(e_, module_, module_.find(model)->front()))
+        result.models.emplace(model, std::move(*graph));
   const std::string classes = predicted_classes(result.evaluate, result.predict);
   for (const Output& output : result.predict.outputs)
     job_.classes_of_outputs.push_back(result.predict[output.node].op == Op::argmax ? classes : "");

@@ -280,8 +280,9 @@ class Elaborator {
 
   Diagnostics& diagnostics;
   const ElaborateOptions& options;
-  std::set<const ast::Declaration*> applied{};  ///< functions, layers, models, optimizers so far
-  bool needs_scan = false;                      ///< a layer with a carry was applied outside of a loop
+  std::set<const ast::Declaration*> applied{};                   ///< functions, layers, models, optimizers so far
+  bool needs_scan = false;                                       ///< a layer with a carry was applied outside of a loop
+  std::map<std::string, std::vector<ArrayType>> model_inputs{};  ///< what each model was first applied to
 
   // -- graphs. The usual order: init and the step graph first, then evaluate and predict over the same variables.
   /// The graph that later calls build into, until the next call. Returns the one before (swap back with set_graph).
@@ -515,6 +516,7 @@ class Elaborator {
   Term make_instance(const Callee& callee, CallSite& site);
   Term apply_instance(const Instance& instance, CallSite& site);
   Term inline_instance(const Instance& instance, CallSite& site);
+  void note_inputs(const ast::Model& model, Scope& scope);
   std::optional<std::string> instance_path(const std::string& kind, const std::string& given, Span span);
   Term make_optimizer(const Callee& callee, CallSite& site);
   bool open_already(const ast::Declaration* declaration, Span span, const std::string& name);
@@ -563,5 +565,9 @@ void check_declared(const Module& module, const ast::Declaration& declaration, c
 ElaboratedTest elaborate_test(Elaborator& elaborator, const Module& module, const ast::Declaration& test,
                               bool gradients);
 std::optional<Elaborated> elaborate_train(Elaborator& elaborator, const Module& module, const ast::Declaration& train);
+
+/// A model alone: its inputs are those that it was applied to (elaborator.model_inputs), and its results have the names
+/// that they are returned by, "result1", "result2", ... where they have none, "result" where there is one.
+std::optional<Graph> model_as_applied(Elaborator& elaborator, const Module& module, const Declared& model);
 
 }  // namespace nnc

@@ -1,8 +1,10 @@
 // nnc build: a C program and a C++ program link the object with nothing else, and get the bits that nnc predicts.
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <string>
 
+#include "runtime/safetensors.h"
 #include "tests/support/command.h"
 #include "tests/support/json_lines.h"
 #include "tests/unit/catch.h"
@@ -155,6 +157,177 @@ TEST_CASE("an object predicts what nnc predict writes, to the last bit", "[build
   for (std::size_t row = 0; row < 40; ++row)
     for (std::size_t i = 0; i < 3; ++i)
       CHECK(std::stof(found[row * 3 + i]) == static_cast<float>(expected[row].at("p").at(i).get<double>()));
+}
+
+namespace {
+
+// A step that depends on all that a step may: statistics of columns, random numbers, the rate of its time, states of
+// the optimizer and of a layer, averages, a last batch that is shorter.
+const char* const learner =
+    "data rows {\n  train = csv(\"rows.csv\")\n  x: f32[2] = standardize(cols(\"a\", \"b\"))\n"
+    "  y: i32[] = classes(col(\"kind\"))\n}\n"
+    "model Net(x: f32[batch, In]) -> (f32[batch, 3], f32[batch, 17]) {\n"
+    "  let h = x |> Dense(17) |> BatchNorm() |> relu |> Dropout(0.2)\n  let logits = h |> Dense(3)\n"
+    "  return logits, h\n}\n"
+    "train Net on rows {\n  let p, h = Net(x)\n  loss = softmax_cross_entropy(p, y) + 0.01 * mean(square(h))\n"
+    "  output p = p\n  optimizer = adam(lr = cosine(0.02))\n  average = ema(0.9)\n  batch_size = 16\n"
+    "  epochs = 50\n  shuffle = false\n  seed = 7\n}\n";
+
+/// Reads raw rows as text, makes columns, takes 100 steps of 16, 16 and 9 rows; then every array, and the results.
+const char* const trainer = R"(
+#include <stdio.h>
+#include <stdlib.h>
+#include "net.h"
+static float raw_x[41 * 2], x[41 * 2], logits[41 * 3], h[41 * 17];
+static int32_t raw_y[41], y[41];
+static void *memory(size_t bytes) {
+  char *begin = (char *)malloc(bytes + 64);
+  return begin + (64 - (size_t)begin % 64) % 64;
+}
+int main(void) {
+  void *params = memory(net_params_size()), *state = memory(net_state_size()), *work = memory(net_work_size(41));
+  char *arrays = (char *)memory(net_arrays_size());
+  net_progress progress = {7, 1, 3, 150};
+  float loss = 0;
+  int i, at = 0;
+  for (i = 0; i < 41; ++i)
+    if (scanf("%f %f %d", &raw_x[2 * i], &raw_x[2 * i + 1], &raw_y[i]) != 3) return 9;
+  if (net_init(params, state, 7, work) != 0) return 8;
+  if (net_feed(raw_x, raw_y, x, y, 41, params, state, work) != 0) return 7;
+  for (; progress.step <= 100; ++progress.step) {
+    size_t rows = at == 32 ? 9 : 16;
+    if (net_step(x + 2 * at, y + at, &loss, rows, params, state, &progress, work) != 0) return 6;
+    at = at == 32 ? 0 : at + 16;
+  }
+  if (net_step(x, y, &loss, 10, params, state, &progress, work) != -1) return 5;
+  if (net_unpack(params, state, arrays, work) != 0) return 4;
+  for (i = 0; i < net_array_count; ++i) {
+    size_t k, size = net_arrays[i].type[0] == 'd' ? 8 : 4;
+    printf("%s ", net_arrays[i].path);
+    for (k = 0; k < size * net_arrays[i].elements; ++k)
+      printf("%02x", (unsigned)(unsigned char)arrays[net_arrays[i].offset + k]);
+    printf("\n");
+  }
+  if (net_pack(params, state, arrays, work) != 0) return 3;
+  if (net_infer(x, logits, h, 41, params, state, work) != 0) return 2;
+  for (i = 0; i < 41 * 3; ++i) printf("result %.9g\n", (double)logits[i]);
+  return 0;
+}
+)";
+
+std::string hex(const std::vector<std::byte>& bytes) {
+  std::string text;
+  for (const std::byte byte : bytes) {
+    char two[3];
+    std::snprintf(two, sizeof two, "%02x", std::to_integer<unsigned>(byte));
+    text += two;
+  }
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("100 training steps of an object leave the weights that nnc train leaves, to the last bit", "[build]") {
+  const Scratch scratch;
+  const fs::path folder = scratch.path();
+  std::string rows = "a,b,kind\n", values;
+  const char* const kinds[] = {"cat", "dog", "emu"};
+  for (int i = 0; i < 41; ++i) {
+    const std::string a = std::to_string(i % 7 / 3.5 - 1), b = std::to_string(i % 5 / 2.5 + 3);
+    rows += a + "," + b + "," + kinds[i % 3] + "\n";
+    values += a + " " + b + " " + std::to_string(i % 3) + "\n";
+  }
+  write_file(folder / "rows.csv", rows);
+  write_file(folder / "values", values);
+  write_file(folder / "net.nn", learner);
+  write_file(folder / "trainer.c", trainer);
+  const auto trained = run_nnc("train net.nn --out run --max-steps 100", folder);
+  INFO(trained.err);
+  REQUIRE(trained.status == 0);
+  const auto last = nnc::read_safetensors((folder / "run" / "last.safetensors").string());
+  REQUIRE(last);
+  const auto predicted = run_nnc("predict run --input rows.csv --format jsonl", folder);
+  REQUIRE(predicted.status == 0);
+  const std::vector<json> answers = json_lines(predicted.out);
+  REQUIRE(answers.size() == 41);
+
+  for (const std::string cpu : {"native", "x86-64"}) {
+    const auto built = run_nnc("build run -o net --train --cpu " + cpu, folder);
+    INFO(built.err);
+    REQUIRE(built.status == 0);
+    const std::string in = "cd '" + folder.string() + "' && ";
+    REQUIRE(shell(in + "gcc -std=c99 -Wall -Wextra -Werror -pedantic -o c trainer.c net.o && ./c < values > c.out") ==
+            0);
+    REQUIRE(shell(in + "g++ -x c++ -Wall -Wextra -Werror -o cpp trainer.c -x none net.o && ./cpp < values > cpp.out") ==
+            0);
+    CHECK(read_file(folder / "c.out") == read_file(folder / "cpp.out"));
+    REQUIRE(shell(in + "nm -u net.o > undefined") == 0);
+    for (const std::string& line : nnc::test::text_lines(read_file(folder / "undefined")))
+      CHECK((line.ends_with(" memset") || line.ends_with(" memcpy") || line.ends_with(" memmove")));
+
+    std::size_t arrays = 0, results = 0;
+    for (const std::string& line : nnc::test::text_lines(read_file(folder / "c.out"))) {
+      const std::string path = line.substr(0, line.find(' ')), text = line.substr(line.find(' ') + 1);
+      CAPTURE(cpu, path);
+      if (path == "result") {
+        CHECK(std::stof(text) == static_cast<float>(answers[results / 3].at("p").at(results % 3).get<double>()));
+        ++results;
+        continue;
+      }
+      const nnc::DenseArray* array = last->find(path);
+      if (!array) array = last->find("state/" + path);  // an optimizer's
+      REQUIRE(array);
+      CHECK(text == hex({array->bytes.data(), array->bytes.data() + array->bytes.size()}));
+      ++arrays;
+    }
+    CHECK(results == 41 * 3);
+    CHECK(arrays >= 12);
+    CHECK(read_file(folder / "net.h").find("kind as a number: 0 cat, 1 dog, 2 emu") != std::string::npos);
+  }
+
+  // Without the run there are no statistics of the columns.
+  const auto alone = run_nnc("build net.nn -o alone --train", folder);
+  CHECK(alone.status == 1);
+  CHECK(alone.err.find("fitted") != std::string::npos);
+}
+
+TEST_CASE("an object may hold several models, and widths that the data give; results have their names", "[build]") {
+  const Scratch scratch;
+  const fs::path folder = scratch.path();
+  write_file(folder / "pair.nn",
+             "data rows {\n  samples = 40\n  x: f32[5] = uniform(-1, 1)\n}\n"
+             "model Enc(x: f32[batch, In]) -> f32[batch, 3] {\n  let code = x |> Dense(3) |> tanh\n  return code\n}\n"
+             "model Dec(code: f32[batch, C]) -> f32[batch, 5] { return code |> Dense(5) }\n"
+             "train Enc, Dec on rows {\n  let z = Dec(Enc(x))\n  loss = mse(z, x)\n  output z = z\n"
+             "  optimizer = sgd(lr = 0.1)\n  epochs = 2\n}\n");
+  write_file(folder / "caller.c",
+             "#include <stdio.h>\n#include \"pair.h\"\nstatic char work[1 << 20];\n"
+             "int main(void) {\n  float x[5] = {0.5f, -0.25f, 0.125f, 1, 0}, code[3], z[5];\n  int i;\n"
+             "  if (sizeof work < pair_work_size(1)) return 8;\n"
+             "  if (pair_Enc_infer(x, code, 1, work) != 0 || pair_Dec_infer(code, z, 1, work) != 0) return 7;\n"
+             "  for (i = 0; i < 5; ++i) printf(\"%.9g\\n\", (double)z[i]);\n  return 0;\n}\n");
+  const auto trained = run_nnc("train pair.nn --out run", folder);
+  INFO(trained.err);
+  REQUIRE(trained.status == 0);
+  const auto built = run_nnc("build run -o pair", folder);
+  INFO(built.err);
+  REQUIRE(built.status == 0);
+  const std::string header = read_file(folder / "pair.h");
+  CHECK(header.find("int pair_Enc_infer(const float *x, float *code, size_t rows, void *work);") != std::string::npos);
+  CHECK(header.find("int pair_Dec_infer(const float *code, float *result, size_t rows, void *work);") !=
+        std::string::npos);
+  CHECK(header.find("pair_feed") == std::string::npos);  // the data block makes its columns of nothing
+  const std::string in = "cd '" + folder.string() + "' && ";
+  REQUIRE(shell(in + "gcc -Wall -Wextra -Werror -o c caller.c pair.o && ./c > c.out") == 0);
+  CHECK(nnc::test::text_lines(read_file(folder / "c.out")).size() == 5);
+
+  // From nothing but the program, for one number of rows that is asked for.
+  const auto alone = run_nnc("build pair.nn -o alone --train --batch 8", folder);
+  INFO(alone.err);
+  REQUIRE(alone.status == 0);
+  CHECK(read_file(folder / "alone.h").find("alone_weights") == std::string::npos);
+  CHECK(read_file(folder / "alone.h").find("but for 8") != std::string::npos);
+  CHECK(shell(in + "gcc -fsyntax-only -Wall -Wextra -Werror -x c alone.h") == 0);
 }
 
 TEST_CASE("build says what it cannot do, and writes nothing", "[build]") {
