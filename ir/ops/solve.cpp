@@ -43,23 +43,32 @@ Value element_at(Value here, Value x) {
   return builder.sum(builder.select(builder.broadcast(here, {0}, type.shape), x, zero), {0});
 }
 
+/// A pivot is what is left of a diagonal element when all that the rows before it explain is taken off. Below this
+/// share of the element it is nothing but rounding: the row is a combination of those before it, and A is singular.
+double least_pivot(const Type& a) {
+  const double unit = a.dtype == DType::f64 ? 0x1p-53 : 0x1p-24;
+  return 16 * static_cast<double>(a.shape[0].count) * unit;
+}
+
 /// Row j is column j of the factor L with L Lt = A, zeros above the diagonal (Cholesky, Golub and Van Loan 4.2.5, outer
-/// products): l = a[:, j] / sqrt(a[j, j]) from row j on, then A - l lt goes to the next step. The root of a number that
-/// is not positive, or the division by it, makes what follows NaN.
+/// products): l = a[:, j] / sqrt(a[j, j]) from row j on, then A - l lt goes to the next step. A pivot that is not
+/// positive, or as good as zero, makes what follows NaN.
 Value factor(Value a, Value here, Value below) {
   Builder& builder = *a.builder;
   const Type type = a.type(), row{type.dtype, {type.shape[0]}}, mask{DType::boolean, row.shape};
   Builder step("cholesky");
   const Value rest = step.leaf(Op::input, "rest", type), at = step.leaf(Op::input, "at", mask),
-              under = step.leaf(Op::input, "under", mask);
+              under = step.leaf(Op::input, "under", mask), least = step.leaf(Op::input, "least", {type.dtype, {}});
   const Value column = element_at(at, rest);
   const Value pivot = element_at(at, column);
-  const Value positive = apply(Op::less, step.constant(0, type.dtype), pivot);
+  const Value positive = apply(Op::less, least, pivot);
   const Value root = step.select(positive, apply(Op::sqrt, pivot), step.constant(std::nan(""), type.dtype));
   const Value l = step.select(under, column / root, zeros(step, type.dtype, row.shape));
   const Value next = rest - outer_product(l, l, type.shape);
-  return loop(builder, step, {"rest", "at", "under"}, std::vector{next.id, l.id}, std::vector{a, here, below},
-              over(type.shape[0].count, 1, false, 2));
+  const Value diagonal = builder.sum(builder.select(here, a, zeros(builder, type.dtype, type.shape)), {1});
+  const Value smallest = builder.constant(least_pivot(type), type.dtype) * diagonal;
+  return loop(builder, step, {"rest", "at", "under", "least"}, std::vector{next.id, l.id},
+              std::vector{a, here, below, smallest}, over(type.shape[0].count, 1, false, 3));
 }
 
 /// L z = b, b [n, m]: z[j] = b[j] / l[j, j], and l[:, j] z[j] is taken off what is left of b.
@@ -121,7 +130,7 @@ Gradients solve_gradient(const GradientQuery& query) {
 namespace ops {
 
 // x with A x = b, A [n, n] symmetric (of another, the symmetric part counts) and positive definite, b [n] or [n, m];
-// NaN where A is not positive definite.
+// NaN where A is not positive definite, or so nearly singular that a pivot is nothing but rounding.
 constinit const OpDef solve{
     .name = "solve",
     .cls = OpClass::formula,

@@ -226,4 +226,12 @@ TEST_CASE("solve gives the solution of a known system, and NaN where the matrix 
   const Elaborated indefinite =
       elaborated("", "return x + solve([[1, 2, 0], [2, 1, 0], [0, 0, 1]], [[1, 1], [1, 1], [1, 1]])");
   CHECK(std::isnan(evaluate(optimise(indefinite.predict), at).at("z").at(0)));
+  // The third row is the sum of the others but for rounding: 0.1 + 0.2 is not 0.3.
+  const Elaborated singular =
+      elaborated("", "return x + solve([[0.1, 0, 0.1], [0, 0.2, 0.2], [0.1, 0.2, 0.3]], [[1, 1], [1, 1], [1, 1]])");
+  CHECK(std::isnan(evaluate(optimise(singular.predict), at).at("z").at(0)));
+  // A thousandth of a millionth apart is no rounding in f64.
+  const Elaborated nearly =
+      elaborated("", "return x + solve([[1, 1, 0], [1, 1.000000001, 0], [0, 0, 1]], [[1, 1], [1, 1], [1, 1]])");
+  CHECK_THAT(evaluate(optimise(nearly.predict), at).at("z").at(0), WithinAbs(1, 1e-6));
 }
