@@ -4,11 +4,13 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <span>
 #include <utility>
 
@@ -55,6 +57,7 @@ class RunObserver : public TrainObserver {
 
   void on_step(const Cursor& at, std::span<const double> losses) override {
     if (record_.log_steps) add_line(step_line(at, job_.losses, losses));
+    least_loss_ = std::min(least_loss_, losses.front());
     progress_.step(at, losses);
   }
   void on_epoch(const EpochReport& report) override {
@@ -75,6 +78,8 @@ class RunObserver : public TrainObserver {
   }
   bool interrupted() override { return caught_signal != 0; }
   void end() { progress_.end(); }
+  /// Of all steps; the first loss where there are several.
+  double least_loss() const { return least_loss_; }
 
  private:
   void add_line(const std::string& line) {
@@ -89,6 +94,7 @@ class RunObserver : public TrainObserver {
   Progress progress_;
   std::function<std::optional<Problem>()> on_first_save_;
   std::uint64_t log_bytes_;
+  double least_loss_ = std::numeric_limits<double>::infinity();
 };
 
 Problem wrong(const std::string& path, std::string message, std::string expected = "", std::string found = "",
@@ -437,7 +443,7 @@ Exit Training::train_and_report() {
   if (problem && is_run(run_->path()))
     problem->notes.push_back(fmt::format("help: `{}` goes on from the last checkpoint", how_to_go_on()));
   if (problem) return console_.show(*problem), exit_of(*problem);
-  if (outcome.end == TrainOutcome::End::diverged) return say_diverged(outcome);
+  if (outcome.end == TrainOutcome::End::diverged) return say_diverged(outcome, observer.least_loss());
   if (outcome.end == TrainOutcome::End::interrupted) {
     console_.note(fmt::format("stopped after step {}; all of it is in {}; to go on:\n  {}", outcome.at.step,
                               run_->path(), how_to_go_on()));
@@ -454,7 +460,7 @@ std::string Training::how_to_go_on() const {
   return command;
 }
 
-Exit Training::say_diverged(const TrainOutcome& outcome) {
+Exit Training::say_diverged(const TrainOutcome& outcome, double least_loss) {
   const TrainOutcome::Failure& failure = *outcome.failure;
   const std::string value = number_shown(failure.value, DType::f64);
   const std::string what = failure.is_loss ? fmt::format("the {} became {}", failure.what, value)
@@ -473,10 +479,7 @@ Exit Training::say_diverged(const TrainOutcome& outcome) {
                                           : fmt::format("the last finite weights, after step {},", outcome.at.step),
                                       run_->file(last_name)));
   if (session_->solves())
-    problem.notes.push_back(
-        "help: `solve`, which `newton` uses, has no solution where its matrix is not positive definite; newton's is "
-        "made so "
-        "by a penalty in the loss: `1e-6 * sum([sum(square(w)) for w in params(Net)])`");
+    for (std::string& note : why_unsolved(least_loss)) problem.notes.push_back(std::move(note));
   else
     problem.notes.push_back("help: try a lower learning rate");
   for (std::string& line : advice_of(optimise(block_.evaluate), *split("train"), *weights_))
@@ -505,6 +508,62 @@ void Training::compare_with_baseline() const {
   for (const std::string& line : advice_of(optimise(block_.evaluate), *split("train"), *weights_)) console_.note(line);
 }
 
+/// `solve`, which `newton` uses, has no solution where its matrix is singular: where columns depend on each other, or
+/// where the loss has become flat because it falls without end as the weights grow.
+std::vector<std::string> Training::why_unsolved(double least_loss) {
+  const std::string penalty = fmt::format(
+      "a penalty in the loss makes it so: `1e-6 * sum([sum(square(w)) for w in params({})])`", job_.models.front());
+  std::vector<std::string> notes{
+      "note: `solve`, which `newton` uses, has no solution where its matrix is not positive definite"};
+  const bool exact = std::ranges::all_of(params_of(*weights_->layout), [](const nnc_slot& slot) {
+    return slot.dtype == static_cast<std::uint8_t>(DType::f64);
+  });
+  const std::vector<std::string> found = dependences(features(), exact ? 1e-9 : 1e-5);
+  for (const std::string& dependence : found)
+    notes.push_back(fmt::format("note: the matrix is singular: {}", dependence));
+  if (!found.empty()) {
+    notes.push_back("help: leave such a column out; or " + penalty);
+    return notes;
+  }
+  double largest = 0;
+  for (const nnc_slot& slot : params_of(*weights_->layout))
+    largest = std::max(largest, largest_of(unpack(slot, weights_->params.data())));
+  if (largest > 100 && least_loss < 1e-6)
+    notes.push_back(
+        fmt::format("note: the loss has fallen to {:.3g} while the largest weight grew to {:.6g}: it has no lowest "
+                    "point, as where a "
+                    "line separates two classes; the further the weights go, the lower it gets, without end",
+                    least_loss, largest));
+  notes.push_back("help: " + penalty);
+  return notes;
+}
+
+/// Values of the columns that the model is given: those that `predict` needs, or where nothing says which these are,
+/// those of more than one value.
+std::vector<Feature> Training::features() const {
+  std::vector<Feature> features;
+  const std::vector<std::string> needed = session_->predict_inputs();
+  for (const NamedArray& column : split("train")->columns) {
+    if (!is_float(column.array.dtype)) continue;
+    const std::int64_t rows = split("train")->rows, width = rows == 0 ? 0 : column.array.count() / rows;
+    const auto made_of = session_->inputs_of_columns().find(column.name);
+    const bool known = !needed.empty() && made_of != session_->inputs_of_columns().end();
+    const auto is_needed = [&](const std::string& input) { return std::ranges::count(needed, input) > 0; };
+    if (known ? !std::ranges::all_of(made_of->second, is_needed) : width < 2) continue;
+    std::vector<std::string> names;  // of the file, where the column is some of its columns side by side
+    if (made_of != session_->inputs_of_columns().end() && made_of->second.size() == 1)
+      for (const RawColumn& raw : data_job_.raw)
+        if (raw.input == made_of->second.front()) names = raw.columns;
+    for (std::int64_t i = 0; i < width; ++i) {
+      Feature feature{width == 1 ? column.name : fmt::format("{}[{}]", column.name, i), {}};
+      if (std::ssize(names) == width) feature.name = names[static_cast<std::size_t>(i)];
+      for (std::int64_t row = 0; row < rows; ++row) feature.values.push_back(column.array.at(row * width + i));
+      features.push_back(std::move(feature));
+    }
+  }
+  return features;
+}
+
 /// Figures of every split by the weights that `eval` will use.
 Exit Training::report(const TrainOutcome& outcome) {
   std::string kept = record_.weights_file();
@@ -523,6 +582,7 @@ Exit Training::report(const TrainOutcome& outcome) {
   print_figures(figures_, flags_.json, console_);
   if (outcome.end != TrainOutcome::End::max_steps) compare_with_baseline();
   if (auto problem = write_page()) return console_.show(*problem), exit_of(*problem);
+  std::fflush(stdout);  // before what the next train block says on stderr
   return Exit::done;
 }
 

@@ -189,11 +189,46 @@ TEST_CASE("newton without a solution ends with status 3 and says what gives it o
   CHECK(singular.status == 3);
   CHECK_THAT(singular.err, Contains("training diverged: the loss became nan in epoch 2, step 2") &&
                                Contains("has no solution where its matrix is not positive definite") &&
+                               Contains("the matrix is singular: `x[1]` is 0 in every row") &&
                                !Contains("learning rate"));
   const std::string help = "1e-6 * sum([sum(square(w)) for w in params(Net)])";
   REQUIRE_THAT(singular.err, Contains("`" + help + "`"));
   CHECK(train(" + " + help).status == 0);
   CHECK(json_lines(read_file(scratch.path() / "run/metrics.jsonl")).back().at("train.loss") < 1e-5);
+}
+
+TEST_CASE("newton refuses a singular matrix and names the columns that make it so") {
+  const Scratch scratch;
+  std::ofstream rows(scratch.path() / "rows.csv");
+  rows << std::setprecision(17) << "metres,weight,feet,y\n";
+  for (int i = 0; i < 30; ++i)
+    rows << i << "," << i * i % 7 << "," << 3.28084 * i + 0.5 * (i * i % 7) + 2 << "," << i % 5 << "\n";
+  rows.close();
+  std::ofstream(scratch.path() / "rows.nn")
+      << "data rows {\n  train = csv(\"rows.csv\")\n  x: f64[3] = cols(\"metres\", \"weight\", \"feet\")\n"
+         "  y: f64[1] = cols(\"y\")\n}\n"
+         "model Net(x: f64[batch, 3]) -> f64[batch, 1] { return x |> Dense(1) }\n"
+         "train Net on rows {\n  loss = half_mse(Net(x), y)\n  output z = Net(x)\n  optimizer = newton()\n"
+         "  batch_size = full\n  epochs = 3\n}\n";
+  const auto refused = run_nnc("train rows.nn --out run", scratch.path());
+  CHECK(refused.status == 3);
+  CHECK_THAT(refused.err,
+             Contains("the matrix is singular: `feet` is 3.28084 `metres` + 0.5 `weight` + 2 in every row") &&
+                 Contains("help: leave such a column out; or a penalty in the loss"));
+}
+
+// Logistic regression of classes that a line separates: every step halves the loss or better, for ever.
+TEST_CASE("newton on a loss without a lowest point says that the weights grow without end") {
+  const Scratch scratch;
+  std::ofstream(scratch.path() / "apart.nn")
+      << "data points {\n  samples = 40\n  u: f64[1] = uniform(-1, 1)\n  y: f64[1] = f64(u > 0)\n}\n"
+         "model Net(u: f64[batch, 1]) -> f64[batch, 1] { return u |> Dense(1, init = zeros) }\n"
+         "train Net on points {\n  loss = binary_cross_entropy_logits(Net(u), y)\n  optimizer = newton()\n"
+         "  batch_size = full\n  epochs = 1000\n}\n";
+  const auto grown = run_nnc("train apart.nn --out run", scratch.path());
+  CHECK(grown.status == 3);
+  CHECK_THAT(grown.err, Contains("while the largest weight grew to ") && Contains("it has no lowest point") &&
+                            !Contains("the matrix is singular"));
 }
 
 TEST_CASE("rows come from NumPy's archives, for training and for prediction") {
