@@ -161,14 +161,21 @@ std::optional<Failure> check_gradients(const ElaboratedTest& test, const Gradien
   return failure;
 }
 
-std::vector<Failure> run_test(const ElaboratedTest& test, const std::optional<ElaboratedTest>& for_gradients,
-                              const TestFlags& flags, const Compilation& compilation) {
+struct TestResult {
   std::vector<Failure> failures;
+  Values values;  ///< of both sides of every `expect`
+};
+
+TestResult run_test(const ElaboratedTest& test, const std::optional<ElaboratedTest>& for_gradients,
+                    const TestFlags& flags, const Compilation& compilation) {
+  TestResult result;
+  std::vector<Failure>& failures = result.failures;
   if (!test.expectations.empty()) {
     const Graph opt = optimise(test.graph);
     Environment at;
     at.seed = flags.seed;
     const Values meant = evaluate(opt, at), native = run_native(opt, compilation, flags.seed);
+    result.values = meant;
     for (const Expectation& expected : test.expectations) {
       if (auto failure = compare(expected, meant)) failures.push_back(std::move(*failure));
       for (const std::string& name : {expected.left, expected.right})
@@ -179,7 +186,7 @@ std::vector<Failure> run_test(const ElaboratedTest& test, const std::optional<El
   if (for_gradients)
     for (const GradientCheck& check : for_gradients->gradients)
       if (auto failure = check_gradients(*for_gradients, check, flags.seed)) failures.push_back(std::move(*failure));
-  return failures;
+  return result;
 }
 
 // ---- telling -------------------------------------------------------------------------------------------------------
@@ -198,14 +205,32 @@ std::string shown(const Failure& failure, const Diagnostics& sources) {
   return text;
 }
 
+/// A number, or a row of all elements; NaN and infinities, which JSON has not, are null.
+nlohmann::ordered_json json_of(const Tensor& tensor) {
+  if (tensor.dims.empty()) return tensor.at(0);
+  auto elements = nlohmann::ordered_json::array();
+  for (std::int64_t i = 0; i < tensor.count(); ++i) elements.push_back(tensor.at(i));
+  return elements;
+}
+
 nlohmann::ordered_json json_of(const std::string& file, const ElaboratedTest& test, const std::string& dtype,
-                               const std::vector<Failure>& failures, const Diagnostics& sources) {
+                               const TestResult& result, const Diagnostics& sources) {
+  const std::vector<Failure>& failures = result.failures;
   nlohmann::ordered_json json{{"schema", "nnc.test.1"},     {"file", file},
                               {"test", test.title},         {"dtype", dtype},
                               {"passed", failures.empty()}, {"failures", nlohmann::ordered_json::array()}};
   for (const Failure& failure : failures) {
     const auto [line, column] = sources.position(failure.span.file, failure.span.begin);
     json["failures"].push_back({{"line", line}, {"column", column}, {"notes", failure.notes}});
+  }
+  for (const Expectation& expected : test.expectations) {
+    const auto [line, column] = sources.position(expected.span.file, expected.span.begin);
+    json["expected"].push_back({{"line", line},
+                                {"column", column},
+                                {"condition", sources.text(expected.span)},
+                                {"left", json_of(result.values.at(expected.left))},
+                                {"right", json_of(result.values.at(expected.right))},
+                                {"within", expected.within}});
   }
   return json;
 }
@@ -225,10 +250,11 @@ Exit test_file(const std::string& file, const TestFlags& flags, const Compilatio
   for (std::size_t i = 0; i < found.tests.size(); ++i) {
     const ElaboratedTest& one = found.tests[i];
     if (one.title.find(flags.filter) == std::string::npos) continue;
-    const std::vector<Failure> failures = run_test(one, found.for_gradients[i], flags, compilation);
+    const TestResult result = run_test(one, found.for_gradients[i], flags, compilation);
+    const std::vector<Failure>& failures = result.failures;
     ++(failures.empty() ? tally.passed : tally.failed);
     if (flags.json) {
-      fmt::print("{}\n", json_of(file, one, flags.program.dtype, failures, diagnostics).dump());
+      fmt::print("{}\n", json_of(file, one, flags.program.dtype, result, diagnostics).dump());
       continue;
     }
     fmt::print("{}  {}: {}{}\n", failures.empty() ? "ok  " : "FAIL", file, one.title,

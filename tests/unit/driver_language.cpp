@@ -118,6 +118,13 @@ TEST_CASE("tests are chosen by name, and told as JSON") {
   CHECK(lines[0].at("passed") == false);
   CHECK(lines[0].at("failures").at(0).at("line") == 2);
   CHECK(lines[1].at("passed") == true);
+  const auto figures = tested(
+      scratch, "test \"three\" {\n  let x: f64[2] = [1, 4]\n  expect sqrt(x) == [1, 2] within 1e-9\n}\n", " --json");
+  const auto expected = nnc::test::json_lines(figures.out).at(0).at("expected").at(0);
+  CHECK(expected.at("condition") == "sqrt(x) == [1, 2]");
+  CHECK(expected.at("left") == std::vector<double>{1, 2});
+  CHECK(expected.at("right") == std::vector<double>{1, 2});
+  CHECK(expected.at("within") == 1e-9);
 }
 
 TEST_CASE("help of nnc test begins with examples") {
