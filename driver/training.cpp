@@ -526,8 +526,10 @@ std::vector<std::string> Training::why_unsolved(double least_loss) {
     return notes;
   }
   double largest = 0;
-  for (const nnc_slot& slot : params_of(*weights_->layout))
-    largest = std::max(largest, largest_of(unpack(slot, weights_->params.data())));
+  for (const nnc_slot& slot : params_of(*weights_->layout)) {
+    const DenseArray values = unpack(slot, weights_->params.data());
+    for (std::int64_t i = 0; i < values.count(); ++i) largest = std::max(largest, std::abs(values.at(i)));
+  }
   if (largest > 100 && least_loss < 1e-6)
     notes.push_back(
         fmt::format("note: the loss has fallen to {:.3g} while the largest weight grew to {:.6g}: it has no lowest "

@@ -1,0 +1,65 @@
+// Examples run as a user does, by the command, on their own data or on the material's.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "tests/support/scratch.h"
+
+namespace nnc::seeds {
+
+/// A run of a train block.
+struct Run {
+  int status = 0;
+  std::string messages;  ///< stderr
+  std::int64_t epoch = 0, step = 0;
+  std::map<std::string, nlohmann::json> figures;  ///< by split: loss and metrics, at the end
+  std::map<std::string, std::vector<double>> weights;
+  std::filesystem::path folder;
+
+  double figure(const std::string& split, const std::string& name) const { return figures.at(split).at(name); }
+  double weight(const std::string& path, std::size_t index = 0) const { return weights.at(path).at(index); }
+};
+
+struct TrainOptions {
+  std::string more{};  ///< arguments
+  /// Of a data block, what stands between its braces in place of what the example says; DATA is the folder of real
+  /// rows.
+  std::map<std::string, std::string> data{};
+  bool real = true;  ///< files named in the example are those of the material
+};
+
+/// Below examples/, in order.
+std::vector<std::string> all_examples();
+
+class Runs {
+ public:
+  /// `data` is the folder of real rows, or empty.
+  explicit Runs(std::filesystem::path data);
+
+  bool has_data() const { return !data_.empty(); }
+  /// `example` below examples/, e.g. "linear/descent.nn".
+  Run train(const std::string& example, const std::string& block, const TrainOptions& options = {});
+  /// Output lines of predict, without the header.
+  std::vector<std::string> predict(const Run& run, const std::string& rows);
+  /// Trains all blocks of an example on its own data, on one thread: seconds of processor time.
+  double train_all(const std::string& example);
+  /// `nnc test --json` of an example.
+  std::vector<nlohmann::json> test(const std::string& example);
+
+ private:
+  test::Scratch scratch_;
+  std::filesystem::path data_, real_;
+  int number_ = 0;
+};
+
+double median(std::vector<double> values);
+/// Five runs, of seeds 1 to 5; three where it must be quick.
+std::vector<Run> several(bool quick, const std::function<Run(const std::string& seed)>& run);
+double median(const std::vector<Run>& runs, const std::function<double(const Run&)>& figure);
+
+}  // namespace nnc::seeds

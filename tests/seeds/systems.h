@@ -1,0 +1,15 @@
+#pragma once
+
+#include "tests/seeds/runs.h"
+#include "tests/seeds/table.h"
+
+namespace nnc::seeds {
+
+/// Every system on the real rows; `quick` leaves out what takes longer than a few seconds.
+void add_systems(Table& table, Runs& runs, bool quick);
+/// What needs no real rows.
+void add_own_systems(Table& table, Runs& runs, bool quick);
+/// The test blocks of all examples.
+void add_pieces(Table& table, Runs& runs);
+
+}  // namespace nnc::seeds
