@@ -478,11 +478,9 @@ Exit Training::say_diverged(const TrainOutcome& outcome, double least_loss) {
                                           ? std::string("the initial weights")
                                           : fmt::format("the last finite weights, after step {},", outcome.at.step),
                                       run_->file(last_name)));
-  if (session_->solves())
-    for (std::string& note : why_unsolved(least_loss)) problem.notes.push_back(std::move(note));
-  else
-    problem.notes.push_back("help: try a lower learning rate");
-  for (std::string& line : advice_of(optimise(block_.evaluate), *split("train"), *weights_))
+  if (!session_->solves()) problem.notes.push_back("help: try a lower learning rate");
+  for (std::string& line :
+       session_->solves() ? why_unsolved(least_loss) : advice_of(optimise(block_.evaluate), *split("train"), *weights_))
     problem.notes.push_back(std::move(line));
   console_.show(problem);
   return Exit::diverged;
