@@ -107,8 +107,8 @@ TEST_CASE("the graphs of every example read back as they were printed, and the p
                  at_once = nnc::parse_graph(read_file(scratch.path() / "opt.ng"));
       REQUIRE(std::holds_alternative<nnc::Graph>(by_hand));
       REQUIRE(std::holds_alternative<nnc::Graph>(at_once));
-      CHECK(
-          nnc::same_graph(std::get<nnc::Graph>(by_hand), std::get<nnc::Graph>(at_once)));  // in whatever order it stands
+      CHECK(nnc::same_graph(std::get<nnc::Graph>(by_hand),
+                            std::get<nnc::Graph>(at_once)));  // in whatever order it stands
     }
   }
 }
