@@ -8,6 +8,7 @@
 
 #include "driver/report.h"
 #include "passes/derive/derivation.h"
+#include "passes/derive/markup.h"
 #include "runtime/metrics.h"
 
 namespace nnc::driver {
@@ -33,24 +34,6 @@ constexpr const char* report_style =
     ".pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(4.5rem,1fr));gap:.5rem;margin-bottom:.5rem}"
     "details{margin-top:1rem}"
     "#log:checked~.log{display:block}#log:checked~.linear{display:none}";
-
-std::string page_escaped(const std::string& text) {
-  std::string result;
-  for (char c : text) {
-    if (c == '<') {
-      result += "&lt;";
-    } else if (c == '>') {
-      result += "&gt;";
-    } else if (c == '&') {
-      result += "&amp;";
-    } else if (c == '"') {
-      result += "&quot;";
-    } else {
-      result += c;
-    }
-  }
-  return result;
-}
 
 std::string colour(std::size_t i) { return fmt::format("var(--c{})", i % 8); }
 
@@ -100,11 +83,11 @@ std::string axes_svg(const Frame& frame, const std::string& below, const std::st
         "text-anchor=\"end\">{:.4g}</text>",
         Frame::left, frame.y(at), Frame::right, frame.y(at) + 4, at);
   return svg + fmt::format("<text x=\"590\" y=\"294\" text-anchor=\"end\">{}</text><text x=\"0\" y=\"294\">{}</text>",
-                           page_escaped(below), page_escaped(beside));
+                           markup_escaped(below), markup_escaped(beside));
 }
 
 std::string svg_of(const std::string& content, const std::string& label) {
-  return fmt::format("<svg viewBox=\"0 0 600 300\" role=\"img\" aria-label=\"{}\">{}</svg>\n", page_escaped(label),
+  return fmt::format("<svg viewBox=\"0 0 600 300\" role=\"img\" aria-label=\"{}\">{}</svg>\n", markup_escaped(label),
                      content);
 }
 
@@ -156,7 +139,7 @@ std::string lines_svg(const std::vector<Line>& lines, bool log, const std::strin
 std::string key_of(const std::vector<std::string>& names) {
   std::string html = "<div class=\"key\">";
   for (std::size_t i = 0; i < names.size(); ++i)
-    html += fmt::format("<span style=\"--k:{}\">{}</span>", colour(i), page_escaped(names[i]));
+    html += fmt::format("<span style=\"--k:{}\">{}</span>", colour(i), markup_escaped(names[i]));
   return html + "</div>\n";
 }
 
@@ -249,17 +232,17 @@ std::string field_html(const RunReport& run) {
   std::vector<std::string> names{"data", "answer"};
   if (regions && !run.confusions.empty()) names = run.confusions[0].names;
   return fmt::format("<h2>{}</h2>\n<p class=\"soft\">Columns as the model sees them; rows of {}.</p>\n",
-                     regions ? "Regions of its decisions" : "The fit", page_escaped(field.split)) +
+                     regions ? "Regions of its decisions" : "The fit", markup_escaped(field.split)) +
          svg_of(svg, regions ? "regions" : "fit") + key_of(names);
 }
 
 std::string confusion_html(const Confusion& table) {
   std::string html = fmt::format("<h2>Classes of {}</h2>\n<div class=\"wide\"><table><tr><th>is, answered as</th>",
-                                 page_escaped(table.split));
-  for (const std::string& name : table.names) html += "<th>" + page_escaped(name) + "</th>";
+                                 markup_escaped(table.split));
+  for (const std::string& name : table.names) html += "<th>" + markup_escaped(name) + "</th>";
   html += "</tr>\n";
   for (std::size_t is = 0; is < table.names.size(); ++is) {
-    html += "<tr><td>" + page_escaped(table.names[is]) + "</td>";
+    html += "<tr><td>" + markup_escaped(table.names[is]) + "</td>";
     for (std::size_t said = 0; said < table.names.size(); ++said)
       html += fmt::format("<td{}>{}</td>", is == said ? " class=\"hit\"" : "",
                           table.counts[is * table.names.size() + said]);
@@ -273,10 +256,10 @@ std::string wrong_html(const RunReport& run) {
   std::string html = fmt::format(
       "<h2>Furthest off in {}</h2>\n<div "
       "class=\"wide\"><table><tr><th>row</th><th>is</th><th>answer</th><th>by</th></tr>\n",
-      page_escaped(run.wrong_split));
+      markup_escaped(run.wrong_split));
   for (const WrongRow& row : run.wrong)
     html += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td><td>{:.4g}</td></tr>\n", row.row,
-                        page_escaped(row.wanted), page_escaped(row.answered), row.by);
+                        markup_escaped(row.wanted), markup_escaped(row.answered), row.by);
   return html + "</table></div>\n";
 }
 
@@ -290,10 +273,10 @@ std::string figure_text(const DenseArray& array) {
 std::string figures_html(const RunReport& run) {
   if (run.figures.empty()) return "";
   std::string html = "<div class=\"wide\"><table><tr><th>split</th><th>rows</th>";
-  for (const NamedArray& figure : run.figures[0].figures) html += "<th>" + page_escaped(figure.name) + "</th>";
+  for (const NamedArray& figure : run.figures[0].figures) html += "<th>" + markup_escaped(figure.name) + "</th>";
   html += "</tr>\n";
   for (const SplitFigures& split : run.figures) {
-    html += fmt::format("<tr><td>{}</td><td>{}</td>", page_escaped(split.split), split.rows);
+    html += fmt::format("<tr><td>{}</td><td>{}</td>", markup_escaped(split.split), split.rows);
     for (const NamedArray& figure : split.figures) html += "<td>" + figure_text(figure.array) + "</td>";
     html += "</tr>\n";
   }
@@ -305,7 +288,7 @@ std::string model_html(const RunReport& run) {
   if (!run.parameters.empty()) {
     html += "<h2>Parameters</h2>\n<div class=\"wide\"><table><tr><th>path</th><th>type</th></tr>\n";
     for (const auto& [path, type] : run.parameters)
-      html += fmt::format("<tr><td>{}</td><td>{}</td></tr>\n", page_escaped(path), page_escaped(type));
+      html += fmt::format("<tr><td>{}</td><td>{}</td></tr>\n", markup_escaped(path), markup_escaped(type));
     html += "</table></div>\n";
   }
   if (!run.kernels.empty()) {
@@ -314,14 +297,14 @@ std::string model_html(const RunReport& run) {
         "<th>line</th><th>FLOP</th><th>bytes</th></tr>\n",
         run.step_rows);
     for (const KernelWork& kernel : run.kernels)
-      html += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n", page_escaped(kernel.name),
+      html += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n", markup_escaped(kernel.name),
                           kernel.line, kernel.flops, kernel.bytes);
     html += "</table></div>\n";
   }
   if (!run.values.empty())
     html += "<h2>The model</h2>\n" + run.values + "<details><summary>Its gradients</summary>\n" + run.gradients +
             "</details>\n";
-  if (!run.source.empty()) html += "<h2>Program</h2>\n<pre>" + page_escaped(run.source) + "</pre>\n";
+  if (!run.source.empty()) html += "<h2>Program</h2>\n<pre>" + markup_escaped(run.source) + "</pre>\n";
   return html;
 }
 
@@ -397,7 +380,7 @@ std::string differences_html(const std::vector<RunReport>& runs) {
       if (std::ranges::find(names, name) == names.end()) names.push_back(name);
   }
   std::string html = "<h2>In what they differ</h2>\n<div class=\"wide\"><table><tr><th>setting</th>";
-  for (const RunReport& run : runs) html += "<th>" + page_escaped(run.folder) + "</th>";
+  for (const RunReport& run : runs) html += "<th>" + markup_escaped(run.folder) + "</th>";
   html += "</tr>\n";
   for (const std::string& name : names) {
     std::vector<std::string> values;
@@ -406,8 +389,8 @@ std::string differences_html(const std::vector<RunReport>& runs) {
       values.push_back(found == settings.end() ? "as written" : found->second);
     }
     if (std::set<std::string>(values.begin(), values.end()).size() == 1) continue;
-    html += "<tr><td>" + page_escaped(name) + "</td>";
-    for (const std::string& value : values) html += "<td>" + page_escaped(value) + "</td>";
+    html += "<tr><td>" + markup_escaped(name) + "</td>";
+    for (const std::string& value : values) html += "<td>" + markup_escaped(value) + "</td>";
     html += "</tr>\n";
   }
   return html + "</table></div>\n";
@@ -418,7 +401,7 @@ std::string differences_html(const std::vector<RunReport>& runs) {
 std::string page_of(const std::vector<RunReport>& runs) {
   std::string title = runs[0].title;
   if (runs.size() > 1) title = fmt::format("{} runs", runs.size());
-  title = page_escaped(title);
+  title = markup_escaped(title);
   std::string html = fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n<title>{}</title>\n"
@@ -426,7 +409,7 @@ std::string page_of(const std::vector<RunReport>& runs) {
       title, report_style, html_list_style, title);
   if (runs.size() > 1) return html + differences_html(runs) + curves_html(runs) + "</body>\n</html>\n";
   const RunReport& run = runs[0];
-  html += "<p class=\"soft\">" + page_escaped(how_it_ran(run)) + "</p>\n" + figures_html(run) + curves_html(runs) +
+  html += "<p class=\"soft\">" + markup_escaped(how_it_ran(run)) + "</p>\n" + figures_html(run) + curves_html(runs) +
           field_html(run);
   for (const Confusion& table : run.confusions) html += confusion_html(table);
   return html + wrong_html(run) + pictures_html(run) + model_html(run) + "</body>\n</html>\n";

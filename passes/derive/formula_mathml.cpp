@@ -1,5 +1,6 @@
 // Formulas as presentation MathML (MathML Core), which browsers show without a script.
 #include "passes/derive/formula.h"
+#include "passes/derive/markup.h"
 
 namespace nnc {
 
@@ -10,22 +11,6 @@ std::string element(const char* name, const std::string& content) {
 }
 std::string ml_operator(const std::string& sign) { return element("mo", sign); }
 std::string ml_row(const std::string& content) { return element("mrow", content); }
-
-std::string ml_escaped(const std::string& text) {
-  std::string result;
-  for (char c : text) {
-    if (c == '<') {
-      result += "&lt;";
-    } else if (c == '>') {
-      result += "&gt;";
-    } else if (c == '&') {
-      result += "&amp;";
-    } else {
-      result += c;
-    }
-  }
-  return result;
-}
 
 bool ml_is_loose(const Formula& x) {
   return x.kind == Formula::Kind::sum || x.kind == Formula::Kind::relation || x.kind == Formula::Kind::choice;
@@ -43,8 +28,8 @@ std::string ml_brackets(const std::string& content, const char* open = "(", cons
 std::string ml_unless(bool fits, const Formula& x) { return fits ? as_mathml(x) : ml_brackets(as_mathml(x)); }
 
 std::string ml_symbol(const Formula& x) {
-  const std::string base = element("mi", ml_escaped(x.text));
-  const std::string super = element("mn", x.super), sub = element("mi", ml_escaped(x.sub));
+  const std::string base = element("mi", markup_escaped(x.text));
+  const std::string super = element("mn", x.super), sub = element("mi", markup_escaped(x.sub));
   if (!x.super.empty() && !x.sub.empty()) return element("msubsup", base + sub + super);
   if (!x.super.empty()) return element("msup", base + super);
   if (!x.sub.empty()) return element("msub", base + sub);
@@ -80,8 +65,8 @@ std::string ml_list(const std::vector<Formula>& parts) {
 }
 
 std::string ml_large(const Formula& x) {
-  const std::string sign = ml_operator(ml_escaped(x.text == "Σ" ? "∑" : x.text));
-  const std::string below = x.sub.empty() ? sign : element("munder", sign + element("mi", ml_escaped(x.sub)));
+  const std::string sign = ml_operator(markup_escaped(x.text == "Σ" ? "∑" : x.text));
+  const std::string below = x.sub.empty() ? sign : element("munder", sign + element("mi", markup_escaped(x.sub)));
   return ml_row(below + ml_unless(!ml_is_loose(x.parts[0]), x.parts[0]));
 }
 
@@ -91,7 +76,7 @@ std::string as_mathml(const Formula& x) {
   switch (x.kind) {
     case Formula::Kind::number:
       return x.text.starts_with("-") ? ml_row(ml_operator("−") + element("mn", x.text.substr(1)))
-                                     : element("mn", ml_escaped(x.text));
+                                     : element("mn", markup_escaped(x.text));
     case Formula::Kind::symbol:
       return ml_symbol(x);
     case Formula::Kind::slope:
@@ -99,7 +84,7 @@ std::string as_mathml(const Formula& x) {
           "mfrac", ml_row(ml_operator("∂") + as_mathml(x.parts[0])) + ml_row(ml_operator("∂") + as_mathml(x.parts[1])));
     case Formula::Kind::call:
       if (x.text == "√") return element("msqrt", as_mathml(x.parts[0]));
-      return ml_row(element("mi", ml_escaped(x.text)) + ml_brackets(ml_list(x.parts)));
+      return ml_row(element("mi", markup_escaped(x.text)) + ml_brackets(ml_list(x.parts)));
     case Formula::Kind::sum:
       return ml_sum(x);
     case Formula::Kind::product:
@@ -123,7 +108,7 @@ std::string as_mathml(const Formula& x) {
     case Formula::Kind::truth:
       return ml_brackets(as_mathml(x.parts[0]), "[", "]");
     case Formula::Kind::relation:
-      return ml_row(as_mathml(x.parts[0]) + ml_operator(ml_escaped(x.text)) + as_mathml(x.parts[1]));
+      return ml_row(as_mathml(x.parts[0]) + ml_operator(markup_escaped(x.text)) + as_mathml(x.parts[1]));
     case Formula::Kind::choice:
       return ml_row(as_mathml(x.parts[0]) + ml_operator("?") + as_mathml(x.parts[1]) + ml_operator(":") +
                     as_mathml(x.parts[2]));

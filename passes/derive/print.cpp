@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "passes/derive/derivation.h"
+#include "passes/derive/markup.h"
 
 namespace nnc {
 
@@ -107,22 +108,6 @@ std::string derivation_latex(const Derivation& derivation) {
 
 // HTML
 
-std::string html_escaped(const std::string& text) {
-  std::string result;
-  for (char c : text) {
-    if (c == '<') {
-      result += "&lt;";
-    } else if (c == '>') {
-      result += "&gt;";
-    } else if (c == '&') {
-      result += "&amp;";
-    } else {
-      result += c;
-    }
-  }
-  return result;
-}
-
 constexpr const char* page_style =
     ":root{color-scheme:light dark;--ink:#1b1b1f;--paper:#fdfdfb;--soft:#6a6a72;--line:#dcdcd6}"
     "@media(prefers-color-scheme:dark){:root{--ink:#e6e6ea;--paper:#17171a;--soft:#9a9aa4;--line:#34343a}}"
@@ -133,8 +118,8 @@ constexpr const char* page_style =
 std::string html_line(const DerivationLine& line) {
   const char* kind = line.detail ? " class=\"law\"" : line.left ? "" : " class=\"more\"";
   const std::string left = line.left ? as_mathml(*line.left) : "";
-  std::string note = html_escaped(line.shape);
-  if (const std::string reasons = html_escaped(reasons_of(line)); !reasons.empty())
+  std::string note = markup_escaped(line.shape);
+  if (const std::string reasons = markup_escaped(reasons_of(line)); !reasons.empty())
     note += (note.empty() ? "" : " · ") + reasons;
   return fmt::format(
       "<li{}><div class=\"equation\" tabindex=\"0\"><math "
@@ -144,14 +129,14 @@ std::string html_line(const DerivationLine& line) {
 }
 
 std::string derivation_html(const Derivation& derivation) {
-  const std::string title = html_escaped(derivation.title);
+  const std::string title = markup_escaped(derivation.title);
   std::string out =
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n";
   out += fmt::format("<title>{}</title>\n<style>{}{}</style>\n</head>\n<body>\n<h1>{}</h1>\n", title, page_style,
                      html_list_style, title);
   for (const DerivationPart& part : derivation.parts)
-    out += fmt::format("<h2>{}</h2>\n{}", html_escaped(part.title), html_list(part));
+    out += fmt::format("<h2>{}</h2>\n{}", markup_escaped(part.title), html_list(part));
   return out + "</body>\n</html>\n";
 }
 

@@ -1,3 +1,4 @@
+// The rows of docs/seeds.md, by where their data come from.
 #pragma once
 
 #include "tests/seeds/runs.h"
