@@ -386,7 +386,7 @@ Term Elaborator::evaluate_binary(const ast::Expr& expr, const ast::Binary& form,
   }
   const Term operands[] = {left, right};
   const Span spans[] = {left_span, right_span};
-  const Term result = elementwise(meaning.op, operands, spans, form.op_span, meaning.shown);
+  Term result = elementwise(meaning.op, operands, spans, form.op_span, meaning.shown);
   if (!meaning.negated || result.failed()) return result;
   if (const Flag* known = result.as<Flag>()) return Flag{!known->value};
   return elementwise(Op::logical_not, {{result}}, {{expr.span}}, form.op_span, meaning.shown);

@@ -499,7 +499,6 @@ class Elaborator {
                   const Axis& steps, Span span);
   Term matmul(const Term& left, const Term& right, Span left_span, Span right_span, Span span, Span op_span);
   Term matrix_stack(const Array& left, const Array& right, Span left_span, Span right_span, Span span, Span op_span);
-  Term fold(Op op, std::span<const double> values, Span span, const Provenance* from);
 
   /// What a call looks like from outside, for those that are made later.
   struct CallInfo {
