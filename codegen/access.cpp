@@ -76,6 +76,12 @@ bool AccessForm::depends(int loop) const {
          std::ranges::any_of(quotients, quotient_depends) || std::ranges::any_of(guards, guard_depends);
 }
 
+std::optional<std::int64_t> only_element(const AccessForm& form) {
+  if (form.row || form.column || !form.quotients.empty() || !form.guards.empty()) return std::nullopt;
+  if (std::ranges::any_of(form.flat.coefficients, [](std::int64_t by) { return by != 0; })) return std::nullopt;
+  return form.flat.offset;
+}
+
 int Nest::level_of(int loop) const {
   if (const Computed* index = computed_at(loop)) return index->level;
   for (std::size_t level = levels.size(); level > 0; --level)
@@ -272,6 +278,7 @@ Element::Element(Emitter& emit, AccessForm form, const Nest& nest)
              std::ranges::any_of(form_.quotients, [&](const auto& quotient) { return computed(quotient.first); });
   level_ = nest.level_of(form_, loops);
   shape_ = find_shape();
+  kept_at_ = only_element(form_);
 }
 
 Element::Shape Element::find_shape() const {
@@ -396,6 +403,7 @@ llvm::Value* Element::lane_pointer(int lane) {
 
 /// The pointer, or that of as many zeros as a vector has elements.
 llvm::Value* Element::guarded(llvm::Value* pointer, llvm::Value* condition) {
+  if (auto* known = llvm::dyn_cast_or_null<llvm::ConstantInt>(condition); known && known->isOne()) return pointer;
   return condition ? emit_.ir.CreateSelect(condition, pointer, emit_.zeros(lanes_type(element_, nest_.lanes)))
                    : pointer;
 }
@@ -451,9 +459,11 @@ llvm::Value* Element::load_masked(llvm::Type* type, llvm::Value* at) {
 }
 
 llvm::Value* Element::load() {
-  llvm::Value* value = varying_ ? load_vector(element_)
-                                : emit_.ir.CreateAlignedLoad(element_, guarded(pointer(), condition_.uniform()),
-                                                             llvm::Align(size_of(buffer_.dtype)));
+  llvm::Value** here = kept();
+  llvm::Value* value = here       ? *here
+                       : varying_ ? load_vector(element_)
+                                  : emit_.ir.CreateAlignedLoad(element_, guarded(pointer(), condition_.uniform()),
+                                                               llvm::Align(size_of(buffer_.dtype)));
   if (buffer_.dtype != DType::boolean) return value;
   return emit_.ir.CreateICmpNE(value, llvm::Constant::getNullValue(value->getType()));
 }
@@ -486,6 +496,10 @@ void Element::store(llvm::Value* value) {
   }
   if (varying_) return store_vector(value);
   if (value->getType()->isVectorTy()) value = emit_.ir.CreateExtractElement(value, std::uint64_t{0});
+  if (llvm::Value** here = kept()) {
+    *here = value;
+    return;
+  }
   emit_.ir.CreateAlignedStore(value, pointer(), llvm::Align(size_of(buffer_.dtype)));
 }
 

@@ -47,6 +47,9 @@ struct AccessForm {
 /// `extents` are the loops that the access's map is over; a loop of extent 1 has no term.
 AccessForm access_form(const Program& program, const Access& access, std::span<const std::int64_t> extents);
 
+/// Which element of its buffer an access is about, if it is the same one at every point.
+std::optional<std::int64_t> only_element(const AccessForm& form);
+
 std::vector<GuardForm> guard_forms(const std::vector<Guard>& guards, std::span<const std::int64_t> extents);
 
 /// The loops around a point of code, from the outside in. A loop may be run in two parts whose sum is its index: the
@@ -134,6 +137,7 @@ class Element {
   Shape find_shape() const;
   bool whole_vectors_fit() const;
   bool by_lane(const Affine& form) const;
+  llvm::Value** kept() { return kept_at_ ? emit_.kept(form_.buffer, *kept_at_) : nullptr; }
   llvm::Value* pointer();
   llvm::Value* lane_pointer(int lane);
   llvm::Value* with_computed(llvm::Value* at, int lane);
@@ -154,7 +158,8 @@ class Element {
   bool varying_ = false;
   Shape shape_ = Shape::uniform;
   int level_ = 0;
-  std::vector<llvm::Value*> pointers_;  ///< by level; all terms known there, without those of computed indices
+  std::optional<std::int64_t> kept_at_;  ///< of the one element that is read or written in all iterations
+  std::vector<llvm::Value*> pointers_;   ///< by level; all terms known there, without those of computed indices
 };
 
 }  // namespace nnc

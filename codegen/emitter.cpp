@@ -42,20 +42,24 @@ llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype) {
   return dtype == DType::boolean ? llvm::Type::getInt8Ty(context) : llvm_type(context, scalar_type(dtype));
 }
 
-Emitter::Emitter(const Program& owner, llvm::Function& target, std::vector<std::uint32_t> loops, llvm::Value* turn)
+Emitter::Emitter(const Program& owner, llvm::Function& target, std::vector<std::uint32_t> loops)
     : program(owner),
       function(target),
       context(target.getContext()),
       ir(context),
       entry(context),
       loops_(std::move(loops)),
-      turn_(turn) {
+      turn_ir_(context) {
   entry.SetInsertPoint(llvm::BasicBlock::Create(context, "entry", &function));
   body_ = llvm::BasicBlock::Create(context, "body", &function);
   ir.SetInsertPoint(body_);
 }
 
-void Emitter::finish() { entry.CreateBr(body_); }
+void Emitter::finish() {
+  if (turn_) next_turn();
+  ir.CreateRetVoid();
+  entry.CreateBr(turn_ ? turn_->getParent() : body_);
+}
 
 llvm::Value* Emitter::call_member(std::size_t byte_offset, llvm::Type* type) {
   llvm::Value*& member = members_[byte_offset];
@@ -184,13 +188,48 @@ llvm::Value* Emitter::feed_order(BufferId id) {
 llvm::Value* Emitter::step_number() {
   if (step_number_) return step_number_;
   llvm::Value* step = call_member(offsetof(nnc_call, step), entry.getInt64Ty());
-  return step_number_ = turn_ ? entry.CreateAdd(step, turn_) : step;
+  return step_number_ = turn_ ? turn_ir_.CreateAdd(step, turn_) : step;
+}
+
+void Emitter::repeat(llvm::Value* times, const std::vector<KeptElement>& elements) {
+  times_ = times;
+  turn_ir_.SetInsertPoint(llvm::BasicBlock::Create(context, "turn", &function, body_));
+  turn_ = turn_ir_.CreatePHI(times->getType(), 2);
+  turn_->addIncoming(index(0), entry.GetInsertBlock());
+  for (const KeptElement& element : elements) {
+    llvm::Value* region = call_member(region_member(element.region), entry.getPtrTy());
+    Kept& made = kept_[{element.region, element.offset}];
+    made.address = entry.CreateConstInBoundsGEP1_64(entry.getInt8Ty(), region, element.offset);
+    llvm::Type* type = memory_type(context, element.dtype);
+    made.first = turn_ir_.CreatePHI(type, 2);
+    made.first->addIncoming(entry.CreateLoad(type, made.address), entry.GetInsertBlock());
+    made.now = made.first;
+  }
+}
+
+/// The end of the body of a repeated call: goes on to the next turn, and after the last one writes what was kept.
+void Emitter::next_turn() {
+  turn_ir_.CreateBr(body_);
+  llvm::Value* next = add(turn_, index(1));
+  llvm::BasicBlock* after = llvm::BasicBlock::Create(context, "after", &function);
+  ir.CreateCondBr(ir.CreateICmpSLT(next, times_), turn_->getParent(), after);
+  turn_->addIncoming(next, ir.GetInsertBlock());
+  for (auto& [place, element] : kept_) element.first->addIncoming(element.now, ir.GetInsertBlock());
+  ir.SetInsertPoint(after);
+  for (auto& [place, element] : kept_) ir.CreateStore(element.now, element.address);
+}
+
+llvm::Value** Emitter::kept(BufferId id, std::int64_t at) {
+  const Buffer& buffer = program.buffers[id];
+  const auto found =
+      kept_.find({buffer.region, buffer.offset + static_cast<std::uint64_t>(at) * size_of(buffer.dtype)});
+  return found == kept_.end() || buffer.part ? nullptr : &found->second.now;
 }
 
 /// What a repeated call finds so many bytes further on than the call before.
 llvm::Value* Emitter::at_turn(llvm::Value* pointer, std::uint64_t bytes) {
   if (!turn_) return pointer;
-  return entry.CreateGEP(entry.getInt8Ty(), pointer, entry.CreateNSWMul(turn_, entry.getInt64(bytes)));
+  return turn_ir_.CreateGEP(turn_ir_.getInt8Ty(), pointer, turn_ir_.CreateNSWMul(turn_, turn_ir_.getInt64(bytes)));
 }
 
 llvm::Value* Emitter::scratch(llvm::Type* type, std::int64_t count) {
@@ -276,6 +315,7 @@ Carried emit_loop(Emitter& emit, llvm::Value* begin, llvm::Value* end, std::int6
 }
 
 Carried emit_if(Emitter& emit, llvm::Value* condition, const Carried& otherwise, llvm::function_ref<Carried()> then) {
+  if (auto* known = llvm::dyn_cast<llvm::ConstantInt>(condition)) return known->isOne() ? then() : otherwise;
   llvm::BasicBlock* before = emit.ir.GetInsertBlock();
   llvm::BasicBlock* inside = new_block(emit, "then");
   llvm::BasicBlock* after = new_block(emit, "after");

@@ -29,13 +29,21 @@ inline llvm::Type* llvm_type(llvm::LLVMContext& context, ScalarType type, int la
 /// The type of an element in memory: booleans are bytes there.
 llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype);
 
+/// An element of a buffer by its place in a region: what a repeated kernel alone reads and writes.
+struct KeptElement {
+  Region region{};
+  std::uint64_t offset = 0;  ///< in bytes
+  DType dtype{};
+};
+
 class Emitter {
  public:
-  /// `loops` are those around a kernel: their indices are arguments of the function, behind the call. `turn`: which of
-  /// the repeated calls this is, or null (nnc_entry::repeat).
-  Emitter(const Program& owner, llvm::Function& target, std::vector<std::uint32_t> loops = {},
-          llvm::Value* turn = nullptr);
-  /// Joins the entry to the body; call once, when the body is complete and ends in a terminator.
+  /// `loops` are those around a kernel: their indices are arguments of the function, behind the call.
+  Emitter(const Program& owner, llvm::Function& target, std::vector<std::uint32_t> loops = {});
+  /// The function does what the body does `times` > 0 times, call after call (nnc_entry::repeat): what differs from one
+  /// call to the next goes on from turn to turn. These elements stay in registers meanwhile. Before anything else.
+  void repeat(llvm::Value* times, const std::vector<KeptElement>& kept);
+  /// Joins the entry to the body and returns after it; call once, when the body is complete.
   void finish();
 
   const Program& program;
@@ -65,6 +73,8 @@ class Emitter {
   llvm::Value* feed_row_stride(BufferId buffer);  ///< in bytes
   llvm::Value* feed_order(BufferId buffer);       ///< address of u32[rows]
   llvm::Value* step_number();                     ///< i64
+  /// What element number `at` of a buffer is now, to be read or to be set, if it is kept in a register; else null.
+  llvm::Value** kept(BufferId buffer, std::int64_t at);
   /// Memory of this call, aligned to 64 bytes.
   llvm::Value* scratch(llvm::Type* element, std::int64_t count);
   /// Memory that holds a zero of this type.
@@ -89,9 +99,18 @@ class Emitter {
   llvm::Value* constant_data(const Buffer& buffer);
   llvm::Value* at_turn(llvm::Value* pointer, std::uint64_t bytes);
   llvm::Value* base_of_part(const Part& part);
+  void next_turn();
 
+  struct Kept {
+    llvm::Value* address = nullptr;
+    llvm::PHINode* first = nullptr;  ///< when a turn begins
+    llvm::Value* now = nullptr;
+  };
   std::vector<std::uint32_t> loops_;
-  llvm::Value* turn_;
+  llvm::IRBuilder<> turn_ir_;  ///< computed once a turn
+  llvm::PHINode* turn_ = nullptr;
+  llvm::Value* times_ = nullptr;
+  std::map<std::pair<Region, std::uint64_t>, Kept> kept_;
   llvm::Value* step_number_ = nullptr;
 
   llvm::BasicBlock* body_;
@@ -109,7 +128,7 @@ llvm::Align scratch_align(llvm::Type* element);
 using LoopBody = llvm::function_ref<Carried(llvm::Value* index, const Carried& carried)>;
 Carried emit_loop(Emitter& emit, llvm::Value* begin, llvm::Value* end, std::int64_t step, const Carried& initial,
                   LoopBody body);
-/// condition ? then() : otherwise.
+/// condition ? then() : otherwise; no branch where the condition is known.
 Carried emit_if(Emitter& emit, llvm::Value* condition, const Carried& otherwise, llvm::function_ref<Carried()> then);
 /// The lesser of two signed numbers; a constant where both are.
 llvm::Value* lesser(Emitter& emit, llvm::Value* a, llvm::Value* b);

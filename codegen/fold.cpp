@@ -18,7 +18,8 @@ llvm::Constant* neutral(const Fold& fold, llvm::Type* type) {
 
 /// Lanes [first, first + count) of a vector; the lane itself where count is 1.
 llvm::Value* slice(Emitter& emit, llvm::Value* vector, int first, int count) {
-  if (!vector->getType()->isVectorTy()) return vector;
+  const auto* type = llvm::dyn_cast<llvm::FixedVectorType>(vector->getType());
+  if (!type || (first == 0 && count == static_cast<int>(type->getNumElements()))) return vector;
   if (count == 1) return emit.ir.CreateExtractElement(vector, static_cast<std::uint64_t>(first));
   llvm::SmallVector<int, 32> lanes;
   for (int lane = 0; lane < count; ++lane) lanes.push_back(first + lane);

@@ -98,6 +98,16 @@ class OuterLoops {
     }
   }
 
+  /// Whether a loop over a few points, those inside of it with it, is written out. What a thread's share is may be
+  /// known only when the code runs.
+  bool written_out(int level) const {
+    if (level <= shared_level_ && kernel_.schedule.parallel > 1) return false;
+    std::int64_t points = 1, instructions = 0;
+    for (int inside = level; inside <= static_cast<int>(nest_.levels.size()); ++inside) points *= units(inside);
+    for (const auto& stage : stages_->stages) instructions += stage->work();
+    return worth_writing_out(points, points * instructions);
+  }
+
   void run_level(int level) {
     if (level > static_cast<int>(nest_.levels.size())) return stages_->run();
     const auto at = [&](llvm::Value* index, const Carried&) {
@@ -112,7 +122,11 @@ class OuterLoops {
       begin = emit_.scaled(begin_, step);
       end = lesser(emit_, emit_.scaled(end_, step), end);
     }
-    emit_loop(emit_, begin, lesser(emit_, end, emit_.index(whole)), step, {}, at);
+    if (written_out(level)) {
+      for (std::int64_t index = 0; index < whole; index += step) at(emit_.index(index), {});
+    } else {
+      emit_loop(emit_, begin, lesser(emit_, end, emit_.index(whole)), step, {}, at);
+    }
     if (whole == length) return;
     emit_if(emit_, emit_.ir.CreateICmpEQ(end, emit_.index(length)), {}, [&] {
       stages_->set_active(static_cast<int>(length - whole));
@@ -129,6 +143,64 @@ class OuterLoops {
   int shared_level_ = 0;
   llvm::Value* begin_ = nullptr;
   llvm::Value* end_ = nullptr;
+};
+
+/// Elements of parameters and state that a kernel's straight lines write, and nothing in it reads but one by one: in a
+/// repeated kernel they need not go through memory.
+class KeptElements {
+ public:
+  KeptElements(const Program& program, const Kernel& kernel) : program_(program) {
+    bool once = true;
+    for (std::int64_t extent : kernel.outer) once = once && extent == 1;
+    for (const Stage& stage : kernel.stages) {
+      std::vector<std::int64_t> extents = kernel.outer;
+      extents.insert(extents.end(), stage.inner.begin(), stage.inner.end());
+      const bool line = once && std::ranges::all_of(stage.inner, [](std::int64_t extent) { return extent == 1; });
+      for (const ComputedIndex& index : stage.body.indices) extents.push_back(index.extent);
+      for (const BodyInput& input : stage.body.inputs)
+        if (const auto* access = std::get_if<Access>(&input)) see(*access, extents, false, true);
+      for (const Store& store : stage.stores) see(store.to, extents, true, line && !store.add);
+      for (const Fold& fold : stage.folds)
+        if (fold.carry) see(*fold.carry, extents, true, false);
+    }
+  }
+
+  std::vector<KeptElement> list() const {
+    std::vector<KeptElement> kept;
+    for (const KeptElement& element : written_) {
+      const std::uint64_t end = element.offset + size_of(element.dtype);
+      const bool alone = std::ranges::none_of(otherwise_, [&](const Range& range) {
+        return range.region == element.region && range.begin < end && element.offset < range.end;
+      });
+      const bool first = std::ranges::none_of(kept, [&](const KeptElement& other) {
+        return other.region == element.region && other.offset == element.offset;
+      });
+      if (alone && first) kept.push_back(element);
+    }
+    return kept;
+  }
+
+ private:
+  struct Range {
+    Region region{};
+    std::uint64_t begin = 0, end = 0;
+  };
+
+  void see(const Access& access, const std::vector<std::int64_t>& extents, bool writes, bool one_by_one) {
+    const Buffer& buffer = program_.buffers[access.buffer];
+    if (buffer.region != Region::params && buffer.region != Region::state) return;
+    const auto at = only_element(access_form(program_, access, extents));
+    if (!at || !one_by_one) {
+      otherwise_.push_back({buffer.region, buffer.offset, buffer.offset + buffer.bytes});
+    } else if (writes) {
+      const std::uint64_t offset = buffer.offset + static_cast<std::uint64_t>(*at) * size_of(buffer.dtype);
+      written_.push_back({buffer.region, offset, buffer.dtype});
+    }
+  }
+
+  const Program& program_;
+  std::vector<KeptElement> written_;
+  std::vector<Range> otherwise_;  ///< memory that is read or written in another way
 };
 
 /// A kernel's name as part of a symbol.
@@ -157,12 +229,12 @@ llvm::Function* emit_kernel(llvm::Module& module, const Program& program, std::s
   auto* type = llvm::FunctionType::get(llvm::Type::getVoidTy(context), arguments, false);
   auto* function = llvm::Function::Create(type, llvm::Function::InternalLinkage,
                                           fmt::format("kernel{}_{}", number, symbol_part(kernel.name)), module);
-  Emitter emit(program, *function, loops, repeats(program) ? function->getArg(1) : nullptr);
+  Emitter emit(program, *function, loops);
+  if (repeats(program)) emit.repeat(function->getArg(1), KeptElements(program, kernel).list());
   if (kernel.core)
     emit_contraction(emit, kernel);
   else
     emit_nest(emit, kernel);
-  emit.ir.CreateRetVoid();
   emit.finish();
   return function;
 }

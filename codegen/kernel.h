@@ -34,7 +34,7 @@ void emit_contraction(Emitter& emit, const Kernel& kernel);
 bool repeats(const Program& program);
 
 /// The function of a kernel: void(const nnc_call*, the index of each loop around it); of a program that repeats:
-/// void(const nnc_call*, which of the repeated calls it is).
+/// void(const nnc_call*, how many calls one after the other).
 llvm::Function* emit_kernel(llvm::Module& module, const Program& program, std::size_t kernel);
 
 }  // namespace nnc

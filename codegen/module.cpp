@@ -56,7 +56,7 @@ llvm::Function* emit_entry(llvm::Module& module, const Program& program, const s
   auto* function = llvm::Function::Create(type, llvm::Function::ExternalLinkage, symbol, module);
   Emitter emit(program, *function);
   llvm::SmallVector<llvm::Value*> arguments{emit.call()};  // then the indices of the loops around
-  if (repeats(program)) arguments.push_back(emit.index(0));
+  if (repeats(program)) arguments.push_back(emit.index(1));
   const auto call = [&](std::size_t kernel) {
     if (follows_others(program, kernel)) emit_barrier(emit);
     emit.ir.CreateCall(kernels[kernel], arguments);
@@ -71,7 +71,6 @@ llvm::Function* emit_entry(llvm::Module& module, const Program& program, const s
     });
   };
   walk(program, call, loop);
-  emit.ir.CreateRetVoid();
   emit.finish();
   return function;
 }
@@ -83,11 +82,11 @@ void emit_repeated(llvm::Module& module, const Program& program, llvm::Function*
                                        {llvm::PointerType::get(context, 0), llvm::Type::getInt64Ty(context)}, false);
   auto* function = llvm::Function::Create(type, llvm::Function::ExternalLinkage, repeated_symbol, module);
   Emitter emit(program, *function);
-  emit_loop(emit, emit.index(0), function->getArg(1), 1, {}, [&](llvm::Value* turn, const Carried&) {
-    emit.ir.CreateCall(kernel, {emit.call(), turn});
+  llvm::Value* times = function->getArg(1);
+  emit_if(emit, emit.ir.CreateICmpSGT(times, emit.index(0)), {}, [&] {
+    emit.ir.CreateCall(kernel, {emit.call(), times});
     return Carried();
   });
-  emit.ir.CreateRetVoid();
   emit.finish();
 }
 

@@ -155,8 +155,8 @@ void StageEmitter::plan_folds() {
     plan.count = plan.place == FoldPlace::in_memory ? 0 : fold.op == FoldOp::argmax ? 2 : 1;
     plan.first = accumulators_;
     accumulators_ += plan.count;
-    plan.memory_lanes = static_cast<int>(std::min<std::int64_t>(
-        plan.order_lanes, inner_.empty() ? 1 : extents_[static_cast<std::size_t>(inner_.back())]));
+    const std::int64_t elements = inner_.empty() ? 1 : extents_[static_cast<std::size_t>(inner_.back())];
+    plan.memory_lanes = static_cast<int>(std::clamp<std::int64_t>(elements, 1, plan.order_lanes));
     if (plan.place == FoldPlace::in_memory) plan.memory = emit_.scratch(fold_type(plan, fold), plan.memory_lanes);
     results.push_back({nullptr, plan.varying});
     folds_.push_back(std::move(plan));
@@ -165,6 +165,19 @@ void StageEmitter::plan_folds() {
   for (FoldPlan& plan : folds_)
     if (plan.chunked) plan.total = next++;
   fold_values_[index_] = std::move(results);
+}
+
+bool worth_writing_out(std::int64_t points, std::int64_t instructions) {
+  return points <= most_written_out && instructions <= most_instructions_written_out;
+}
+
+std::int64_t StageEmitter::work() const {
+  std::int64_t points = 1;
+  for (int loop : inner_) {
+    const std::int64_t lanes = loop == nest_.vector_loop ? nest_.lanes : 1;
+    points *= (extents_[static_cast<std::size_t>(loop)] + lanes - 1) / lanes;
+  }
+  return points * cost();
 }
 
 int StageEmitter::cost() const {
@@ -356,7 +369,7 @@ bool StageEmitter::written_out(std::size_t depth, llvm::Value* begin, llvm::Valu
   std::int64_t points = 1;
   for (std::size_t i = depth; i < inner_.size(); ++i) points *= extents_[static_cast<std::size_t>(inner_[i])];
   const bool whole = begin == emit_.index(0) && end == emit_.index(extents_[static_cast<std::size_t>(inner_[depth])]);
-  return whole && points <= most_written_out && points * cost() <= most_instructions_written_out;
+  return whole && worth_writing_out(points, points * cost());
 }
 
 /// One evaluation of the body; everything but folds and stores is emitted by the levels.

@@ -17,6 +17,9 @@ struct FoldValue {
 };
 using FoldValues = std::vector<std::vector<FoldValue>>;  ///< [stage][fold]
 
+/// Whether loops over so many points are written out, which take so many instructions then.
+bool worth_writing_out(std::int64_t points, std::int64_t instructions);
+
 class StageEmitter {
  public:
   /// `outer` are the levels of the kernel's loops; the vector loop of `outer`, if any, is one of them.
@@ -38,6 +41,8 @@ class StageEmitter {
 
   /// Instructions of one evaluation of the body, loads and stores included.
   int cost() const;
+  /// Of all evaluations at one point of the outer loops.
+  std::int64_t work() const;
 
  private:
   enum class FoldPlace : std::uint8_t {

@@ -54,6 +54,16 @@ void check_bits(const std::string& text) {
 
 }  // namespace
 
+TEST_CASE("sums over no elements are 0, whichever loop is vectorised", "[codegen]") {
+  check_bits(R"(
+%x = input "x" : f32[batch, 2, 0]
+%y = input "y" : f32[batch, 0, 9]
+result "rows" = sum(%x, [1, 2])
+result "columns" = sum(%y, 1)
+result "all" = sum(%x, [0, 1, 2])
+)");
+}
+
 TEST_CASE("slices: backwards, with steps, of one element and of none", "[codegen]") {
   check_bits(R"(
 %x = input "x" : f32[batch, 17]
