@@ -6,7 +6,7 @@ source_dir=$1
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 
-for part in CMakeLists.txt bench frontend ir passes codegen runtime driver tests; do
+for part in CMakeLists.txt cmake bench frontend ir passes codegen runtime driver tests; do
   cp -r "$source_dir/$part" "$copy/"
 done
 cd "$copy"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `cmake --install` puts the command, its man page, completions and editors' files in their places, and the command works from
-# there.
-#   install.sh CMAKE BUILD_DIR
+# there; linked statically it needs no library, and trains and predicts where there is no other file.
+#   install.sh CMAKE BUILD_DIR STATIC (ON or OFF)
 set -euo pipefail
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
@@ -18,3 +18,17 @@ usr/bin/nnc new linear . >/dev/null
 usr/bin/nnc train linear.nn --epochs 1 --out run >log 2>&1 || { cat log; exit 1; }
 usr/bin/nnc predict run --input linear.csv >/dev/null
 grep -q '^\.TH NNC' usr/share/man/man1/nnc.1 || { head -3 usr/share/man/man1/nnc.1; exit 1; }
+
+[ "$3" = ON ] || { echo "SKIPPED: install: nnc is linked dynamically"; exit 0; }
+needed=$(readelf -d usr/bin/nnc | grep NEEDED || true)
+[ -z "$needed" ] || { printf 'nnc needs libraries:\n%s\n' "$needed"; exit 1; }
+# A root folder with the command alone: no library, no loader, no /proc, no /tmp.
+mkdir empty
+cp usr/bin/nnc empty/nnc
+alone=(chroot empty)
+[ "$(id -u)" -eq 0 ] || alone=(unshare --map-root-user chroot empty)
+"${alone[@]}" /nnc --version >log 2>&1 || { echo "SKIPPED: install: no chroot here: $(cat log)"; exit 0; }
+"${alone[@]}" /nnc new mlp / >log 2>&1 || { cat log; exit 1; }
+"${alone[@]}" /nnc train mlp.nn --out run >log 2>&1 || { cat log; exit 1; }
+"${alone[@]}" /nnc predict run --input mlp.csv >kinds
+"$root/usr/bin/nnc" predict empty/run --input empty/mlp.csv | cmp - kinds
