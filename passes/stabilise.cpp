@@ -8,7 +8,10 @@
 //                  every gradient, since the value does not depend on it. Where exp(z) is summed over several sets of
 //                  axes, each has its own m, and each use takes the one that leaves it, the narrowest first. In a sum
 //                  of w exp(z), or of (c ? exp(z) : 0), m is the greatest z where w is not 0: elsewhere z is not seen.
-//   log-exp        log(exp x) = x;  log(exp(x) y) = x + log y;  log(exp(x) / y) = x - log y
+//                  exp(a) + exp(b), with factors and numbers that are positive, is such a sum of its terms. So is
+//                  a^z for a number a > 1, with a^m.
+//   log-exp        log(exp x) = x, and log(a^x) = x log a for a number a;  log(exp(x) y) = x + log y;
+//                  log(exp(x) / y) = x - log y
 //   log-logistic   log s(x) = -softplus(-x);  log(1 - s(x)) = -softplus(x), s the logistic function
 //   log-one-plus-exp   log(1 + exp x) = softplus(x)
 //   log-chosen     log of what a row has where a condition holds once is what the row's logarithm has there; likewise
@@ -29,6 +32,7 @@
 #include "ir/builder.h"
 #include "ir/loops.h"
 #include "passes/differentiate.h"
+#include "passes/exponentials.h"
 #include "passes/facts.h"
 #include "passes/laws.h"
 #include "passes/passes.h"
@@ -40,8 +44,10 @@ namespace nnc {
 namespace {
 
 constexpr Law laws[] = {
-    {"maximum-out", "exp(z) / sum exp(z) = exp(z - m) / sum exp(z - m);  log sum exp(z) = m + log sum exp(z - m)"},
-    {"log-exp", "log(exp(x) / y) = x - log y"},
+    {"maximum-out",
+     "exp(z) / sum exp(z) = exp(z - m) / sum exp(z - m);  log sum exp(z) = m + log sum exp(z - m);  "
+     "log(exp(a) + exp(b)) = m + log(exp(a - m) + exp(b - m))"},
+    {"log-exp", "log(exp(x) / y) = x - log y;  log(a^x) = x log a"},
     {"log-logistic", "log s(x) = -softplus(-x);  log(1 - s(x)) = -softplus(x)"},
     {"log-one-plus-exp", "log(1 + exp(x)) = softplus(x)"},
     {"log-chosen",
@@ -52,8 +58,6 @@ constexpr Law laws[] = {
     {"shift-first", "a - (m + log x) = (a - m) - log x"},
 };
 
-constexpr std::size_t most_shifts = 4;  ///< of one exponential
-
 /// x = exp(power * shift) * rest, where the first factor is never computed. All three have x's shape.
 struct Scaled {
   NodeId family = 0;  ///< the exp that the shift came from
@@ -62,6 +66,7 @@ struct Scaled {
   /// Factors (old nodes) that may be 0 or negative, and conditions: where the shift was looked for, and with which the
   /// rest was multiplied. Only where both are the same has the rest the elements that the shift is the greatest of.
   std::set<NodeId> looked_at{}, weighted_by{};
+  double least = 0;  ///< exp(shift) is nowhere below this number
   bool whole() const { return looked_at == weighted_by; }
   /// Whether the rest says all of the value: with its weights it does.
   bool seen_whole() const { return std::ranges::includes(weighted_by, looked_at); }
@@ -86,7 +91,8 @@ class Stabiliser {
         new_(options.record, builder_.graph()) {}
 
   Graph run() {
-    find_summed_exponentials();
+    summed_over_ = summed_exponentials(graph_, old_facts_);
+    made_.assign(graph_.nodes.size(), std::nullopt);
     for (NodeId id = 0; id < graph_.nodes.size(); ++id) make(id);
     std::vector<Value> made;
     for (const std::optional<Value>& value : made_) made.push_back(*value);
@@ -99,8 +105,10 @@ class Stabiliser {
   void make(NodeId id) {
     if (made_[id]) return;
     if (const auto sums = summed_over_.find(id); sums != summed_over_.end())
-      for (const Summed& sum : sums->second)
+      for (const SummedExponential& sum : sums->second) {
         if (sum.weight) make_with_operands(*sum.weight);
+        for (NodeId term : sum.terms) make_with_operands(exponent_of(graph_[term]));
+      }
     std::vector<Value> operands;
     for (NodeId operand : graph_[id].operands) operands.push_back(*made_[operand]);
     const Origin& origin = graph_[id].origin;
@@ -112,16 +120,16 @@ class Stabiliser {
   }
   /// A weight may stand behind the exponential that it weighs.
   void make_with_operands(NodeId id) {
-    for (NodeId needed : ancestors(id, 0)) make(needed);
+    for (NodeId needed : missing(id)) make(needed);
   }
-  /// The node and what it is made of, above a number, ascending.
-  std::set<NodeId> ancestors(NodeId id, NodeId above) const {
+  /// The node and what it is made of, as far as it is not there yet, ascending.
+  std::set<NodeId> missing(NodeId id) const {
     std::set<NodeId> found;
     std::vector<NodeId> open{id};
     while (!open.empty()) {
       const NodeId at = open.back();
       open.pop_back();
-      if (at < above || made_[at] || !found.insert(at).second) continue;
+      if (made_[at] || !found.insert(at).second) continue;
       open.insert(open.end(), graph_[at].operands.begin(), graph_[at].operands.end());
     }
     return found;
@@ -132,74 +140,6 @@ class Stabiliser {
   bool is_one(Value x) const {
     double number = 0;
     return repeats_number(builder_.graph().nodes, x.id, number) && number == 1;
-  }
-
-  // Which exponentials are summed, and over which axes.
-
-  /// A kind of sum: its axes, and the factor or condition beside the exponential that may be 0 or negative.
-  struct Summed {
-    std::vector<int> axes;
-    std::optional<NodeId> weight;
-    auto operator<=>(const Summed&) const = default;
-  };
-  using Found = std::map<NodeId, std::set<Summed>>;
-
-  void find_summed_exponentials() {
-    Found found;
-    for (const Node& node : graph_.nodes)
-      if (node.op == Op::sum) find_factors(node.operands[0], {std::get<Reduce>(node.attributes).axes, {}}, found);
-    made_.assign(graph_.nodes.size(), std::nullopt);
-    for (const auto& [id, sums] : found) {
-      if (is_shifted(graph_[id].operands[0])) continue;
-      std::vector<Summed>& kept = summed_over_[id];
-      for (const Summed& sum : sums)  // what the weight is made of must not be the exponential itself
-        if (!sum.weight || !ancestors(*sum.weight, id).contains(id)) kept.push_back(sum);
-      std::ranges::stable_sort(kept, {}, [](const Summed& x) { return x.axes.size(); });
-      if (kept.size() > most_shifts) kept.resize(most_shifts);
-      if (kept.empty()) summed_over_.erase(id);
-    }
-  }
-
-  /// exp nodes of the sum's shape that are factors of what is summed, beside at most one that may be 0 or negative.
-  void find_factors(NodeId id, const Summed& sum, Found& found) {
-    const Node& node = graph_[id];
-    if (node.op == Op::exp) found[id].insert(sum);
-    const bool product = node.op == Op::mul || node.op == Op::div, choice = is_choice(node);
-    if (!product && !choice && node.op != Op::neg && !power_of(graph_.nodes, node)) return;
-    for (std::size_t i = 0; i < node.operands.size(); ++i) {
-      const NodeId factor = node.operands[i];
-      if (graph_[factor].type.shape != node.type.shape || graph_[factor].type.dtype != node.type.dtype) continue;
-      Summed seen = sum;
-      if (choice && (i != 1 || sum.weight)) continue;
-      if (choice) seen.weight = node.operands[0];
-      if (product && !is_positive(node.operands[1 - i])) {
-        if (sum.weight || node.op == Op::div) continue;
-        seen.weight = node.operands[1 - i];
-      }
-      find_factors(factor, seen, found);
-    }
-  }
-  /// (c ? x : 0), c of x's shape.
-  bool is_choice(const Node& node) const {
-    double otherwise = 1;
-    return node.op == Op::select && repeats_number(graph_.nodes, node.operands[2], otherwise) && otherwise == 0 &&
-           graph_[node.operands[0]].type.shape == node.type.shape;
-  }
-  bool is_positive(NodeId old) { return old_facts_.of(graph_.nodes, old).range.positive(); }
-  /// The number that it is a power by, a small whole one, if it is.
-  static std::optional<int> power_of(const std::vector<Node>& nodes, const Node& node) {
-    double exponent = 0;
-    if (node.op != Op::pow || !repeats_number(nodes, node.operands[1], exponent)) return std::nullopt;
-    if (exponent != std::trunc(exponent) || std::abs(exponent) > 16) return std::nullopt;
-    return static_cast<int>(exponent);
-  }
-
-  /// x - max x: nothing is left to be taken out.
-  bool is_shifted(NodeId z) const {
-    if (graph_[z].op != Op::sub) return false;
-    NodeId shift = see_through(graph_.nodes, graph_[z].operands[1]).base;
-    if (graph_[shift].op == Op::stop_gradient) shift = see_through(graph_.nodes, graph_[shift].operands[0]).base;
-    return graph_[shift].op == Op::reduce_max && graph_[shift].operands[0] == graph_[z].operands[0];
   }
 
   // Rewriting one node.
@@ -228,7 +168,7 @@ class Stabiliser {
     }
     if (old.op == Op::div)
       if (const auto better = logistic_quotient(operands[0], operands[1])) return logged("logistic", id, *better);
-    if (power_of(graph_.nodes, old) == -1)
+    if (whole_power_of(graph_.nodes, old) == -1)
       if (const auto better = logistic_quotient(builder_.constant(1, old.type.dtype), operands[0]))
         return logged("logistic", id, *better);
     if (old.op == Op::sub && in_force(options_, "shift-first"))
@@ -242,6 +182,7 @@ class Stabiliser {
 
   // maximum-out
 
+  bool is_positive(NodeId old) { return old_facts_.of(graph_.nodes, old).range.positive(); }
   const Scalings& scaled(Value x) const {
     const auto found = scaled_.find(x.id);
     return found == scaled_.end() ? not_scaled_ : found->second;
@@ -258,7 +199,7 @@ class Stabiliser {
     Scalings result;
     if (!in_force(options_, "maximum-out") || old.operands.empty()) return result;
     if (const auto sums = summed_over_.find(id); sums != summed_over_.end()) {
-      for (const Summed& sum : sums->second) result.push_back(without_maximum(id, operands[0], sum));
+      for (const SummedExponential& sum : sums->second) result.push_back(without_maximum(id, operands.back(), sum));
       return result;
     }
     const Scalings &first = scaled(operands[0]), &second = operands.size() > 1 ? scaled(operands[1]) : not_scaled_;
@@ -282,24 +223,58 @@ class Stabiliser {
     if (first && (shows_one(old) || old.op == Op::neg)) return with_rest(*first, old);
     if (first && old.op == Op::sum) return through_sum(*first, old);
     if (first && !second)
-      if (const auto power = power_of(graph_.nodes, old))
+      if (const auto power = whole_power_of(graph_.nodes, old))
         return Scaled{first->family,    first->power * *power, first->shift, apply(Op::pow, first->rest, operands[1]),
                       first->looked_at, first->weighted_by};
     if (old.op == Op::mul || old.op == Op::div) return through_product(id, operands, first, second);
     const bool together = first && second && first->power == second->power;
-    if (is_choice(old) && !first && second) {
+    if (is_choice_or_zero(graph_.nodes, old) && !first && second) {
       Scaled chosen = *second;
       chosen.weighted_by.insert(old.operands[0]);
       chosen.rest = builder_.select(operands[0], second->rest, operands[2]);
       return chosen;
     }
-    if (old.op == Op::add && together && first->weighted_by == second->weighted_by)
-      return Scaled{first->family,    first->power,      first->shift, apply(old.op, first->rest, second->rest),
-                    first->looked_at, first->weighted_by};
+    if (is_sum_of_two(old) && together && first->weighted_by == second->weighted_by)
+      return Scaled{first->family,    first->power,       first->shift, apply(old.op, first->rest, second->rest),
+                    first->looked_at, first->weighted_by, first->least};
+    if (is_sum_of_two(old)) return with_number(old, first, second);
     return std::nullopt;  // every other op needs the value itself
   }
 
-  Scaled without_maximum(NodeId id, Value z, const Summed& sum) {
+  /// A sum with a number that exp(shift) is not below.
+  std::optional<Scaled> with_number(const Node& old, const Scaled* first, const Scaled* second) {
+    double number = 0;
+    const Scaled& x = first ? *first : *second;
+    if ((first && second) || !repeats_number(graph_.nodes, old.operands[first ? 1 : 0], number)) return std::nullopt;
+    if (x.power != 1 || number <= 0 || number > x.least) return std::nullopt;
+    const Value of_number = apply(Op::exp, std::log(number) - x.shift);
+    Scaled result = x;
+    result.rest = first ? apply(old.op, x.rest, of_number) : apply(old.op, of_number, x.rest);
+    return result;
+  }
+
+  /// exp(shift) for the greatest of several exponents, each times the logarithm of its base.
+  Scaled without_greatest(NodeId id, Value z, const SummedExponential& sum) {
+    const auto logarithm = [&](NodeId term) {
+      const auto base = base_of_power(graph_.nodes, graph_[term]);
+      const Value of_term = *made_[exponent_of(graph_[term])];
+      return base ? of_term * std::log(*base) : of_term;
+    };
+    Value greatest = logarithm(sum.terms[0]);
+    for (NodeId term : sum.terms)
+      greatest = term == sum.terms[0] ? greatest : apply(Op::max, greatest, logarithm(term));
+    if (sum.number > 0)
+      greatest = apply(Op::max, greatest, builder_.constant(std::log(sum.number), greatest.type().dtype));
+    const Value shift = apply(Op::stop_gradient, greatest);
+    const auto base = base_of_power(graph_.nodes, graph_[id]);
+    const Value rest = apply(Op::exp, (base ? z * std::log(*base) : z) - shift);
+    Scaled result{sum.terms[0], 1, shift, rest};
+    result.least = sum.number;
+    return result;
+  }
+
+  Scaled without_maximum(NodeId id, Value z, const SummedExponential& sum) {
+    if (!sum.terms.empty()) return without_greatest(id, z, sum);
     const Shape shape = z.type().shape;
     const DType dtype = z.type().dtype;
     std::optional<Value> live;  // elsewhere there is 1 in place of the exponential, for the weight to make 0 of
@@ -318,7 +293,9 @@ class Stabiliser {
       if (std::ranges::find(sum.axes, axis) == sum.axes.end()) kept.push_back(axis);
     const Value shift = builder_.broadcast(maximum, kept, shape);
     const Value less = live ? builder_.select(*live, z - shift, builder_.constant(0, dtype)) : z - shift;
-    Scaled result{id, 1, shift, apply(Op::exp, less)};
+    const auto base = base_of_power(graph_.nodes, graph_[id]);
+    const Value rest = base ? apply(Op::pow, builder_.constant(*base, dtype), less) : apply(Op::exp, less);
+    Scaled result{id, 1, base ? builder_.broadcast(maximum * std::log(*base), kept, shape) : shift, rest};
     if (sum.weight) result.looked_at.insert(*sum.weight);
     return result;
   }
@@ -418,7 +395,10 @@ class Stabiliser {
     }
     const Node at = node(x);
     if (at.op == Op::exp) return under("log-exp", law, [&] { return operand(x, 0); });
-    if ((at.op == Op::mul || at.op == Op::div) && (is_exponential(operand(x, 0)) || is_exponential(operand(x, 1))))
+    double base = 0;
+    if (at.op == Op::pow && repeats_number(builder_.graph().nodes, at.operands[0], base) && base > 0)
+      return under("log-exp", law, [&] { return operand(x, 1) * std::log(base); });
+    if ((at.op == Op::mul || at.op == Op::div) && (has_exponential(operand(x, 0)) || has_exponential(operand(x, 1))))
       return under("log-exp", law, [&] { return log_of_product(x, at); });
     if (at.op == Op::mul || at.op == Op::div || at.op == Op::pow || at.op == Op::sqrt) return log_of_power(x, at, law);
     if (at.op == Op::broadcast) {
@@ -533,11 +513,11 @@ class Stabiliser {
     return apply(Op::log, x);
   }
 
-  bool is_exponential(Value x) const {
+  bool has_exponential(Value x) const {
     const Node& at = node(x);
     if (at.op == Op::exp) return true;
     if (at.op != Op::mul && at.op != Op::div && at.op != Op::broadcast) return false;
-    return std::ranges::any_of(at.operands, [&](NodeId id) { return is_exponential({nullptr, id}); });
+    return std::ranges::any_of(at.operands, [&](NodeId id) { return has_exponential({nullptr, id}); });
   }
 
   /// At least one of the two is an exponential, so its sign is known and the other keeps its own.
@@ -595,9 +575,9 @@ class Stabiliser {
   FactTable old_facts_, facts_;  ///< of the old graph and of the new one
   Builder builder_;
   Record::Reader old_, new_;
-  std::vector<std::optional<Value>> made_;             ///< by old node
-  std::map<NodeId, std::vector<Summed>> summed_over_;  ///< old exp node -> the kinds of sums it is in
-  std::map<NodeId, Scalings> scaled_;                  ///< by new node
+  std::vector<std::optional<Value>> made_;                        ///< by old node
+  std::map<NodeId, std::vector<SummedExponential>> summed_over_;  ///< old exp node -> the kinds of sums it is in
+  std::map<NodeId, Scalings> scaled_;                             ///< by new node
   const Scalings not_scaled_;
   std::map<NodeId, ShiftedLog> shifted_logs_;  ///< by new node
 };
