@@ -71,6 +71,7 @@ Progress::Progress(const Console& console, const TrainJob& job, std::int64_t tra
       losses_(job.losses),
       epochs_(job.epochs),
       every_((job.epochs + most_lines - 1) / most_lines),
+      every_step_(job.check_every_steps),
       rows_(train_rows),
       batches_(job.batch_size, train_rows),
       totals_(job.losses.size()) {}
@@ -111,6 +112,16 @@ void Progress::step(const Cursor& at, std::span<const double> losses) {
   line_open_ = true;
 }
 
+/// Not each of many epochs has a line, nor each of many looks at the figures between them.
+bool Progress::has_line(const Cursor& at) const {
+  const bool last = at.epoch == epochs_;
+  if (every_step_ == 0 || at.step % every_step_ != 0)
+    return every_ <= 1 || last || at.epoch == 1 || at.epoch % every_ == 0;
+  const std::int64_t looks = (epochs_ * batches_.count + every_step_ - 1) / every_step_;
+  const std::int64_t look = at.step / every_step_, apart = (looks + most_lines - 1) / most_lines;
+  return look == 1 || look % apart == 0 || (last && at.batch == batches_.count);
+}
+
 void Progress::epoch(const EpochReport& report) {
   const bool last = report.at.epoch == epochs_, evaluated = report.figures.size() > losses_.size();
   if (evaluated) {
@@ -119,10 +130,11 @@ void Progress::epoch(const EpochReport& report) {
       if (report.figures[i].array.count() == 1)
         metrics_ += fmt::format("  {} {:.4g}", report.figures[i].name, report.figures[i].array.at(0));
   }
-  if (every_ > 1 && !last && report.at.epoch != 1 && report.at.epoch % every_ != 0) return;
+  if (!has_line(report.at)) return;
   if (every_ > 1 && !evaluated && console_.live && Clock::now() - shown_ < between_frames && !last) return;
   end();
   std::string text = fmt::format("epoch {}/{}", report.at.epoch, report.epochs);
+  if (every_step_ > 0) text += fmt::format(", step {}", report.at.step);
   for (const NamedArray& figure : report.figures) text += fmt::format("  {} {}", figure.name, brief(figure));
   const double rate = static_cast<double>(report.rows) / std::max(report.seconds, 1e-9);
   fmt::print(stderr, "{}  ({:.3g} rows/s)\n", text, rate);

@@ -38,10 +38,13 @@ class Progress {
   using Clock = std::chrono::steady_clock;
 
   ProgressView view(const Cursor& at) const;
+  bool has_line(const Cursor& at) const;
 
   const Console& console_;
   std::vector<std::string> losses_;
-  std::int64_t epochs_, every_, rows_;
+  std::int64_t epochs_, every_;  ///< every so-many-th epoch has a line
+  std::int64_t every_step_;      ///< steps between two looks at the figures; 0: they are looked at after epochs
+  std::int64_t rows_;
   Batches batches_;
   Clock::time_point shown_{}, begun_{};
   std::int64_t first_step_ = -1;  ///< the first one since `begun_`

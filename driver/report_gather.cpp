@@ -290,20 +290,27 @@ void add_derivation(RunReport& report, const Graph& step) {
   report.gradients = html_list(derivation.parts[1]);
 }
 
+/// Points over epochs. A line that was written within an epoch stands between two: epochs have equally many steps, and
+/// no line has more of them an epoch than one at an epoch's end.
 std::vector<ReportCurve> read_curves(const std::string& path) {
   std::vector<ReportCurve> curves;
+  double steps_an_epoch = 1;
   std::ifstream in(path);
   for (std::string line; std::getline(in, line);) {
     const auto json = nlohmann::ordered_json::parse(line, nullptr, false);
     if (json.is_discarded() || json.value("schema", "") != "nnc.epoch.1") continue;
+    const double epoch = json.value("epoch", 1.0), step = json.value("step", 1.0);
+    steps_an_epoch = std::max(steps_an_epoch, std::ceil(step / std::max(epoch, 1.0)));
     for (const auto& [name, value] : json.items()) {
       if (!value.is_number() || name == "epoch" || name == "step" || name == "seconds" || name == "rows_per_second")
         continue;
       auto curve = std::ranges::find(curves, name, &ReportCurve::name);
       if (curve == curves.end()) curve = curves.insert(curves.end(), {name, {}});
-      curve->points.emplace_back(json.value("epoch", 0.0), value.get<double>());
+      curve->points.emplace_back(step, value.get<double>());
     }
   }
+  for (ReportCurve& curve : curves)
+    for (auto& [at, value] : curve.points) at /= steps_an_epoch;
   return curves;
 }
 

@@ -100,7 +100,7 @@ class TrainBlock {
   void setting(const ast::Setting& form, Pass& pass);
   void unknown_setting(const ast::Name& name);
   void plain_setting(TrainKey key, const ast::Setting& form, Pass& pass);
-  std::optional<std::int64_t> count(const ast::Setting& form, Pass& pass, std::int64_t least);
+  std::optional<std::int64_t> count(const ast::Setting& form, const ast::Expr& written, Pass& pass, std::int64_t least);
   void check_missing();
 
   // train_paths.cpp

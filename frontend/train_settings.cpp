@@ -40,6 +40,14 @@ constexpr Alias aliases[] = {
 /// The settings that may be about a part of the models.
 bool takes_path(TrainKey key) { return key == TrainKey::loss || key == TrainKey::optimizer; }
 
+/// n of steps(n), or null.
+const ast::Expr* steps_of(const ast::Expr& value) {
+  const auto* call = std::get_if<ast::Call>(&value.form);
+  const auto* callee = call ? std::get_if<ast::NameUse>(&call->callee->form) : nullptr;
+  const bool is_steps = callee && callee->name == "steps" && call->arguments.size() == 1 && !call->arguments[0].name;
+  return is_steps ? call->arguments[0].value.get() : nullptr;
+}
+
 }  // namespace
 
 void TrainBlock::setting(const ast::Setting& form, Pass& pass) {
@@ -93,20 +101,23 @@ void TrainBlock::plain_setting(TrainKey key, const ast::Setting& form, Pass& pas
       if (word && word->name == "full")
         job_.batch_size = 0;
       else
-        job_.batch_size = count(form, pass, 1).value_or(1);
+        job_.batch_size = count(form, *form.value, pass, 1).value_or(1);
       return;
     }
     case TrainKey::shuffle:
       job_.shuffle = e_.flag(e_.evaluate(*form.value, pass.scope), span, "`shuffle`").value_or(true);
       return;
     case TrainKey::epochs:
-      job_.epochs = count(form, pass, 1).value_or(1);
+      job_.epochs = count(form, *form.value, pass, 1).value_or(1);
       return;
     case TrainKey::seed:
-      job_.seed = static_cast<std::uint64_t>(count(form, pass, 0).value_or(0));
+      job_.seed = static_cast<std::uint64_t>(count(form, *form.value, pass, 0).value_or(0));
       return;
     case TrainKey::check_every:
-      job_.check_every = count(form, pass, 1).value_or(1);
+      if (const ast::Expr* steps = steps_of(*form.value))
+        job_.check_every_steps = count(form, *steps, pass, 1).value_or(1);
+      else
+        job_.check_every = count(form, *form.value, pass, 1).value_or(1);
       return;
     case TrainKey::early_stop:
       job_.early_stop = watch(form, pass, true);
@@ -126,11 +137,12 @@ void TrainBlock::plain_setting(TrainKey key, const ast::Setting& form, Pass& pas
   }
 }
 
-std::optional<std::int64_t> TrainBlock::count(const ast::Setting& form, Pass& pass, std::int64_t least) {
+std::optional<std::int64_t> TrainBlock::count(const ast::Setting& form, const ast::Expr& written, Pass& pass,
+                                              std::int64_t least) {
   const std::string& name = form.keys.front().text;
-  const auto value = e_.whole(e_.evaluate(*form.value, pass.scope), form.value->span, fmt::format("`{}`", name));
+  const auto value = e_.whole(e_.evaluate(written, pass.scope), written.span, fmt::format("`{}`", name));
   if (!value || *value >= least) return value;
-  error(Code::bad_setting, form.value->span, fmt::format("`{}` is at least {}, not {}", name, least, *value),
+  error(Code::bad_setting, written.span, fmt::format("`{}` is at least {}, not {}", name, least, *value),
         name == "batch_size" ? "`batch_size = full` takes all rows at once" : "");
   return std::nullopt;
 }

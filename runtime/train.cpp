@@ -248,42 +248,65 @@ class Trainer {
       order_.assign(identity_order(train_.rows), identity_order(train_.rows) + train_.rows);
   }
 
-  std::optional<End> run_epoch() {
-    const auto start = Clock::now();
+  /// Steps that a report tells of.
+  struct Stretch {
+    Clock::time_point start = Clock::now();
     std::int64_t rows = 0;
+  };
+
+  std::optional<End> run_epoch() {
+    Stretch stretch;
     std::optional<End> end;
     while (at_.batch < batches_.count && !end) {
-      const std::int64_t count = steps_at_once();
-      rows += count * rows_of_batch();
-      const std::span<const double> all = run_steps(count);
-      for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
-        const std::span<const double> losses = all.subspan(i * totals_.size(), totals_.size());
-        count_step(losses);
-        for (std::size_t j = 0; j < losses.size(); ++j)
-          if (!std::isfinite(losses[j])) return diverge({at_, job_.losses[j], true, losses[j]});
-        observer_.on_step(at_, losses);
-      }
+      if (auto diverged = take_steps(stretch)) return diverged;
       if (settings_.max_steps && at_.step >= *settings_.max_steps) end = End::max_steps;
+      const bool within = at_.batch < batches_.count;
+      if (within && is_time()) {
+        // Before anything stops training here: what goes on from a checkpoint of this step does not look again.
+        if (auto ended = judge(report_of(stretch), end)) return ended;
+        stretch = {};
+      }
       if (observer_.interrupted()) return End::interrupted;
-      if (!end && at_.batch < batches_.count)
+      if (!end && within)
         if (auto broken = save_if_due()) return broken;
     }
-    EpochReport report{at_, job_.epochs, {}, seconds_since(start), rows, at_.batch == batches_.count, true};
-    const std::int64_t seen = report.whole ? train_.rows : at_.batch * batches_.size;
+    return judge(report_of(stretch), end);
+  }
+
+  std::optional<End> take_steps(Stretch& stretch) {
+    const std::int64_t count = steps_at_once();
+    stretch.rows += count * rows_of_batch();
+    const std::span<const double> all = run_steps(count);
+    for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+      const std::span<const double> losses = all.subspan(i * totals_.size(), totals_.size());
+      count_step(losses);
+      for (std::size_t j = 0; j < losses.size(); ++j)
+        if (!std::isfinite(losses[j])) return diverge({at_, job_.losses[j], true, losses[j]});
+      observer_.on_step(at_, losses);
+    }
+    return std::nullopt;
+  }
+
+  EpochReport report_of(const Stretch& stretch) const {
+    const bool whole = at_.batch == batches_.count;
+    EpochReport report{at_, job_.epochs, {}, seconds_since(stretch.start), stretch.rows, whole, true};
+    const std::int64_t seen = whole ? train_.rows : at_.batch * batches_.size;
     for (std::size_t i = 0; i < totals_.size(); ++i) {
       report.figures.push_back({"train." + job_.losses[i], DenseArray(DType::f64, {})});
       report.figures.back().array.set(0, totals_[i] / static_cast<double>(seen));
     }
-    return judge(report, end);
+    return report;
   }
 
   std::int64_t rows_of_batch() const { return at_.batch == batches_.count - 1 ? batches_.tail : batches_.size; }
 
-  /// Steps that can be taken together: of whole batches, no more than --max-steps leaves.
+  /// Steps that can be taken together: of whole batches, up to the next look at the figures, no more than --max-steps
+  /// leaves.
   std::int64_t steps_at_once() const {
     if (at_.batch == batches_.count - 1) return 1;
     std::int64_t count = std::min(full_.steps_at_once(), batches_.count - 1 - at_.batch);
     if (settings_.max_steps) count = std::min(count, *settings_.max_steps - at_.step);
+    if (const std::int64_t every = job_.check_every_steps; every > 0) count = std::min(count, every - at_.step % every);
     return std::max<std::int64_t>(count, 1);
   }
 
@@ -362,15 +385,23 @@ class Trainer {
     return job_.stop && holds(*job_.stop, of).value_or(false);
   }
 
+  /// Whether figures are to be evaluated after the step that was just done.
+  bool is_time() const {
+    const bool whole = at_.batch == batches_.count;
+    if (whole && at_.epoch == job_.epochs) return true;
+    return job_.check_every_steps > 0 ? at_.step % job_.check_every_steps == 0
+                                      : whole && at_.epoch % job_.check_every == 0;
+  }
+
   /// Evaluates where it is time, applies the rules and keeps what they say. Where --max-steps ends training, figures
   /// are told even if it was not time, but then no rule sees them: going on from there is as if nobody had looked.
-  std::optional<End> judge(EpochReport& report, std::optional<End> end) {
-    const bool time = report.whole && (at_.epoch == job_.epochs || at_.epoch % job_.check_every == 0);
+  std::optional<End> judge(EpochReport report, std::optional<End> end) {
+    const bool time = is_time();
     if (time || end || stops(report.figures)) evaluate(report.figures);
     report.kept = time || !end;
     observer_.on_epoch(report);
     if (!report.kept) return end;
-    judged_ = true;
+    judged_ = report.whole;
     patience_.improves(report.figures, at_.epoch);
     if (best_.improves(report.figures, at_.epoch)) {
       if (auto failure = spoilt_now()) return diverge(*failure);

@@ -40,13 +40,14 @@ struct TrainState {
   Ended ended = Ended::not_yet;
 };
 
+/// Of an epoch, or where figures are evaluated between steps, of an epoch so far.
 struct EpochReport {
   Cursor at;
   std::int64_t epochs = 0;
   std::vector<NamedArray> figures;  ///< "train.loss" (f64) for each loss, and where it was evaluated "valid.loss", ...
   double seconds = 0;               ///< of the steps, without evaluation
-  std::int64_t rows = 0;            ///< seen in these steps
-  bool whole = true;                ///< else --max-steps has ended it before its last batch
+  std::int64_t rows = 0;            ///< seen in these steps, those since the last report
+  bool whole = true;                ///< else batches are left of the epoch
   bool kept = true;                 ///< else it is told of once more when training goes on from here
 };
 

@@ -142,6 +142,22 @@ TEST_CASE("two runs on one page: their curves, and in what they differ", "[repor
   CHECK(count_of(page, "<svg") >= 2);
 }
 
+TEST_CASE("figures from within an epoch stand between two epochs", "[report]") {
+  const Scratch scratch;
+  REQUIRE(run_nnc("new linear a", scratch.path()).status == 0);
+  REQUIRE(run_nnc("train a/linear.nn --out run --epochs 2", scratch.path()).status == 0);
+  std::ofstream(scratch.path() / "run/metrics.jsonl")
+      << R"({"schema": "nnc.epoch.1", "epoch": 1, "step": 3, "train.loss": 5}
+{"schema": "nnc.epoch.1", "epoch": 1, "step": 4, "train.loss": 4}
+{"schema": "nnc.epoch.1", "epoch": 2, "step": 6, "train.loss": 3}
+{"schema": "nnc.epoch.1", "epoch": 2, "step": 8, "train.loss": 2}
+)";
+  const auto report = nnc::driver::read_report((scratch.path() / "run").string());
+  REQUIRE(report);
+  REQUIRE(report->curves.size() == 1);
+  CHECK(report->curves[0].points == std::vector<std::pair<double, double>>{{0.75, 5}, {1, 4}, {1.5, 3}, {2, 2}});
+}
+
 TEST_CASE("the axes of a picture have round numbers within the range of its values", "[report]") {
   nnc::driver::RunReport run;
   run.title = "axes";

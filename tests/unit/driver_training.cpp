@@ -153,6 +153,23 @@ TEST_CASE("two models have their names before their paths and their losses") {
   CHECK(json_lines(evaluated.out).at(0).contains("loss(Disc)"));
 }
 
+TEST_CASE("with check_every = steps(n) rules look within an epoch, and going on looks at the same steps") {
+  const Scratch scratch;
+  const std::string block =
+      "  loss = mse(Net(x), y)\n  optimizer = sgd(lr = 0.1)\n  batch_size = 4\n  epochs = 20\n"  // 8 steps an epoch
+      "  check_every = steps(3)\n  best = lowest(valid.loss)\n  stop = step >= 44\n";
+  const Weights whole = trained(scratch, block);
+  const std::string log = read_file(scratch.path() / (last_run + "/metrics.jsonl"));
+  std::vector<int> looked;
+  for (const auto& line : json_lines(log))
+    if (line.contains("valid.loss")) looked.push_back(line.at("step"));
+  CHECK(looked == std::vector<int>{3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 33, 36, 39, 42, 45});
+  trained(scratch, block, "--max-steps 18");
+  REQUIRE(run_nnc("train --resume " + last_run, scratch.path()).status == 0);
+  CHECK(read_file(scratch.path() / (last_run + "/metrics.jsonl")) == log);
+  CHECK(read_weights(scratch.path() / (last_run + "/last.safetensors")) == whole);
+}
+
 TEST_CASE("training that diverges ends with status 3, and what it leaves is finite") {
   const Scratch scratch;
   for (const std::string rate : {"1e4", "1e19", "3e37"}) {

@@ -223,6 +223,14 @@ TEST_CASE("classes become numbers or one-hot rows") {
   CHECK(train.stop->operands.at(1).value == 1e-3);
 }
 
+TEST_CASE("figures are evaluated every so many epochs or steps") {
+  Program program(with_data(
+      "  let rows = csv(\"a.csv\")\n  train = rows\n  x: f32[2] = cols(\"p\", \"q\")\n  y: f32[1] = cols(\"r\")",
+      "  check_every = steps(4 * 25)\n"));
+  CHECK(program.block().train.check_every_steps == 100);
+  CHECK(program.block().train.check_every == 1);
+}
+
 TEST_CASE("an image is read as a row of numbers, in the type that its column declares") {
   Program program(
       "model Net(x: f32[batch, 784]) -> f32[batch, 10] { return x |> Dense(10) }\n"

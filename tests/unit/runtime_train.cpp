@@ -200,6 +200,35 @@ TEST_CASE("validation runs every check_every epochs and after the last") {
   CHECK(std::abs(figure(run.witness.epochs[3], "valid.loss") - squares / 7) < 1e-7);
 }
 
+TEST_CASE("figures are evaluated every so many steps, within epochs too, and after the last step") {
+  Run run;
+  run.settings.job.check_every_steps = 2;  // of three an epoch
+  SplitColumns valid = line("valid", 2);
+  SECTION("to the end") {
+    run.go(&valid);
+    std::vector<std::int64_t> looked, steps;
+    for (const EpochReport& report : run.witness.epochs) {
+      steps.push_back(report.at.step);
+      if (report.figures.size() == 2) looked.push_back(report.at.step);
+      CHECK(report.whole == (report.at.step % 3 == 0));
+    }
+    CHECK(looked == std::vector<std::int64_t>{2, 4, 6, 8, 10, 12});
+    CHECK(steps == std::vector<std::int64_t>{2, 3, 4, 6, 8, 9, 10, 12});
+  }
+  SECTION("up to a figure") {
+    run.settings.job.check_every_steps = 1;
+    run.settings.job.stop = below("valid.loss", 0.3);
+    const TrainOutcome outcome = run.go(&valid);
+    CHECK(outcome.end == TrainOutcome::End::stop_rule);
+    const auto& told = run.witness.epochs;
+    REQUIRE(told.size() >= 2);
+    CHECK(outcome.at.step == told.back().at.step);
+    CHECK(figure(told.back(), "valid.loss") < 0.3);
+    CHECK(figure(told[told.size() - 2], "valid.loss") >= 0.3);
+    CHECK(told.size() == static_cast<std::size_t>(outcome.at.step));
+  }
+}
+
 TEST_CASE("the rules stop training and keep the best weights") {
   SECTION("stop") {
     Run run;
@@ -241,10 +270,12 @@ TEST_CASE("the rules stop training and keep the best weights") {
 
 TEST_CASE("going on is as if training had not been stopped, wherever that was, twice too") {
   const SplitColumns valid = line("valid", 0.5F);
-  const auto settings = [](Run& run) {
+  const std::int64_t every_steps = GENERATE(0, 1, 2, 5);
+  const auto settings = [&](Run& run) {
     run.settings.job.shuffle = true;
     run.settings.job.epochs = 9;
     run.settings.job.check_every = 2;
+    run.settings.job.check_every_steps = every_steps;
     run.settings.job.best = Watch{"valid.loss", false, 0};
     run.settings.job.early_stop = Watch{"valid.loss", false, 3};
     run.settings.seconds_between_saves = 0;
