@@ -242,11 +242,14 @@ std::vector<Elaborated> elaborate_all(const SourceProgram& program, const std::s
       model_graph(elaborator, user, {&declaration, &user});
     applied.merge(elaborator.applied);
   }
-  check_tests(user, options, diagnostics, tests, applied);
+  Applied tested;
+  check_tests(user, options, diagnostics, tests, tested);
   for (const Module* module : program.modules())
     for (const ast::Declaration& declaration : module->ast->declarations) {
       check_names(*module, declaration, diagnostics);
-      if (!applied.contains(&declaration)) check_declared(*module, declaration, options, diagnostics);
+      if (applied.contains(&declaration)) continue;
+      const bool only_tested = tested.contains(&declaration);
+      if (!only_tested || !module->library) check_declared(*module, declaration, options, diagnostics, only_tested);
     }
   if (diagnostics.has_errors()) return {};
   for (const Module* module : program.modules()) check_unused(*module, module == &user && !names.empty(), diagnostics);

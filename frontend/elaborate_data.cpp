@@ -108,6 +108,25 @@ void DataBlock::column(const ast::ColumnDef& form) {
   columns_.emplace(name, std::move(result));
 }
 
+namespace {
+
+/// What `name = value` in a data block was meant to be, where the name is no setting.
+std::string help_for_assignment(const std::string& name, const ast::Expr& value) {
+  const auto* call = std::get_if<ast::Call>(&value.form);
+  const auto* callee = call ? std::get_if<ast::NameUse>(&call->callee->form) : nullptr;
+  const std::string called = callee ? callee->name : "";
+  if (called == "csv" || called == "idx" || called == "npy" || called == "npz" || called == "table")
+    return fmt::format("rows are given to a split: `train = {}(...)`", called);
+  const auto named = [](const ast::Argument& argument) { return argument.name.has_value(); };
+  std::string type = "f32[1]";
+  if (called == "col") type = "f32[]";
+  if (called == "cols" && std::ranges::none_of(call->arguments, named))
+    type = fmt::format("f32[{}]", call->arguments.size());
+  return fmt::format("a column has a type, as in `{}: {} = ...`; a name for a value is given by `let`", name, type);
+}
+
+}  // namespace
+
 void DataBlock::setting(const ast::Setting& form) {
   const std::string& key = form.keys.front().text;
   if (form.keys.size() == 1 && key == "samples") return;  // done
@@ -119,10 +138,9 @@ void DataBlock::setting(const ast::Setting& form) {
     std::string help = did_you_mean(name.text, words);
     if (name.text == "val" || name.text == "dev" || name.text == "validation")
       help = "the rows that judge training are called `valid`";
-    if (help.empty())
-      help =
-          fmt::format("a column has a type, as in `{}: f32[1] = ...`; a name for a value is given by `let`", name.text);
+    if (help.empty()) help = help_for_assignment(name.text, *form.value);
     splits_failed_ = true;
+    lost_.insert(name.text);
     error(Code::unknown_data_setting, name.span, fmt::format("data blocks have no setting or split `{}`", name.text),
           help);
     scope_.define(name.text, Failed{});  // what reads it is no second error

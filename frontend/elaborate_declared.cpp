@@ -41,11 +41,12 @@ struct Said {
 
 class DeclaredCheck {
  public:
-  DeclaredCheck(Elaborator& elaborator, const Module& module, const Trial& trial, const Choice& choice)
+  DeclaredCheck(Elaborator& elaborator, const Module& module, const Trial& trial, const Choice& choice, bool training)
       : e_(elaborator), builder_("declared"), trial_(trial), choice_(choice), scope_(module) {
     context_.builder = &builder_;
     context_.stream = "declared";
-    context_.training = context_.scalars = true;
+    context_.training = training;
+    context_.scalars = true;
     e_.set_graph(&context_);
     Elaborator::Frame root;
     root.name = "declared";
@@ -276,12 +277,12 @@ std::vector<Choice> choices_for(const ast::Declaration& declaration, const Diagn
 }
 
 Said check(const Declared& declared, const ElaborateOptions& options, Diagnostics& diagnostics, const Trial& trial,
-           const Choice& choice) {
+           const Choice& choice, bool training) {
   Said said;
   bool scanned = false;
   const auto run = [&] {
     Elaborator elaborator(diagnostics, options);
-    DeclaredCheck once(elaborator, *declared.module, trial, choice);
+    DeclaredCheck once(elaborator, *declared.module, trial, choice, training);
     once.apply(declared, scanned);
     said.stand_ins = once.stand_ins();
     scanned = elaborator.needs_scan;
@@ -305,13 +306,14 @@ bool shows(const Diagnostic& diagnostic, std::int64_t number) {
          std::ranges::any_of(diagnostic.labels, [&](const Label& label) { return within(label.text); });
 }
 
-std::string note_on(const Said& said, const Diagnostic& diagnostic) {
+std::string note_on(const Said& said, const Diagnostic& diagnostic, bool tested) {
   std::vector<std::string> names, values;
   for (const auto& [name, value] : said.stand_ins) {
     names.push_back(fmt::format("`{}`", name));
     if (value > 10 && shows(diagnostic, value)) values.push_back(fmt::format("{} = {}", name, value));
   }
-  std::string note = "nothing applies it: it is checked as declared";
+  std::string note = tested ? "only tests apply it: where `training` is true, it is checked as declared"
+                            : "nothing applies it: it is checked as declared";
   if (!names.empty()) note += fmt::format(", for any {}", fmt::join(names, ", "));
   if (!values.empty()) note += fmt::format(" (the numbers are those of {})", fmt::join(values, ", "));
   return note;
@@ -320,20 +322,23 @@ std::string note_on(const Said& said, const Diagnostic& diagnostic) {
 }  // namespace
 
 void check_declared(const Module& module, const ast::Declaration& declaration, const ElaborateOptions& options,
-                    Diagnostics& diagnostics) {
+                    Diagnostics& diagnostics, bool tested) {
   if (declaration.damaged) return;
   const Declared declared{&declaration, &module};
   for (const Choice& choice : choices_for(declaration, diagnostics)) {
-    Said first = check(declared, options, diagnostics, trials[0], choice);
+    Said first = check(declared, options, diagnostics, trials[0], choice, true);
     if (std::ranges::none_of(first.messages, is_judged)) continue;
-    const Said second = check(declared, options, diagnostics, trials[1], choice);
-    for (Diagnostic& diagnostic : first.messages)
-      if (is_judged(diagnostic) && std::ranges::any_of(second.messages, [&](const Diagnostic& other) {
-            return same_cause(diagnostic, other);
-          })) {
-        diagnostic.notes.push_back(note_on(first, diagnostic));
-        diagnostics.report(std::move(diagnostic));
-      }
+    const Said second = check(declared, options, diagnostics, trials[1], choice, true);
+    // Tests apply it as it is where `training` is false: what is wrong there too is wrong for the stand-ins alone.
+    const Said outside = tested ? check(declared, options, diagnostics, trials[0], choice, false) : Said{};
+    for (Diagnostic& diagnostic : first.messages) {
+      const auto same = [&](const Diagnostic& other) { return same_cause(diagnostic, other); };
+      if (!is_judged(diagnostic) || std::ranges::none_of(second.messages, same) ||
+          std::ranges::any_of(outside.messages, same))
+        continue;
+      diagnostic.notes.push_back(note_on(first, diagnostic, tested));
+      diagnostics.report(std::move(diagnostic));
+    }
   }
 }
 

@@ -554,9 +554,10 @@ void check_names(const Module& module, const ast::Declaration& declaration, Diag
 /// statements behind a `return`; in a file that trains also of constants, functions, layers and optimizers.
 void check_unused(const Module& module, bool is_program, Diagnostics& diagnostics);
 
-/// Reports what is wrong in a function, layer, model or optimizer that nothing applies (elaborate_declared.cpp).
+/// Reports what is wrong in a function, layer, model or optimizer that nothing applies; or that only tests apply
+/// (`tested`): then what is wrong only where `training` is true (elaborate_declared.cpp).
 void check_declared(const Module& module, const ast::Declaration& declaration, const ElaborateOptions& options,
-                    Diagnostics& diagnostics);
+                    Diagnostics& diagnostics, bool tested);
 
 // ---- train and data blocks (elaborate_train.cpp, elaborate_data.cpp) -----------------------------------------------
 

@@ -1,5 +1,8 @@
 #include "frontend/parse_expressions.h"
 
+#include <fmt/format.h>
+
+#include <cctype>
 #include <charconv>
 
 #include "frontend/newcomers.h"
@@ -249,6 +252,10 @@ void ExpressionParser::fail_no_expression() {
   if (at(Kind::left_brace)) help = "lists stand in brackets, as in `[1, 2]`";
   if (at(Kind::plus)) help = "there is no sign `+`";
   if (at(Kind::kw_not)) help = "put `not ...` in parentheses here";
+  const std::string_view word = diagnostics_.text(token().span);
+  if (!word.empty() && std::isalpha(static_cast<unsigned char>(word[0])) && position_ + 1 < tokens_.size() &&
+      tokens_[position_ + 1].kind == Kind::assign)
+    help = fmt::format("`{}` is a word of the language and cannot be a name", word);
   if (at(Kind::greater) && position_ > 0 && tokens_[position_ - 1].kind == Kind::greater) help = repair_of_word(">>");
   fail_expected("an expression", std::move(help));
 }

@@ -35,8 +35,11 @@ Term cast_to(CallSite& site, DType dtype) {
     const Shapeless inner = *shapeless;
     return Shapeless{e.source(site.span), [inner, dtype](Elaborator& at, const ArrayType& type) {
                        ArrayType wanted = type;
-                       wanted.dtype = dtype;
-                       return inner.make(at, wanted);
+                       wanted.dtype = dtype == DType::i32 ? DType::f64 : dtype;  // numbers are drawn as floats
+                       Term made = inner.make(at, wanted);
+                       if (const Array* array = made.as<Array>(); array && array->node.type().dtype != dtype)
+                         made = Array{at.builder().cast(array->node, dtype), array->axes};
+                       return made;
                      }};
   }
   if (const Scalar* scalar = term.as<Scalar>(); scalar && scalar->node.type().dtype == DType::boolean)
