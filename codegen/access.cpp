@@ -459,13 +459,20 @@ llvm::Value* Element::load_masked(llvm::Type* type, llvm::Value* at) {
 }
 
 llvm::Value* Element::load() {
-  llvm::Value** here = kept();
-  llvm::Value* value = here       ? *here
-                       : varying_ ? load_vector(element_)
-                                  : emit_.ir.CreateAlignedLoad(element_, guarded(pointer(), condition_.uniform()),
-                                                               llvm::Align(size_of(buffer_.dtype)));
+  llvm::Value* value = loaded();
   if (buffer_.dtype != DType::boolean) return value;
   return emit_.ir.CreateICmpNE(value, llvm::Constant::getNullValue(value->getType()));
+}
+
+/// As it lies in memory. Of a buffer without elements nothing is read: all its strides may be 0, so that the address
+/// depends on no loop and the load stands before those that never run.
+llvm::Value* Element::loaded() {
+  if (llvm::Value** here = kept()) return *here;
+  if (std::ranges::find(buffer_.dims, 0) != buffer_.dims.end())
+    return llvm::Constant::getNullValue(varying_ ? lanes_type(element_, nest_.lanes) : element_);
+  if (varying_) return load_vector(element_);
+  return emit_.ir.CreateAlignedLoad(element_, guarded(pointer(), condition_.uniform()),
+                                    llvm::Align(size_of(buffer_.dtype)));
 }
 
 void Element::store_vector(llvm::Value* value) {

@@ -145,6 +145,7 @@ class Element {
   llvm::Value* column_term(llvm::Value* column);
   llvm::Value* affine(const Affine& form, int lane) { return value_of(emit_, nest_, form, lane); }
   llvm::Value* guarded(llvm::Value* pointer, llvm::Value* condition);
+  llvm::Value* loaded();
   llvm::Value* load_masked(llvm::Type* type, llvm::Value* at);
   llvm::Value* load_vector(llvm::Type* element);
   void store_vector(llvm::Value* value);

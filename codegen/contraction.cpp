@@ -19,6 +19,10 @@ namespace {
 
 /// Instructions that the copies of the stages may take together; a body as short as an SGD update is always copied.
 constexpr int unrolled_limit = 64, short_body = 5;
+/// The most steps of a short sum; accumulators that keep the fma units busy.
+constexpr std::int64_t short_sum = 64, enough_accumulators = 8;
+/// Fmas of a tile's steps that are written out rather than a loop.
+constexpr std::int64_t most_fmas_written_out = 96;
 /// Rows with a pointer each; more would not stay in the general registers.
 constexpr int pointer_rows = 12;
 /// Panels of b that a block's tiles meet for each of its steps of k.
@@ -99,6 +103,10 @@ class Contraction {
   };
   std::int64_t steps_of_block() const;
   void pack_b(const Columns& columns, const Steps& steps);
+  /// Whether so many steps of k are written out rather than a loop.
+  bool few_fmas(const Tile& tile, std::int64_t steps) const {
+    return steps * tile.rows * tile.vectors <= most_fmas_written_out;
+  }
   Carried multiply(const Tile& tile, const Steps& steps);
   Carried row_addresses(const Tile& tile);
   llvm::Value* distance_of_run(llvm::Value* run);
@@ -238,7 +246,9 @@ void Contraction::split() {
     const std::int64_t apart = std::min<std::int64_t>(most, pointer_rows);
     std::int64_t rows = most;
     while (core_.m % rows != 0 || !at_constant_distances(rows)) --rows;
-    tiles_wrap_ = 4 * rows < 3 * apart;
+    // Where k is short, computing an address for each row takes longer than a few more tiles.
+    const bool enough = core_.k <= short_sum && rows * kernel_.schedule.tile_vectors >= enough_accumulators;
+    tiles_wrap_ = 4 * rows < 3 * apart && !enough;
     most = tiles_wrap_ ? apart : rows;
   }
   if (walk_of_a() == Walk::apart) most = std::min<std::int64_t>(most, pointer_rows);
@@ -633,13 +643,17 @@ Carried Contraction::multiply(const Tile& tile, const Steps& steps) {
   } else {
     llvm::Value* length = emit_.index(steps_of_a_.back().extent);
     const Steps run{emit_.index(0), length};
-    after = emit_loop(emit_, emit_.ir.CreateUDiv(steps.begin, length), emit_.ir.CreateUDiv(steps.end, length), 1,
-                      carried, [&](llvm::Value* number, const Carried& now) {
-                        llvm::Value* distance = distance_of_run(number);
-                        Carried here;
-                        for (llvm::Value* row : rows) here.push_back(emit_.element(element_, row, distance));
-                        return innermost(tile, here, emit_.ir.CreateMul(number, length), run, now);
-                      });
+    const auto at_run = [&](llvm::Value* number, const Carried& now) {
+      llvm::Value* distance = distance_of_run(number);
+      Carried here;
+      for (llvm::Value* row : rows) here.push_back(emit_.element(element_, row, distance));
+      return innermost(tile, here, emit_.ir.CreateMul(number, length), run, now);
+    };
+    if (!steps.resume && few_fmas(tile, core_.k))
+      after = write_out(emit_, 0, core_.k / steps_of_a_.back().extent, 1, carried, at_run);
+    else
+      after = emit_loop(emit_, emit_.ir.CreateUDiv(steps.begin, length), emit_.ir.CreateUDiv(steps.end, length), 1,
+                        carried, at_run);
   }
   return Carried(after.begin() + pointers, after.end());
 }
@@ -656,47 +670,49 @@ Carried Contraction::innermost(const Tile& tile, const Carried& rows, llvm::Valu
   Carried initial;
   if (pointers_a == 1) initial.push_back(emit_.element(element_, rows[0], emit_.scaled(steps.begin, step_a)));
   initial.append(carried.begin(), carried.end());
-  const Carried after =
-      emit_loop(emit_, steps.begin, steps.end, 1, initial, [&](llvm::Value* inner, const Carried& now) {
-        llvm::Value* k = emit_.add(before, inner);
-        Carried next(now);
-        llvm::SmallVector<llvm::Value*, 8> b;
-        llvm::Value* b_row = contiguous && walk_b == Walk::looked_up ? address(b_, k, tile.n) : nullptr;
-        for (int j = 0; j < tile.vectors; ++j) {
-          const bool last = j + 1 == tile.vectors;
-          llvm::Value* distance = emit_.index(std::int64_t{j} * lanes_);
-          if (!contiguous)
-            b.push_back(gather_b(tile, k, j));
-          else if (b_row)
-            b.push_back(load_b(emit_.element(element_, b_row, distance), last, tile));
-          else if (shared)
-            b.push_back(load_b(emit_.element(element_, now[pointers_a], distance), last, tile));
-          else
-            b.push_back(load_b(now[pointers_a + static_cast<std::size_t>(j)], last, tile));
-        }
-        llvm::Value* a_first = walk_a == Walk::together ? now[0] : nullptr;
-        // A row of a feed at this k: one look-up, its elements at constant distances.
-        const bool one_lookup = walk_a == Walk::looked_up && !(a_.row && a_.row->depends(0)) && !a_.column;
-        if (one_lookup) a_first = address(a_, tile.m, k);
-        for (int i = 0; i < tile.rows; ++i) {
-          llvm::Value* at = nullptr;
-          if (a_first)
-            at = emit_.element(element_, a_first, emit_.index(distance(i)));
-          else if (walk_a == Walk::apart)
-            at = emit_.element(element_, rows[static_cast<unsigned>(i)], emit_.scaled(inner, step_a));
-          else
-            at = address(a_, emit_.add(tile.m, emit_.index(i)), k);
-          llvm::Value* broadcast = emit_.splat(emit_.ir.CreateLoad(element_, at), lanes_);
-          for (int j = 0; j < tile.vectors; ++j) {
-            llvm::Value*& sum = next[pointers + static_cast<std::size_t>(i * tile.vectors + j)];
-            sum = emit_fma(emit_, broadcast, b[static_cast<std::size_t>(j)], sum);
-          }
-        }
-        if (pointers_a == 1) next[0] = emit_.element(element_, now[0], emit_.index(step_a));
-        for (std::size_t p = pointers_a; p < pointers; ++p)
-          next[p] = emit_.element(element_, now[p], emit_.index(step_b));
-        return next;
-      });
+  const auto step = [&](llvm::Value* inner, const Carried& now) {
+    llvm::Value* k = emit_.add(before, inner);
+    Carried next(now);
+    llvm::SmallVector<llvm::Value*, 8> b;
+    llvm::Value* b_row = contiguous && walk_b == Walk::looked_up ? address(b_, k, tile.n) : nullptr;
+    for (int j = 0; j < tile.vectors; ++j) {
+      const bool last = j + 1 == tile.vectors;
+      llvm::Value* distance = emit_.index(std::int64_t{j} * lanes_);
+      if (!contiguous)
+        b.push_back(gather_b(tile, k, j));
+      else if (b_row)
+        b.push_back(load_b(emit_.element(element_, b_row, distance), last, tile));
+      else if (shared)
+        b.push_back(load_b(emit_.element(element_, now[pointers_a], distance), last, tile));
+      else
+        b.push_back(load_b(now[pointers_a + static_cast<std::size_t>(j)], last, tile));
+    }
+    llvm::Value* a_first = walk_a == Walk::together ? now[0] : nullptr;
+    // A row of a feed at this k: one look-up, its elements at constant distances.
+    const bool one_lookup = walk_a == Walk::looked_up && !(a_.row && a_.row->depends(0)) && !a_.column;
+    if (one_lookup) a_first = address(a_, tile.m, k);
+    for (int i = 0; i < tile.rows; ++i) {
+      llvm::Value* at = nullptr;
+      if (a_first)
+        at = emit_.element(element_, a_first, emit_.index(distance(i)));
+      else if (walk_a == Walk::apart)
+        at = emit_.element(element_, rows[static_cast<unsigned>(i)], emit_.scaled(inner, step_a));
+      else
+        at = address(a_, emit_.add(tile.m, emit_.index(i)), k);
+      llvm::Value* broadcast = emit_.splat(emit_.ir.CreateLoad(element_, at), lanes_);
+      for (int j = 0; j < tile.vectors; ++j) {
+        llvm::Value*& sum = next[pointers + static_cast<std::size_t>(i * tile.vectors + j)];
+        sum = emit_fma(emit_, broadcast, b[static_cast<std::size_t>(j)], sum);
+      }
+    }
+    if (pointers_a == 1) next[0] = emit_.element(element_, now[0], emit_.index(step_a));
+    for (std::size_t p = pointers_a; p < pointers; ++p) next[p] = emit_.element(element_, now[p], emit_.index(step_b));
+    return next;
+  };
+  const std::int64_t run = steps_of_a_.back().extent;
+  const Carried after = !steps.resume && few_fmas(tile, core_.k)
+                            ? write_out(emit_, 0, run, 1, initial, step)
+                            : emit_loop(emit_, steps.begin, steps.end, 1, initial, step);
   return Carried(after.begin() + static_cast<std::ptrdiff_t>(pointers_a), after.end());
 }
 

@@ -314,6 +314,13 @@ Carried emit_loop(Emitter& emit, llvm::Value* begin, llvm::Value* end, std::int6
                  [&] { return emit_loop_that_runs(emit, begin, end, step, initial, body); });
 }
 
+Carried write_out(Emitter& emit, std::int64_t begin, std::int64_t end, std::int64_t step, const Carried& initial,
+                  LoopBody body) {
+  Carried carried(initial);
+  for (std::int64_t index = begin; index < end; index += step) carried = body(emit.index(index), carried);
+  return carried;
+}
+
 Carried emit_if(Emitter& emit, llvm::Value* condition, const Carried& otherwise, llvm::function_ref<Carried()> then) {
   if (auto* known = llvm::dyn_cast<llvm::ConstantInt>(condition)) return known->isOne() ? then() : otherwise;
   llvm::BasicBlock* before = emit.ir.GetInsertBlock();

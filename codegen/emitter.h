@@ -51,6 +51,7 @@ class Emitter {
   llvm::LLVMContext& context;
   llvm::IRBuilder<> ir;     ///< where the next instruction goes
   llvm::IRBuilder<> entry;  ///< computed once a call
+  bool one_thread = false;  ///< what follows is run by thread 0 alone: nothing is shared out
 
   llvm::Value* call() { return function.getArg(0); }
   llvm::Constant* index(std::int64_t value) { return ir.getInt64(static_cast<std::uint64_t>(value)); }
@@ -127,6 +128,9 @@ llvm::Align scratch_align(llvm::Type* element);
 /// runs once or never is emitted.
 using LoopBody = llvm::function_ref<Carried(llvm::Value* index, const Carried& carried)>;
 Carried emit_loop(Emitter& emit, llvm::Value* begin, llvm::Value* end, std::int64_t step, const Carried& initial,
+                  LoopBody body);
+/// The same for numbers that are known, one step after the other without a loop: the index is a constant in each.
+Carried write_out(Emitter& emit, std::int64_t begin, std::int64_t end, std::int64_t step, const Carried& initial,
                   LoopBody body);
 /// condition ? then() : otherwise; no branch where the condition is known.
 Carried emit_if(Emitter& emit, llvm::Value* condition, const Carried& otherwise, llvm::function_ref<Carried()> then);

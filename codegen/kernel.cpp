@@ -9,6 +9,7 @@
 namespace nnc {
 
 Share share_of_thread(Emitter& emit, std::int64_t units, std::int64_t pieces) {
+  if (emit.one_thread) return {emit.index(0), emit.index(units)};
   llvm::Type* i32 = emit.ir.getInt32Ty();
   llvm::Value* thread = emit.call_member(offsetof(nnc_call, thread), i32);
   const auto leave_unless = [&](llvm::Value* condition) {
@@ -122,11 +123,10 @@ class OuterLoops {
       begin = emit_.scaled(begin_, step);
       end = lesser(emit_, emit_.scaled(end_, step), end);
     }
-    if (written_out(level)) {
-      for (std::int64_t index = 0; index < whole; index += step) at(emit_.index(index), {});
-    } else {
+    if (written_out(level))
+      write_out(emit_, 0, whole, step, {}, at);
+    else
       emit_loop(emit_, begin, lesser(emit_, end, emit_.index(whole)), step, {}, at);
-    }
     if (whole == length) return;
     emit_if(emit_, emit_.ir.CreateICmpEQ(end, emit_.index(length)), {}, [&] {
       stages_->set_active(static_cast<int>(length - whole));
@@ -212,7 +212,12 @@ std::string symbol_part(const std::string& name) {
 
 }  // namespace
 
-void emit_nest(Emitter& emit, const Kernel& kernel) { OuterLoops(emit, kernel).run(); }
+void emit_body(Emitter& emit, const Kernel& kernel) {
+  if (kernel.core)
+    emit_contraction(emit, kernel);
+  else
+    OuterLoops(emit, kernel).run();
+}
 
 bool repeats(const Program& program) {
   return program.kernels.size() == 1 && program.loops.empty() && !program.kernels[0].core &&
@@ -231,10 +236,7 @@ llvm::Function* emit_kernel(llvm::Module& module, const Program& program, std::s
                                           fmt::format("kernel{}_{}", number, symbol_part(kernel.name)), module);
   Emitter emit(program, *function, loops);
   if (repeats(program)) emit.repeat(function->getArg(1), KeptElements(program, kernel).list());
-  if (kernel.core)
-    emit_contraction(emit, kernel);
-  else
-    emit_nest(emit, kernel);
+  emit_body(emit, kernel);
   emit.finish();
   return function;
 }

@@ -27,7 +27,8 @@ struct StageRow {
   std::vector<std::unique_ptr<StageEmitter>> stages;
 };
 
-void emit_nest(Emitter& emit, const Kernel& kernel);
+/// A kernel's code where the emitter stands.
+void emit_body(Emitter& emit, const Kernel& kernel);
 void emit_contraction(Emitter& emit, const Kernel& kernel);
 
 /// Whether a program is one small kernel, whose calls can follow one another within one function (nnc_entry::repeat).

@@ -4,6 +4,7 @@
 #include <llvm/Support/raw_ostream.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "codegen/fma.h"
 #include "codegen/kernel.h"
@@ -49,11 +50,46 @@ void emit_barrier(Emitter& emit) {
   });
 }
 
-llvm::Function* emit_entry(llvm::Module& module, const Program& program, const std::string& symbol,
-                           const std::vector<llvm::Function*>& kernels) {
+/// Points of a program's nests that take about as long as calling its kernels.
+constexpr std::int64_t most_points_in_entry = 1 << 15;
+
+std::int64_t points_of(const Kernel& kernel) {
+  const auto product = [](const std::vector<std::int64_t>& loops) {
+    return std::accumulate(loops.begin(), loops.end(), std::int64_t{1}, std::multiplies<>());
+  };
+  std::int64_t inner = kernel.core ? kernel.core->k : 0;
+  for (const Stage& stage : kernel.stages) inner += product(stage.inner);
+  return product(kernel.outer) * inner;
+}
+
+/// Whether kernels are code of the entry itself: what would be saved and loaded again for each is most of their work.
+bool in_entry(const Program& program) {
+  std::int64_t points = 0;
+  for (const Kernel& kernel : program.kernels) points += points_of(kernel);
+  return program.loops.empty() && !repeats(program) && points <= most_points_in_entry &&
+         std::ranges::all_of(program.kernels, [](const Kernel& kernel) { return kernel.schedule.parallel == 1; });
+}
+
+llvm::Function* make_entry(llvm::Module& module, const std::string& symbol) {
   llvm::LLVMContext& context = module.getContext();
   auto* type = llvm::FunctionType::get(llvm::Type::getVoidTy(context), {llvm::PointerType::get(context, 0)}, false);
-  auto* function = llvm::Function::Create(type, llvm::Function::ExternalLinkage, symbol, module);
+  return llvm::Function::Create(type, llvm::Function::ExternalLinkage, symbol, module);
+}
+
+/// All kernels one after the other, by thread 0.
+llvm::Function* emit_small_entry(llvm::Module& module, const Program& program, const std::string& symbol) {
+  llvm::Function* function = make_entry(module, symbol);
+  Emitter emit(program, *function);
+  share_of_thread(emit, 1, 1);
+  emit.one_thread = true;
+  for (const Kernel& kernel : program.kernels) emit_body(emit, kernel);
+  emit.finish();
+  return function;
+}
+
+llvm::Function* emit_entry(llvm::Module& module, const Program& program, const std::string& symbol,
+                           const std::vector<llvm::Function*>& kernels) {
+  llvm::Function* function = make_entry(module, symbol);
   Emitter emit(program, *function);
   llvm::SmallVector<llvm::Value*> arguments{emit.call()};  // then the indices of the loops around
   if (repeats(program)) arguments.push_back(emit.index(1));
@@ -99,6 +135,7 @@ std::vector<llvm::Function*> emit_kernels(llvm::Module& module, const Program& p
 }  // namespace
 
 llvm::Function* emit_program(llvm::Module& module, const Program& program, const std::string& symbol) {
+  if (in_entry(program)) return emit_small_entry(module, program, symbol);
   return emit_entry(module, program, symbol, emit_kernels(module, program));
 }
 
@@ -113,9 +150,13 @@ void finish_module(llvm::Module& module, const Target& target) {
 
 std::unique_ptr<llvm::Module> emit_module(const Program& program, const Target& target, llvm::LLVMContext& context) {
   auto module = std::make_unique<llvm::Module>(program.entry, context);
-  const std::vector<llvm::Function*> kernels = emit_kernels(*module, program);
-  emit_entry(*module, program, entry_symbol, kernels);
-  if (repeats(program)) emit_repeated(*module, program, kernels[0]);
+  if (repeats(program)) {
+    const std::vector<llvm::Function*> kernels = emit_kernels(*module, program);
+    emit_entry(*module, program, entry_symbol, kernels);
+    emit_repeated(*module, program, kernels[0]);
+  } else {
+    emit_program(*module, program, entry_symbol);
+  }
   finish_module(*module, target);
   return module;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ir/order.h"
+#include "ir/scalar/builder.h"
 #include "runtime/abi.h"
 
 namespace nnc {
@@ -10,7 +11,7 @@ namespace nnc {
 namespace {
 
 /// Loops that are written out: their points, and the instructions that these take.
-constexpr std::int64_t most_written_out = 4, most_instructions_written_out = 64;
+constexpr std::int64_t most_written_out = 16, most_instructions_written_out = 128;
 
 bool additive(const Fold& fold) { return fold.op == FoldOp::sum || fold.op == FoldOp::product; }
 
@@ -21,7 +22,7 @@ StageEmitter::StageEmitter(Emitter& emit, const Kernel& kernel, std::size_t stag
     : emit_(emit),
       kernel_(kernel),
       stage_(kernel.stages[stage]),
-      body_(stage_.body.program),
+      body_(with_known_values(stage_.body.program)),
       fold_values_(folds),
       index_(stage),
       nest_(outer),
@@ -306,7 +307,7 @@ Carried StageEmitter::run_chunks(const Carried& state) {
   for (std::size_t i = 1; i < lengths.size(); ++i) inside *= lengths[i];
   const std::int64_t chunk = inside == 0 ? length : order_chunk(lengths) / inside;
   const bool chunked = std::any_of(folds_.begin(), folds_.end(), [](const FoldPlan& plan) { return plan.chunked; });
-  if (!chunked || length <= chunk) return run_chunk(state, emit_.index(0), emit_.index(length));
+  if (!chunked || length <= chunk) return run_only_chunk(state, length);
   return emit_loop(emit_, emit_.index(0), emit_.index(length), chunk, state,
                    [&](llvm::Value* begin, const Carried& carried) {
                      llvm::Value* end = lesser(emit_, emit_.add(begin, emit_.index(chunk)), emit_.index(length));
@@ -314,9 +315,29 @@ Carried StageEmitter::run_chunks(const Carried& state) {
                    });
 }
 
+/// Where there is one chunk, and no total before it, the sum is the total: 0.0 + f64(sum), rounded to the sum's type
+/// again, is 0.0 + sum, which is sum but for a -0.
+Carried StageEmitter::run_only_chunk(const Carried& state, std::int64_t length) {
+  if (std::ranges::any_of(stage_.folds, [](const Fold& fold) { return fold.carry || fold.result != fold.dtype; }))
+    return run_chunk(state, emit_.index(0), emit_.index(length));
+  const Carried first(state.begin(), state.begin() + accumulators_);
+  Carried next = run_chunk_points(first, emit_.index(0), emit_.index(length));
+  const Carried sums(next.begin(), next.end());
+  for (std::size_t i = 0; i < folds_.size(); ++i) {
+    if (!folds_[i].chunked) continue;
+    llvm::Value* sum = chunk_sum(i, sums);
+    next.push_back(emit_.ir.CreateFAdd(llvm::Constant::getNullValue(sum->getType()), sum));
+  }
+  return next;
+}
+
+Carried StageEmitter::run_chunk_points(const Carried& carried, llvm::Value* begin, llvm::Value* end) {
+  return inner_.empty() ? run_point(carried) : run_inner(0, begin, end, carried);
+}
+
 Carried StageEmitter::run_chunk(const Carried& state, llvm::Value* begin, llvm::Value* end) {
-  Carried carried(state.begin(), state.begin() + accumulators_);
-  carried = inner_.empty() ? run_point(carried) : run_inner(0, begin, end, carried);
+  const Carried first(state.begin(), state.begin() + accumulators_);
+  const Carried carried = run_chunk_points(first, begin, end);
 
   Carried next(carried.begin(), carried.end());
   const Carried fresh = first_accumulators();
@@ -346,10 +367,8 @@ Carried StageEmitter::run_inner(std::size_t depth, llvm::Value* begin, llvm::Val
                      values);
   };
   if (loop != nest_.vector_loop) {
-    if (!written_out(depth, begin, end)) return emit_loop(emit_, begin, end, 1, carried, at);
-    Carried values(carried);
-    for (std::int64_t index = 0; index < length; ++index) values = at(emit_.index(index), values);
-    return values;
+    return written_out(depth, begin, end) ? write_out(emit_, 0, length, 1, carried, at)
+                                          : emit_loop(emit_, begin, end, 1, carried, at);
   }
 
   const std::int64_t whole = length / nest_.lanes * nest_.lanes;

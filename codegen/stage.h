@@ -85,7 +85,9 @@ class StageEmitter {
   Carried run_inner(std::size_t depth, llvm::Value* begin, llvm::Value* end, const Carried& carried);
   bool written_out(std::size_t depth, llvm::Value* begin, llvm::Value* end) const;
   Carried run_point(const Carried& carried);
+  Carried run_chunk_points(const Carried& carried, llvm::Value* begin, llvm::Value* end);
   Carried run_chunk(const Carried& state, llvm::Value* begin, llvm::Value* end);
+  Carried run_only_chunk(const Carried& state, std::int64_t length);
   Carried run_chunks(const Carried& state);
 
   llvm::Type* fold_type(const FoldPlan& plan, const Fold& fold) const;
@@ -104,7 +106,7 @@ class StageEmitter {
   Emitter& emit_;
   const Kernel& kernel_;
   const Stage& stage_;
-  const ScalarProgram& body_;
+  const ScalarProgram body_;  ///< what is known in it computed
   FoldValues& fold_values_;
   std::size_t index_ = 0;
   Nest nest_;

@@ -5,6 +5,7 @@
 //     x^(1/2)      = sqrt(x)
 //     solve        = a factorisation and two substitutions (ir/ops/solve.cpp)
 //     overlap_add of a product of matrices = a convolution (passes/overlap.h)
+//     overlap_add without overlaps = a view
 //
 // logistic, softplus and their kin stay: as scalar programs they are within 2 ulp and monotonic, which formulas made of
 // rounded sums and quotients are not, and in one kernel they share the exp(-|x|) that each of them begins with.
@@ -67,8 +68,10 @@ Graph expanded(const Graph& graph) {
     builder.set_derived(node.derived);
     builder.set_origin({"", node.origin.file, node.origin.line, node.origin.column});
     if (node.op == Op::pow) formula = expanded_power(operands[0], operands[1], node.type);
-    if (const auto* overlap = std::get_if<OverlapAdd>(&node.attributes))
+    if (const auto* overlap = std::get_if<OverlapAdd>(&node.attributes)) {
       formula = overlap_of_product(builder, operands[0], *overlap);
+      if (!formula) formula = overlap_of_none(builder, operands[0], *overlap);
+    }
     if (const auto* slice = std::get_if<Slice>(&node.attributes); slice && node.derived)
       formula = slice_of_product(builder, operands[0], *slice, node.type.shape);
     if (const auto written = definition(node.op).formula) formula = written(builder, operands);

@@ -280,6 +280,20 @@ std::optional<Value> overlap_of_product(Builder& builder, Value y, const Overlap
   return made(builder, product);
 }
 
+std::optional<Value> overlap_of_none(Builder& builder, Value y, const OverlapAdd& overlap) {
+  const auto at = static_cast<std::size_t>(overlap.axis);
+  Shape shape = y.type().shape;
+  const std::int64_t windows = shape[at].count, size = shape[at + 1].count;
+  if (overlap.stride < size || (overlap.dilation > 1 && size > 1)) return std::nullopt;
+  y = with_zeros(builder, y, overlap.axis + 1, 0, overlap.stride - size);
+  const std::int64_t places = windows * overlap.stride;
+  shape[at] = {places, shape[at].batched};
+  shape.erase(shape.begin() + overlap.axis + 1);
+  y = builder.reshape(y, shape);
+  if (places > overlap.extent) return part_of(builder, y, overlap.axis, 0, overlap.extent);
+  return with_zeros(builder, y, overlap.axis, 0, overlap.extent - places);
+}
+
 std::optional<Value> slice_of_product(Builder& builder, Value x, const Slice& slice, const Shape& extents) {
   auto product = product_of(builder, x);
   if (!product || std::ranges::any_of(slice.steps, [](std::int64_t step) { return step != 1; })) return std::nullopt;

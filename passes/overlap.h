@@ -6,6 +6,9 @@
 //
 // is one contraction over k as well, and stores nothing in between. With strides the places p = q stride + u go by
 // phases: phase u takes the weights k = t stride + u, so phases are further columns of one product.
+//
+// Where no window reaches into the next one there is nothing to add: the windows lie one behind the other, and the sum
+// is a view. So it is with the gradient of a pool.
 #pragma once
 
 #include <optional>
@@ -17,6 +20,9 @@ namespace nnc {
 /// overlap_add(y) as a contraction; nothing where y is no product (seen through views) whose windows lie in one factor
 /// and whose places in a window lie in the other, or where it has both strides and distances.
 std::optional<Value> overlap_of_product(Builder& builder, Value y, const OverlapAdd& overlap);
+
+/// overlap_add(y) as a view of y; nothing where windows overlap.
+std::optional<Value> overlap_of_none(Builder& builder, Value y, const OverlapAdd& overlap);
 
 /// A slice of such a contraction, as one that computes no more than is taken; nothing where x is none.
 std::optional<Value> slice_of_product(Builder& builder, Value x, const Slice& slice, const Shape& extents);

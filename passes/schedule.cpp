@@ -16,6 +16,13 @@ constexpr std::int64_t fewest_tiles = 4, most_tiles = 32, most_tiles_by_steps = 
 constexpr std::int64_t line_bytes = 64;
 constexpr std::int64_t fewest_for_vectors = 4;  // shorter loops are not worth a vector
 
+/// The last loop that has more than one step, or the last one.
+std::size_t last_long(const Dims& loops) {
+  for (std::size_t loop = loops.size(); loop-- > 0;)
+    if (loops[loop] != 1) return loop;
+  return loops.size() - 1;
+}
+
 std::int64_t product(const Dims& dims, std::size_t count) {
   std::int64_t result = 1;
   for (std::size_t i = 0; i < count; ++i) result *= dims[i];
@@ -160,12 +167,12 @@ class Scheduler {
         serial = serial || (ordered && fold.order != Order::lanes);
       }
       for (const Store& store : stage.stores) adds = adds || store.add;
-      if (!kernel.outer.empty()) along_outer += contiguous(kernel, stage, kernel.outer.size() - 1);
+      if (!kernel.outer.empty()) along_outer += contiguous(kernel, stage, last_long(kernel.outer));
       if (stage.inner.empty()) continue;
       inner = true;
-      along_inner += contiguous(kernel, stage, kernel.outer.size() + stage.inner.size() - 1);
+      along_inner += contiguous(kernel, stage, kernel.outer.size() + last_long(stage.inner));
     }
-    const bool wide = !kernel.outer.empty() && kernel.outer.back() >= fewest_for_vectors;
+    const bool wide = !kernel.outer.empty() && kernel.outer[last_long(kernel.outer)] >= fewest_for_vectors;
     if (lanes) return wide && along_outer > along_inner ? Schedule::Vector::outer : Schedule::Vector::inner;
     if (!inner || serial || adds) return wide ? Schedule::Vector::outer : Schedule::Vector::none;
     if (wide && along_outer >= along_inner) return Schedule::Vector::outer;

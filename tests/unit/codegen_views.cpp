@@ -64,6 +64,15 @@ result "all" = sum(%x, [0, 1, 2])
 )");
 }
 
+TEST_CASE("of a parameter without elements nothing is read", "[codegen]") {
+  check_bits(R"(
+%p = param "p" : f32[0, 1]
+%q = param "q" : f32[0, 3]
+result "r" = cos(dot(%p, %q, 0, 0))
+result "s" = sum(%p, [0, 1])
+)");
+}
+
 TEST_CASE("slices: backwards, with steps, of one element and of none", "[codegen]") {
   check_bits(R"(
 %x = input "x" : f32[batch, 17]

@@ -232,6 +232,26 @@ std::vector<T> uniforms(std::int64_t rows, std::int64_t columns, std::int64_t se
       column, seeds, steps);
 }
 
+TEST_CASE("what depends on no input is a number, to the bit of what it computes") {
+  for (const ScalarType type : {ScalarType::f32, ScalarType::f64}) {
+    ScalarBuilder b;
+    const Scalar x = b.input(type);
+    const Scalar results[] = {scalar::pow(b.constant(0.9, type), x), scalar::log(b.constant(0.9, type)),
+                              b.constant(0, type) / b.constant(0, type)};
+    const ScalarProgram whole = std::move(b).finish(results), known = with_known_values(whole);
+    CHECK(known.code[known.results[1]].op == ScalarOp::constant);
+    CHECK(known.code[known.results[0]].op != ScalarOp::constant);
+    const double values[] = {3, -2.5, 1000, 0};  // as f32: any numbers will do
+    double expected[3][4] = {}, found[3][4] = {};
+    const void* inputs[] = {values};
+    void* to_expected[] = {expected[0], expected[1], expected[2]};
+    void* to_found[] = {found[0], found[1], found[2]};
+    interpret(whole, inputs, to_expected, 4);
+    interpret(known, inputs, to_found, 4);
+    CHECK(std::memcmp(expected, found, sizeof expected) == 0);
+  }
+}
+
 TEST_CASE("uniform numbers: in [0, 1), even, and functions of their place alone") {
   const std::vector<double> u = uniforms<double>(256, 256, 7, 3, 0x1234);
   double sum = 0, square = 0, neighbours = 0;

@@ -110,6 +110,21 @@ TEST_CASE("windows with distances between their elements") {
   }
 }
 
+TEST_CASE("windows that do not reach into the next one are summed by a view") {
+  Builder b("apart");
+  const Value y = b.leaf(Op::input, "y", {DType::f32, {{1, true}, {4, false}, {2, false}}});
+  b.output(OutputKind::result, "side by side", b.overlap_add(y, 1, 8, 2));
+  b.output(OutputKind::result, "with distances", b.overlap_add(y, 1, 11, 3));
+  b.output(OutputKind::result, "and zeros behind", b.overlap_add(y, 1, 13, 3));
+  const Graph graph = std::move(b).finish(), expanded = expand(graph);
+  CHECK(count_of(expanded, Op::overlap_add) == 0);
+  Environment environment;
+  environment.batch = 3;
+  environment.inputs["y"] = random_tensor(DType::f32, {3, 4, 2}, 1);
+  const auto before = evaluate(graph, environment, true), after = evaluate(expanded, environment, true);
+  for (const auto& [name, value] : before) CHECK(same_bits(value, after.at(name)));
+}
+
 TEST_CASE("overlaps of what is no such product stay") {
   Builder b("overlap");
   const Value z = b.leaf(Op::param, "z", {DType::f64, {{4}, {3}, {5}}}),
