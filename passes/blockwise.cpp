@@ -1,8 +1,9 @@
-// A metric means the whole split, which need not fit in memory at once. Its folds over the batch (sums and maxima) are
-// carried from one block of rows to the next: a pass over the rows runs one graph per block, each fold starts from the
-// total so far and hands the new total on. A row value that itself needs such a fold (the deviation from a mean) takes
-// another pass. The last graph has no rows left and finishes the results. Blocks that end where chunks of the order of
-// additions end (multiples of 4096 rows do) give the same bits as the whole split at once.
+// A metric means the whole split, which need not fit in memory at once. Its folds over the batch (sums and maxima; of
+// XᵀY, the sum of the rows' products) are carried from one block of rows to the next: a pass over the rows runs one
+// graph per block, each fold starts from the total so far and hands the new total on. A row value that itself needs
+// such a fold (the deviation from a mean) takes another pass. The last graph has no rows left and finishes the results.
+// Blocks that end where chunks of the order of additions end (multiples of 4096 rows do) give the same bits as the
+// whole split at once.
 #include "passes/blockwise.h"
 
 #include <fmt/format.h>
@@ -10,9 +11,11 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <stdexcept>
 
 #include "ir/builder.h"
+#include "ir/order.h"
 #include "passes/differentiate.h"
 #include "passes/passes.h"
 
@@ -38,6 +41,63 @@ bool joins_rows(const Graph& body) {
   }
   return false;
 }
+
+// ---- products over the rows
+
+/// A product that sums over the batch, as XᵀY does: which of its summed axes that is.
+std::optional<std::size_t> rows_of_product(const Graph& graph, const Node& node) {
+  const auto* dot = std::get_if<Dot>(&node.attributes);
+  for (std::size_t i = 0; dot && i < dot->a.size(); ++i)
+    if (graph[node.operands[0]].type.shape[static_cast<std::size_t>(dot->a[i])].batched) return i;
+  return std::nullopt;
+}
+
+std::vector<int> ascending(int first, std::size_t count) {
+  std::vector<int> axes(count);
+  std::iota(axes.begin(), axes.end(), first);
+  return axes;
+}
+
+/// The same product as a sum of products of elements, rows outermost, which is a fold.
+Value sum_of_products(Builder& builder, const Dot& dot, std::size_t rows, Value a, Value b) {
+  const auto in_order = [&](Value x, std::vector<int> summed, const std::vector<int>& kept) {
+    std::swap(summed[0], summed[rows]);
+    std::vector<int> axes = summed;
+    axes.insert(axes.end(), kept.begin(), kept.end());
+    for (int axis = 0; axis < x.type().rank(); ++axis)
+      if (std::ranges::find(axes, axis) == axes.end()) axes.push_back(axis);
+    return builder.transpose(x, axes);
+  };
+  a = in_order(a, dot.a, dot.batch_a), b = in_order(b, dot.b, dot.batch_b);
+  const std::size_t common = dot.a.size() + dot.batch_a.size();
+  Shape shape = a.type().shape;
+  const Shape right = b.type().shape;
+  const std::size_t left = shape.size();
+  shape.insert(shape.end(), right.begin() + static_cast<std::ptrdiff_t>(common), right.end());
+  std::vector<int> places = ascending(0, common);
+  const std::vector<int> own = ascending(static_cast<int>(left), right.size() - common);
+  places.insert(places.end(), own.begin(), own.end());
+  const Value products = builder.broadcast(a, ascending(0, left), shape) * builder.broadcast(b, places, shape);
+  const std::vector<int> summed = ascending(0, dot.a.size());
+  const Value sum = builder.sum(products, summed);
+  return builder.make(Op::sum, {{products}}, Reduce{summed, natural_order(builder.graph(), sum.id)});
+}
+
+Graph with_products_as_sums(const Graph& graph) {
+  const auto over_rows = [&](const Node& node) { return rows_of_product(graph, node).has_value(); };
+  if (std::ranges::none_of(graph.nodes, over_rows)) return graph;
+  Builder builder(graph.name);
+  const std::vector<Value> made = rebuild(graph, builder, [&](NodeId id, const std::vector<Value>& operands) {
+    const Node& node = graph[id];
+    const auto rows = rows_of_product(graph, node);
+    if (!rows) return copy_node(builder, node, operands);
+    builder.set_origin(node.origin);
+    return sum_of_products(builder, std::get<Dot>(node.attributes), *rows, operands[0], operands[1]);
+  });
+  return finish_like(graph, std::move(builder), made);
+}
+
+// ---- passes over the rows
 
 class Splitter {
  public:
@@ -171,10 +231,14 @@ class Splitter {
 
 }  // namespace
 
-std::optional<NotBlockwise> why_not_blockwise(const Graph& graph) { return Splitter(graph).fault(); }
+std::optional<NotBlockwise> why_not_blockwise(const Graph& graph) {
+  const Graph sums = with_products_as_sums(graph);
+  return Splitter(sums).fault();
+}
 
 Blockwise blockwise(const Graph& graph) {
-  const Splitter splitter(graph);
+  const Graph sums = with_products_as_sums(graph);
+  const Splitter splitter(sums);
   if (auto fault = splitter.fault())
     throw std::invalid_argument(fmt::format("`{}`{} cannot be computed block by block: {}", fault->op,
                                             fault->line ? fmt::format(" (line {})", fault->line) : "", fault->why));

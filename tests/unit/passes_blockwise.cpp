@@ -6,6 +6,7 @@
 #include "ir/builder.h"
 #include "ir/evaluate.h"
 #include "ir/text.h"
+#include "passes/blockwise.h"
 #include "passes/pipeline.h"
 #include "tests/unit/catch.h"
 
@@ -108,6 +109,36 @@ TEST_CASE("sums of rows alone may be cut at every 256 of them") {
     CHECK(same_bits(by_blocks(blockwise(graph), whole, size).at("all"), evaluate(graph, whole).at("all")));
 }
 
+TEST_CASE("products over the rows are sums of the rows' products, with the same bits for any block size") {
+  Builder b("products");
+  const Value x = b.leaf(Op::input, "x", {DType::f32, {batch_extent, {5}, {3}}});
+  const Value y = b.leaf(Op::input, "y", {DType::f32, {batch_extent, {3}, {4}}});
+  const Value u = b.leaf(Op::input, "u", {DType::f32, {batch_extent, {2}}});
+  b.output(OutputKind::result, "gram", b.dot(u, u, {0}, {0}));
+  b.output(OutputKind::result, "both", b.dot(x, y, {2, 0}, {1, 0}));
+  b.output(OutputKind::result, "each", b.dot(x, y, {0}, {0}, {2}, {1}));
+  const Graph graph = optimise(std::move(b).finish());
+  const Blockwise blocks = blockwise(graph);
+  CHECK(blocks.passes.size() == 1);
+  CHECK_FALSE(why_not_blockwise(graph));
+  Environment whole;
+  whole.batch = 9000;
+  whole.inputs = {{"x", draw({9000, 5, 3}, 1)}, {"y", draw({9000, 3, 4}, 2)}, {"u", draw({9000, 2}, 3)}};
+  const auto expected = evaluate(graph, whole);
+  std::map<std::string, Tensor> first;
+  for (std::int64_t size : {4096, 8192, 1 << 20}) {
+    const auto found = by_blocks(blocks, whole, size);
+    for (const auto& [name, value] : expected) {
+      INFO(name << " in blocks of " << size);
+      REQUIRE(found.at(name).dims == value.dims);
+      for (std::int64_t i = 0; i < value.count(); ++i)
+        CHECK(std::abs(found.at(name).at(i) - value.at(i)) <= 1e-4 * std::abs(value.at(i)) + 1);
+      if (!first.contains(name)) first[name] = found.at(name);
+      CHECK(same_bits(first.at(name), found.at(name)));
+    }
+  }
+}
+
 TEST_CASE("finished graphs have no rows left, and passes hold no more than they need") {
   const Blockwise blocks = blockwise(optimise(statistics()));
   for (const Node& node : blocks.finish.nodes) CHECK_FALSE(is_batched(node.type.shape));
@@ -118,7 +149,7 @@ TEST_CASE("finished graphs have no rows left, and passes hold no more than they 
 TEST_CASE("what cannot be computed block by block is refused") {
   Builder b("refused");
   const Value x = b.leaf(Op::input, "x", {DType::f32, {batch_extent, {4}}});
-  b.output(OutputKind::result, "gram", b.dot(x, x, {0}, {0}));
+  b.output(OutputKind::result, "row", b.make(Op::argmax, {{x}}, Reduce{.axes = {0}}));
   CHECK_THROWS_AS(blockwise(std::move(b).finish()), std::invalid_argument);
   Builder c("rows");
   c.output(OutputKind::result, "x", c.leaf(Op::input, "x", {DType::f32, {batch_extent}}));
