@@ -4,9 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
-#include "ir/evaluate.h"
+#include "driver/tensor.h"
 
 namespace nnc::driver {
 
@@ -19,12 +18,6 @@ double largest_of(const DenseArray& array) {
   double largest = 0;
   for (std::int64_t i = 0; i < array.count(); ++i) largest = std::max(largest, std::abs(array.at(i)));
   return largest;
-}
-
-Tensor tensor_of_array(const DenseArray& array) {
-  Tensor tensor = Tensor::zeros(array.dtype, array.dims);
-  std::memcpy(tensor.data.data(), array.bytes.data(), tensor.data.size());
-  return tensor;
 }
 
 /// A choice over rows and units, made of what is learnt.
@@ -84,11 +77,8 @@ std::vector<std::string> advice_of(const Graph& evaluate_graph, const SplitColum
   environment.batch = rows;
   environment.scalars["rows"] = static_cast<double>(rows);
   for (const NamedArray& column : train.part(0, rows).columns)
-    environment.inputs[column.name] = tensor_of_array(column.array);
-  for (const nnc_slot& slot : params_of(*weights.layout))
-    environment.params[slot.name] = tensor_of_array(unpack(slot, weights.params.data()));
-  for (const nnc_slot& slot : state_of(*weights.layout))
-    environment.state[slot.name] = tensor_of_array(unpack(slot, weights.state.data()));
+    environment.inputs[column.name] = tensor_of(column.array);
+  set_variables(weights, environment);
   const auto values = evaluate(graph, environment, true);
   std::int64_t dead = 0, units = 0;
   for (const Output& output : graph.outputs) {

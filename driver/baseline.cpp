@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "ir/evaluate.h"
+#include "driver/tensor.h"
 #include "passes/passes.h"
 
 namespace nnc::driver {
@@ -63,12 +63,6 @@ void add_means(const std::string& name, const DenseArray& column, const Shape& s
   for (double& share : logarithm) share = std::log(share);
   all.push_back({always, logit});
   all.push_back({always, logarithm});
-}
-
-Tensor tensor_of_column(const DenseArray& array) {
-  Tensor tensor = Tensor::zeros(array.dtype, array.dims);
-  std::memcpy(tensor.data.data(), array.bytes.data(), tensor.data.size());
-  return tensor;
 }
 
 Tensor repeated(const std::vector<double>& row, const Type& type, std::int64_t rows) {
@@ -128,11 +122,11 @@ std::optional<Baseline> baseline_of(const Graph& evaluate_graph, const std::vect
   for (const Node& leaf : graph.nodes) {
     if (leaf.op == Op::state) {  // what undo goes back by
       const nnc_slot* slot = find_slot(state_of(*fitted.layout), std::get<Named>(leaf.attributes).name);
-      environment.state[slot->name] = tensor_of_column(unpack(*slot, fitted.state.data()));
+      environment.state[slot->name] = tensor_of(unpack(*slot, fitted.state.data()));
     }
     if (leaf.op != Op::input || std::get<Named>(leaf.attributes).name == constant_name) continue;
     const std::string& name = std::get<Named>(leaf.attributes).name;
-    environment.inputs[name] = tensor_of_column(*shown.find(name));
+    environment.inputs[name] = tensor_of(*shown.find(name));
     const DenseArray& column = *train.find(name);
     if (auto frequent = frequent_class(name, column, type.shape)) candidates.push_back(std::move(*frequent));
     add_means(name, column, type.shape, candidates);

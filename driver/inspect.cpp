@@ -4,14 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <filesystem>
 #include <set>
 
 #include "driver/commands.h"
 #include "driver/figures.h"
+#include "driver/tensor.h"
 #include "driver/trained.h"
-#include "ir/evaluate.h"
 #include "passes/pipeline.h"
 #include "runtime/checkpoint.h"
 #include "runtime/metrics.h"
@@ -148,12 +147,6 @@ Graph with_named_values(const Graph& graph) {
   return named;
 }
 
-Tensor tensor_of(const DenseArray& array) {
-  Tensor tensor = Tensor::zeros(array.dtype, array.dims);
-  std::memcpy(tensor.data.data(), array.bytes.data(), tensor.data.size());
-  return tensor;
-}
-
 Exit inspect_row(Trained& trained, const InspectFlags& flags, const Console& console) {
   const auto fail = [&](const Problem& problem) { return console.show(problem), exit_of(problem); };
   if (auto problem = trained.load()) return fail(*problem);
@@ -176,10 +169,7 @@ Exit inspect_row(Trained& trained, const InspectFlags& flags, const Console& con
   environment.scalars["rows"] = 1;
   for (const NamedArray& column : columns->part(*flags.row - 1, 1).columns)
     environment.inputs[column.name] = tensor_of(column.array);
-  for (const nnc_slot& slot : params_of(*trained.weights->layout))
-    environment.params[slot.name] = tensor_of(unpack(slot, trained.weights->params.data()));
-  for (const nnc_slot& slot : state_of(*trained.weights->layout))
-    environment.state[slot.name] = tensor_of(unpack(slot, trained.weights->state.data()));
+  set_variables(*trained.weights, environment);
   const Graph graph = with_named_values(optimise(trained.block.evaluate));
   const auto values = evaluate(graph, environment, true);
   std::vector<std::vector<std::string>> table = table_of_values();

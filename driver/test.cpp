@@ -8,7 +8,7 @@
 
 #include "driver/commands.h"
 #include "driver/options.h"
-#include "ir/evaluate.h"
+#include "driver/tensor.h"
 #include "passes/gradcheck.h"
 #include "passes/pipeline.h"
 #include "runtime/programs.h"
@@ -36,12 +36,6 @@ struct Failure {
 };
 
 // ---- running -------------------------------------------------------------------------------------------------------
-
-Tensor tensor_of(const DenseArray& array) {
-  Tensor tensor = Tensor::zeros(array.dtype, array.dims);
-  std::copy_n(array.bytes.data(), tensor.data.size(), tensor.data.begin());
-  return tensor;
-}
 
 Values run_native(const Graph& opt, const Compilation& compilation, std::uint64_t seed) {
   LowerOptions options;

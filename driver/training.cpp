@@ -16,6 +16,7 @@
 
 #include "driver/advice.h"
 #include "driver/figures.h"
+#include "driver/first_wrong.h"
 #include "driver/progress.h"
 #include "driver/report.h"
 #include "driver/trained.h"
@@ -473,6 +474,14 @@ Exit Training::say_diverged(const TrainOutcome& outcome, double least_loss) {
   if (!outcome.spoilt.empty())
     problem.notes.push_back(
         fmt::format("note: the update of step {} had made `{}` infinite or NaN", outcome.at.step + 1, outcome.spoilt));
+  if (failure.at.step > 0 && !session_->solves()) {
+    const std::int64_t planned = record_.epochs > 0 ? record_.epochs : job_.epochs;
+    const bool spoilt = !outcome.spoilt.empty();
+    const auto first = first_wrong(block_, {outcome.at, *weights_, *split("train"), job_, planned},
+                                   spoilt ? outcome.spoilt : failure.what, failure.is_loss && !spoilt);
+    if (first) problem.notes.push_back(first->what);
+    if (first && first->place.line > 0) problem.place = first->place;
+  }
   problem.notes.push_back(fmt::format("note: {} are in {}",
                                       outcome.at.step == 0
                                           ? std::string("the initial weights")

@@ -208,6 +208,7 @@ std::vector<Elaborated> elaborate_all(const SourceProgram& program, const std::s
     for (const ast::Name& model : train->models) trained.push_back(model.text);
     used.push_back(train->data.text);
     block->sources = program.sources();
+    for (const Module* module : program.modules()) block->source_numbers.push_back(module->ast->file);
     block->imports_from_root = program.imports_from_root();
     blocks.push_back(std::move(*block));
   }

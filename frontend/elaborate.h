@@ -37,7 +37,8 @@ struct Elaborated {
   DataJob data;
   TrainJob train;
   std::vector<SourceFile> sources;  ///< the file and those that it imports, by the paths that they were read from
-  bool imports_from_root = false;   ///< one of them by a path from the root of the file system
+  std::vector<std::uint32_t> source_numbers;  ///< of each source: what Origin::file says of its nodes
+  bool imports_from_root = false;             ///< one of them by a path from the root of the file system
 };
 
 /// `expect left RELATION right within TOLERANCE`, for all elements: two results of a test's graph, each with the shape

@@ -182,12 +182,46 @@ TEST_CASE("training that diverges ends with status 3, and what it leaves is fini
     INFO(result.err);
     CHECK(result.status == 3);
     CHECK(result.err.find("training diverged: ") != std::string::npos);
+    CHECK(result.err.find("note: the first that went wrong is ") != std::string::npos);
     CHECK(result.err.find("-nan") == std::string::npos);
     CHECK(result.err.find("null") == std::string::npos);
     for (const auto& [name, values] : read_weights(scratch.path() / "run/last.safetensors"))
       for (const double value : values)
         if (!name.starts_with("state/")) CHECK(std::isfinite(value));
   }
+}
+
+TEST_CASE("the first value that went wrong has its line, its row, and what it was made of") {
+  const Scratch scratch;
+  fs::create_directories(scratch.path() / "parts");
+  std::ofstream(scratch.path() / "parts/body.nn")
+      << "layer Body(w: int)(x: float[..., In]) -> float[..., w] {\n  let h = x |> Dense(w, init = ones)\n"
+         "  return if w == 1 { log(h) } else { relu(h) }\n}\n";
+  const auto said = [&](const std::string& loss, const std::string& settings, const std::string& body = "Body(1)") {
+    std::ofstream(scratch.path() / "net.nn")
+        << "import \"parts/body.nn\"\n"
+           "data rows {\n  train = table(a = [1, 2, 3, -4, 5], b = [1, 1, 1, 1, 1])\n  x: f32[1] = cols(\"a\")\n"
+           "  y: f32[1] = cols(\"b\")\n}\n"
+        << "model Net(x: f32[batch, 1]) -> f32[batch, 1] { return x |> " << body << " }\n"
+        << "train Net on rows {\n  let z = Net(x)\n  loss = " << loss << "\n  shuffle = false\n  epochs = 9\n  "
+        << settings << "\n}\n";
+    fs::remove_all(scratch.path() / "run");
+    const auto result = run_nnc("train net.nn --out run", scratch.path());
+    INFO(result.err);
+    CHECK(result.status == 3);
+    return result.err;
+  };
+  // In an imported file; the rows before it are trained on in steps of their own.
+  CHECK_THAT(said("mse(z, y)", "optimizer = sgd(lr = 0)\n  batch_size = 2"),
+             Contains("epoch 1, step 2\n  --> parts/body.nn:3:22\n   = note: the first that went wrong is `log(h)` in "
+                      "`return if w == 1 { log(h) } else { relu(h) }`: nan, in row 4 of train, where `h` is -4\n"));
+  // A square that overflows; an infinity that is written down and not chosen is none.
+  const std::string ones = "Body(2) |> Dense(1, init = ones)";
+  CHECK_THAT(said("mean(select(x > -100, square(1e19 * z), log(0) + x))", "optimizer = sgd(lr = 0)", ones),
+             Contains("--> net.nn:10:") && Contains("inf, in row 1 of train, where ") && Contains("`z` is 2\n"));
+  // The update of a step.
+  CHECK_THAT(said("mean(z)", "optimizer = sgd(lr = 3e38)", ones),
+             Contains("--> net.nn:13:") && Contains(" in `optimizer = sgd(lr = 3e38)`: inf, where `∂loss/∂"));
 }
 
 TEST_CASE("newton without a solution ends with status 3 and says what gives it one") {

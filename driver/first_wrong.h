@@ -1,0 +1,37 @@
+// Where the numbers of a step stop being numbers: the step that spoilt a run is taken once more by the reference
+// evaluator, which gives its bits, and followed back from what failed to the first value that is not finite though all
+// that it is made of is.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "frontend/elaborate.h"
+#include "runtime/data.h"
+#include "runtime/train.h"
+#include "runtime/weights.h"
+
+namespace nnc::driver {
+
+/// A step, as training takes it.
+struct StepTaken {
+  Cursor after;                     ///< where training stood before it
+  const Weights& weights;           ///< those before it
+  const SplitColumns& train;        ///< its rows
+  const TrainJob& job;              ///< with the seed of the run
+  std::int64_t planned_epochs = 0;  ///< what schedules see
+};
+
+struct FirstWrong {
+  std::string what;  ///< a line for a message
+  Place place;       ///< of the expression; line 0: nowhere
+};
+
+/// `failed` is a loss, or the path of a parameter or a state. Nothing where the step is too much work for the
+/// evaluator, or where nothing in it is wrong.
+std::optional<FirstWrong> first_wrong(const Elaborated& block, const StepTaken& step, const std::string& failed,
+                                      bool is_loss);
+
+}  // namespace nnc::driver
