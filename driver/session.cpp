@@ -139,13 +139,27 @@ Program Session::lower_graph(const Graph& opt, EntryKind kind, std::int64_t rows
   return program;
 }
 
+/// What runs once is compiled as fast as can be.
+CodegenLevel level_of(EntryKind kind, CodegenLevel level) {
+  return kind == EntryKind::init ? std::min(level, CodegenLevel::none) : level;
+}
+
+void Session::begin(Made& made, EntryKind kind, int pass, std::int64_t rows, std::launch where) {
+  Program program = lower_graph(optimised(kind, pass), kind, rows);
+  made.threads = std::min(threads_of(program), compilation_.threads);
+  const CompileOptions options{compilation_.host.target, level_of(kind, compilation_.level)};
+  made.coming = std::async(where, [program = std::move(program), options] { return nnc::compile(program, options); });
+}
+
+void Session::prepare(EntryKind kind, int pass, std::int64_t rows) {
+  Made& made = made_[{kind, pass, rows}];
+  if (compilation_.threads > 1 && !made.code && !made.coming.valid()) begin(made, kind, pass, rows, std::launch::async);
+}
+
 Entry Session::entry(EntryKind kind, int pass, std::int64_t rows) {
   Made& made = made_[{kind, pass, rows}];
-  if (!made.code) {
-    Program program = lower_graph(optimised(kind, pass), kind, rows);
-    made.threads = std::min(threads_of(program), compilation_.threads);
-    made.code = compile(program, {compilation_.host.target, compilation_.level});
-  }
+  if (!made.code && !made.coming.valid()) begin(made, kind, pass, rows, std::launch::deferred);
+  if (!made.code) made.code = made.coming.get();
   return {&made.code->entry(), made.threads};
 }
 

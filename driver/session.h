@@ -1,8 +1,10 @@
 // From an elaborated train block to compiled entries: the training step is lowered first and chooses where parameters
-// and state lie, every other program obeys it; each is compiled when it is first asked for and kept.
+// and state lie, every other program obeys it; each is compiled when it is first asked for, or beside other work where
+// it is known that it will be, and kept.
 #pragma once
 
 #include <algorithm>
+#include <future>
 #include <map>
 #include <memory>
 #include <string>
@@ -34,6 +36,9 @@ class Session {
   /// The session's entries for the runtime; valid while the session lives.
   Programs programs();
   Entry entry(EntryKind kind, int pass, std::int64_t rows);
+  /// Begins to compile an entry that will be asked for, beside what is done until then. With one thread it does
+  /// nothing.
+  void prepare(EntryKind kind, int pass, std::int64_t rows);
 
   bool fits() const { return !model_.fit.outputs.empty(); }
   /// Whether a step solves systems of equations, which have no solution where a matrix is not positive definite.
@@ -67,8 +72,10 @@ class Session {
   std::map<std::pair<EntryKind, int>, Graph> graphs_;
   struct Made {
     std::unique_ptr<Compiled> code;
+    std::future<std::unique_ptr<Compiled>> coming;  ///< what `prepare` has begun
     int threads = 1;
   };
+  void begin(Made& made, EntryKind kind, int pass, std::int64_t rows, std::launch where);
   std::map<Key, Made> made_;
 };
 

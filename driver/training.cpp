@@ -209,6 +209,8 @@ std::optional<Problem> Training::open_data() {
 std::optional<Problem> Training::compile() {
   Batches batches(job_.batch_size, data_->rows("train"));
   session_.emplace(block_, compilation_, batches.size);
+  session_->prepare(EntryKind::step, 0, batches.size);  // while weights and columns are made
+  if (batches.tail != batches.size) session_->prepare(EntryKind::step, 0, batches.tail);
   programs_ = session_->programs();
   runner_.emplace(compilation_.threads);
   return std::nullopt;
