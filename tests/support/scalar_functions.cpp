@@ -100,7 +100,7 @@ const std::array<ScalarFunction, 12> functions{{
      .unary = scalar::logistic,
      .wide = wide_logistic,
      .fast = fast_logistic,
-     .bound_f32 = 2,
+     .bound_f32 = 1,
      .direction = 1,
      .low = 0,
      .high = 1},
