@@ -6,6 +6,8 @@
 //     solve        = a factorisation and two substitutions (ir/ops/solve.cpp)
 //     overlap_add of a product of matrices = a convolution (passes/overlap.h)
 //     overlap_add without overlaps = a view
+//     i x, i a truth value as a number = (i ? x : 0), also where x is infinite: a logit that a mask has put at minus
+//                    infinity is not seen where it is not the target
 //
 // logistic, softplus and their kin stay: as scalar programs they are within 2 ulp and monotonic, which formulas made of
 // rounded sums and quotients are not, and in one kernel they share the exp(-|x|) that each of them begins with.
@@ -60,6 +62,18 @@ std::optional<Value> expanded_power(Value x, Value exponent, const Type& type) {
   return n > 0 ? power : 1 / power;
 }
 
+/// What of two factors is chosen, where one of them is a truth value as a number.
+std::optional<Value> chosen_factor(Value a, Value b) {
+  Builder& builder = *a.builder;
+  for (const auto& [indicator, x] : {std::pair(a, b), std::pair(b, a)}) {
+    if (builder[indicator.id].op != Op::cast || x.type().shape != indicator.type().shape) continue;
+    const Value condition{&builder, builder[indicator.id].operands[0]};
+    if (condition.type().dtype == DType::boolean)
+      return builder.select(condition, x, builder.constant(0, x.type().dtype));
+  }
+  return std::nullopt;
+}
+
 Graph expanded(const Graph& graph) {
   Builder builder(graph.name);
   const std::vector<Value> made = rebuild(graph, builder, [&](NodeId id, const std::vector<Value>& operands) {
@@ -68,6 +82,7 @@ Graph expanded(const Graph& graph) {
     builder.set_derived(node.derived);
     builder.set_origin({"", node.origin.file, node.origin.line, node.origin.column});
     if (node.op == Op::pow) formula = expanded_power(operands[0], operands[1], node.type);
+    if (node.op == Op::mul && is_float(node.type.dtype)) formula = chosen_factor(operands[0], operands[1]);
     if (const auto* overlap = std::get_if<OverlapAdd>(&node.attributes)) {
       formula = overlap_of_product(builder, operands[0], *overlap);
       if (!formula) formula = overlap_of_none(builder, operands[0], *overlap);

@@ -15,7 +15,7 @@
 //   log-logistic   log s(x) = -softplus(-x);  log(1 - s(x)) = -softplus(x), s the logistic function
 //   log-one-plus-exp   log(1 + exp x) = softplus(x)
 //   log-chosen     log of what a row has where a condition holds once is what the row's logarithm has there; likewise
-//                  of elements that a view or an index leads to. Both where the logarithm of what is
+//                  of elements that a view, an index or a condition leads to. All where the logarithm of what is
 //                  chosen from has a better form.
 //   log-power      log(x y) = log x + log y and log(x / y), log(x^a) likewise, where the logarithms have better forms
 //   indicator-log  i log(x) = log(i ? x : 1) for an indicator i: 0 where i is 0, even if x is 0 too, and so is the
@@ -51,7 +51,8 @@ constexpr Law laws[] = {
     {"log-logistic", "log s(x) = -softplus(-x);  log(1 - s(x)) = -softplus(x)"},
     {"log-one-plus-exp", "log(1 + exp(x)) = softplus(x)"},
     {"log-chosen",
-     "log sum_k (c_k ? x_k : 0) = sum_k (c_k ? log x_k : 0), where c holds for one k;  log x[i] = (log x)[i]"},
+     "log sum_k (c_k ? x_k : 0) = sum_k (c_k ? log x_k : 0), where c holds for one k;  log x[i] = (log x)[i];  "
+     "log (c ? x : y) = c ? log x : log y"},
     {"log-power", "log(x y) = log x + log y, where both have better forms or are numbers;  log(x^a) = a log x"},
     {"indicator-log", "i log(x) = log(i ? x : 1) for i in {0, 1}"},
     {"logistic", "a / (1 + exp(-x)) = a s(x)"},
@@ -408,6 +409,7 @@ class Stabiliser {
     }
     if (at.op == Op::sum || at.op == Op::gather || (shows_one(at) && at.op != Op::pad && at.op != Op::window))
       return log_of_chosen(x, at, law);
+    if (at.op == Op::select) return log_of_either(x, at, law);
     if (at.op == Op::logistic)
       return under("log-logistic", law, [&] { return -apply(Op::softplus, negated(operand(x, 0))); });
     if (at.op == Op::sub && is_one(operand(x, 0))) return log_of_one_minus(operand(x, 1), law);
@@ -474,6 +476,25 @@ class Stabiliser {
     law = "log-chosen";
     const Value zero = builder_.constant(0, better->type().dtype);
     return builder_.make(Op::sum, {{builder_.select(choice->condition, *better, zero)}}, at.attributes, at.type);
+  }
+
+  /// (c ? x : y), where the logarithm of each has a better form or is a number: a plain one would be derived also where
+  /// it is not chosen, and there x may be 0.
+  std::optional<Value> log_of_either(Value x, const Node& at, std::string_view& law) {
+    if (!in_force(options_, "log-chosen")) return std::nullopt;
+    std::string_view inner_law;
+    std::optional<Value> logs[2];
+    for (std::size_t i : {0, 1}) {
+      double number = 0;
+      if (repeats_number(builder_.graph().nodes, at.operands[1 + i], number) && number > 0)
+        logs[i] = apply(Op::log, operand(x, 1 + i));
+      else
+        logs[i] = log_of(operand(x, 1 + i), inner_law);
+      if (!logs[i]) return std::nullopt;
+    }
+    if (inner_law.empty()) return std::nullopt;  // numbers alone
+    law = "log-chosen";
+    return builder_.select(operand(x, 0), *logs[0], *logs[1]);
   }
 
   struct Choice {
