@@ -2,6 +2,7 @@
 // branches that are not taken. Only names are looked up; shapes are known where something is applied.
 #include <fmt/format.h>
 
+#include <initializer_list>
 #include <set>
 
 #include "frontend/elaborator.h"
@@ -21,13 +22,17 @@ class NameCheck {
     known_.back().insert("batch");
   }
 
-  void signature(const std::vector<ast::Param>& params) {
-    for (const ast::Param& param : params) {
-      if (param.value) expr(*param.value);
-      variables(param.type);
-      known_.back().insert(param.name.text);
-    }
-    for (const ast::Param& param : params) type(param.type);
+  /// The lists of one signature in their order: a default sees what stands before it, a type everything.
+  void signature(std::initializer_list<const std::vector<ast::Param>*> lists) {
+    for (const std::vector<ast::Param>* params : lists)
+      for (const ast::Param& param : *params) variables(param.type);
+    for (const std::vector<ast::Param>* params : lists)
+      for (const ast::Param& param : *params) {
+        if (param.value) expr(*param.value);
+        known_.back().insert(param.name.text);
+      }
+    for (const std::vector<ast::Param>* params : lists)
+      for (const ast::Param& param : *params) type(param.type);
   }
   void result(const ast::TypeExpr& declared) {
     variables(declared);
@@ -130,21 +135,19 @@ void check_names(const Module& module, const ast::Declaration& declaration, Diag
   if (declaration.damaged) return;
   NameCheck check(module, diagnostics);
   if (const auto* function = std::get_if<ast::Function>(&declaration.form)) {
-    check.signature(function->inputs);
+    check.signature({&function->inputs});
     for (const ast::TypeExpr& result : function->results) check.result(result);
     check.block(function->body);
   } else if (const auto* model = std::get_if<ast::Model>(&declaration.form)) {
-    check.signature(model->inputs);
+    check.signature({&model->inputs});
     for (const ast::TypeExpr& result : model->results) check.result(result);
     check.block(model->body);
   } else if (const auto* layer = std::get_if<ast::Layer>(&declaration.form)) {
-    check.signature(layer->inputs);
-    check.signature(layer->settings);
+    check.signature({&layer->settings, &layer->inputs});
     for (const ast::TypeExpr& result : layer->results) check.result(result);
     check.block(layer->body);
   } else if (const auto* optimizer = std::get_if<ast::Optimizer>(&declaration.form)) {
-    check.signature(optimizer->inputs);
-    check.signature(optimizer->settings);
+    check.signature({&optimizer->settings, &optimizer->inputs});
     check.result(optimizer->result);
     check.block(optimizer->body);
   }

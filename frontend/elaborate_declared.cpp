@@ -122,6 +122,12 @@ class DeclaredCheck {
       if (!param->type.tensor && !scope_.find(param->name.text)) scope_.define(param->name.text, *argument);
       arguments_.push_back(*argument);
     }
+    for (auto param = end; param != params.end(); ++param) {  // and of what has its default, if that is known now
+      if (!param->value || param->type.tensor || scope_.find(param->name.text)) continue;
+      Term usual;
+      e_.diagnostics.capture([&] { usual = e_.evaluate(*param->value, scope_); });
+      if (usual.as<Number>()) scope_.define(param->name.text, usual);
+    }
     for (auto param = params.begin(); param != end; ++param) {
       if (!param->type.tensor || param->value) continue;
       const auto argument = tensor(*param);
@@ -163,7 +169,7 @@ class DeclaredCheck {
   std::optional<Term> tensor(const ast::Param& param) {
     const bool known = std::ranges::all_of(param.type.dims, [&](const ast::Dim& dim) {
       const auto* name = dim.value ? std::get_if<ast::NameUse>(&dim.value->form) : nullptr;
-      return !name || scope_.find(name->name);
+      return !name || scope_.find(name->name) || scope_.module().find(name->name);
     });
     if (!known)
       return Term(Shapeless{param.name.text, [span = param.span](Elaborator& e, const ArrayType& type) -> Term {
