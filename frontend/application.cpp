@@ -421,8 +421,15 @@ Term Application::one_result(const ast::TypeExpr& declared, const Term& term, Sp
   return placed ? Term(*placed) : Term(Failed{});
 }
 
-Term Application::result(const std::vector<ast::TypeExpr>& declared, const Term& term, Span at) {
+Term Application::result(std::span<const ast::TypeExpr> declared, const Term& term, Span at) {
   if (term.failed()) return Failed{};
+  if (!damaged) return results(declared, term, at);
+  Term result;
+  e.diagnostics.capture([&] { result = results(declared, term, at); });
+  return result;
+}
+
+Term Application::results(std::span<const ast::TypeExpr> declared, const Term& term, Span at) {
   if (declared.size() == 1) return one_result(declared.front(), term, at);
   const Several* several = term.as<Several>();
   if (!several || several->values.size() != declared.size())

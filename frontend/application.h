@@ -6,6 +6,7 @@
 
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,7 @@ struct Application {
   Scope& scope;  ///< of the signature and the body
 
   bool failed = false;
+  bool damaged = false;                                ///< a part of the body did not parse: a wrong result follows
   bool returned = false;                               ///< the result is compared with what is declared
   std::map<std::string, const Provenance*> stories{};  ///< of variables bound here
 
@@ -49,12 +51,15 @@ struct Application {
                                  std::size_t wrong) const;
   bool expressible(const ast::TypeExpr& type) const;
   void inputs(const std::vector<ast::Param>& params, Matched& matched);
-  Term result(const std::vector<ast::TypeExpr>& declared, const Term& term, Span at);
-  Term one_result(const ast::TypeExpr& declared, const Term& term, Span at);
+  Term result(std::span<const ast::TypeExpr> declared, const Term& term, Span at);
   const Provenance* bound_by(const std::string& variable, const Axis& axis);
   void bind_dimension(const std::string& variable, const Axis& axis);
   /// A stand-in for any length, in the application that checks a declaration as such: nothing was written there.
   bool as_declared(const AxisId* id) const { return id && !id->stands_for.empty() && e.frames().size() <= 2; }
+
+ private:
+  Term results(std::span<const ast::TypeExpr> declared, const Term& term, Span at);
+  Term one_result(const ast::TypeExpr& declared, const Term& term, Span at);
 };
 
 }  // namespace nnc

@@ -303,8 +303,8 @@ namespace nnc {
 struct Ast {
   std::uint32_t file = 0;
   std::vector<ast::Declaration> declarations;
-  std::vector<std::string>
-      lost;  ///< names whose declarations or statements did not parse: using them is no second error
+  std::vector<std::string> lost;  ///< names whose declarations or statements did not parse: using them is no second
+                                  ///< error; "" may be any name
 };
 
 /// The tree as text, a line for each declaration and statement. Files that mean the same have the same text, however

@@ -109,6 +109,24 @@ bool suits(const ast::TypeExpr& type, const Term& term, bool double_precision) {
   return false;
 }
 
+/// Every argument suits its parameter, and every parameter without a default has one.
+bool takes(const ast::Function& function, std::span<const CallArgument> arguments, bool double_precision) {
+  const std::vector<ast::Param>& params = function.inputs;
+  if (arguments.size() > params.size()) return false;
+  std::vector<bool> filled(params.size(), false);
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const CallArgument& argument = arguments[i];
+    std::size_t at = i;
+    if (argument.name)
+      for (at = 0; at < params.size() && params[at].name.text != argument.name->text;) ++at;
+    if (at >= params.size() || !suits(params[at].type, *argument.value, double_precision)) return false;
+    filled[at] = true;
+  }
+  for (std::size_t i = 0; i < params.size(); ++i)
+    if (!filled[i] && !params[i].value) return false;
+  return true;
+}
+
 }  // namespace
 
 /// Reports an argument whose name none of the overloads has.
@@ -133,24 +151,14 @@ const Declared* Elaborator::choose(const Callee& callee, CallSite& site) {
     if (!site.arguments[i].value) site.arguments[i].value = std::make_shared<Term>(site.evaluate(i));
   for (const CallArgument& argument : site.arguments)
     if (argument.value->failed()) return nullptr;
-  for (const Declared& declared : *callee.overloads) {
-    const auto* function = form_of<ast::Function>(declared);
-    if (!function) return &declared;
-    const std::vector<ast::Param>& params = function->inputs;
-    if (site.arguments.size() > params.size()) continue;
-    std::vector<bool> filled(params.size(), false);
-    bool fits = true;
-    for (std::size_t i = 0; i < site.arguments.size() && fits; ++i) {
-      const CallArgument& argument = site.arguments[i];
-      std::size_t at = i;
-      if (argument.name)
-        for (at = 0; at < params.size() && params[at].name.text != argument.name->text;) ++at;
-      fits = at < params.size() && suits(params[at].type, *argument.value, options.double_precision);
-      if (fits) filled[at] = true;
+  const auto chosen = [&]() -> const Declared* {
+    for (const Declared& declared : *callee.overloads) {
+      const auto* function = form_of<ast::Function>(declared);
+      if (!function || takes(*function, site.arguments, options.double_precision)) return &declared;
     }
-    for (std::size_t i = 0; i < params.size() && fits; ++i) fits = filled[i] || params[i].value;
-    if (fits) return &declared;
-  }
+    return nullptr;
+  };
+  if (const Declared* declared = chosen()) return declared;
   if (misnamed(callee, site)) return nullptr;
   std::string types;
   for (const CallArgument& argument : site.arguments) types += (types.empty() ? "" : ", ") + describe(*argument.value);
@@ -162,6 +170,13 @@ const Declared* Elaborator::choose(const Callee& callee, CallSite& site) {
     for (const ast::Param& param : std::get<ast::Function>(declared.declaration->form).inputs)
       params += (params.empty() ? "" : ", ") + source(param.span);
     diagnostic.notes.push_back(fmt::format("there is {}({})", callee.name, params));
+  }
+  if (site.arguments.size() > 1 && !site.arguments[0].name && !site.arguments[1].name) {
+    std::swap(site.arguments[0], site.arguments[1]);
+    if (chosen())
+      diagnostic.help =
+          fmt::format("in the order of the parameters: `{}({}, {}{})`", callee.name, source(site.arguments[0].span),
+                      source(site.arguments[1].span), site.arguments.size() > 2 ? ", ..." : "");
   }
   report(std::move(diagnostic));
   return nullptr;
@@ -225,6 +240,7 @@ Term Elaborator::inline_function(const Declared& declared,
     const auto placed = place(*returned, *wanted, at, fmt::format("the result of `{}`", info.name));
     return placed ? Term(*placed) : Term(Failed{});
   }
+  application.damaged = declared.declaration->damaged;
   return application.result(function.results, *returned, at);
 }
 
@@ -394,6 +410,7 @@ Term Elaborator::inline_instance(const Instance& instance, CallSite& site) {
     if (declaration->damaged) return Failed{};
     return error(Code::missing_return, head, fmt::format("`{}` returns nothing", name));
   }
+  application.damaged = declaration->damaged;
   return application.result(results, *returned, returned_at_);
 }
 
@@ -448,7 +465,8 @@ Term Elaborator::inline_optimizer(const OptimizerInstance& instance, const std::
     if (instance.optimizer.declaration->damaged) return Failed{};
     return error(Code::missing_return, optimizer.name.span, fmt::format("`{}` returns nothing", optimizer.name.text));
   }
-  return application.one_result(optimizer.result, *returned, returned_at_);
+  application.damaged = instance.optimizer.declaration->damaged;
+  return application.result({&optimizer.result, 1}, *returned, returned_at_);
 }
 
 std::vector<bool> Elaborator::reached_from(NodeId e) {

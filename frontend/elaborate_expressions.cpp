@@ -269,7 +269,7 @@ Term Elaborator::evaluate_member(const ast::Member& form, Scope& scope) {
     }
   }
   if (inside) return Host{"a path", path};
-  if (is_broken(prefix)) return Failed{};
+  if (is_broken(prefix) || scope.module().excuses(form.member.text)) return Failed{};
   return unknown_part(form.member.span, source(form.base->span), form.member.text, known);
 }
 

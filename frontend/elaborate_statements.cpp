@@ -243,6 +243,7 @@ void Elaborator::execute_update(const ast::Update& form, Scope& scope) {
   const auto at = frame ? frame->states.find(form.name.text) : decltype(frame->states.end()){};
   if (!frame || at == frame->states.end()) {
     if (const Term* bound = scope.find(form.name.text); bound && bound->failed()) return;
+    if (scope.module().excuses(form.name.text)) return;
     std::vector<std::string> known;
     if (frame)
       for (const auto& [name, state] : frame->states) known.push_back(name);

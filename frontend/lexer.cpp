@@ -212,6 +212,7 @@ class Lexer {
            (is_ascii_letter(text_[wrong_end]) || is_digit(text_[wrong_end]) || text_[wrong_end] == '_'))
       ++wrong_end;
     if (text_[begin] == '.') {
+      after_error_ = true;  // where it cannot stand, the digit before it is what is missing
       report(Code::malformed_number, "a number begins with a digit", begin, end,
              fmt::format("write `0{}`", text_.substr(begin, std::min<std::size_t>(end - begin, 40))));
     } else if (bare_point && wrong_end == end + 1) {
@@ -307,8 +308,11 @@ class Lexer {
             open.pop_back();
           } else {
             if (i == 0 || !stray[i - 1])  // several in a row are one mistake
-              report(Code::unclosed_bracket, fmt::format("{} closes nothing", describe(kind)), tokens[i].span.begin,
-                     tokens[i].span.end, "");
+              result_.bracket_errors.push_back(
+                  {.diagnostic = {.code = Code::unclosed_bracket,
+                                  .message = fmt::format("{} closes nothing", describe(kind)),
+                                  .primary = tokens[i].span},
+                   .stray = true});
             stray[i] = true;
           }
           continue;
@@ -320,17 +324,20 @@ class Lexer {
       }
     }
     remove(stray);
+    std::ranges::stable_sort(result_.bracket_errors, {},
+                             [](const BracketError& error) { return error.diagnostic.primary.begin; });
   }
 
   /// `(a]`: one mistake, and it is clear what was meant.
   void take_as_partner(std::size_t opening, std::size_t closing) {
     Token &left = result_.tokens[opening], &right = result_.tokens[closing];
     const Kind meant = left.kind == Kind::left_paren ? Kind::right_paren : Kind::right_bracket;
-    diagnostics_.report({.code = Code::unclosed_bracket,
-                         .message = fmt::format("{} is closed by {}", describe(left.kind), describe(right.kind)),
-                         .primary = right.span,
-                         .labels = {{left.span, "opened here"}},
-                         .help = fmt::format("write {}", describe(meant))});
+    result_.bracket_errors.push_back(
+        {.diagnostic = {.code = Code::unclosed_bracket,
+                        .message = fmt::format("{} is closed by {}", describe(left.kind), describe(right.kind)),
+                        .primary = right.span,
+                        .labels = {{left.span, "opened here"}},
+                        .help = fmt::format("write {}", describe(meant))}});
     right.kind = meant;
     left.partner = static_cast<std::uint32_t>(closing);
     right.partner = static_cast<std::uint32_t>(opening);
@@ -353,8 +360,9 @@ class Lexer {
   }
 
   void report_unclosed(const Token& token) {
-    report(Code::unclosed_bracket, fmt::format("{} is never closed", describe(token.kind)), token.span.begin,
-           token.span.end, "");
+    result_.bracket_errors.push_back({.diagnostic = {.code = Code::unclosed_bracket,
+                                                     .message = fmt::format("{} is never closed", describe(token.kind)),
+                                                     .primary = token.span}});
   }
 
   /// Takes closers without openers out of the list; the indices of partners and documentation follow.

@@ -82,13 +82,23 @@ struct Comment {
   bool own_line = false;  ///< nothing but blanks before it
 };
 
-struct Tokens {
-  std::vector<Token> tokens;                ///< the last is end_of_file
-  std::map<std::size_t, std::string> docs;  ///< `##` lines before the token of that index
-  std::vector<Comment> comments;            ///< all, in order
+/// What is wrong with the brackets somewhere. The parser says it, unless an error that it finds before it in the same
+/// statement is the cause: of `f x)` the `)` closes nothing because the `(` is missing.
+struct BracketError {
+  Diagnostic diagnostic;
+  bool stray = false;    ///< it closes nothing, and the parser does not see it
+  bool settled = false;  ///< said, or found to follow from something that was
 };
 
-/// The tokens of a file. What is no token is reported and left out, or read as what was meant.
+struct Tokens {
+  std::vector<Token> tokens;                 ///< the last is end_of_file
+  std::vector<BracketError> bracket_errors;  ///< in order of place
+  std::map<std::size_t, std::string> docs;   ///< `##` lines before the token of that index
+  std::vector<Comment> comments;             ///< all, in order
+};
+
+/// The tokens of a file. What is no token is reported and left out, or read as what was meant. Only what is wrong with
+/// brackets is not reported yet.
 Tokens tokenize(std::uint32_t file, Diagnostics& diagnostics);
 
 /// The words that may begin a declaration; whether a token at the left margin does is decided with the token after it.

@@ -85,7 +85,7 @@ const std::vector<Declared>* Module::find(const std::string& name) const {
 }
 
 bool Module::excuses(const std::string& name) const {
-  return incomplete || lost.contains(name) ||
+  return incomplete || lost.contains(name) || lost.contains("") ||
          std::ranges::any_of(imports, [&](const Module* imported) { return imported->lost.contains(name); });
 }
 

@@ -5,11 +5,14 @@
 //
 // Errors: the first error of a statement is reported and unwinds (SyntaxError, never seen outside the parser) to the
 // statement, which is skipped to its end and left out; its declaration is marked as damaged. Brackets have been matched
-// by then, so the end is found without guessing what was meant.
+// by then, so the end is found without guessing what was meant. What is wrong with the brackets of a statement and with
+// its grammar is one mistake as a rule: of the two, what stands first is said.
 #pragma once
 
 #include <fmt/format.h>
 
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -53,6 +56,7 @@ class ParseCursor {
   Span span_from(Span begin) const { return join(begin, last_span()); }
 
   [[noreturn]] void fail(Code code, Span at, std::string message, std::string help = "");
+  [[noreturn]] void fail(Diagnostic diagnostic);
   std::string found() const;
   /// Where a line ended too early, the place is its end, not the beginning of the next.
   [[noreturn]] void fail_expected(std::string_view what, std::string help = "");
@@ -60,11 +64,28 @@ class ParseCursor {
   /// that open within the statement are jumped over with what they hold.
   void skip_statement(std::size_t begin);
   bool at_opening() const { return at(Kind::left_paren) || at(Kind::left_bracket) || at(Kind::left_brace); }
+  /// What stands here may begin a statement; else its line belongs to the one before it, whose bracket may be open.
+  bool may_begin_statement() const;
   /// The names that the statement from `begin` on binds are lost with it: using them is no second error.
   void lose_names(std::size_t begin);
-  /// Goes to the next declaration; `begin` is where the one with the error began.
+  /// The same of a declaration.
+  void lose_declared(std::size_t begin);
+  /// Goes to the next declaration, or to what stands in the place of one at the left margin; `begin` is where the one
+  /// with the error began.
   void skip_to_declaration(std::size_t begin);
   bool declaration_word_here() const;
+  bool at_margin() const;
+  bool foreign_declaration_here() const;
+
+  /// What is wrong with the brackets between two places of the text.
+  std::span<BracketError> bracket_errors(std::uint32_t begin, std::uint32_t end);
+  /// A bracket that closes nothing was left out between the token `begin` and here: what is missing, nobody knows.
+  bool lacks_bracket(std::size_t begin);
+  /// Says what is wrong with the brackets between the token `begin` and here, unless what was said of the grammar
+  /// stands before it: the first alone, since the others follow from it.
+  void settle_brackets(std::size_t begin);
+  /// Says what is left of that in the file.
+  void settle_all_brackets();
   /// A declaration at the left margin ends every block that was left open before it.
   bool begins_declaration() const;
   /// Counts levels while it lives.
@@ -99,12 +120,10 @@ class ParseCursor {
     /// The closing bracket; `allowed` says what else could stand here.
     Span close(std::string_view allowed = "") {
       if (!parser_.at(closing_)) {
-        parser_.diagnostics_.report(
-            {.code = Code::unexpected_token,
-             .message = fmt::format("expected {}{}, found {}", allowed, describe(closing_), parser_.found()),
-             .primary = parser_.token().span,
-             .labels = {{opening_, "opened here"}}});
-        throw SyntaxError{};
+        parser_.fail({.code = Code::unexpected_token,
+                      .message = fmt::format("expected {}{}, found {}", allowed, describe(closing_), parser_.found()),
+                      .primary = parser_.token().span,
+                      .labels = {{opening_, "opened here"}}});
       }
       parser_.advance();
       return join(opening_, parser_.last_span());
@@ -131,10 +150,12 @@ class ParseCursor {
   const std::vector<Token>& tokens_;
   std::uint32_t file_;
   std::size_t position_ = 0;
-  int nesting_ = 0;                ///< levels of recursion
-  int brackets_ = 0;               ///< open brackets in which line ends mean nothing
-  bool damaged_ = false;           ///< the declaration lost a part
-  std::vector<std::string> lost_;  ///< names that a statement with an error would have bound
+  int nesting_ = 0;                       ///< levels of recursion
+  int brackets_ = 0;                      ///< open brackets in which line ends mean nothing
+  bool damaged_ = false;                  ///< the declaration lost a part
+  std::vector<std::string> lost_;         ///< names that a statement with an error would have bound
+  std::size_t statement_ = 0;             ///< first token of the statement or declaration that is being parsed
+  std::optional<std::uint32_t> said_at_;  ///< where the last error of the grammar was reported, until it is settled
 };
 
 }  // namespace nnc::parsing

@@ -9,6 +9,7 @@ namespace nnc::parsing {
 
 void StatementParser::end(std::string_view what) {
   pipes_ = 0;
+  if (lacks_bracket(statement_)) throw SyntaxError{};
   if (accept(Kind::semicolon)) return;
   if (token().line_before || at(Kind::right_brace) || at(Kind::end_of_file)) return;
   std::string help;
@@ -111,10 +112,16 @@ bool StatementParser::at_assignment() const {
 Let StatementParser::let() {
   expect(Kind::kw_let);
   Let result;
-  do result.names.push_back(name());
-  while (accept(Kind::comma));
+  do {
+    if (at(Kind::left_paren) || at(Kind::kw_let))
+      fail_expected("a name", "several results have their names side by side: `let a, b = f(x)`");
+    result.names.push_back(name());
+  } while (accept(Kind::comma));
   if (accept(Kind::colon)) result.type = type();
-  expect(Kind::assign, at(Kind::name) ? repair_of_word(result.names.back().text) : "");
+  std::string help = at(Kind::name) ? repair_of_word(result.names.back().text) : "";
+  if (help.empty() && !result.type && next().kind == Kind::left_bracket)
+    help = fmt::format("a type stands behind a colon: `let {}: f32[...] = ...`", result.names.back().text);
+  expect(Kind::assign, help);
   result.value = expr();
   end("the statement");
   return result;

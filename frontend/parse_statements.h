@@ -22,21 +22,24 @@ class StatementParser : public ExpressionParser {
     const int outer = std::exchange(brackets_, 0);
     advance();
     while (!at(Kind::right_brace) && !at(Kind::end_of_file) && !begins_declaration()) {
-      const std::size_t start = position_;
+      const std::size_t start = position_, around = statement_;
       const int nesting = nesting_;
       if (accept(Kind::semicolon)) continue;
       try {
+        statement_ = start;
         one();
       } catch (SyntaxError) {
         damaged_ = true;
         pipes_ = 0;
         lose_names(start);
         skip_statement(start);
+        settle_brackets(start);
         nesting_ = nesting;
       }
+      statement_ = around;
     }
     brackets_ = outer;
-    accept(Kind::right_brace);  // a missing one has been reported where it opens
+    if (!accept(Kind::right_brace)) damaged_ = true;  // which has been reported where it opens
     return span_from(begin);
   }
   /// END = newline | ";" | before "}" .

@@ -46,15 +46,18 @@ Ast Parser::file() {
   ast_.file = file_;
   while (!at(Kind::end_of_file)) {
     const std::size_t begin = position_;
+    statement_ = begin;
     try {
       decl();
     } catch (SyntaxError) {
       pipes_ = 0;
+      damaged_ = true;
+      lose_declared(begin);
       skip_to_declaration(begin);
-      const Token& declared = tokens_[std::min(begin + 1, tokens_.size() - 1)];
-      if (declared.kind == Kind::name) ast_.lost.emplace_back(text(declared));
+      settle_brackets(begin);
     }
   }
+  settle_all_brackets();
   ast_.lost.insert(ast_.lost.end(), lost_.begin(), lost_.end());
   return std::move(ast_);
 }
@@ -86,9 +89,14 @@ void Parser::decl() {
 }
 
 void Parser::fail_no_declaration(const std::string& word) {
+  if (damaged_ && !ast_.declarations.empty() &&
+      !at_margin()) {  // what is left of a block that an error ended too early
+    said_at_ = token().span.begin;
+    throw SyntaxError{};
+  }
   static const std::vector<std::string> words{"import",    "const", "fn",    "model", "layer",
                                               "optimizer", "data",  "train", "test"};
-  std::string help = repair_of_word(text(token()));
+  std::string help = repair_of_word(next().kind == Kind::assign ? "let" : text(token()));
   if (help.empty()) help = did_you_mean(word, words);
   fail(Code::unexpected_token, token().span, fmt::format("expected a declaration, found {}", found()),
        help.empty() ? "declarations begin with const, fn, layer, model, optimizer, data, train, import or test" : help);
@@ -248,12 +256,12 @@ Datum Parser::datum() {
 // "train" Name {"," Name} "on" name ["as" name] "{" {item} "}"
 Train Parser::train_decl() {
   Train result;
-  do result.models.push_back(capital_name("a model"));
+  do result.models.push_back(name("a model's name"));
   while (accept(Kind::comma));
   head_ = result.models.front().span;
   if (!at_word("on")) fail_expected("`on` and the data block's name", "write `train Mlp on mnist { ... }`");
   advance();
-  head_ = (result.data = lower_name("a data block")).span;
+  head_ = (result.data = name("a data block's name")).span;
   if (at_word("as")) {
     advance();
     head_ = (result.as.emplace(name())).span;

@@ -189,7 +189,7 @@ std::optional<Rule> TrainBlock::rule(const ast::Expr& expr, Pass& pass) {
 /// A rule may watch what training computes: the training losses, and losses and metrics on valid or, without one,
 /// metrics on train. It watches numbers.
 void TrainBlock::check_figures(const Graph& evaluate) {
-  if (data_.failed) return;  // its splits may be those that are missing
+  if (data_.failed || declaration_.damaged) return;  // a split or a metric that is missing may be among what failed
   const bool has_valid =
       std::ranges::any_of(data_.job.splits, [](const Split& split) { return split.name == "valid"; });
   std::vector<std::string> known;

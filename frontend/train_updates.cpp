@@ -121,7 +121,8 @@ std::vector<TrainBlock::Trained> TrainBlock::trained() {
       continue;
     }
     if (!optimizer || !loss) {
-      if (complained.insert(train_.models.size() > 1 ? path.substr(0, path.find('.')) : "").second)
+      if (!declaration_.damaged &&
+          complained.insert(train_.models.size() > 1 ? path.substr(0, path.find('.')) : "").second)
         error(Code::missing_setting, declaration_.head,
               fmt::format("the train block has no `{}` for `{}`", optimizer ? "loss" : "optimizer", path),
               optimizer
@@ -141,6 +142,10 @@ std::vector<TrainBlock::Trained> TrainBlock::trained() {
     }
     result.push_back({i, path, p, optimizer, loss, std::nullopt});
   }
+  // What a damaged declaration would have made, and what a failed loss would have applied, is missing for a reason.
+  const bool whole = std::ranges::all_of(losses_, [](const Governor& loss) { return loss.value.has_value(); }) &&
+                     std::ranges::none_of(e_.applied, &ast::Declaration::damaged);
+  if (!whole) return result;
   if (count == 0 && e_.diagnostics.error_count() == errors_before_)
     error(Code::bad_setting, losses_.front().form->value->span,
           "nothing that it applies has parameters, so there is nothing to train",

@@ -97,3 +97,47 @@ TEST_CASE("a damaged program is answered with messages or with graphs that verif
   std::filesystem::remove(path);
   CHECK(elaborated > 0);
 }
+
+namespace {
+
+/// Whether a slip with this token is one of typing: names are left alone, since of those nobody knows what was meant.
+bool is_mark_or_word(const std::string& text, const Token& token) {
+  if (token.kind == TokenKind::end_of_file) return false;
+  constexpr std::string_view words[] = {"data", "train", "on", "layer", "model"};
+  return token.kind != TokenKind::name ||
+         std::ranges::find(words, std::string_view(text).substr(token.span.begin, token.span.end - token.span.begin)) !=
+             std::end(words);
+}
+
+}  // namespace
+
+TEST_CASE("a single deleted token is one error") {
+  const std::filesystem::path folder = std::filesystem::path(NNC_SOURCE_DIR) / "tests/programs";
+  const auto path = std::filesystem::temp_directory_path() / fmt::format("nnc_deleted_{}.nn", getpid());
+  std::string several;
+  int deletions = 0, exceptions = 0;
+  for (const char* name : {"vae.nn", "lstm.nn", "gan.nn", "newton.nn"}) {
+    const std::string text = read(folder / name);
+    Diagnostics original;
+    const std::uint32_t file = original.add_file({.path = name, .text = text});
+    std::size_t place = 0;
+    for (const Token& token : tokenize(file, original).tokens) {
+      if (!is_mark_or_word(text, token) || place++ % 3 != 0) continue;  // a third of them, which is quick
+      std::string mutant = text;
+      mutant.erase(token.span.begin, token.span.end - token.span.begin);
+      std::ofstream(path, std::ios::binary) << mutant;
+      Diagnostics diagnostics;
+      elaborate_file(path.string(), {}, diagnostics);
+      ++deletions;
+      if (diagnostics.error_count() < 2) continue;
+      ++exceptions;
+      const auto [line, column] = original.position(file, token.span.begin);
+      several += fmt::format("{}:{}:{} without {}\n{}\n", name, line, column, original.text(token.span),
+                             diagnostics.render(false));
+    }
+  }
+  std::filesystem::remove(path);
+  INFO(several);
+  CHECK(deletions > 200);
+  CHECK(exceptions * 40 < deletions);
+}

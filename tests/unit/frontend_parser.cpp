@@ -214,11 +214,24 @@ TEST_CASE("an error costs its statement and nothing else") {
       "fn f(x: float[...]) -> float[...] {\n  let a = (x +\n  let b = x + * 2\n  let c = 3 4\n  return (x]\n}\n"
       "const Wrong = 1\nconst good = 2\nfn (x) {}\nconst last = )\nconst end = 5\n");
   CHECK(messages(result.diagnostics) ==
-        std::vector<std::string>{
-            "E0102 5: `(` is closed by `]`", "E0102 2: `(` is never closed", "E0102 10: `)` closes nothing",
-            "E0101 3: expected an expression, found `*`", "E0101 4: expected the end of the statement, found `4`",
-            "E0104 7: a constant begins with a small letter", "E0101 9: expected a function, found `(`"});
+        std::vector<std::string>{"E0102 2: `(` is never closed", "E0101 3: expected an expression, found `*`",
+                                 "E0101 4: expected the end of the statement, found `4`",
+                                 "E0104 7: a constant begins with a small letter",
+                                 "E0101 9: expected a function, found `(`", "E0102 10: `)` closes nothing",
+                                 "E0102 5: `(` is closed by `]`"});
   CHECK(result.ast.declarations.size() == 4);
+}
+
+TEST_CASE("of the brackets and the grammar of a statement what is wrong first is told") {
+  const auto told = [](const std::string& body) {
+    return messages(parsed("fn f(x: float[...]) -> float[...] {\n  " + body + "\n  return x\n}\n").diagnostics);
+  };
+  using Messages = std::vector<std::string>;
+  CHECK(told("let a = relu x)") == Messages{"E0101 2: expected the end of the statement, found `x`"});
+  CHECK(told("let a = relux)") == Messages{"E0102 2: `)` closes nothing"});
+  CHECK(told("let a = f[x) 2)") == Messages{"E0102 2: `[` is closed by `)`"});
+  CHECK(told("let a = f(x, [1, 2)") == Messages{"E0102 2: `[` is never closed"});
+  CHECK(told("let a = x))\n  let b = * 2").size() == 2);
 }
 
 TEST_CASE("a name whose declaration did not parse is remembered as lost") {
