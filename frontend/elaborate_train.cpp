@@ -129,6 +129,7 @@ void TrainBlock::compare_variables(const Pass& pass) {
 void TrainBlock::bind_columns(Pass& pass) {
   pass.around.define("undo", std::make_shared<const HostFunction>(
                                  HostFunction{"undo", [this](CallSite& site) { return undo_call(site); }}));
+  if (!data_.columns.contains("batch")) pass.around.define("batch", Length{{batch_extent}});
   for (const std::string& name : data_.lost) pass.scope.define(name, Failed{});
   for (const Column& column : data_.job.columns) {
     if (data_.lost.contains(column.name)) continue;
