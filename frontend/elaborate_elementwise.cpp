@@ -108,6 +108,7 @@ class Elementwise {
   bool same_elements(std::size_t at);
   std::optional<Value> node(std::size_t at, const std::vector<Axis>& axes);
   Term make(const std::vector<Value>& nodes, std::vector<Axis> axes);
+  ValueOrError try_make(std::vector<NodeId> ids);
 
   bool is_condition(std::size_t at) const { return at < first_ || is_logical(op_); }
   DType elements() const { return dtype_.value_or(e_.default_float()); }
@@ -158,7 +159,7 @@ bool Elementwise::survey() {
     } else if (const Scalar* scalar = term.as<Scalar>()) {
       met_.scalar = true;
       if (!e_.belongs_here(scalar->node, spans_[i])) return false;
-      taken = condition == (scalar->node.type().dtype == DType::boolean);
+      taken = op_ == Op::equal || condition == (scalar->node.type().dtype == DType::boolean);
     } else if (term.as<List>()) {
       met_.list = true;
     } else if (condition) {
@@ -217,7 +218,7 @@ Term Elementwise::of_scalars() {
                                 : e_.rank0(term, DType::f64);
     ids.push_back(node.id);
   }
-  const ValueOrError made = e_.builder().try_make(op_, ids);
+  const ValueOrError made = try_make(ids);
   if (const Value* node = std::get_if<Value>(&made)) return Scalar{*node};
   return e_.error(Code::type_mismatch, span_,
                   fmt::format("`{}` does not take {} here", shown_, e_.describe(terms_[first_])));
@@ -320,12 +321,12 @@ Failed Elementwise::mismatch(const Common& common, std::size_t at, std::size_t b
 bool Elementwise::same_elements(std::size_t at) {
   const DType own = terms_[at].as<Array>()->node.type().dtype;
   if (at < first_ || own == elements()) return true;
+  const DType wanted = elements() == DType::boolean ? own : elements();
   Diagnostic diagnostic{
       .code = Code::type_mismatch,
       .message = fmt::format("element types differ in `{}`: {} and {}", shown_, name_of(elements()), name_of(own)),
       .primary = span_,
-      .help =
-          fmt::format("no element type is converted by itself: write `{}(...)` around one side", name_of(elements()))};
+      .help = fmt::format("no element type is converted by itself: write `{}(...)` around one side", name_of(wanted))};
   label(diagnostic);
   e_.report(std::move(diagnostic));
   return false;
@@ -355,10 +356,19 @@ std::optional<Value> Elementwise::node(std::size_t at, const std::vector<Axis>& 
   return e_.rank0(term, elements());
 }
 
+/// Truth values are equal where the numbers are that stand for them: the graph compares numbers.
+ValueOrError Elementwise::try_make(std::vector<NodeId> ids) {
+  Builder& builder = e_.builder();
+  const auto is_truth = [&](NodeId id) { return builder[id].type.dtype == DType::boolean; };
+  if (op_ == Op::equal && std::ranges::all_of(ids, is_truth))
+    for (NodeId& id : ids) id = builder.cast({&builder, id}, DType::i32).id;
+  return builder.try_make(op_, ids);
+}
+
 Term Elementwise::make(const std::vector<Value>& nodes, std::vector<Axis> axes) {
   std::vector<NodeId> ids;
   for (const Value& node : nodes) ids.push_back(node.id);
-  const ValueOrError made = e_.builder().try_make(op_, ids);
+  const ValueOrError made = try_make(ids);
   // Rank-0 operands alone (a tensor of rank 0 beside one that stretches everywhere) keep the axes as they are.
   if (const Value* node = std::get_if<Value>(&made)) return Array{*node, std::move(axes)};
   Diagnostic diagnostic{.code = Code::type_mismatch,

@@ -164,7 +164,10 @@ class TestBlock {
     check.relation = relation;
     check.left_text = e_.source(form.left->span);
     check.right_text = e_.source(form.right->span);
-    const auto plain = [](const Term& term) { return term.as<nnc::elaboration::Number>() || term.as<Scalar>(); };
+    const auto plain = [](const Term& term) {
+      const Scalar* scalar = term.as<Scalar>();
+      return term.as<nnc::elaboration::Number>() || (scalar && scalar->node.type().dtype != DType::boolean);
+    };
     const auto word = [](const Term& term) { return term.as<Flag>() || term.as<Text>(); };
     if (plain(left) && plain(right)) return outputs(e_.rank0(left, DType::f64), e_.rank0(right, DType::f64), check);
     if (word(left) && word(right)) {
@@ -175,15 +178,18 @@ class TestBlock {
     }
     const Span spans[] = {form.left->span, form.right->span};
     const Term operands[] = {left, right};
-    const Term met = e_.elementwise(Op::equal, operands, spans, form.op_span, e_.source(form.op_span));
+    const bool equality = form.op == ast::BinaryOp::equal || form.op == ast::BinaryOp::not_equal;
+    const Term met =
+        e_.elementwise(equality ? Op::equal : Op::less, operands, spans, form.op_span, e_.source(form.op_span));
     if (met.failed()) return;
     const Array* array = met.as<Array>();
-    if (!array) {
+    const Scalar* scalar = met.as<Scalar>();
+    if (!array && !scalar) {
       e_.error(Code::no_shape, form.op_span, "neither side has a shape to compare in", "",
                "give one a type by `let`, as in `let a: f32[3] = ...`");
       return;
     }
-    const Node& node = builder_[array->node.id];
+    const Node& node = builder_[(array ? array->node : scalar->node).id];
     outputs({&builder_, node.operands[0]}, {&builder_, node.operands[1]}, check);
   }
 

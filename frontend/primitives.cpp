@@ -30,7 +30,8 @@ Term elementwise_primitive(CallSite& site) {
 Term cast_to(CallSite& site, DType dtype) {
   if (!check_arguments(site, 1, 1)) return Failed{};
   Elaborator& e = site.elaborator;
-  const Term term = site.evaluate(0);
+  Term term = site.evaluate(0);
+  if (const Flag* known = term.as<Flag>()) term = Number{known->value ? 1.0 : 0.0};
   if (const Shapeless* shapeless = term.as<Shapeless>()) {
     const Shapeless inner = *shapeless;
     return Shapeless{e.source(site.span), [inner, dtype](Elaborator& at, const ArrayType& type) {
