@@ -426,6 +426,7 @@ class Formatter {
       if (opens(kind(i))) i = tokens_[i].partner;
     }
     if (kind(open) == Kind::left_bracket) return true;
+    if (kind(tokens_[open].partner + 1) == Kind::assign) return false;            // the path of a setting
     return open > 0 && ends_operand(kind(open - 1)) && !is_check_word(open - 1);  // a call, or parameters
   }
 

@@ -144,6 +144,12 @@ TEST_CASE("comments before what goes on with a line stay there") {
   CHECK(formatted(text) == text);
 }
 
+TEST_CASE("a path with a comment in it is broken without a comma at the end") {
+  const std::string text = "train Net on d {\n  optimizer(\n    Net\n    # own\n    .Dense1\n  ) = frozen\n}\n";
+  CHECK(formatted(text) == text);
+  CHECK(formatted("train Net on d {\noptimizer(Net\n# own\n.Dense1) = frozen\n}\n") == text);
+}
+
 TEST_CASE("a comment may stand wherever a line may end") {
   const std::string text = read(NNC_SOURCE_DIR "/tests/golden/grammar.nn");
   Diagnostics diagnostics;
