@@ -171,6 +171,7 @@ Term DataBlock::split(CallSite& site) {
                    did_you_mean(argument.name->text, known));
     }
   }
+  if (rows.source < 0 && damaged_) return Failed{};
   if (rows.source < 0)
     return error(Code::bad_split, site.span, "`split` needs rows",
                  "such as `split(rows, 0.8, 0.2)` with `let rows = csv(...)`");

@@ -223,7 +223,8 @@ Term Elaborator::pass_on(Term value, const ast::Pipe& form, Scope& scope) {
 
 Term Elaborator::evaluate_call(const ast::Expr& expr, const ast::Call& form, Scope& scope) {
   const bool named = named_expr_ == &expr;
-  const Term callee = evaluate_callee(*form.callee, scope);
+  const auto* member = std::get_if<ast::Member>(&form.callee->form);
+  const Term callee = member ? evaluate_member(*member, scope, &form) : evaluate_callee(*form.callee, scope);
   CallSite site{*this, scope, source(form.callee->span), expr.span, form.callee->span, {}};
   for (const ast::Argument& argument : form.arguments)
     site.arguments.push_back(
@@ -234,7 +235,7 @@ Term Elaborator::evaluate_call(const ast::Expr& expr, const ast::Call& form, Sco
   return call(callee, site);
 }
 
-Term Elaborator::evaluate_member(const ast::Member& form, Scope& scope) {
+Term Elaborator::evaluate_member(const ast::Member& form, Scope& scope, const ast::Call* call) {
   const auto names = [&] {
     std::vector<std::string> all;
     scope.names(all);
@@ -253,9 +254,13 @@ Term Elaborator::evaluate_member(const ast::Member& form, Scope& scope) {
   const Term base = evaluate_callee(*form.base, scope);
   if (base.failed()) return Failed{};
   const auto known_path = path_of(base);
-  if (!known_path)
+  if (!known_path) {
+    std::vector<WrittenArgument> arguments;
+    for (const ast::Argument& argument : call ? std::span(call->arguments) : std::span<const ast::Argument>())
+      arguments.push_back({argument.name ? argument.name->text : "", source(argument.value->span)});
     return error(Code::type_mismatch, form.base->span, fmt::format("{} has no members", describe(base)), "",
-                 repair_of_member(source(form.base->span), form.member.text, names()));
+                 repair_of_member(source(form.base->span), form.member.text, arguments, names()));
+  }
   const std::string& prefix = *known_path;
   const std::string path = prefix.empty() ? form.member.text : prefix + "." + form.member.text;
   if (const auto at = variable_index_.find(path); at != variable_index_.end()) return read_variable(at->second);

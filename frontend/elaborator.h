@@ -481,7 +481,8 @@ class Elaborator {
   Term pass_on(Term value, const ast::Pipe& form, Scope& scope);
   Term evaluate_call(const ast::Expr& expr, const ast::Call& form, Scope& scope);
   Term evaluate_index(const ast::Expr& expr, const ast::Index& form, Scope& scope);
-  Term evaluate_member(const ast::Member& form, Scope& scope);
+  /// `call` is the call whose callee it is, or null.
+  Term evaluate_member(const ast::Member& form, Scope& scope, const ast::Call* call = nullptr);
   Term evaluate_list(const ast::Expr& expr, const ast::List& form, Scope& scope);
   Term evaluate_comprehension(const ast::Expr& expr, const ast::Comprehension& form, Scope& scope);
   Term evaluate_if(const ast::Expr& expr, const ast::IfExpr& form, Scope& scope);

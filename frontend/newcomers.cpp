@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "frontend/nearest.h"
 
@@ -18,7 +19,8 @@ constexpr Habit names[] = {
     {"False", "write `false`"},
     {"None", "an argument that is not needed is left out"},
     {"batch",
-     "the batch has a name where the signature gives it one, as in `x: f32[batch, 4]`; `...` stands for leading axes"},
+     "the batch has a name in train blocks and where a signature gives it one, as in `x: f32[batch, 4]`; `...` stands "
+     "for leading axes"},
     {"self", "there is no `self`: a layer's parameters and settings are known by their names"},
     {"Linear", "write `Dense(16)`: the input's width is read off the input"},
     {"len", "a dimension is a number under its name in the signature (`x: float[..., C]`); `size(x)` counts elements"},
@@ -89,6 +91,7 @@ constexpr Habit foreign_arguments[] = {
     {"in_features", "the input's width is read off the input"},
     {"input_shape", "the input's shape is read off the input"},
     {"input_dim", "the input's width is read off the input"},
+    {"reduction", "a loss is the mean over the batch; another one is written out, as in `sum(square(a - y))`"},
     {"inplace", "values do not change; what a function gives is a new one"},
     {"dtype", "the element type is that of the argument; `f32(x)`, `f64(x)` and `i32(x)` convert"}};
 
@@ -155,17 +158,47 @@ std::string repair_of_name(std::string_view name, std::span<const std::string> k
   return did_you_mean(name, known);
 }
 
-std::string repair_of_member(std::string_view base, std::string_view member, std::span<const std::string> functions) {
+namespace {
+
+/// What a method of a tensor is called with elsewhere, as the arguments of the function here: the lengths of a reshape
+/// are one list, and the axis of a reduction has a name.
+std::string as_call(std::string_view base, std::string_view member, std::span<const WrittenArgument> given) {
+  constexpr std::string_view reductions[] = {"sum", "mean", "max", "min", "var", "argmax", "softmax"};
+  const bool reduces = std::ranges::find(reductions, member) != std::end(reductions);
+  std::vector<std::string> written;
+  for (const WrittenArgument& argument : given) {
+    std::string_view name = argument.name;
+    if (name == "dim" || name == "axis" || (reduces && name.empty())) name = "over";
+    if (name == "keepdim" || name == "keepdims") name = "keep";
+    written.push_back(name.empty() ? argument.value : fmt::format("{} = {}", name, argument.value));
+  }
+  if (member == "reshape" && !given[0].value.starts_with("[") && !given[0].value.starts_with("("))
+    return fmt::format("reshape({}, [{}])", base, fmt::join(written, ", "));
+  return fmt::format("{}({}, {})", member, base, fmt::join(written, ", "));
+}
+
+}  // namespace
+
+std::string repair_of_member(std::string_view base, std::string_view member, std::span<const WrittenArgument> given,
+                             std::span<const std::string> functions) {
   if (member == "shape" || member == "size")
     return "a dimension is a number under its name in the signature, as in `x: float[..., C]`; `size(x)` counts "
            "elements";
   if (member == "T" || member == "t") return fmt::format("write `transpose({})`", base);
+  if (member == "transpose" && !given.empty())
+    return fmt::format("`transpose({})` swaps the last two axes, `transpose({}, [2, 0, 1])` puts all in order", base,
+                       base);
   if (member == "dtype") return "an element type stands in the signature; `f32(x)`, `f64(x)` and `i32(x)` convert";
-  for (const std::string& function : functions)
-    if (function == member)
-      return member[0] >= 'A' && member[0] <= 'Z'
-                 ? fmt::format("write `{} |> {}(...)`", base, member)
-                 : fmt::format("write `{}({})` or `{} |> {}`", member, base, base, member);
+  if (member == "view" && !given.empty()) member = "reshape";
+  const auto left_open = [](const WrittenArgument& argument) { return argument.value.find('-') != std::string::npos; };
+  if (member == "reshape" && std::ranges::any_of(given, left_open))
+    return fmt::format("write `reshape({}, [...])` with the length of each axis", base);
+  for (const std::string& function : functions) {
+    if (function != member) continue;
+    if (member[0] >= 'A' && member[0] <= 'Z') return fmt::format("write `{} |> {}(...)`", base, member);
+    if (given.empty()) return fmt::format("write `{}({})` or `{} |> {}`", member, base, base, member);
+    return fmt::format("write `{}`", as_call(base, member, given));
+  }
   if (const std::string_view help = help_in(names, member); !help.empty()) return std::string(help);
   return "";
 }

@@ -15,8 +15,13 @@ std::string repair_of_name(std::string_view name, std::span<const std::string> k
 /// Whether this is how other tools call their modules: `nn` in `nn.relu`.
 bool is_foreign_module(std::string_view name);
 
-/// The help for `base.member` where base is a value: `.shape`, `.T`, `.relu()`.
-std::string repair_of_member(std::string_view base, std::string_view member, std::span<const std::string> functions);
+/// An argument of a call as it is written; the name is empty where there is none.
+struct WrittenArgument {
+  std::string name, value;
+};
+/// The help for `base.member` where base is a value: `.shape`, `.T`, `.relu()`, `.reshape(batch, 4)`.
+std::string repair_of_member(std::string_view base, std::string_view member, std::span<const WrittenArgument> arguments,
+                             std::span<const std::string> functions);
 
 /// The help for an argument that the callee does not have: another library's word for one that it has ("dim" is
 /// `over`), or the nearest.

@@ -33,8 +33,12 @@ bool check_arguments(CallSite& site, std::size_t least, std::size_t most, std::i
         return false;
       }
       if (count > most) {
+        const bool axes = std::ranges::find(known, "over") != known.end();
         e.error(Code::too_many_arguments, argument.span,
-                fmt::format("`{}` takes {} argument{}", site.name, most, most == 1 ? "" : "s"));
+                fmt::format("`{}` takes {} argument{}", site.name, most, most == 1 ? "" : "s"), "",
+                axes ? fmt::format("axes are named: `{}({}, over = {})`", site.name, e.source(site.arguments[0].span),
+                                   e.source(argument.span))
+                     : "");
         return false;
       }
       continue;
