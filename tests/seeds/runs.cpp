@@ -73,6 +73,7 @@ Run Runs::train(const std::string& example, const std::string& block, const Trai
   const json record = json::parse(read_file(run.folder / "run.json"));
   run.epoch = record.at("epoch");
   run.step = record.at("step");
+  run.stopped = trained.err.find("stopped by `stop`") != std::string::npos;
   run.weights = nnc::test::read_weights(run.folder / "last.safetensors");
   if (run.status != 0) return run;
   for (const json& line : json_lines(run_nnc("eval " + name + " --json", scratch_.path()).out))
@@ -124,12 +125,12 @@ std::vector<std::string> all_examples() {
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
-  return values.at(values.size() / 2);
+  return (values.at((values.size() - 1) / 2) + values.at(values.size() / 2)) / 2;
 }
 
-std::vector<Run> several(bool quick, const std::function<Run(const std::string& seed)>& run) {
+std::vector<Run> several(bool quick, int count, const std::function<Run(const std::string& seed)>& run) {
   std::vector<Run> runs;
-  for (int seed = 1; seed <= (quick ? 3 : 5); ++seed) runs.push_back(run(" --seed " + std::to_string(seed)));
+  for (int seed = 1; seed <= (quick ? 3 : count); ++seed) runs.push_back(run(" --seed " + std::to_string(seed)));
   return runs;
 }
 

@@ -16,6 +16,7 @@ namespace nnc::seeds {
 struct Run {
   int status = 0;
   std::string messages;  ///< stderr
+  bool stopped = false;  ///< by its rule, before its last epoch
   std::int64_t epoch = 0, step = 0;
   std::map<std::string, nlohmann::json> figures;  ///< by split: loss and metrics, at the end
   std::map<std::string, std::vector<double>> weights;
@@ -58,8 +59,8 @@ class Runs {
 };
 
 double median(std::vector<double> values);
-/// Five runs, of seeds 1 to 5; three where it must be quick.
-std::vector<Run> several(bool quick, const std::function<Run(const std::string& seed)>& run);
+/// Runs of the seeds from 1 on; three where it must be quick.
+std::vector<Run> several(bool quick, int count, const std::function<Run(const std::string& seed)>& run);
 double median(const std::vector<Run>& runs, const std::function<double(const Run&)>& figure);
 
 }  // namespace nnc::seeds

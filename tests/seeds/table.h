@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,7 +12,8 @@ namespace nnc::seeds {
 struct Cell {
   std::string system, what, published;
   double reached = 0, least = 0, greatest = 0;
-  std::string shown{};  ///< in place of the number reached
+  std::string shown{};             ///< in place of the number reached
+  std::optional<double> median{};  ///< of the runs that the bounds are of
   bool holds() const { return reached >= least && reached <= greatest; }
 };
 
@@ -28,7 +30,7 @@ struct Table {
   void near(const std::string& system, const std::string& what, double published, double reached, double tolerance);
   /// `published` in words, or a number with another bound than a distance.
   void within(const std::string& system, const std::string& what, const std::string& published, double reached,
-              double least, double greatest);
+              double least, double greatest, std::optional<double> median = std::nullopt);
   void holds(const std::string& system, const std::string& what, const std::string& published, bool so,
              const std::string& shown);
 
