@@ -503,6 +503,30 @@ std::optional<Value> Elaborator::gradient(Value of, Value by) {
 
 // ---- calls ---------------------------------------------------------------------------------------------------------
 
+namespace {
+
+/// One step of an optimizer in a test. It keeps its states over the test; where it is written tells it from others.
+Term try_optimizer(Elaborator& elaborator, const OptimizerInstance& instance, CallSite& site) {
+  const auto& optimizer = std::get<ast::Optimizer>(instance.optimizer.declaration->form);
+  Scope scope(*instance.optimizer.module);
+  Application application{elaborator, optimizer.name.text, elaborator.source(instance.span), site.span, scope};
+  Matched matched;
+  if (!application.match(optimizer.inputs, site.arguments, site.scope, matched)) return Failed{};
+  std::vector<Array> inputs;
+  for (const std::optional<Given>& given : matched) {
+    if (!given || given->term.failed()) return Failed{};
+    const Array* array = given->term.as<Array>();
+    if (!array)
+      return elaborator.error(Code::type_mismatch, given->span,
+                              fmt::format("an optimizer takes tensors, not {}", elaborator.describe(given->term)), "",
+                              "give it a type: `let p: f32[2] = [1, 2]`");
+    inputs.push_back(*array);
+  }
+  return elaborator.inline_optimizer(instance, elaborator.place_text(instance.span), inputs);
+}
+
+}  // namespace
+
 Term Elaborator::call(const Term& callee, CallSite& site) {
   if (callee.failed()) {
     for (std::size_t i = 0; i < site.arguments.size(); ++i)
@@ -517,10 +541,13 @@ Term Elaborator::call(const Term& callee, CallSite& site) {
     return (*host)->call(site);
   }
   if (const auto* instance = callee.as<std::shared_ptr<const Instance>>()) return apply_instance(**instance, site);
+  const auto* optimizer = callee.as<std::shared_ptr<const OptimizerInstance>>();
+  if (optimizer && graph_->test) return try_optimizer(*this, **optimizer, site);
   const Callee* named = callee.as<Callee>();
   if (!named) {
     std::string help;
     if (callee.as<Array>() || callee.as<Number>()) help = "multiplication is written `*`";
+    if (optimizer) help = "a train block takes it, as in `optimizer = adam(lr = 1e-3)`; a test may apply it";
     return error(Code::not_applicable, site.callee_span, fmt::format("{} cannot be applied", describe(callee)), "",
                  help);
   }
