@@ -100,13 +100,12 @@ const std::filesystem::path source = NNC_SOURCE_DIR;
 }  // namespace
 
 TEST_CASE("figures of the examples' steps: kernels, bytes, arena, spills, innermost loops") {
-  for (const auto& folder : std::filesystem::directory_iterator(source / "examples"))
-    for (const auto& file : std::filesystem::directory_iterator(folder)) {
-      if (file.path().extension() != ".nn") continue;
-      const std::string in = folder.path().filename(), stem = file.path().stem();
-      const std::string name = in == stem ? stem : in + "_" + stem;
-      DYNAMIC_SECTION(name) { check_figures(name, file.path()); }
-    }
+  for (const auto& file : std::filesystem::recursive_directory_iterator(source / "examples")) {
+    if (file.path().extension() != ".nn") continue;
+    const std::string in = file.path().parent_path().filename(), stem = file.path().stem();
+    const std::string name = in == stem ? stem : in + "_" + stem;
+    DYNAMIC_SECTION(name) { check_figures(name, file.path()); }
+  }
 }
 
 TEST_CASE("figures of a convolutional net, of recurrent ones and of a transformer") {
