@@ -1,0 +1,153 @@
+// Contractions by register tiles: MR rows by NR vectors of accumulators live in registers while k runs, one fma an
+// element and a step. All three forms (X·W, dZ·Wᵀ, Xᵀ·dZ) are this code with other maps of a and b.
+//
+// Where a's elements lie in windows of an image (a convolution), rows of a tile are at distances of their own:
+// addresses of rows are computed once a tile, and k is a nest of loops through which the accumulators are carried; b
+// goes on from step to step.
+//
+// M is split evenly, so there are at most two heights of tiles; N into tiles of NR vectors and a narrower last one.
+// Each combination is a micro-kernel followed by the stages after the contraction: a few instructions go straight to
+// the accumulators; longer bodies run as a loop over the tile stored in scratch memory, or they would be copied MR·NR
+// times.
+//
+// The class is written in four files, each with one idea: which tiles there are and who has them (contraction.cpp), how
+// operands are reached (contraction_operands.cpp), what a tile does (contraction_tile.cpp), and long sums by steps
+// (contraction_steps.cpp).
+#pragma once
+
+#include <memory>
+
+#include "codegen/kernel.h"
+
+namespace nnc {
+
+/// The code of one kernel with a contraction.
+class Contraction {
+ public:
+  Contraction(Emitter& emit, const Kernel& kernel);
+  void run();
+
+ private:
+  /// Panels of b that a block's tiles meet for each of its steps of k.
+  static constexpr std::int64_t panels_at_once = 4;
+  /// Fmas of a tile's steps that are written out rather than a loop.
+  static constexpr std::int64_t most_fmas_written_out = 96;
+
+  /// A tile of columns: its vectors, and how many lanes of the last one exist.
+  struct Columns {
+    llvm::Value* panel = nullptr;  ///< its number
+    llvm::Value* n = nullptr;      ///< the first
+    int vectors = 0, last_active = 0;
+  };
+  /// A tile of rows. Where `is_tall` is set, it decides between `rows` + 1 and `rows` when the code runs.
+  struct Rows {
+    llvm::Value* tile = nullptr;  ///< its number
+    llvm::Value* m = nullptr;     ///< the first
+    int rows = 0;
+    llvm::Value* is_tall = nullptr;
+  };
+  /// A micro-kernel's place and size.
+  struct Tile {
+    llvm::Value* m = nullptr;
+    llvm::Value* n = nullptr;
+    int rows = 0, vectors = 0, last_active = 0;
+  };
+  /// How a's or b's elements are reached while k runs.
+  enum class Walk {
+    together,  ///< one pointer that steps with k, elements at constant distances
+    apart,     ///< a pointer each that steps with k
+    looked_up  ///< addresses computed at each k
+  };
+  /// One of the loops that m or k counts for a: its steps, and a's elements between them.
+  struct Digit {
+    std::int64_t extent = 1, step = 0;
+  };
+  /// Of the loops around a tile's elements; in a stack of products its loop is level 1, and these are one further.
+  enum Level { level_first = 1, level_second = 2, level_vector = 3, level_row = 4 };
+  bool by_steps() const { return kernel_.schedule.block_tiles > 0 && kernel_.schedule.block_k > 0; }
+  int level(Level which) const { return which + (stacked_ ? 1 : 0); }
+
+  AccessForm form_of(const Access& access, const std::vector<std::int64_t>& loops, std::int64_t& step) const;
+  void find_digits();
+  bool at_constant_distances(std::int64_t rows) const;
+  std::int64_t distance(std::int64_t row) const;
+  void split();
+  void share_work();
+  void run_blocks();
+  void run_tiles();
+  void choose_epilogue();
+  void each_columns(llvm::function_ref<void(const Columns&)> at);
+  void each_rows(llvm::function_ref<void(const Rows&)> at);
+  void run_tiles_by_steps();
+  bool packs_b() const;
+  llvm::Value* packed_panel(const Columns& columns);
+  void clear(llvm::Value* at, llvm::Value* vectors);
+  void run_tile(const Rows& rows, const Columns& columns);
+  void enter_tile(const Tile& tile);
+  void each_height(const Rows& rows, const Columns& columns, llvm::function_ref<void(const Tile&)> at);
+  /// Steps of k, and whether the accumulators begin with what scratch memory holds rather than with 0. Where k counts
+  /// several loops, whole runs of the innermost one.
+  struct Steps {
+    llvm::Value* begin = nullptr;
+    llvm::Value* end = nullptr;
+    bool resume = false;
+  };
+  std::int64_t steps_of_block() const;
+  void pack_b(const Columns& columns, const Steps& steps);
+  /// Whether so many steps of k are written out rather than a loop.
+  bool few_fmas(const Tile& tile, std::int64_t steps) const {
+    return steps * tile.rows * tile.vectors <= most_fmas_written_out;
+  }
+  Carried multiply(const Tile& tile, const Steps& steps);
+  Carried row_addresses(const Tile& tile);
+  llvm::Value* distance_of_run(llvm::Value* run);
+  /// Rows begin at their addresses; `before` is the number of the step that the loop counts as 0.
+  Carried innermost(const Tile& tile, const Carried& rows, llvm::Value* before, const Steps& steps,
+                    const Carried& carried);
+  Carried from_scratch(const Tile& tile);
+  void to_scratch(const Carried& values);
+  Walk walk_of(const AccessForm& form, int k_loop) const;
+  Walk walk_of_a() const;
+  bool b_shared() const;
+  llvm::Value* address(const AccessForm& form, llvm::Value* first, llvm::Value* second);
+  llvm::Value* load_b(llvm::Value* at, bool last, const Tile& tile);
+  llvm::Value* gather_b(const Tile& tile, llvm::Value* k, int vector);
+  bool b_contiguous() const;
+  bool b_whole_vectors() const;
+  void epilogue_unrolled(const Tile& tile, const Carried& values);
+  void epilogue_rolled(const Rows& rows, const Columns& columns);
+  void enter_vector(llvm::Value* vector, int active);
+  void run_stages(llvm::Value* row, llvm::Value* value);
+  int active_of(const Tile& tile, int vector) const { return vector + 1 == tile.vectors ? tile.last_active : lanes_; }
+
+  Emitter& emit_;
+  const Kernel& kernel_;
+  const Contract& core_;
+  int lanes_;
+  std::int64_t width_;                                ///< columns of a whole tile
+  bool stacked_;                                      ///< many products, one after the other
+  std::int64_t stack_step_a_ = 0, stack_step_b_ = 0;  ///< elements from one to the next
+  llvm::Value* stack_ = nullptr;                      ///< which of them
+  std::vector<Digit> rows_of_a_, steps_of_a_;         ///< outermost first; neighbours that are one loop are one
+  bool tiles_wrap_ = false;                           ///< rows of a tile are at distances that differ from tile to tile
+  AccessForm a_, b_;                                  ///< over two loops; of a, with several digits, the offset alone
+  const Buffer& a_buffer_;
+  const Buffer& b_buffer_;
+  llvm::Type* element_;
+  llvm::Type* vector_;
+
+  std::int64_t tiles_ = 0, tall_ = 0, rows_ = 0;  ///< tiles of rows: the first `tall_` have rows_ + 1, the rest rows_
+  llvm::Value* tile_begin_ = nullptr;             ///< this thread's tiles of rows
+  llvm::Value* tile_end_ = nullptr;
+  llvm::Value* panel_begin_ = nullptr;  ///< and of columns
+  llvm::Value* panel_end_ = nullptr;
+  llvm::Value* scratch_ = nullptr;
+  std::int64_t tile_scratch_ = 0;    ///< vectors of a tile in it
+  llvm::Value* packed_b_ = nullptr;  ///< a block's steps of b for several panels, one after the other
+  llvm::Value* b_panel_ = nullptr;   ///< those of the panel at hand
+  bool packed_ = false;              ///< whether b is read there
+  bool rolled_ = false;
+  std::unique_ptr<StageRow> stages_;
+};
+
+}  // namespace nnc
