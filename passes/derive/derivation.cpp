@@ -13,6 +13,7 @@
 
 #include "ir/op.h"
 #include "passes/derive/notation.h"
+#include "passes/derive/repeats.h"
 #include "passes/pipeline.h"
 #include "passes/record.h"
 #include "passes/view.h"
@@ -172,6 +173,8 @@ void Deriver::derive_from(NodeId root, Derivation& result) {
   DerivationPart values{.title = "The values", .lines = {}}, gradients{.title = "The gradients", .lines = {}};
   write_gradients(gradients.lines);
   write_values(values.lines);
+  if (!options_.every_law)
+    for (std::vector<DerivationLine>* lines : {&values.lines, &gradients.lines}) tell_repeats_once(*lines);
   result.parts.push_back(std::move(values));
   result.parts.push_back(std::move(gradients));
 }

@@ -29,6 +29,8 @@ struct DerivationLine {
   std::string shape{};                 ///< "n×3"; empty for a number
   std::vector<std::string> reasons{};  ///< laws, and ops whose rules were used, by name
   bool detail = false;                 ///< one use of a law inside of the line before
+  bool alike = false;                  ///< told by another line's `likewise`, and not printed
+  std::vector<Formula> likewise{};  ///< what the lines are about that follow the same way, "…" between first and last
 
   /// What is claimed: the two are one value. Both are nodes of Derivation::values; or the left side is the derivative
   /// of one node of Derivation::marked by another.

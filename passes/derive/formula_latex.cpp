@@ -26,7 +26,7 @@ std::string latex_name(const std::string& name) {
   static const std::map<std::string_view, std::string> known{
       {"δ", "\\delta"},   {"σ", "\\sigma"}, {"Φ", "\\Phi"},   {"σ′", "\\sigma'"}, {"Σ", "\\sum"},
       {"max", "\\max"},   {"exp", "\\exp"}, {"log", "\\log"}, {"sin", "\\sin"},   {"cos", "\\cos"},
-      {"tanh", "\\tanh"}, {"√", "\\sqrt"},  {"ξ", "\\xi"}};
+      {"tanh", "\\tanh"}, {"√", "\\sqrt"},  {"…", "\\dots"},  {"ξ", "\\xi"}};
   if (const auto found = known.find(name); found != known.end()) return found->second;
   std::string base = name, prime;
   if (base.ends_with("′")) {
@@ -104,8 +104,9 @@ std::string as_latex(const Formula& x) {
     case Formula::Kind::quotient:
       return "\\frac{" + as_latex(x.parts[0]) + "}{" + as_latex(x.parts[1]) + "}";
     case Formula::Kind::power: {
-      const bool bare = x.parts[0].kind == Formula::Kind::symbol || !is_whole(x.parts[0]);
-      return wrapped_unless(!bare, x.parts[0]) + "^{" + as_latex(x.parts[1]) + "}";
+      const Formula& of = x.parts[0];
+      const bool plain = of.kind == Formula::Kind::symbol ? of.super.empty() : is_whole(of);
+      return wrapped_unless(plain, of) + "^{" + as_latex(x.parts[1]) + "}";
     }
     case Formula::Kind::transpose: {
       const Formula& of = x.parts[0];

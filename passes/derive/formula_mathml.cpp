@@ -98,11 +98,18 @@ std::string as_mathml(const Formula& x) {
     case Formula::Kind::quotient:
       return element("mfrac", as_mathml(x.parts[0]) + as_mathml(x.parts[1]));
     case Formula::Kind::power: {
-      const bool bare = x.parts[0].kind == Formula::Kind::symbol || !ml_is_whole(x.parts[0]);
-      return element("msup", ml_unless(!bare, x.parts[0]) + as_mathml(x.parts[1]));
+      const Formula& of = x.parts[0];
+      const bool plain = of.kind == Formula::Kind::symbol ? of.super.empty() : ml_is_whole(of);
+      return element("msup", ml_unless(plain, of) + as_mathml(x.parts[1]));
     }
-    case Formula::Kind::transpose:
-      return element("msup", ml_unless(ml_is_whole(x.parts[0]), x.parts[0]) + element("mi", "T"));
+    case Formula::Kind::transpose: {
+      const Formula& of = x.parts[0];
+      // Beside a layer's number, not above it.
+      if (of.kind == Formula::Kind::symbol && !of.super.empty() && of.sub.empty())
+        return element("msup",
+                       element("mi", markup_escaped(of.text)) + ml_row(element("mn", of.super) + ml_operator("⊤")));
+      return element("msup", ml_unless(ml_is_whole(of), of) + ml_operator("⊤"));
+    }
     case Formula::Kind::large:
       return ml_large(x);
     case Formula::Kind::truth:

@@ -2,13 +2,31 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
+#include <set>
 
 #include "passes/derive/derivation.h"
+#include "passes/derive/glossary.h"
 #include "passes/derive/markup.h"
 
 namespace nnc {
 
 namespace {
+
+/// Lines that another one tells of are left out.
+std::vector<DerivationLine> printed(const DerivationPart& part) {
+  std::vector<DerivationLine> lines;
+  std::ranges::copy_if(part.lines, std::back_inserter(lines), [](const DerivationLine& line) { return !line.alike; });
+  return lines;
+}
+
+/// "a, b, …, c" in the form that `write` gives a formula.
+template <class Write>
+std::string listed(const std::vector<Formula>& formulas, const std::string& comma, const Write& write) {
+  std::string text;
+  for (const Formula& formula : formulas) text += (text.empty() ? "" : comma) + write(formula);
+  return text;
+}
 
 std::string reasons_of(const DerivationLine& line) { return fmt::format("{}", fmt::join(line.reasons, ", ")); }
 
@@ -43,7 +61,8 @@ std::string derivation_text(const Derivation& derivation) {
   for (const DerivationPart& part : derivation.parts) {
     std::vector<std::string> equations;
     std::size_t column = 0, shape_width = 0, left_width = 0;
-    for (const DerivationLine& line : part.lines) {
+    const std::vector<DerivationLine> lines = printed(part);
+    for (const DerivationLine& line : lines) {
       std::string equation(line.detail ? 6 : 2, ' ');
       if (line.left) {
         equation += as_text(*line.left);
@@ -57,8 +76,10 @@ std::string derivation_text(const Derivation& derivation) {
       equations.push_back(std::move(equation));
     }
     out += "\n" + part.title + "\n\n";
-    for (std::size_t i = 0; i < equations.size(); ++i)
-      add_text_line(out, equations[i], part.lines[i], column, shape_width);
+    for (std::size_t i = 0; i < equations.size(); ++i) {
+      add_text_line(out, equations[i], lines[i], column, shape_width);
+      if (!lines[i].likewise.empty()) out += "  likewise " + listed(lines[i].likewise, ", ", as_text) + "\n";
+    }
   }
   return out;
 }
@@ -94,12 +115,14 @@ std::string derivation_latex(const Derivation& derivation) {
   out += "\\section*{" + latex_escaped(derivation.title) + "}\n";
   for (const DerivationPart& part : derivation.parts) {
     out += "\\subsection*{" + latex_escaped(part.title) + "}\n";
-    if (part.lines.empty()) continue;
+    const std::vector<DerivationLine> lines = printed(part);
+    if (lines.empty()) continue;
     out += "\\begin{align*}\n";
-    for (std::size_t i = 0; i < part.lines.size(); ++i) {
-      const DerivationLine& line = part.lines[i];
+    for (std::size_t i = 0; i < lines.size(); ++i) {
+      const DerivationLine& line = lines[i];
       out += (line.left ? as_latex(*line.left) : "") + " &= " + as_latex(line.right) + latex_note(line);
-      out += i + 1 < part.lines.size() ? " \\\\\n" : "\n";
+      if (!line.likewise.empty()) out += " \\\\\n & \\text{likewise } " + listed(line.likewise, ",\\ ", as_latex);
+      out += i + 1 < lines.size() ? " \\\\\n" : "\n";
     }
     out += "\\end{align*}\n";
   }
@@ -113,7 +136,11 @@ constexpr const char* page_style =
     "@media(prefers-color-scheme:dark){:root{--ink:#e6e6ea;--paper:#17171a;--soft:#9a9aa4;--line:#34343a}}"
     "body{margin:0 auto;padding:1rem;max-width:70rem;color:var(--ink);background:var(--paper);"
     "font:1rem/1.5 system-ui,sans-serif}"
-    "h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}";
+    "*{box-sizing:border-box}h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}"
+    "h3{font-size:.95rem;margin:.2rem 0 .5rem}"
+    ".glossary{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:1.2rem 2.5rem;"
+    "font-size:.92rem}dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.25rem .9rem;margin:0}"
+    "dt{font-weight:600;color:var(--soft)}dd{margin:0}";
 
 std::string html_line(const DerivationLine& line) {
   const char* kind = line.detail ? " class=\"law\"" : line.left ? "" : " class=\"more\"";
@@ -122,10 +149,56 @@ std::string html_line(const DerivationLine& line) {
   if (const std::string reasons = markup_escaped(reasons_of(line)); !reasons.empty())
     note += (note.empty() ? "" : " · ") + reasons;
   return fmt::format(
-      "<li{}><div class=\"equation\" tabindex=\"0\"><math "
-      "displaystyle=\"true\"><mrow>{}<mo>=</mo>{}</mrow></math></div>"
+      "<li{}><div class=\"left\"><math displaystyle=\"true\"><mrow>{}</mrow></math></div>"
+      "<div class=\"equation\" tabindex=\"0\"><math displaystyle=\"true\"><mrow><mo>=</mo>{}</mrow></math></div>"
       "<span class=\"note\">{}</span></li>\n",
       kind, left, as_mathml(line.right), note);
+}
+
+std::string html_glossary(const Derivation& derivation) {
+  const Glossary glossary = glossary_of(derivation);
+  std::string out = "<h2>How to read it</h2>\n<div class=\"glossary\">\n";
+  const auto add = [&](const char* title, const std::vector<GlossaryEntry>& entries) {
+    if (entries.empty()) return;
+    out += fmt::format("<section><h3>{}</h3>\n<dl>", title);
+    for (const GlossaryEntry& entry : entries)
+      out += fmt::format("<dt>{}</dt><dd>{}</dd>\n", markup_escaped(entry.word), markup_escaped(entry.meaning));
+    out += "</dl></section>\n";
+  };
+  add("Signs", glossary.signs);
+  add("Rules of differentiation: L is the loss, y what comes out", glossary.rules);
+  add("Laws of algebra", glossary.laws);
+  return out + "</div>\n";
+}
+
+/// Names of parameters, as the lines of the values introduce them.
+std::set<std::string> parameters_of(const Derivation& derivation) {
+  std::set<std::string> names;
+  for (const DerivationPart& part : derivation.parts)
+    for (const DerivationLine& line : part.lines) {
+      const bool path = line.right.kind == Formula::Kind::symbol && line.right.text.find('.') != std::string::npos;
+      const bool own = line.reasons == std::vector<std::string>{"parameter"};
+      if (line.left && (path || own)) names.insert(as_text(*line.left));
+    }
+  return names;
+}
+
+/// The last form of each derivative by a parameter, where there is so much before it that a reader would look for it.
+DerivationPart in_short(const Derivation& derivation) {
+  constexpr std::size_t read_at_once = 12;
+  const std::set<std::string> parameters = parameters_of(derivation);
+  DerivationPart result{.title = "In short", .lines = {}};
+  for (const DerivationPart& part : derivation.parts)
+    for (std::size_t i = 0; i < part.lines.size() && part.lines.size() > read_at_once; ++i) {
+      const DerivationLine& first = part.lines[i];
+      if (!first.left || first.left->kind != Formula::Kind::slope) continue;
+      if (!parameters.contains(as_text(first.left->parts[1]))) continue;
+      DerivationLine line{.left = first.left, .right = first.right, .shape = first.shape};
+      for (std::size_t next = i + 1; next < part.lines.size() && !part.lines[next].left; ++next)
+        line.right = part.lines[next].right;
+      result.lines.push_back(std::move(line));
+    }
+  return result;
 }
 
 std::string derivation_html(const Derivation& derivation) {
@@ -135,25 +208,36 @@ std::string derivation_html(const Derivation& derivation) {
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n";
   out += fmt::format("<title>{}</title>\n<style>{}{}</style>\n</head>\n<body>\n<h1>{}</h1>\n", title, page_style,
                      html_list_style, title);
-  for (const DerivationPart& part : derivation.parts)
+  std::vector<DerivationPart> parts = derivation.parts;
+  if (DerivationPart summary = in_short(derivation); !summary.lines.empty()) parts.push_back(std::move(summary));
+  for (const DerivationPart& part : parts)
     out += fmt::format("<h2>{}</h2>\n{}", markup_escaped(part.title), html_list(part));
-  return out + "</body>\n</html>\n";
+  return out + html_glossary(derivation) + "</body>\n</html>\n";
 }
 
 }  // namespace
 
 const char* const html_list_style =
-    "ol{list-style:none;margin:0;padding:0}"
-    "li{display:flex;flex-wrap:wrap;gap:.2rem 1.5rem;align-items:center;justify-content:space-between;"
-    "padding:.45rem 0;border-top:1px solid var(--line)}"
-    "li.more{border-top:0}li.law{padding-left:2rem;font-size:.9rem}"
-    ".equation{overflow-x:auto;max-width:100%;padding:.1rem 0}"
-    ".note{color:var(--soft);font-size:.85rem;margin-left:auto;text-align:right}"
-    "math{font-size:1.1em}";
+    "ol{list-style:none;margin:0;padding:0;display:grid;grid-template-columns:max-content minmax(0,1fr) auto;"
+    "column-gap:.4rem}"
+    "li{display:grid;grid-column:1/-1;grid-template-columns:subgrid;align-items:center;padding:.45rem 0;"
+    "border-top:1px solid var(--line)}"
+    "li.more,li.likewise{border-top:0;padding-top:.1rem}li.law{font-size:.9rem}li.law>.left{padding-left:2rem}"
+    ".left{text-align:right}.likewise>span{grid-column:1/-1;color:var(--soft)}.likewise math{color:var(--ink)}"
+    ".equation{overflow-x:auto;max-width:100%;padding:.15rem 0}"
+    ".note{color:var(--soft);font-size:.85rem;text-align:right;padding-left:1rem}"
+    "math{font-size:1.1em;font-family:'STIX Two Math','Cambria Math','Latin Modern Math','DejaVu Math TeX Gyre',math}"
+    "@media(max-width:40rem){ol{display:block}li{display:flex;flex-wrap:wrap;gap:.1rem .4rem}"
+    "li.more>.left{display:none}li.more>.equation{padding-left:1.2rem}.note{margin-left:auto}}";
 
 std::string html_list(const DerivationPart& part) {
   std::string out = "<ol>\n";
-  for (const DerivationLine& line : part.lines) out += html_line(line);
+  for (const DerivationLine& line : printed(part)) {
+    out += html_line(line);
+    if (!line.likewise.empty())
+      out += "<li class=\"likewise\"><span>likewise <math><mrow>" +
+             listed(line.likewise, "<mo>,</mo><mspace width=\"0.3em\"/>", as_mathml) + "</mrow></math></span></li>\n";
+  }
   return out + "</ol>\n";
 }
 

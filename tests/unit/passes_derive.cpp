@@ -6,11 +6,13 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "frontend/elaborate.h"
 #include "ir/op.h"
 #include "passes/derive/derivation.h"
+#include "passes/derive/glossary.h"
 #include "tests/support/html.h"
 #include "tests/unit/catch.h"
 
@@ -207,10 +209,47 @@ TEST_CASE("LaTeX has balanced braces and one equation a line") {
     }
     CHECK(depth == 0);
     std::size_t lines = 0, equations = 0;
-    for (const DerivationPart& part : derivation.parts) lines += part.lines.size();
+    for (const DerivationPart& part : derivation.parts)
+      lines += static_cast<std::size_t>(std::ranges::count(part.lines, false, &DerivationLine::alike));
     for (std::size_t at = text.find(" &= "); at != std::string::npos; at = text.find(" &= ", at + 1)) ++equations;
     CHECK(equations == lines);
     CHECK(std::ranges::all_of(text, [](char c) { return (c & 0x80) == 0; }));
+  }
+}
+
+TEST_CASE("what is told of several layers at once is checked for each") {
+  const Graph step = program("deep").step;
+  const Derivation told = derive(step), all = derive(step, {.every_law = true});
+  std::size_t lines = 0, alike = 0;
+  for (const DerivationPart& part : told.parts) {
+    lines += part.lines.size();
+    for (std::size_t i = 0; i < part.lines.size(); ++i) {
+      alike += part.lines[i].alike;
+      if (!part.lines[i].likewise.empty()) CHECK(part.lines.at(i + 1).alike);
+    }
+  }
+  CHECK(alike == 24);  // three layers: W, b, z, a of each, and δ in two forms, and both derivatives
+  CHECK(check(told).checked + check(told).on_kinks == static_cast<std::int64_t>(lines));
+  CHECK(check(told).failures.empty());
+  for (const DerivationPart& part : all.parts)
+    CHECK(std::ranges::none_of(part.lines, [](const DerivationLine& line) { return line.alike; }));
+}
+
+TEST_CASE("a page explains each rule and each law that it names") {
+  for (const std::string& name : names()) {
+    INFO(name);
+    const Derivation derivation = derive(program(name).step);
+    const Glossary glossary = glossary_of(derivation);
+    std::set<std::string> explained;
+    for (const auto* entries : {&glossary.rules, &glossary.laws})
+      for (const GlossaryEntry& entry : *entries) {
+        CHECK(explained.insert(entry.word).second);
+        CHECK(entry.meaning.size() > 4);
+      }
+    std::set<std::string> named;
+    for (const DerivationPart& part : derivation.parts)
+      for (const DerivationLine& line : part.lines) named.insert(line.reasons.begin(), line.reasons.end());
+    CHECK(explained == named);
   }
 }
 
