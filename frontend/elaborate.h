@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "frontend/diagnostics.h"
+#include "frontend/outline.h"
 #include "ir/graph.h"
 #include "ir/job.h"
 
@@ -34,6 +35,8 @@ struct Elaborated {
   /// has the name that it is returned by, else "result" with its number. A model that the block's outputs do not reach
   /// is missing.
   std::map<std::string, Graph> models;
+  Graph undo;       ///< columns -> result NAME for those that end in fitted steps: in the unit of the file
+  Outline outline;  ///< from the columns to the losses
   DataJob data;
   TrainJob train;
   std::vector<SourceFile> sources;  ///< the file and those that it imports, by the paths that they were read from

@@ -527,7 +527,41 @@ Term try_optimizer(Elaborator& elaborator, const OptimizerInstance& instance, Ca
 
 }  // namespace
 
+bool Elaborator::is_own(const ast::Declaration* declaration) const {
+  return declaration && !in_library(declaration->span) && !std::holds_alternative<ast::Function>(declaration->form);
+}
+
+bool Elaborator::in_outline(Span span) const {
+  return graph_->written && !in_library(span) &&
+         std::ranges::all_of(frames_, [&](const Frame& frame) { return is_own(frame.declaration); });
+}
+
+/// An own layer or model shows its parts; a function or a layer of the library is one step.
+std::optional<std::size_t> Elaborator::note_call(const Term& callee, const CallSite& site) {
+  if (!in_outline(site.span)) return std::nullopt;
+  std::string text, within = frames_.empty() ? "" : frames_.back().path;
+  bool whole = true;
+  if (const auto* host = callee.as<std::shared_ptr<const HostFunction>>()) {
+    text = (*host)->name;
+  } else if (const auto* instance = callee.as<std::shared_ptr<const Instance>>()) {
+    text = (*instance)->shown;
+    whole = !is_own((*instance)->layer.declaration);
+    if (!whole) within = (*instance)->path;
+  } else if (const Callee* named = callee.as<Callee>()) {
+    text = named->name;
+    whole = !form_of<ast::Model>(named->overloads->front());
+  }
+  return graph_->written->open(std::move(text), std::move(within), whole, builder().graph().nodes.size());
+}
+
 Term Elaborator::call(const Term& callee, CallSite& site) {
+  const auto noted = note_call(callee, site);
+  Term result = call_noted(callee, site);
+  if (noted) graph_->written->close(*noted, builder().graph().nodes.size());
+  return result;
+}
+
+Term Elaborator::call_noted(const Term& callee, CallSite& site) {
   if (callee.failed()) {
     for (std::size_t i = 0; i < site.arguments.size(); ++i)
       if (!site.arguments[i].value && !std::holds_alternative<ast::Ellipsis>(site.arguments[i].expr->form))

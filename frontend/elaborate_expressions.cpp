@@ -25,8 +25,14 @@ constexpr std::int64_t most_elements = 1'000'000;
 Term Elaborator::evaluate(const ast::Expr& expr, Scope& scope) {
   if (depth_ > max_depth) return error(Code::nested_too_deep, expr.span, "this is nested too deep");
   ++depth_;
+  const std::size_t begin = graph_ && graph_->written ? builder().graph().nodes.size() : 0;
   Term term = evaluate_form(expr, scope);
   --depth_;
+  const bool by_operator = std::holds_alternative<ast::Binary>(expr.form) ||
+                           std::holds_alternative<ast::Unary>(expr.form) ||
+                           std::holds_alternative<ast::Index>(expr.form);
+  if (by_operator && graph_ && in_outline(expr.span))
+    graph_->written->by_operator(begin, builder().graph().nodes.size());
   if (const Length* length = term.as<Length>()) {
     const Axis& axis = length->axis;
     if (!axis.extent.batched) return Number{static_cast<double>(axis.extent.count), axis.from, axis.id};

@@ -56,6 +56,8 @@ std::optional<Elaborated> TrainBlock::elaborate() {
     for (const std::string& model : job_.models)
       if (auto graph = model_as_applied(e_, module_, module_.find(model)->front()))
         result.models.emplace(model, std::move(*graph));
+  result.undo = undo_columns();
+  result.outline = std::move(outline_);
   const std::string classes = predicted_classes(result.evaluate, result.predict);
   for (const Output& output : result.predict.outputs)
     job_.classes_of_outputs.push_back(result.predict[output.node].op == Op::argmax ? classes : "");
@@ -93,6 +95,7 @@ Graph TrainBlock::pass(Which which, const std::string& name) {
   Pass pass(which, name, module_);
   pass.context.training = pass.context.scalars = pass.context.trains = which == Which::step;
   pass.context.averages = which != Which::step;
+  if (which == Which::evaluate) pass.context.written = &pass.written;
   GraphContext* outside = e_.set_graph(&pass.context);
   bind_columns(pass);
   for (const ast::Item& item : train_.items) {
@@ -107,6 +110,23 @@ Graph TrainBlock::pass(Which which, const std::string& name) {
     if (applied) check_paths();  // else there may be instances that nothing could make
     update(pass);
     e_.finish_updates();
+  }
+  if (which == Which::evaluate) outline_ = outline_of(pass.builder.graph(), pass.written, job_.losses, e_.diagnostics);
+  Graph graph = e_.finish_graph();
+  e_.set_graph(outside);
+  return graph;
+}
+
+/// Each column that ends in fitted steps, in the unit that it has in the file.
+Graph TrainBlock::undo_columns() {
+  Pass pass(Which::predict, "undo", module_);
+  GraphContext* outside = e_.set_graph(&pass.context);
+  for (const Column& column : data_.job.columns) {
+    const ElaboratedColumn& made = data_.columns.at(column.name);
+    if (made.undo.empty()) continue;
+    const Value leaf = pass.builder.leaf(Op::input, column.name, column.type);
+    const Term term = undo(e_, e_.wrap(leaf, made.type.axes), made, declaration_.head);
+    pass.builder.output(OutputKind::result, column.name, e_.whole_node(*term.as<Array>()));
   }
   Graph graph = e_.finish_graph();
   e_.set_graph(outside);

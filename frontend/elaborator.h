@@ -23,6 +23,7 @@
 #include "frontend/ast.h"
 #include "frontend/diagnostics.h"
 #include "frontend/elaborate.h"
+#include "frontend/outline.h"
 #include "ir/builder.h"
 
 namespace nnc {
@@ -272,6 +273,7 @@ struct GraphContext {
   std::vector<std::string> updated{};                      ///< paths of updated states, in order of first update
   std::map<NodeId, std::vector<Value>> joint{};            ///< parameters laid end to end, and what they are made of
   LoopContext* loop = nullptr;                             ///< the innermost loop whose step is being elaborated
+  WrittenCalls* written = nullptr;                         ///< where set, applications of the text are noted there
 };
 
 class Elaborator {
@@ -333,6 +335,13 @@ class Elaborator {
   Term elementwise(Op op, std::span<const Term> operands, std::span<const Span> spans, Span span,
                    const std::string& shown);
   Term call(const Term& callee, CallSite& site);
+  Term call_noted(const Term& callee, CallSite& site);
+  /// A layer or a model of the user's.
+  bool is_own(const ast::Declaration* declaration) const;
+  /// What is written there is a step of the outline by itself, not a part of one.
+  bool in_outline(Span span) const;
+  /// What an outline knows the application by; nothing where it stands in a library or inside of another step.
+  std::optional<std::size_t> note_call(const Term& callee, const CallSite& site);
   /// Applies a function, instance or model to terms that are at hand.
   Term apply(const Term& callee, std::vector<Term> arguments, Span span, Scope& scope);
   /// The derivative of the number `of` by `by`, of by's type; nothing where it does not depend on it.

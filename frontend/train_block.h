@@ -52,6 +52,7 @@ class TrainBlock {
   struct Pass {
     Which which;
     Builder builder;
+    WrittenCalls written;
     GraphContext context;
     Scope around, scope;
 
@@ -89,6 +90,7 @@ class TrainBlock {
   // elaborate_train.cpp
   bool resolve_names();
   Graph pass(Which which, const std::string& name);
+  Graph undo_columns();
   void bind_columns(Pass& pass);
   Term undo_call(CallSite& site);
   void compare_variables(const Pass& pass);
@@ -138,6 +140,7 @@ class TrainBlock {
   std::size_t errors_before_ = 0;
   ElaboratedData data_;
   TrainJob job_;
+  Outline outline_;
   std::map<std::string, std::string> model_paths_;  ///< the models of the block and what their paths begin with
   std::map<TrainKey, Span> given_;
   std::set<TrainKey> meant_;  ///< by settings whose names are not quite right
