@@ -15,6 +15,8 @@ enum class CodegenLevel : std::uint8_t { none, less, normal, aggressive };
 struct CompileOptions {
   Target target;
   CodegenLevel level = CodegenLevel::less;
+  /// The entry calls its call's `barrier` before every kernel and at its end, for one thread that takes the time.
+  bool watched = false;
 };
 
 /// This machine: its CPU name and features, and the Machine whose schedules suit it.

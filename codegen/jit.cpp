@@ -57,7 +57,7 @@ class JitCompiled final : public Compiled {
   nnc_function link(const Program& program, const CompileOptions& options) {
     define_symbols(*jit_);
     auto context = std::make_unique<llvm::LLVMContext>();
-    auto module = emit_module(program, options.target, *context);
+    auto module = emit_module(program, options.target, *context, options.watched);
     module->setDataLayout(jit_->getDataLayout());
     module->setTargetTriple(jit_->getTargetTriple());
     expect(jit_->addIRModule(llvm::orc::ThreadSafeModule(std::move(module), std::move(context))), "module");

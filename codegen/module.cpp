@@ -38,14 +38,18 @@ bool follows_others(const Program& program, std::size_t kernel) {
          });
 }
 
+void call_barrier(Emitter& emit) {
+  llvm::Type* pointer = emit.ir.getPtrTy();
+  auto* type = llvm::FunctionType::get(emit.ir.getVoidTy(), {pointer}, false);
+  emit.ir.CreateCall(type, emit.call_member(offsetof(nnc_call, barrier), pointer),
+                     {emit.call_member(offsetof(nnc_call, team), pointer)});
+}
+
 void emit_barrier(Emitter& emit) {
   llvm::Type* i32 = emit.ir.getInt32Ty();
   llvm::Value* threads = emit.call_member(offsetof(nnc_call, threads), i32);
   emit_if(emit, emit.ir.CreateICmpUGT(threads, emit.ir.getInt32(1)), {}, [&] {
-    llvm::Type* pointer = emit.ir.getPtrTy();
-    auto* type = llvm::FunctionType::get(emit.ir.getVoidTy(), {pointer}, false);
-    emit.ir.CreateCall(type, emit.call_member(offsetof(nnc_call, barrier), pointer),
-                       {emit.call_member(offsetof(nnc_call, team), pointer)});
+    call_barrier(emit);
     return Carried();
   });
 }
@@ -88,13 +92,16 @@ llvm::Function* emit_small_entry(llvm::Module& module, const Program& program, c
 }
 
 llvm::Function* emit_entry(llvm::Module& module, const Program& program, const std::string& symbol,
-                           const std::vector<llvm::Function*>& kernels) {
+                           const std::vector<llvm::Function*>& kernels, bool watched = false) {
   llvm::Function* function = make_entry(module, symbol);
   Emitter emit(program, *function);
   llvm::SmallVector<llvm::Value*> arguments{emit.call()};  // then the indices of the loops around
   if (repeats(program)) arguments.push_back(emit.index(1));
   const auto call = [&](std::size_t kernel) {
-    if (follows_others(program, kernel)) emit_barrier(emit);
+    if (watched)
+      call_barrier(emit);
+    else if (follows_others(program, kernel))
+      emit_barrier(emit);
     emit.ir.CreateCall(kernels[kernel], arguments);
   };
   const auto loop = [&](std::uint32_t number, const std::function<void()>& step) {
@@ -107,6 +114,7 @@ llvm::Function* emit_entry(llvm::Module& module, const Program& program, const s
     });
   };
   walk(program, call, loop);
+  if (watched) call_barrier(emit);
   emit.finish();
   return function;
 }
@@ -148,12 +156,13 @@ void finish_module(llvm::Module& module, const Target& target) {
   if (llvm::verifyModule(module, &stream)) internal_error("code of '" + module.getName().str() + "': " + faults);
 }
 
-std::unique_ptr<llvm::Module> emit_module(const Program& program, const Target& target, llvm::LLVMContext& context) {
+std::unique_ptr<llvm::Module> emit_module(const Program& program, const Target& target, llvm::LLVMContext& context,
+                                          bool watched) {
   auto module = std::make_unique<llvm::Module>(program.entry, context);
-  if (repeats(program)) {
+  if (repeats(program) || watched) {
     const std::vector<llvm::Function*> kernels = emit_kernels(*module, program);
-    emit_entry(*module, program, entry_symbol, kernels);
-    emit_repeated(*module, program, kernels[0]);
+    emit_entry(*module, program, entry_symbol, kernels, watched);
+    if (repeats(program)) emit_repeated(*module, program, kernels[0]);
   } else {
     emit_program(*module, program, entry_symbol);
   }

@@ -18,7 +18,8 @@ inline constexpr const char* repeated_symbol = "nnc_entry_repeat";
 llvm::Function* emit_program(llvm::Module& module, const Program& program, const std::string& symbol);
 /// Gives every function the target's attributes, then verifies. Ends the process where LLVM's verifier finds a fault.
 void finish_module(llvm::Module& module, const Target& target);
-/// The finished module of one program.
-std::unique_ptr<llvm::Module> emit_module(const Program& program, const Target& target, llvm::LLVMContext& context);
+/// The finished module of one program; `watched` as CompileOptions has it.
+std::unique_ptr<llvm::Module> emit_module(const Program& program, const Target& target, llvm::LLVMContext& context,
+                                          bool watched = false);
 
 }  // namespace nnc

@@ -239,7 +239,7 @@ struct SourceLine {
   std::string text;
 };
 
-std::optional<SourceLine> source_of(const Elaborated& block, const Origin& origin) {
+std::optional<SourceLine> source_of(const Elaborated& block, const nnc::Origin& origin) {
   const auto file = std::ranges::find(block.source_numbers, origin.file);
   if (origin.line == 0 || file == block.source_numbers.end()) return std::nullopt;
   const SourceFile& source = block.sources[static_cast<std::size_t>(file - block.source_numbers.begin())];

@@ -43,14 +43,9 @@ std::optional<Exit> add_model(RunReport& report, const ReportFlags& flags, const
         figures_of(*trained->runner, trained->programs, *trained->weights, splits.back(), trained->seed));
   }
   std::vector<const SplitColumns*> shown;
-  std::int64_t train_rows = 1;
-  for (const SplitColumns& split : splits) {
-    shown.push_back(&split);
-    if (split.name == "train") train_rows = split.rows;
-  }
-  const Batches batches(trained->block.train.batch_size, train_rows);
+  for (const SplitColumns& split : splits) shown.push_back(&split);
   add_answers(report, trained->block, *trained->session, trained->compilation, *trained->runner, *trained->weights,
-              shown, trained->classes.value_or(ClassNames{}), batches.size);
+              shown, trained->classes.value_or(ClassNames{}));
   return std::nullopt;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "driver/figures.h"
+#include "driver/profile.h"
 #include "driver/session.h"
 #include "runtime/data.h"
 
@@ -33,6 +34,7 @@ struct AnswerField {
   };
   std::vector<Point> points{};
   bool classes = false;
+  bool of_file = false;  ///< axes, answers and points are in the units of the file, else as the model sees them
 };
 
 struct Confusion {
@@ -46,11 +48,7 @@ struct WrongRow {
   std::int64_t row = 0;  ///< counted from 1
   std::string wanted, answered;
   double by = 0;
-};
-
-struct KernelWork {
-  std::string name;
-  std::uint64_t line = 0, flops = 0, bytes = 0;
+  std::vector<double> inputs{};  ///< the values of RunReport::wrong_inputs, or the pixels of an image
 };
 
 struct RunReport {
@@ -62,9 +60,14 @@ struct RunReport {
   std::vector<Confusion> confusions;
   std::string wrong_split;
   std::vector<WrongRow> wrong;
-  std::vector<std::pair<std::string, std::string>> parameters;  ///< path, type
-  std::vector<KernelWork> kernels;                              ///< of a step
-  std::int64_t step_rows = 0;
+  std::vector<std::string> wrong_inputs;  ///< names; empty for images, and where there are too many
+  Outline outline;
+  struct Parameter {
+    std::string path;
+    Type type{};
+  };
+  std::vector<Parameter> parameters;
+  std::optional<StepProfile> profile;
   std::string source;
   std::string values, gradients;  ///< of the model, as lists of MathML
   /// What each unit of the first layer weighs an image's pixels by: squares of `side` pixels.
@@ -75,14 +78,14 @@ struct RunReport {
   Pictures pictures;
 };
 
-/// What lies in a run's folder: run.json, metrics.jsonl, the source.
+/// What lies in a run's folder: run.json, metrics.jsonl, profile.json, the source.
 Result<RunReport> read_report(const std::string& folder);
 
-/// What takes the model: answers for rows of the splits and over a grid, the work of a step. `figures` are filled by
-/// the caller.
+/// What takes the model: answers for rows of the splits and over a grid, its outline, its derivation. `figures` are
+/// filled by the caller.
 void add_answers(RunReport& report, const Elaborated& block, Session& session, const Compilation& compilation,
                  Runner& runner, Weights& weights, const std::vector<const SplitColumns*>& splits,
-                 const ClassNames& classes, std::int64_t step_rows);
+                 const ClassNames& classes);
 
 /// A curve in one line of signs, at most `width` of them: of each stretch of epochs the mean, from its least to its
 /// greatest. Empty where it has no two values.

@@ -1,12 +1,16 @@
-// The page of a report: SVG and tables, in light and dark, readable on a phone, without scripts and without anything
-// from elsewhere.
+// The page of a report: what stands where. SVG and tables, in light and dark, readable on a phone, without scripts and
+// without anything from elsewhere.
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
+#include <numeric>
 #include <set>
+#include <sstream>
 
+#include "driver/model_drawing.h"
 #include "driver/report.h"
+#include "driver/report_plots.h"
+#include "driver/report_style.h"
 #include "passes/derive/derivation.h"
 #include "passes/derive/markup.h"
 #include "runtime/metrics.h"
@@ -15,336 +19,259 @@ namespace nnc::driver {
 
 namespace {
 
-constexpr const char* report_style =
-    ":root{color-scheme:light dark;--ink:#1b1b1f;--paper:#fdfdfb;--soft:#5f5f68;--line:#d9d9d3;"
-    "--c0:#1f6fb4;--c1:#c4501b;--c2:#2f7d32;--c3:#7a3fa0;--c4:#8a6a00;--c5:#b0275f;--c6:#00757a;--c7:#555}"
-    "@media(prefers-color-scheme:dark){:root{--ink:#e6e6ea;--paper:#17171a;--soft:#a0a0aa;--line:#3a3a40;"
-    "--c0:#6db3f2;--c1:#f29a6d;--c2:#7ccf80;--c3:#c79be8;--c4:#d9bd5b;--c5:#ee86b0;--c6:#5fd0d4;--c7:#bbb}}"
-    "*{box-sizing:border-box}body{margin:0 auto;padding:1rem;max-width:60rem;color:var(--ink);background:var(--paper);"
-    "font:1rem/1.5 system-ui,sans-serif}h1{font-size:1.4rem;margin:.2rem 0}h2{font-size:1.1rem;margin:2rem 0 .5rem}"
-    ".wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}"
-    "th,td{padding:.2rem .7rem .2rem 0;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}"
-    "th:first-child,td:first-child{text-align:left}th{color:var(--soft);font-weight:normal}"
-    "td.hit{font-weight:bold}svg{width:100%;height:auto;display:block}svg text{fill:var(--soft);font-size:11px}"
-    ".axis{stroke:var(--line);fill:none}.soft{color:var(--soft)}pre{overflow-x:auto;font-size:.85rem}"
-    ".key{display:flex;flex-wrap:wrap;gap:.2rem 1rem;font-size:.9rem}"
-    ".key span::before{content:'';display:inline-block;width:.9rem;height:.2rem;margin-right:.4rem;"
-    "vertical-align:middle;background:var(--k)}"
-    ".scales>input{margin:0 .3rem 0 0}.scales>label{margin-right:1rem}.scales>.log{display:none}"
-    ".pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(4.5rem,1fr));gap:.5rem;margin-bottom:.5rem}"
-    "details{margin-top:1rem}"
-    "#log:checked~.log{display:block}#log:checked~.linear{display:none}";
-
-std::string colour(std::size_t i) { return fmt::format("var(--c{})", i % 8); }
-
-// ---- plots
-
-/// A picture whose axes go from `low` to `high`.
-struct Frame {
-  double low[2] = {0, 0}, high[2] = {1, 1};
-  bool log = false;
-  static constexpr double left = 58, right = 590, top = 10, bottom = 260;
-
-  double x(double value) const { return left + (right - left) * (value - low[0]) / (high[0] - low[0]); }
-  double y(double value) const {
-    const double place =
-        log ? std::log10(value / low[1]) / std::log10(high[1] / low[1]) : (value - low[1]) / (high[1] - low[1]);
-    return bottom - (bottom - top) * place;
-  }
-};
-
-/// Round numbers over a range, about five.
-std::vector<double> ticks(double low, double high) {
-  const double rough = (high - low) / 5, power = std::pow(10, std::floor(std::log10(rough)));
-  double step = 10 * power;
-  for (double factor : {5, 2, 1})
-    if (factor * power >= rough) step = factor * power;
-  std::vector<double> all;
-  for (double at = std::ceil(low / step) * step; at <= high + step * 1e-9; at += step)
-    all.push_back(std::abs(at) < step * 1e-9 ? 0 : at);
-  return all;
+/// What is wider than the page is moved inside of it, also by keys.
+std::string wide(const std::string& label, const std::string& content) {
+  return fmt::format("<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"{}\">{}</div>\n",
+                     markup_escaped(label), content);
 }
 
-std::vector<double> decades(double low, double high) {
-  std::vector<double> all;
-  const double step = std::max(1.0, std::ceil(std::log10(high / low) / 6));
-  for (double power = std::ceil(std::log10(low) - 1e-9); power <= std::log10(high) + 1e-9; power += step)
-    all.push_back(std::pow(10, power));
-  return all;
+std::string row_of(const std::vector<std::string>& cells, const char* tag) {
+  std::string html = "<tr>";
+  for (const std::string& cell : cells) html += fmt::format("<{0}>{1}</{0}>", tag, markup_escaped(cell));
+  return html + "</tr>\n";
 }
 
-std::string axes_svg(const Frame& frame, const std::string& below, const std::string& beside) {
-  std::string svg;
-  for (double at : ticks(frame.low[0], frame.high[0]))
-    svg += fmt::format("<text x=\"{:.1f}\" y=\"276\" text-anchor=\"middle\">{:.4g}</text>", frame.x(at), at);
-  for (double at : frame.log ? decades(frame.low[1], frame.high[1]) : ticks(frame.low[1], frame.high[1]))
-    svg += fmt::format(
-        "<path class=\"axis\" d=\"M{:.0f} {:.1f}H{:.0f}\"/><text x=\"52\" y=\"{:.1f}\" "
-        "text-anchor=\"end\">{:.4g}</text>",
-        Frame::left, frame.y(at), Frame::right, frame.y(at) + 4, at);
-  return svg + fmt::format("<text x=\"590\" y=\"294\" text-anchor=\"end\">{}</text><text x=\"0\" y=\"294\">{}</text>",
-                           markup_escaped(below), markup_escaped(beside));
+/// A number with three digits, and its unit with k, M or G.
+std::string brief(double x, const char* unit) {
+  for (const auto& [limit, sign] : {std::pair(1e9, "G"), std::pair(1e6, "M"), std::pair(1e3, "k")})
+    if (x >= limit) return fmt::format("{:.3g} {}{}", x / limit, sign, unit);
+  return fmt::format("{:.3g} {}", x, unit);
+}
+std::string brief_time(double nanoseconds) {
+  for (const auto& [limit, unit] : {std::pair(1e9, "s"), std::pair(1e6, "ms"), std::pair(1e3, "µs")})
+    if (nanoseconds >= limit) return fmt::format("{:.3g} {}", nanoseconds / limit, unit);
+  return fmt::format("{:.3g} ns", nanoseconds);
 }
 
-std::string svg_of(const std::string& content, const std::string& label) {
-  return fmt::format("<svg viewBox=\"0 0 600 300\" role=\"img\" aria-label=\"{}\">{}</svg>\n", markup_escaped(label),
-                     content);
-}
+std::string line_link(std::uint32_t line) { return line == 0 ? "" : fmt::format("<a href=\"#L{0}\">{0}</a>", line); }
 
-struct Line {
-  std::string name;
-  const std::vector<std::pair<double, double>>* points;
-};
-
-/// At most about 500 points of a line: of each stretch the least and the greatest.
-std::string path_of(const Frame& frame, const std::vector<std::pair<double, double>>& points) {
-  constexpr std::size_t stretches = 250;
-  std::vector<std::pair<double, double>> shown;
-  const std::size_t stretch = std::max<std::size_t>(1, points.size() / stretches);
-  for (std::size_t first = 0; first < points.size(); first += stretch) {
-    const auto begin = points.begin() + static_cast<std::ptrdiff_t>(first);
-    const auto end = points.begin() + static_cast<std::ptrdiff_t>(std::min(points.size(), first + stretch));
-    auto [least, greatest] = std::minmax_element(begin, end, [](auto& a, auto& b) { return a.second < b.second; });
-    if (least > greatest) std::swap(least, greatest);
-    shown.push_back(*least);
-    if (greatest != least) shown.push_back(*greatest);
-  }
-  std::string path;
-  for (const auto& [at, value] : shown) {
-    if (!std::isfinite(value) || (frame.log && value <= 0)) continue;
-    path += fmt::format("{}{:.1f} {:.1f}", path.empty() ? "M" : "L", frame.x(at), frame.y(value));
-  }
-  return path;
-}
-
-/// One picture of lines; empty where they have no two points, or, on a log scale, none above 0.
-std::string lines_svg(const std::vector<Line>& lines, bool log, const std::string& beside) {
-  Frame frame{.low = {INFINITY, INFINITY}, .high = {-INFINITY, -INFINITY}, .log = log};
-  for (const Line& line : lines)
-    for (const auto& [at, value] : *line.points) {
-      if (!std::isfinite(value) || (log && value <= 0)) continue;
-      frame.low[0] = std::min(frame.low[0], at), frame.high[0] = std::max(frame.high[0], at);
-      frame.low[1] = std::min(frame.low[1], value), frame.high[1] = std::max(frame.high[1], value);
-    }
-  if (!(frame.high[0] > frame.low[0])) return "";
-  if (!(frame.high[1] > frame.low[1])) frame.low[1] -= log ? frame.low[1] / 2 : 0.5, frame.high[1] *= log ? 2 : 1;
-  if (!(frame.high[1] > frame.low[1])) frame.high[1] = frame.low[1] + 1;
-  std::string svg = axes_svg(frame, "epoch", beside);
-  for (std::size_t i = 0; i < lines.size(); ++i)
-    svg += fmt::format("<path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"1.6\"/>",
-                       path_of(frame, *lines[i].points), colour(i));
-  return svg_of(svg, beside);
-}
-
-std::string key_of(const std::vector<std::string>& names) {
-  std::string html = "<div class=\"key\">";
-  for (std::size_t i = 0; i < names.size(); ++i)
-    html += fmt::format("<span style=\"--k:{}\">{}</span>", colour(i), markup_escaped(names[i]));
-  return html + "</div>\n";
-}
-
-/// "loss" of "train.loss".
-std::string kind_of_figure(const std::string& name) { return name.substr(name.find('.') + 1); }
-
-std::string curves_html(const std::vector<RunReport>& runs) {
-  std::vector<std::string> kinds;
-  for (const RunReport& run : runs)
-    for (const ReportCurve& curve : run.curves)
-      if (const std::string kind = kind_of_figure(curve.name); std::ranges::find(kinds, kind) == kinds.end())
-        kinds.push_back(kind);
-  std::string linear, log;
-  for (const std::string& kind : kinds) {
-    std::vector<Line> lines;
-    std::vector<std::string> names;
-    for (const RunReport& run : runs)
-      for (const ReportCurve& curve : run.curves) {
-        if (kind_of_figure(curve.name) != kind) continue;
-        names.push_back((runs.size() > 1 ? run.folder + " " : "") + curve.name);
-        lines.push_back({names.back(), &curve.points});
-      }
-    const std::string plain = lines_svg(lines, false, kind), by_decades = lines_svg(lines, true, kind);
-    if (!plain.empty()) linear += plain + key_of(names);
-    if (!by_decades.empty()) log += by_decades + key_of(names);
-  }
-  if (linear.empty()) return "";
-  return "<h2>Figures by epoch</h2>\n<div class=\"scales\">\n"
-         "<input type=\"radio\" name=\"scale\" id=\"linear\" checked=\"\"/><label for=\"linear\">linear</label>\n"
-         "<input type=\"radio\" name=\"scale\" id=\"log\"/><label for=\"log\">logarithmic</label>\n"
-         "<div class=\"linear\">" +
-         linear + "</div>\n<div class=\"log\">" + log + "</div>\n</div>\n";
-}
-
-// ---- answers
-
-Frame frame_of(const AnswerField& field) {
-  Frame frame;
-  for (int axis : {0, 1}) frame.low[axis] = field.low[axis], frame.high[axis] = field.high[axis];
-  if (field.height > 1) return frame;
-  frame.low[1] = INFINITY, frame.high[1] = -INFINITY;
-  for (double y : field.answers) frame.low[1] = std::min(frame.low[1], y), frame.high[1] = std::max(frame.high[1], y);
-  for (const AnswerField::Point& point : field.points)
-    frame.low[1] = std::min(frame.low[1], point.y), frame.high[1] = std::max(frame.high[1], point.y);
-  const double margin = frame.high[1] > frame.low[1] ? 0.04 * (frame.high[1] - frame.low[1]) : 1;
-  frame.low[1] -= margin, frame.high[1] += margin;
-  return frame;
-}
-
-/// Runs of one class along each row of the grid are one rectangle.
-std::string regions_svg(const AnswerField& field) {
-  std::string svg = "<g shape-rendering=\"crispEdges\" opacity=\".25\">";
-  const double step_x = (Frame::right - Frame::left) / static_cast<double>(field.width);
-  const double step_y = (Frame::bottom - Frame::top) / static_cast<double>(field.height);
-  for (std::int64_t row = 0; row < field.height; ++row)
-    for (std::int64_t first = 0; first < field.width;) {
-      const auto answer = [&](std::int64_t column) {
-        return field.answers[static_cast<std::size_t>(row * field.width + column)];
-      };
-      std::int64_t end = first + 1;
-      while (end < field.width && answer(end) == answer(first)) ++end;
-      svg += fmt::format(
-          "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" fill=\"{}\"/>",
-          Frame::left + step_x * static_cast<double>(first), Frame::bottom - step_y * static_cast<double>(row + 1),
-          step_x * static_cast<double>(end - first), step_y, colour(static_cast<std::size_t>(answer(first))));
-      first = end;
-    }
-  return svg + "</g>";
-}
-
-std::string field_html(const RunReport& run) {
-  if (!run.field) return "";
-  const AnswerField& field = *run.field;
-  const Frame frame = frame_of(field);
-  const bool regions = field.height > 1;
-  std::string svg = regions ? regions_svg(field) : "";
-  for (const AnswerField::Point& point : field.points)
-    svg += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"2.4\" fill=\"{}\"/>", frame.x(point.x),
-                       frame.y(point.y), colour(regions ? static_cast<std::size_t>(point.group) : 0));
-  if (!regions) {
-    std::vector<std::pair<double, double>> line;
-    for (std::int64_t i = 0; i < field.width; ++i)
-      line.emplace_back(
-          field.low[0] + (field.high[0] - field.low[0]) * static_cast<double>(i) / static_cast<double>(field.width - 1),
-          field.answers[static_cast<std::size_t>(i)]);
-    svg +=
-        fmt::format("<path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"2\"/>", path_of(frame, line), colour(1));
-  }
-  svg = axes_svg(frame, field.axes[0], field.axes[1]) + svg;
-  std::vector<std::string> names{"data", "answer"};
-  if (regions && !run.confusions.empty()) names = run.confusions[0].names;
-  return fmt::format("<h2>{}</h2>\n<p class=\"soft\">Columns as the model sees them; rows of {}.</p>\n",
-                     regions ? "Regions of its decisions" : "The fit", markup_escaped(field.split)) +
-         svg_of(svg, regions ? "regions" : "fit") + key_of(names);
-}
-
-std::string confusion_html(const Confusion& table) {
-  std::string html = fmt::format("<h2>Classes of {}</h2>\n<div class=\"wide\"><table><tr><th>is, answered as</th>",
-                                 markup_escaped(table.split));
-  for (const std::string& name : table.names) html += "<th>" + markup_escaped(name) + "</th>";
-  html += "</tr>\n";
-  for (std::size_t is = 0; is < table.names.size(); ++is) {
-    html += "<tr><td>" + markup_escaped(table.names[is]) + "</td>";
-    for (std::size_t said = 0; said < table.names.size(); ++said)
-      html += fmt::format("<td{}>{}</td>", is == said ? " class=\"hit\"" : "",
-                          table.counts[is * table.names.size() + said]);
-    html += "</tr>\n";
-  }
-  return html + "</table></div>\n";
-}
-
-std::string wrong_html(const RunReport& run) {
-  if (run.wrong.empty()) return "";
-  std::string html = fmt::format(
-      "<h2>Furthest off in {}</h2>\n<div "
-      "class=\"wide\"><table><tr><th>row</th><th>is</th><th>answer</th><th>by</th></tr>\n",
-      markup_escaped(run.wrong_split));
-  for (const WrongRow& row : run.wrong)
-    html += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td><td>{:.4g}</td></tr>\n", row.row,
-                        markup_escaped(row.wanted), markup_escaped(row.answered), row.by);
-  return html + "</table></div>\n";
-}
-
-// ---- tables
+// ---- figures
 
 std::string figure_text(const DenseArray& array) {
   if (array.count() == 1) return number_shown(array.at(0), array.dtype);
   return fmt::format("{} numbers", array.count());
 }
 
+/// The split by which a model is judged: rows that it did not learn from, where there are any.
+const SplitFigures& judged(const RunReport& run) {
+  for (const char* name : {"test", "valid"})
+    for (const SplitFigures& split : run.figures)
+      if (split.split == name) return split;
+  return run.figures.front();
+}
+
+std::string tiles_html(const RunReport& run) {
+  constexpr std::size_t most = 4;
+  const SplitFigures& split = judged(run);
+  std::string html = "<div class=\"tiles\">";
+  std::size_t shown = 0;
+  for (const NamedArray& figure : split.figures)
+    if (figure.array.count() == 1 && shown++ < most)
+      html += fmt::format("<div class=\"tile\"><span>{} {}</span><b>{:.4g}</b></div>", markup_escaped(split.split),
+                          markup_escaped(figure.name), figure.array.at(0));
+  return html + "</div>\n";
+}
+
 std::string figures_html(const RunReport& run) {
   if (run.figures.empty()) return "";
-  std::string html = "<div class=\"wide\"><table><tr><th>split</th><th>rows</th>";
-  for (const NamedArray& figure : run.figures[0].figures) html += "<th>" + markup_escaped(figure.name) + "</th>";
-  html += "</tr>\n";
+  std::vector<std::string> head{"split", "rows"};
+  for (const NamedArray& figure : run.figures[0].figures) head.push_back(figure.name);
+  std::string html = "<table>" + row_of(head, "th");
   for (const SplitFigures& split : run.figures) {
-    html += fmt::format("<tr><td>{}</td><td>{}</td>", markup_escaped(split.split), split.rows);
-    for (const NamedArray& figure : split.figures) html += "<td>" + figure_text(figure.array) + "</td>";
+    std::vector<std::string> cells{split.split, std::to_string(split.rows)};
+    for (const NamedArray& figure : split.figures) cells.push_back(figure_text(figure.array));
+    html += row_of(cells, "td");
+  }
+  return tiles_html(run) + wide("figures of each split", html + "</table>");
+}
+
+// ---- answers
+
+/// Each count on as much colour as its share of its row.
+std::string confusion_html(const Confusion& table) {
+  std::string html = fmt::format("<table class=\"classes{}\"><tr><th>is</th>", table.names.size() > 6 ? " many" : "");
+  for (const std::string& name : table.names) html += "<th>" + markup_escaped(name) + "</th>";
+  html += "</tr>\n";
+  const std::size_t count = table.names.size();
+  for (std::size_t is = 0; is < count; ++is) {
+    const auto row = table.counts.begin() + static_cast<std::ptrdiff_t>(is * count);
+    const std::int64_t rows = std::accumulate(row, row + static_cast<std::ptrdiff_t>(count), std::int64_t{0});
+    html += "<tr><td>" + markup_escaped(table.names[is]) + "</td>";
+    for (std::size_t said = 0; said < count; ++said) {
+      const std::int64_t here = table.counts[is * count + said];
+      const double share = rows > 0 ? static_cast<double>(here) / static_cast<double>(rows) : 0;
+      html += fmt::format("<td class=\"{}\"{}>{}</td>", is == said ? "count hit" : "count",
+                          here > 0 ? fmt::format(" style=\"--s:{:.2f}\"", share) : "", here);
+    }
     html += "</tr>\n";
   }
-  return html + "</table></div>\n";
+  return fmt::format(
+      "<figure><h3>Classes of {}</h3><p class=\"soft\">A row for what is, a column for what was "
+      "answered.</p>{}</figure>\n",
+      markup_escaped(table.split), wide("classes of " + table.split, html + "</table>"));
+}
+
+std::string wrong_images(const RunReport& run) {
+  std::string html = "<div class=\"pictures\">\n";
+  for (const WrongRow& row : run.wrong)
+    html +=
+        fmt::format("<figure>{}<figcaption><b>{} for {}</b> <span class=\"soft\">row {}</span></figcaption></figure>\n",
+                    image_svg(row.inputs, fmt::format("row {}: {}, answered {}", row.row, row.wanted, row.answered)),
+                    markup_escaped(row.answered), markup_escaped(row.wanted), row.row);
+  return html + "</div>\n";
+}
+
+std::string wrong_table(const RunReport& run) {
+  std::vector<std::string> head{"row", "is", "answer", "by"};
+  head.insert(head.end(), run.wrong_inputs.begin(), run.wrong_inputs.end());
+  std::string html = "<table>" + row_of(head, "th");
+  for (const WrongRow& row : run.wrong) {
+    std::vector<std::string> cells{std::to_string(row.row), row.wanted, row.answered, fmt::format("{:.4g}", row.by)};
+    if (!run.wrong_inputs.empty())
+      for (double input : row.inputs) cells.push_back(fmt::format("{:.6g}", input));
+    html += row_of(cells, "td");
+  }
+  return wide("rows that are furthest off", html + "</table>");
+}
+
+std::string answers_html(const RunReport& run) {
+  std::string tables;
+  for (auto table = run.confusions.rbegin(); table != run.confusions.rend(); ++table) tables += confusion_html(*table);
+  std::string plots = field_html(run);
+  plots += plots.empty() ? tables : "<div>" + tables + "</div>";
+  std::string html = plots.empty() ? "" : "<div class=\"plots\">\n" + plots + "</div>\n";
+  if (!run.wrong.empty()) {
+    const bool images = run.wrong_inputs.empty() && !run.wrong[0].inputs.empty();
+    html += fmt::format("<h3 style=\"margin-top:1.6rem\">Furthest off in {}{}</h3>\n", markup_escaped(run.wrong_split),
+                        images ? ": what was answered, and what it is" : "") +
+            (images ? wrong_images(run) : wrong_table(run));
+  }
+  return html.empty() ? "" : "<h2 id=\"answers\">Answers</h2>\n" + html;
+}
+
+// ---- the model
+
+std::string parameters_html(const RunReport& run) {
+  std::int64_t all = 0;
+  std::string html = "<table><tr><th>parameter</th><th>shape</th><th>elements</th></tr>\n";
+  for (const RunReport::Parameter& parameter : run.parameters) {
+    const std::int64_t elements = element_count(parameter.type.shape).count;
+    all += elements;
+    html += row_of({parameter.path, shape_shown(parameter.type), std::to_string(elements)}, "td");
+  }
+  return fmt::format("<details><summary>{} parameters in {} tensors</summary>\n{}</details>\n", all,
+                     run.parameters.size(), wide("parameters", html + "</table>"));
 }
 
 std::string model_html(const RunReport& run) {
   std::string html;
-  if (!run.parameters.empty()) {
-    html += "<h2>Parameters</h2>\n<div class=\"wide\"><table><tr><th>path</th><th>type</th></tr>\n";
-    for (const auto& [path, type] : run.parameters)
-      html += fmt::format("<tr><td>{}</td><td>{}</td></tr>\n", markup_escaped(path), markup_escaped(type));
-    html += "</table></div>\n";
-  }
-  if (!run.kernels.empty()) {
-    html += fmt::format(
-        "<h2>Kernels of a step of {} rows</h2>\n<div class=\"wide\"><table><tr><th>kernel</th>"
-        "<th>line</th><th>FLOP</th><th>bytes</th></tr>\n",
-        run.step_rows);
-    for (const KernelWork& kernel : run.kernels)
-      html += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n", markup_escaped(kernel.name),
-                          kernel.line, kernel.flops, kernel.bytes);
-    html += "</table></div>\n";
-  }
+  if (const std::string svg = model_svg(run.outline); !svg.empty())
+    html +=
+        "<p class=\"soft\">As it is written, with what comes out of each step; n is the number of rows. A step leads "
+        "to "
+        "its line.</p>\n" +
+        wide("the model", svg);
+  if (!run.parameters.empty()) html += parameters_html(run);
   if (!run.values.empty())
-    html += "<h2>The model</h2>\n" + run.values + "<details><summary>Its gradients</summary>\n" + run.gradients +
-            "</details>\n";
-  if (!run.source.empty()) html += "<h2>Program</h2>\n<pre>" + markup_escaped(run.source) + "</pre>\n";
-  return html;
+    html += "<details><summary>Its values and gradients as formulas</summary>\n" + run.values + "<h3>Gradients</h3>\n" +
+            run.gradients + "</details>\n";
+  return html.empty() ? "" : "<h2 id=\"model\">The model</h2>\n" + html + weights_html(run.pictures);
 }
 
-/// Weights below 0 in one colour, above 0 in the other; in each picture the greatest is opaque. Runs of one shade are
-/// one line of a path.
-std::string pictures_html(const RunReport& run) {
-  if (run.pictures.units.empty()) return "";
-  constexpr int shades = 4;
-  const std::int64_t side = run.pictures.side;
-  std::string html = "<h2>Weights of the first layer, unit by unit</h2>\n<div class=\"pictures\">\n";
-  for (const std::vector<double>& unit : run.pictures.units) {
-    double greatest = 0;
-    for (double weight : unit) greatest = std::max(greatest, std::abs(weight));
-    const auto shade = [&](std::int64_t at) {
-      return greatest > 0 ? static_cast<int>(std::lround(shades * unit[static_cast<std::size_t>(at)] / greatest)) : 0;
-    };
-    html += fmt::format("<svg viewBox=\"0 0 {0} {0}\" aria-label=\"weights\">", side);
-    for (int level = -shades; level <= shades; ++level) {
-      std::string path;
-      for (std::int64_t first = 0; first < side * side && level != 0;) {
-        std::int64_t end = first + 1;
-        while (end % side != 0 && shade(end) == shade(first)) ++end;
-        if (shade(first) == level) path += fmt::format("M{} {}.5h{}", first % side, first / side, end - first);
-        first = end;
-      }
-      if (!path.empty())
-        html += fmt::format("<path d=\"{}\" stroke=\"{}\" opacity=\"{:.2f}\"/>", path, colour(level < 0 ? 1 : 0),
-                            static_cast<double>(std::abs(level)) / shades);
-    }
-    html += "</svg>\n";
+// ---- time and memory
+
+/// "grad.W + W + adam.m + adam.v" of "grad.W + W + adam.m/W + adam.v/W": what else a state is of stands beside it.
+std::string brief_name(const std::string& name) {
+  constexpr std::string_view between = " + ";
+  std::vector<std::string> parts;
+  for (std::size_t at = 0; at <= name.size();) {
+    const std::size_t end = std::min(name.find(between, at), name.size());
+    parts.push_back(name.substr(at, end - at));
+    at = end + between.size();
   }
-  return html + "</div>\n" + key_of({"above 0", "below 0"});
+  std::string brief;
+  for (const std::string& part : parts) {
+    const std::size_t slash = part.find('/');
+    const bool told = slash != std::string::npos && std::ranges::find(parts, part.substr(slash + 1)) != parts.end();
+    brief += (brief.empty() ? "" : " + ") + (told ? part.substr(0, slash) : part);
+  }
+  return brief;
+}
+
+std::string kernel_row(const KernelWork& kernel, double all) {
+  const double time = kernel.nanoseconds;
+  const auto flops = static_cast<double>(kernel.flops), bytes = static_cast<double>(kernel.bytes);
+  std::string html = fmt::format("<tr><td class=\"words\">{}</td><td>{}</td>", markup_escaped(brief_name(kernel.name)),
+                                 line_link(kernel.line));
+  if (all > 0)
+    html += fmt::format("<td>{:.3g}</td><td class=\"bar\"><i style=\"width:{:.1f}%\"></i></td><td>{:.1f}%</td>",
+                        time / 1e3, 100 * time / all, 100 * time / all);
+  html += fmt::format("<td>{}</td><td>{}</td>", brief(flops, ""), brief(bytes, "B"));
+  if (all > 0)
+    html += fmt::format("<td>{}</td><td>{:.3g}</td>", kernel.flops > 0 ? fmt::format("{:.3g}", flops / time) : "",
+                        bytes / time);
+  return html + "</tr>\n";
+}
+
+std::string work_html(const RunReport& run) {
+  if (!run.profile || run.profile->kernels.empty()) return "";
+  const StepProfile& step = *run.profile;
+  double time = 0, flops = 0, bytes = 0;
+  for (const KernelWork& kernel : step.kernels) {
+    time += kernel.nanoseconds;
+    flops += static_cast<double>(kernel.flops), bytes += static_cast<double>(kernel.bytes);
+  }
+  const auto tile = [](const char* what, const std::string& value) {
+    return fmt::format("<div class=\"tile\"><span>{}</span><b>{}</b></div>", what, value);
+  };
+  std::string html = "<h2 id=\"work\">Time and memory</h2>\n<div class=\"tiles\">";
+  if (time > 0) html += tile("a step", brief_time(time)) + tile("arithmetic", brief(flops / time * 1e9, "FLOP/s"));
+  html += tile("weights", brief(static_cast<double>(step.params_bytes), "B")) +
+          tile("states", brief(static_cast<double>(step.state_bytes), "B")) +
+          tile("intermediate", brief(static_cast<double>(step.arena_bytes), "B")) + "</div>\n";
+  html += fmt::format(
+      "<p class=\"soft\">A training step of {} {} as compiled for {}: {}, {} moved.{}</p>\n", step.rows,
+      step.rows == 1 ? "row" : "rows", markup_escaped(step.cpu), brief(flops, "FLOP"), brief(bytes, "B"),
+      time > 0 ? fmt::format(" Each kernel's time is the shortest of {} steps on one thread.", step.steps) : "");
+  std::string table = "<table><tr><th>kernel</th><th>line</th>";
+  if (time > 0) table += "<th>µs</th><th>share</th><th></th>";
+  table += "<th>FLOP</th><th>moved</th>";
+  if (time > 0) table += "<th>GFLOP/s</th><th>GB/s</th>";
+  table += "</tr>\n";
+  for (const KernelWork& kernel : step.kernels) table += kernel_row(kernel, time);
+  return html + wide("kernels of a step", table + "</table>");
+}
+
+// ---- the rest
+
+std::string program_html(const RunReport& run) {
+  if (run.source.empty()) return "";
+  std::istringstream lines(run.source);
+  std::string html;
+  int number = 0;
+  for (std::string line; std::getline(lines, line);)
+    html += fmt::format("<span id=\"L{}\">{}</span>", ++number, markup_escaped(line));
+  return "<h2 id=\"program\">Program</h2>\n<pre class=\"program\" tabindex=\"0\" aria-label=\"the program\">" + html +
+         "</pre>\n";
 }
 
 std::string how_it_ran(const RunReport& run) {
   const auto& record = run.record;
-  return fmt::format("{} after epoch {}, step {}; seed {}, {}, threads {}, nnc {}", record.value("state", "under way"),
+  const int threads = record.contains("machine") ? record["machine"].value("threads", 1) : 1;
+  return fmt::format("{} after epoch {}, step {}; seed {}, {}, {} {}, nnc {}", record.value("state", "under way"),
                      record.value("epoch", 0), record.value("step", 0), record.value("seed", 0ull),
-                     record.value("dtype", ""), record.contains("machine") ? record["machine"].value("threads", 1) : 1,
-                     record.value("nnc", ""));
+                     record.value("dtype", ""), threads, threads == 1 ? "thread" : "threads", record.value("nnc", ""));
+}
+
+/// Links to those of the page's parts that it has.
+std::string contents_of(const std::string& page) {
+  std::string html;
+  for (const auto& [id, name] :
+       {std::pair("curves", "Figures by epoch"), std::pair("answers", "Answers"), std::pair("model", "The model"),
+        std::pair("work", "Time and memory"), std::pair("program", "Program")})
+    if (page.find(fmt::format("<h2 id=\"{}\"", id)) != std::string::npos)
+      html += fmt::format("<a href=\"#{}\">{}</a>", id, name);
+  return "<nav aria-label=\"parts of the page\">" + html + "</nav>\n";
 }
 
 // ---- several runs
@@ -373,46 +300,41 @@ std::vector<std::pair<std::string, std::string>> settings_of(const RunReport& ru
 
 std::string differences_html(const std::vector<RunReport>& runs) {
   std::vector<std::vector<std::pair<std::string, std::string>>> all;
-  std::vector<std::string> names;
+  std::vector<std::string> names, head{"setting"};
   for (const RunReport& run : runs) {
+    head.push_back(run.folder);
     all.push_back(settings_of(run));
     for (const auto& [name, value] : all.back())
       if (std::ranges::find(names, name) == names.end()) names.push_back(name);
   }
-  std::string html = "<h2>In what they differ</h2>\n<div class=\"wide\"><table><tr><th>setting</th>";
-  for (const RunReport& run : runs) html += "<th>" + markup_escaped(run.folder) + "</th>";
-  html += "</tr>\n";
+  std::string html = "<table>" + row_of(head, "th");
   for (const std::string& name : names) {
-    std::vector<std::string> values;
+    std::vector<std::string> cells{name};
     for (const auto& settings : all) {
       const auto found = std::ranges::find(settings, name, &std::pair<std::string, std::string>::first);
-      values.push_back(found == settings.end() ? "as written" : found->second);
+      cells.push_back(found == settings.end() ? "as written" : found->second);
     }
-    if (std::set<std::string>(values.begin(), values.end()).size() == 1) continue;
-    html += "<tr><td>" + markup_escaped(name) + "</td>";
-    for (const std::string& value : values) html += "<td>" + markup_escaped(value) + "</td>";
-    html += "</tr>\n";
+    if (std::set<std::string>(cells.begin() + 1, cells.end()).size() > 1) html += row_of(cells, "td");
   }
-  return html + "</table></div>\n";
+  return "<h2>In what they differ</h2>\n" + wide("settings that differ", html + "</table>");
 }
 
 }  // namespace
 
 std::string page_of(const std::vector<RunReport>& runs) {
-  std::string title = runs[0].title;
-  if (runs.size() > 1) title = fmt::format("{} runs", runs.size());
-  title = markup_escaped(title);
+  const bool alone = runs.size() == 1;
+  const std::string title = alone ? markup_escaped(runs[0].title) : fmt::format("{} runs", runs.size());
   std::string html = fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n<title>{}</title>\n"
       "<style>{}{}</style>\n</head>\n<body>\n<h1>{}</h1>\n",
       title, report_style, html_list_style, title);
-  if (runs.size() > 1) return html + differences_html(runs) + curves_html(runs) + "</body>\n</html>\n";
+  if (!alone) return html + differences_html(runs) + curves_html(runs) + "</body>\n</html>\n";
   const RunReport& run = runs[0];
-  html += "<p class=\"soft\">" + markup_escaped(how_it_ran(run)) + "</p>\n" + figures_html(run) + curves_html(runs) +
-          field_html(run);
-  for (const Confusion& table : run.confusions) html += confusion_html(table);
-  return html + wrong_html(run) + pictures_html(run) + model_html(run) + "</body>\n</html>\n";
+  const std::string parts =
+      curves_html(runs) + answers_html(run) + model_html(run) + work_html(run) + program_html(run);
+  return html + "<p class=\"soft\">" + markup_escaped(how_it_ran(run)) + "</p>\n" + contents_of(parts) +
+         figures_html(run) + parts + "</body>\n</html>\n";
 }
 
 }  // namespace nnc::driver

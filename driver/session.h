@@ -55,6 +55,8 @@ class Session {
 
   /// One program as it is compiled, for `emit`.
   Program lower_graph(const Graph& opt, EntryKind kind, std::int64_t rows) const;
+  /// The training step for so many rows.
+  Program step_program(std::int64_t rows) { return lower_graph(optimised(EntryKind::step, 0), EntryKind::step, rows); }
 
  private:
   using Key = std::tuple<EntryKind, int, std::int64_t>;

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "driver/advice.h"
+#include "driver/column_names.h"
 #include "driver/figures.h"
 #include "driver/first_wrong.h"
 #include "driver/progress.h"
@@ -561,13 +562,9 @@ std::vector<Feature> Training::features() const {
     const bool known = !needed.empty() && made_of != session_->inputs_of_columns().end();
     const auto is_needed = [&](const std::string& input) { return std::ranges::count(needed, input) > 0; };
     if (known ? !std::ranges::all_of(made_of->second, is_needed) : width < 2) continue;
-    std::vector<std::string> names;  // of the file, where the column is some of its columns side by side
-    if (made_of != session_->inputs_of_columns().end() && made_of->second.size() == 1)
-      for (const RawColumn& raw : data_job_.raw)
-        if (raw.input == made_of->second.front()) names = raw.columns;
+    const std::vector<std::string> names = value_names(data_job_, *session_, column.name, width);
     for (std::int64_t i = 0; i < width; ++i) {
-      Feature feature{width == 1 ? column.name : fmt::format("{}[{}]", column.name, i), {}};
-      if (std::ssize(names) == width) feature.name = names[static_cast<std::size_t>(i)];
+      Feature feature{names[static_cast<std::size_t>(i)], {}};
       for (std::int64_t row = 0; row < rows; ++row) feature.values.push_back(column.array.at(row * width + i));
       features.push_back(std::move(feature));
     }
@@ -599,13 +596,15 @@ Exit Training::report(const TrainOutcome& outcome) {
 
 /// report.html, by the weights that the figures are of.
 std::optional<Problem> Training::write_page() {
+  const Batches batches(job_.batch_size, split("train")->rows);
+  if (auto problem = run_->write("profile.json", json_of(profile_step(*session_, compilation_, batches.size))))
+    return problem;
   auto page = read_report(run_->path());
   if (!page) return page.problem();
   page->figures = figures_;
   std::vector<const SplitColumns*> splits;
   for (const SplitColumns& columns : splits_) splits.push_back(&columns);
-  const Batches batches(job_.batch_size, split("train")->rows);
-  add_answers(*page, block_, *session_, compilation_, *runner_, *weights_, splits, record_.classes, batches.size);
+  add_answers(*page, block_, *session_, compilation_, *runner_, *weights_, splits, record_.classes);
   if (console_.live && !flags_.json)
     for (const ReportCurve& curve : page->curves)
       if (const std::string spark = spark_of(curve, 40); !spark.empty())

@@ -56,7 +56,7 @@ Workload::Workload(const nnc_entry& entry, Session& session)
   gradients_ = Bytes(entry.grads_bytes);
 }
 
-void Workload::run(Runner& runner, int threads) {
+nnc_call Workload::call() {
   nnc_call call{};
   call.params = weights_.params.data();
   call.state = weights_.state.data();
@@ -65,10 +65,24 @@ void Workload::run(Runner& runner, int threads) {
   call.outputs = outputs_.data();
   call.scalars = scalars_[0].values;
   call.seed = 1;
+  return call;
+}
+
+void Workload::run(Runner& runner, int threads) {
   if (times() > 1)
-    runner.repeat({&entry_, threads}, call, times());
+    runner.repeat({&entry_, threads}, call(), times());
   else
-    runner.run({&entry_, threads}, call);
+    runner.run({&entry_, threads}, call());
+}
+
+void Workload::run_watched(void (*see)(void*), void* watch) {
+  if (arena_.size() < entry_.arena_bytes) arena_ = Bytes(entry_.arena_bytes);
+  nnc_call watched = call();
+  watched.arena = arena_.data();
+  watched.threads = 1;
+  watched.barrier = see;
+  watched.team = watch;
+  entry_.call(&watched);
 }
 
 void Workload::initialise(Session& session) {

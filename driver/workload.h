@@ -19,6 +19,8 @@ class Workload {
   /// Calls that `run` makes: several where the entry repeats.
   std::int64_t times() const { return static_cast<std::int64_t>(scalars_.size()); }
   void run(Runner& runner, int threads);
+  /// One call of an entry that is watched, on this thread.
+  void run_watched(void (*see)(void*), void* watch);
   Workload(const Workload&) = delete;
   Workload& operator=(const Workload&) = delete;
 
@@ -28,6 +30,7 @@ class Workload {
 
  private:
   void initialise(Session& session);
+  nnc_call call();
 
   const nnc_entry& entry_;
   Weights weights_;
@@ -37,7 +40,7 @@ class Workload {
   std::vector<nnc_feed> feeds_;
   std::vector<std::uint32_t> order_;
   std::vector<void*> outputs_;
-  Bytes gradients_;
+  Bytes gradients_, arena_;  ///< the latter for calls without a runner
 };
 
 }  // namespace nnc::driver

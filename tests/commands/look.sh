@@ -11,16 +11,26 @@ cd "$scratch"
 export NO_COLOR=1 NNC_THREADS=1
 
 pages=()
-for template in linear mlp; do
+for template in linear logistic mlp; do
   "$nnc" new "$template" "$template" >/dev/null 2>&1
   "$nnc" train "$template/$template.nn" --out "run-$template" >/dev/null 2>&1
   cp "run-$template/report.html" "report-$template.html"
   "$nnc" derive "$template/$template.nn" --format html -o "derive-$template.html"
   pages+=("report-$template" "derive-$template")
 done
-cp "$source_dir"/tests/golden/derive/two_layers.nn .
-"$nnc" derive two_layers.nn --format html -o derive-two-layers.html
-pages+=(derive-two-layers)
+"$nnc" train mlp/mlp.nn --seed 3 --set hidden=4 --out run-small >/dev/null 2>&1
+"$nnc" report run-mlp run-small -o report-compared.html 2>/dev/null
+cp "$source_dir"/tests/golden/derive/{two_layers,deep,residual}.nn .
+for program in two_layers deep residual; do
+  "$nnc" derive $program.nn --format html -o "derive-${program/_/-}.html"
+done
+pages+=(report-compared derive-two-layers derive-deep derive-residual)
+digits=$source_dir/../shared/data/mnist
+if [ -d "$digits" ]; then
+  "$nnc" train "$source_dir/examples/mnist/mnist.nn" --data "$digits" --out run-digits >/dev/null 2>&1
+  cp run-digits/report.html report-digits.html
+  pages+=(report-digits)
+fi
 
 # The page in a frame of a given width, and a script beside it that measures.
 frame() {
@@ -63,10 +73,24 @@ for page in "${pages[@]}"; do
         echo "$page at $width px, $scheme: ${said:-was not looked at} $(grep CONSOLE log.txt | head -3 || true)"
         status=1
       fi
-      [[ $width = 900 && $page =~ ^(report-mlp|derive-two-layers)$ ]] && browser --blink-settings=preferredColorScheme="$dark" --window-size=900,1200 \
-        --screenshot="$pictures/$page-$scheme.png" "file://$scratch/$page.html" >/dev/null 2>&1
     done
   done
 done
+# What stays to be looked at: PAGE WIDTH HEIGHT SCHEME
+while read -r page width height scheme; do
+  [ -f "$page.html" ] || continue
+  dark=$([ "$scheme" = dark ] && echo 0 || echo 1)
+  browser --blink-settings=preferredColorScheme="$dark" --window-size="$width,$height" \
+    --screenshot="$pictures/$page-$width-$scheme.png" "file://$scratch/$page.html" >/dev/null 2>&1
+done <<'PICTURES'
+report-mlp 900 2000 light
+report-mlp 900 2000 dark
+report-mlp 500 2000 light
+report-digits 900 2000 light
+report-compared 900 1000 light
+derive-two-layers 900 1500 light
+derive-two-layers 900 1500 dark
+derive-deep 900 1300 light
+PICTURES
 [ $status = 0 ] && echo "looked at ${#pages[@]} pages"
 exit $status

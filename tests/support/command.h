@@ -26,7 +26,8 @@ inline std::string read_file(const std::filesystem::path& path) {
 struct CommandResult {
   int status = -1;
   std::string out, err;
-  long peak_kib = 0;  ///< the greatest resident set of the process
+  long peak_kib = 0;       ///< the greatest resident set of the process
+  double cpu_seconds = 0;  ///< of processor time, its threads together
 };
 
 /// `nnc ARGUMENTS` (as a shell reads them), run in `folder`.
@@ -46,6 +47,10 @@ inline CommandResult run_nnc(const std::string& arguments, const std::filesystem
   rusage usage{};
   wait4(child, &raw, 0, &usage);  // the shell's figures include those of the command it waited for
   result.peak_kib = usage.ru_maxrss;
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  };
+  result.cpu_seconds = seconds(usage.ru_utime) + seconds(usage.ru_stime);
   result.status = WIFEXITED(raw) ? WEXITSTATUS(raw) : 128 + WTERMSIG(raw);
   result.out = read_file(stem + ".out");
   result.err = read_file(stem + ".err");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace nnc::test {
@@ -25,10 +26,23 @@ inline std::string ill_formed(const std::string& page) {
   return open.empty() ? "" : open.back();
 }
 
-/// The first thing in a page that would be fetched or run; empty if it needs nothing.
+/// The first thing in a page that would be fetched or run; empty if it needs nothing. Links lead to its own parts.
 inline std::string needs(const std::string& page) {
-  for (const char* foreign : {"http", "<script", "url(", "@import", "src=", "href=", "onload"})
+  for (const char* foreign : {"http", "<script", "url(", "@import", "src=", "onload"})
     if (page.find(foreign) != std::string::npos) return foreign;
+  for (std::size_t at = page.find("href="); at != std::string::npos; at = page.find("href=", at + 1))
+    if (page.compare(at, 7, "href=\"#") != 0) return page.substr(at, 40);
+  return "";
+}
+
+/// The first link to a part of a page that it does not have; empty if each leads somewhere.
+inline std::string leads_nowhere(const std::string& page) {
+  constexpr std::string_view link = "href=\"#";
+  for (std::size_t at = page.find(link); at != std::string::npos; at = page.find(link, at + 1)) {
+    const std::size_t name = at + link.size();
+    const std::string part = page.substr(name, page.find('"', name) - name);
+    if (page.find("id=\"" + part + "\"") == std::string::npos) return part;
+  }
   return "";
 }
 

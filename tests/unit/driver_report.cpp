@@ -1,7 +1,9 @@
 // The page of a run: its numbers are those of eval and metrics.jsonl, and it stands alone. And nnc derive as a command.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <sstream>
@@ -15,6 +17,7 @@ namespace {
 
 using Catch::Matchers::WithinAbs;
 using nnc::test::ill_formed;
+using nnc::test::leads_nowhere;
 using nnc::test::needs;
 using nnc::test::read_file;
 using nnc::test::run_nnc;
@@ -49,6 +52,7 @@ void check_page(const Run& run) {
   INFO(run.name);
   CHECK(ill_formed(run.page) == "");
   CHECK(needs(run.page) == "");
+  CHECK(leads_nowhere(run.page) == "");
   CHECK(run.page.size() > 3000);
   CHECK(run.page.size() < 500'000);
   CHECK(run.page.find("prefers-color-scheme:dark") != std::string::npos);
@@ -74,52 +78,93 @@ TEST_CASE("a run has a page with the figures that eval gives, and it stands alon
   }
 }
 
-/// The counts of each table of classes on a page, row after row.
-std::vector<std::vector<std::int64_t>> confusions(const std::string& page) {
-  std::vector<std::vector<std::int64_t>> tables;
-  for (std::size_t at = page.find("<h2>Classes of "); at != std::string::npos;
-       at = page.find("<h2>Classes of ", at + 1)) {
+/// The counts of each split's table of classes on a page, row after row.
+std::map<std::string, std::vector<std::int64_t>> confusions(const std::string& page) {
+  std::map<std::string, std::vector<std::int64_t>> tables;
+  const std::string head = "<h3>Classes of ";
+  for (std::size_t at = page.find(head); at != std::string::npos; at = page.find(head, at + 1)) {
+    const std::size_t name = at + head.size();
     const std::string table = page.substr(at, page.find("</table>", at) - at);
-    tables.emplace_back();
-    const std::regex cell("<td(?: class=\"hit\")?>(\\d+)</td>");
-    std::istringstream rows(table);
-    for (std::string row; std::getline(rows, row);) {
-      const std::size_t counts = row.find("</td>");
-      if (!row.starts_with("<tr><td>") || counts == std::string::npos) continue;
-      const std::string rest = row.substr(counts + 5);
-      for (std::sregex_iterator found(rest.begin(), rest.end(), cell), end; found != end; ++found)
-        tables.back().push_back(std::stoll((*found)[1]));
-    }
+    const std::regex cell("<td class=\"count[^>]*>(\\d+)</td>");
+    for (std::sregex_iterator found(table.begin(), table.end(), cell), end; found != end; ++found)
+      tables[page.substr(name, page.find('<', name) - name)].push_back(std::stoll((*found)[1]));
   }
   return tables;
+}
+
+/// Each table holds every row of its split, and its diagonal is the accuracy that eval gives.
+void check_confusions(const Run& run) {
+  const auto tables = confusions(run.page);
+  REQUIRE(tables.size() == run.figures.size());
+  for (const Json& figures : run.figures) {
+    const std::vector<std::int64_t>& table = tables.at(figures["split"].get<std::string>());
+    const auto classes = static_cast<std::size_t>(std::lround(std::sqrt(static_cast<double>(table.size()))));
+    REQUIRE(classes * classes == table.size());
+    std::int64_t all = 0, right = 0;
+    for (std::size_t k = 0; k < table.size(); ++k) {
+      all += table[k];
+      if (k / classes == k % classes) right += table[k];
+    }
+    CHECK(all == figures["rows"].get<std::int64_t>());
+    const char* metric = figures.contains("acc") ? "acc" : "accuracy";
+    REQUIRE(figures.contains(metric));
+    CHECK_THAT(static_cast<double>(right) / static_cast<double>(all), WithinAbs(figures[metric].get<double>(), 1e-6));
+  }
 }
 
 TEST_CASE("the table of classes holds every row, and its diagonal is the accuracy", "[report]") {
   const Scratch scratch;
   for (const char* name : {"logistic", "mlp"}) {
     INFO(name);
-    const Run run = run_of(scratch, name);
-    const auto tables = confusions(run.page);
-    REQUIRE(tables.size() == run.figures.size());
-    for (std::size_t i = 0; i < tables.size(); ++i) {
-      const auto classes = static_cast<std::size_t>(std::lround(std::sqrt(static_cast<double>(tables[i].size()))));
-      REQUIRE(classes * classes == tables[i].size());
-      std::int64_t all = 0, right = 0;
-      for (std::size_t k = 0; k < tables[i].size(); ++k) {
-        all += tables[i][k];
-        if (k / classes == k % classes) right += tables[i][k];
-      }
-      CHECK(all == run.figures[i]["rows"].get<std::int64_t>());
-      bool has_accuracy = false;
-      for (const char* metric : {"acc", "accuracy"})
-        if (run.figures[i].contains(metric)) {
-          has_accuracy = true;
-          CHECK_THAT(static_cast<double>(right) / static_cast<double>(all),
-                     WithinAbs(run.figures[i][metric].get<double>(), 1e-6));
-        }
-      CHECK(has_accuracy);
-    }
+    check_confusions(run_of(scratch, name));
   }
+}
+
+/// The last line of metrics.jsonl is the last point of each curve.
+void check_curves(const std::filesystem::path& folder) {
+  const auto report = nnc::driver::read_report(folder.string());
+  REQUIRE(report);
+  const std::string log = read_file(folder / "metrics.jsonl");
+  const Json last = Json::parse(log.substr(log.rfind('\n', log.size() - 2) + 1));
+  for (const nnc::driver::ReportCurve& curve : report->curves)
+    if (last.contains(curve.name)) CHECK(curve.points.back().second == last[curve.name].get<double>());
+  CHECK(!report->curves.empty());
+}
+
+TEST_CASE("a page costs little more than the forward passes that it shows", "[report]") {
+  const Scratch scratch;
+  for (const char* name : {"linear", "logistic", "mlp"}) {
+    const Run run = run_of(scratch, name);
+    check_curves(scratch.path() / run.name);
+    double least = 1e9;
+    for (int trial = 0; trial < 3; ++trial)
+      least = std::min(least, run_nnc("report " + run.name + " -o page.html", scratch.path()).cpu_seconds -
+                                  run_nnc("eval " + run.name, scratch.path()).cpu_seconds);
+    INFO(name);
+    CHECK(least < 0.3);
+  }
+}
+
+TEST_CASE("the page of a run on handwritten digits shows what is furthest off as images", "[report]") {
+  const std::filesystem::path data = nnc::test::shared_data("the page of a run on handwritten digits");
+  if (data.empty()) return;
+  const Scratch scratch;
+  const auto trained = run_nnc(fmt::format("train {}/examples/mnist/mnist.nn --data {} --max-steps 60 --out run",
+                                           NNC_SOURCE_DIR, (data / "mnist").string()),
+                               scratch.path());
+  INFO(trained.err);
+  REQUIRE(trained.status == 0);
+  Run run{"run", read_file(scratch.path() / "run/report.html"), {}};
+  const auto eval = run_nnc("eval run --json", scratch.path());
+  std::istringstream lines(eval.out);
+  for (std::string line; std::getline(lines, line);) run.figures.push_back(Json::parse(line));
+  check_page(run);
+  check_confusions(run);
+  const auto again = run_nnc("report run -o -", scratch.path());
+  CHECK(again.out == run.page);
+  CHECK(again.cpu_seconds < 2 * eval.cpu_seconds + 0.3);  // classes take a second pass over the rows
+  CHECK(count_of(run.page, "aria-label=\"weights of a unit\"") == 16);
+  CHECK(count_of(run.page, ", answered ") == 8);
 }
 
 TEST_CASE("two runs on one page: their curves, and in what they differ", "[report]") {
