@@ -98,8 +98,22 @@ class NameCheck {
           known_.back().insert(name->name);
   }
   void type(const ast::TypeExpr& declared) {
-    for (const ast::Dim& dim : declared.dims)
-      if (dim.value) expr(*dim.value);
+    for (const ast::Dim& dim : declared.dims) {
+      if (!dim.value) continue;
+      dimension_ = std::holds_alternative<ast::NameUse>(dim.value->form);
+      expr(*dim.value);
+      dimension_ = false;
+    }
+  }
+
+  /// What stands alone in a type was meant as a variable, where no known name is near.
+  std::string repair(const std::string& name, const std::vector<std::string>& candidates) const {
+    std::string help = repair_of_name(name, candidates);
+    const bool small = name[0] >= 'a' && name[0] <= 'z';
+    if (!help.empty() || !dimension_ || !small) return help;
+    std::string upper = name;
+    upper[0] = static_cast<char>(upper[0] - 'a' + 'A');
+    return fmt::format("a dimension variable begins with a capital letter: {}", backquoted(upper));
   }
 
   void use(const std::string& name) {
@@ -120,13 +134,14 @@ class NameCheck {
     diagnostics_.report({.code = Code::unknown_name,
                          .message = fmt::format("there is no {}", backquoted(name)),
                          .primary = span_,
-                         .help = repair_of_name(name, candidates)});
+                         .help = repair(name, candidates)});
   }
 
   const Module& module_;
   Diagnostics& diagnostics_;
   std::vector<std::set<std::string>> known_;
   Span span_;
+  bool dimension_ = false;  ///< the name stands alone in a dimension
 };
 
 }  // namespace

@@ -139,6 +139,7 @@ void TrainBlock::compare_variables(const Pass& pass) {
   if (pass.which == Which::step)
     for (const auto& [path, kind] : pass.context.touched) variables_of_step_.insert(path);
   if (pass.which != Which::evaluate || e_.diagnostics.error_count() != errors_before_) return;
+  if (std::ranges::any_of(e_.applied, &ast::Declaration::damaged)) return;  // what it would have made is missing
   for (const std::string& path : variables_of_step_)
     if (!pass.context.touched.contains(path))
       error(Code::bad_variable, declaration_.head, fmt::format("`{}` exists only where `training` is true", path),
