@@ -34,7 +34,8 @@ inline constexpr const char* report_style =
     ".classes td,.classes th{border:0;padding:.2rem .45rem;text-align:center;border-radius:4px}"
     ".classes td:first-child,.classes th:first-child{text-align:left;padding-left:0}"
     ".many{font-size:.74rem;letter-spacing:-.01em}.many td,.many th{padding:.2rem .14rem}.classes+p{margin:0}"
-    "figure>p{font-size:.85rem;margin:0 0 .4rem}figure+figure{margin-top:1.2rem}.plots>figure+figure,.pictures>figure+figure{margin-top:0}"
+    "figure>p{font-size:.85rem;margin:0 0 "
+    ".4rem}figure+figure{margin-top:1.2rem}.plots>figure+figure,.pictures>figure+figure{margin-top:0}"
     ".classes td.count{background:color-mix(in srgb,var(--k,var(--c1)) calc(var(--s,0)*42%),transparent)}"
     ".classes td.hit{--k:var(--c2);font-weight:600}"
     // pictures
