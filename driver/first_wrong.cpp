@@ -219,11 +219,19 @@ std::string number_in(const Tensor& value, std::int64_t index) {
   return std::isfinite(element) ? fmt::format("{:.4g}", element) : number_shown(element, value.dtype);
 }
 
-/// "`z` is -2.1e+19": at the element's place, where it has one there; else how far from 0 it goes.
-std::string value_text(const Graph& graph, NodeId id, const Tensor& value, const Tensor& whole, std::int64_t index) {
+/// Values that an element is made of at its own place, one op at each element after another.
+void add_in_place(const Graph& graph, NodeId id, std::set<NodeId>& found) {
+  if (definition(graph[id].op).cls != OpClass::elementwise) return;
+  for (const NodeId operand : graph[id].operands)
+    if (graph[operand].type.shape == graph[id].type.shape && found.insert(operand).second)
+      add_in_place(graph, operand, found);
+}
+
+/// "`z` is -2.1e+19": in place, or a number; of others, how far from 0 they go.
+std::string value_text(const Graph& graph, NodeId id, const Tensor& value, bool in_place, std::int64_t index) {
   const std::string name = fmt::format("`{}`", called(graph[id]));
   if (value.count() == 1) return fmt::format("{} is {}", name, number_in(value, 0));
-  if (value.dims == whole.dims) return fmt::format("{} is {}", name, number_in(value, index));
+  if (in_place) return fmt::format("{} is {}", name, number_in(value, index));
   double largest = 0;
   for (std::int64_t i = 0; i < value.count(); ++i)
     if (!(std::abs(value.at(i)) <= largest)) largest = std::abs(value.at(i));
@@ -258,8 +266,10 @@ std::optional<SourceLine> source_of(const Elaborated& block, const nnc::Origin& 
 std::string values_text(const Graph& graph, const std::vector<Tensor>& values, const Shown& formula,
                         const Element& at) {
   std::vector<std::string> texts;
+  std::set<NodeId> in_place;
+  add_in_place(graph, at.node, in_place);
   for (const NodeId id : formula.named)
-    if (is_float(values[id].dtype)) texts.push_back(value_text(graph, id, values[id], values[at.node], at.index));
+    if (is_float(values[id].dtype)) texts.push_back(value_text(graph, id, values[id], in_place.contains(id), at.index));
   constexpr std::size_t most = 4;
   if (texts.empty() || texts.size() > most) return "";
   const std::string last = texts.back();
