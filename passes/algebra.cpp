@@ -148,8 +148,9 @@ Algebra::Algebra(Builder& builder, const SimplifyOptions& options, const std::ve
 
 LawLog Algebra::take_log() { return std::exchange(log_, {}); }
 
-void Algebra::step() {
-  if (++steps > step_budget) throw BudgetSpent{};
+void Algebra::step(std::size_t count) {
+  steps_ += static_cast<std::int64_t>(count);
+  if (steps_ > budget_end_) throw BudgetSpent{};
 }
 
 // Reading nodes
@@ -248,8 +249,20 @@ int Algebra::intern(Atom atom) {
   AtomKey key{.inner = atom.inner, .frame = {}, .summed = atom.summed};
   for (const Extent& extent : atom.frame) key.frame.push_back(extent.batched ? -extent.count : extent.count);
   const auto [place, is_new] = atom_of_key_.try_emplace(std::move(key), static_cast<int>(atoms_.size()));
-  if (is_new) atoms_.push_back(std::move(atom));
+  if (is_new) {
+    atom.terms = term_count(atom.inner);
+    atoms_.push_back(std::move(atom));
+  }
   return place->second;
+}
+
+std::int64_t Algebra::term_count(const Poly& a) const {
+  std::int64_t count = 0;
+  for (const Term& term : a) {
+    ++count;
+    for (const Factor& factor : term.factors) count += atoms_[factor.atom].terms;
+  }
+  return std::min(count, std::int64_t{1} << 32);
 }
 
 // Arithmetic
@@ -381,8 +394,8 @@ Term Algebra::as_term(const Poly& a, const Shape& frame) {
   const std::vector<int> indices = indices_of(rest);
   renumber(rest, [&](int index) { return place_in(indices, index); });
   const Shape shape = shape_of(frame, indices);
-  const int atom =
-      intern({.kind = Atom::Kind::unit, .node = 0, .inner = rest, .frame = shape, .summed = {}, .shape = shape});
+  const int atom = intern(
+      {.kind = Atom::Kind::unit, .node = 0, .inner = rest, .frame = shape, .summed = {}, .shape = shape, .terms = 0});
   return product(common, Term{{1, 1}, {{.atom = atom, .at = indices, .power = 1}}}, 1);
 }
 

@@ -73,6 +73,7 @@ struct Atom {
   Shape frame;              ///< extents of the inner's indices
   std::vector<int> summed;  ///< of a sum: the indices that are summed, ascending
   Shape shape;              ///< the atom's own axes: those of the node, the kept ones of a sum, the frame of a unit
+  std::int64_t terms = 0;   ///< how many the inner has in all
 };
 
 /// The algebra over the nodes of one builder.
@@ -106,6 +107,8 @@ class Algebra {
   bool has_common_factor(const Poly& a) const {
     return a.size() > 1 && law("factor-out") && common_factor(a) != Term{};
   }
+  /// How many terms it has in all, those of its factors that are sums of terms included.
+  std::int64_t term_count(const Poly& a) const;
   /// The value as nodes of the record, plainly: each term a quotient of two products. Of that type, or of as many axes
   /// as it has indices.
   NodeId told(const Poly& a, const Type& type);
@@ -113,9 +116,9 @@ class Algebra {
 
   /// Laws used since the last call, in order.
   LawLog take_log();
-  /// Arithmetic steps taken in all; more than the budget throws BudgetSpent.
-  std::int64_t steps = 0;
-  std::int64_t step_budget = 2'000'000;
+  /// Arithmetic steps taken in all. What follows has its own budget of them; more throws BudgetSpent.
+  std::int64_t steps() const { return steps_; }
+  void begin_value() { budget_end_ = steps_ + step_budget; }
 
  private:
   struct AtomKey {
@@ -157,7 +160,7 @@ class Algebra {
   Placed told_term(const Term& a, DType dtype);
   Placed told_factor(const Factor& factor, DType dtype);
   Value told_atom(int number, DType dtype);
-  void step();
+  void step(std::size_t count = 1);
 
   Poly read_afresh(NodeId id);
   std::optional<Poly> read_product(NodeId id);
@@ -185,7 +188,7 @@ class Algebra {
   bool fills(const Factor& factor, const Frame& frame) const;
   bool take_into_sum(Term& a);
   std::optional<Factor> in_sum(const Factor& factor, const Factor& total) const;
-  bool has_written_quotient(const Term& a, const Factor& divisor) const;
+  bool has_written_quotient(const Term& a, const Factor& divisor);
   std::optional<Placed> take_written_product(Term& a, const Frame& frame);
   std::optional<Placed> take_normalised_quotient(Term& a, const Frame& frame);
   bool is_summand(const Factor& part, const Factor& total) const;
@@ -209,6 +212,8 @@ class Algebra {
   Record* record_;
   Record::Reader nodes_;  ///< the builder's nodes in the record
   LawLog log_;
+  static constexpr std::int64_t step_budget = 200'000;  ///< for one value
+  std::int64_t steps_ = 0, budget_end_ = step_budget;
 };
 
 }  // namespace nnc

@@ -106,6 +106,7 @@ std::optional<Algebra::Placed> Algebra::build_grouped(const Poly& a, const Frame
   };
   for (const Term& term : a)
     for (const Factor& factor : term.factors) {
+      step(a.size());
       const auto count = std::ranges::count_if(a, [&](const Term& other) { return has(other, factor); });
       if (count > most) {
         most = count;
@@ -125,6 +126,7 @@ std::optional<Algebra::Placed> Algebra::build_grouped(const Poly& a, const Frame
 // Terms
 
 Algebra::Placed Algebra::build_term(Term a, std::vector<Placed> more, const Frame& frame) {
+  step();
   while (take_into_sum(a)) {
   }
   for (bool again = true; again;) {
@@ -307,10 +309,11 @@ std::optional<Factor> Algebra::in_sum(const Factor& factor, const Factor& total)
 }
 
 /// Whether some written quotient stands for the divisor and other factors of the term.
-bool Algebra::has_written_quotient(const Term& a, const Factor& divisor) const {
+bool Algebra::has_written_quotient(const Term& a, const Factor& divisor) {
   for (const Factor& factor : a.factors) {
     const auto written = products_of_.find(factor.atom);
     if (written == products_of_.end()) continue;
+    step(written->second.size());
     for (NodeId id : written->second) {
       const Term& pattern = read_.at(id)[0];
       const auto divides = [&](const Factor& f) { return f.atom == divisor.atom && f.power < 0; };
@@ -369,6 +372,7 @@ std::optional<Algebra::Placed> Algebra::take_written_product(Term& a, const Fram
   for (const Factor& factor : a.factors) {
     const auto written = products_of_.find(factor.atom);
     if (written == products_of_.end()) continue;
+    step(written->second.size());
     for (NodeId id : written->second)
       for (int sign : {1, -1}) {
         Term pattern = read_.at(id)[0];

@@ -2,6 +2,7 @@
 // passes must not change one bit of it and take the machine into account. passes/pipeline.h has their order.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <set>
@@ -19,6 +20,7 @@ struct Record;
 struct SimplifyOptions {
   std::vector<std::string> disabled_laws;  ///< by name; for tests and study
   Record* record = nullptr;                ///< is told what was done (passes/record.h); not what was done inside loops
+  std::int64_t* steps = nullptr;           ///< gets the steps of arithmetic that simplify takes added to it
 };
 
 // Defining passes: graph to graph, without machine or batch.

@@ -27,6 +27,9 @@ namespace {
 
 constexpr double nominal_batch = 32;  ///< rows that costs are weighed with; the real number is not known here
 constexpr int most_rounds = 6;
+/// Terms, in all, of a value that several others read: one of more is built, and is an atom for them. The gradient at a
+/// residual block is that at the next one and a few terms; it would else be read, at each block, from the last one on.
+constexpr std::int64_t most_terms_shared = 16;
 
 double element_estimate(const Type& type) {
   const Extent count = element_count(type.shape);
@@ -114,6 +117,7 @@ class Simplifier {
 
   /// What was rewritten, for the record.
   std::vector<Rewrite> rewritten;
+  std::int64_t steps() const { return algebra_.steps(); }
 
  private:
   /// Derived, and of a kind that algebra rearranges.
@@ -152,9 +156,14 @@ class Simplifier {
   /// Values of arithmetic that something else needs: these are built, the others are only read.
   void find_used_values() {
     used_.assign(graph_.nodes.size(), false);
-    for (NodeId id = 0; id < graph_.nodes.size(); ++id)
-      if (!is_arithmetic(id))
-        for (NodeId operand : graph_[id].operands) used_[operand] = true;
+    readers_.assign(graph_.nodes.size(), 0);
+    for (NodeId id = 0; id < graph_.nodes.size(); ++id) {
+      const bool is_read = is_arithmetic(id);
+      for (NodeId operand : graph_[id].operands) {
+        ++readers_[operand];
+        if (!is_read) used_[operand] = true;
+      }
+    }
     for (const Output& output : graph_.outputs) used_[output.node] = true;
   }
 
@@ -165,6 +174,7 @@ class Simplifier {
     made_.push_back(copy_node(builder_, node, operands));
     if (!node.derived) {
       mark_free(made_[id].id);
+      algebra_.begin_value();
       algebra_.read(made_[id].id);
       algebra_.take_log();  // how a written value reads is no step of a derivative
     }
@@ -179,12 +189,16 @@ class Simplifier {
     std::vector<Value> operands;
     for (NodeId operand : node.operands) operands.push_back(made_[operand]);
     made_.push_back(builder_.make(node.op, operands, node.attributes, node.type));
+    algebra_.begin_value();
     polys_[id] = read(id);
+    const bool is_long = polys_[id] && readers_[id] > 1 && algebra_.term_count(*polys_[id]) > most_terms_shared;
+    if (is_long) used_[id] = true;
     if (used_[id]) {
       made_[id] = cheaper(made_[id], polys_[id]);
       mark_free(made_[id].id);
     }
     end_rewrite(id);
+    if (is_long) polys_[id].reset();
     builder_.set_derived(false);
     builder_.set_origin({});
     if (used_[id]) builder_.name_node(made_[id].id, node.origin.name);
@@ -338,6 +352,7 @@ class Simplifier {
   std::vector<Value> made_;                 ///< by old node; arithmetic that is only read stands as it was derived
   std::vector<std::optional<Poly>> polys_;  ///< by old node, of arithmetic
   std::vector<bool> used_, free_;           ///< by old node; by new node
+  std::vector<int> readers_;                ///< by old node: how many operands it is
   std::vector<std::uint64_t> seen_;
   std::uint64_t stamp_ = 0;
 };
@@ -356,6 +371,7 @@ Graph simplified(const Graph& graph, const SimplifyOptions& options) {
   for (int round = 0; round < most_rounds; ++round) {
     Simplifier simplifier(best, options, costs);
     Graph next = simplifier.run();
+    if (options.steps) *options.steps += simplifier.steps();
     const double cost = costs.of(next);
     if (cost >= least) break;
     best = std::move(next);
@@ -370,7 +386,7 @@ Graph simplified(const Graph& graph, const SimplifyOptions& options) {
 double work_of(const Graph& graph) { return Costs().of(graph); }
 
 Graph simplify(const Graph& graph, const SimplifyOptions& options) {
-  const SimplifyOptions of_bodies{.disabled_laws = options.disabled_laws};
+  const SimplifyOptions of_bodies{.disabled_laws = options.disabled_laws, .steps = options.steps};
   return with_bodies(
       graph, [&](const Graph& g) { return simplified(g, of_bodies); },
       [&](const Graph& g) { return simplified(g, options); });
