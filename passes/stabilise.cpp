@@ -17,7 +17,8 @@
 //   log-chosen     log of what a row has where a condition holds once is what the row's logarithm has there; likewise
 //                  of elements that a view, an index or a condition leads to. All where the logarithm of what is
 //                  chosen from has a better form.
-//   log-power      log(x y) = log x + log y and log(x / y), log(x^a) likewise, where the logarithms have better forms
+//   log-power      log(x y) = log x + log y and log(x / y), log(x^a) likewise, where the logarithms have better forms,
+//                  of a product or quotient also where one has and the sign of one factor is known
 //   indicator-log  i log(x) = log(i ? x : 1) for an indicator i: 0 where i is 0, even if x is 0 too, and so is the
 //                  gradient
 //   logistic       a / (1 + exp(-x)) = a s(x);  exp(x) / (1 + exp(x)) = s(x)
@@ -53,7 +54,8 @@ constexpr Law laws[] = {
     {"log-chosen",
      "log sum_k (c_k ? x_k : 0) = sum_k (c_k ? log x_k : 0), where c holds for one k;  log x[i] = (log x)[i];  "
      "log (c ? x : y) = c ? log x : log y"},
-    {"log-power", "log(x y) = log x + log y, where both have better forms or are numbers;  log(x^a) = a log x"},
+    {"log-power",
+     "log(x y) = log x + log y, where both have better forms, or one has and a sign is known;  log(x^a) = a log x"},
     {"indicator-log", "i log(x) = log(i ? x : 1) for i in {0, 1}"},
     {"logistic", "a / (1 + exp(-x)) = a s(x)"},
     {"shift-first", "a - (m + log x) = (a - m) - log x"},
@@ -385,6 +387,16 @@ class Stabiliser {
 
   /// log x in a better form, and by which law; nothing where log x is all there is to say.
   std::optional<Value> log_of(Value x, std::string_view& law) {
+    const Node at = node(x);
+    if (at.op == Op::exp && in_force(options_, "log-exp")) {
+      law = "log-exp";
+      return operand(x, 0);
+    }
+    // What chooses, and factors that have greatest exponents of their own, are taken apart before one of these is.
+    if (at.op == Op::sum)
+      if (const auto better = log_of_chosen(x, at, law)) return better;
+    if (have_scales_of_their_own(x, at))
+      if (const auto better = log_of_power(x, at, law)) return better;
     const auto found = std::ranges::find_if(scaled(x), &Scaled::seen_whole);
     if (found != scaled(x).end()) {
       const Scaled factor = *found;
@@ -394,8 +406,6 @@ class Stabiliser {
       shifted_logs_.insert_or_assign(sum.id, ShiftedLog{shift, rest});
       return sum;
     }
-    const Node at = node(x);
-    if (at.op == Op::exp) return under("log-exp", law, [&] { return operand(x, 0); });
     double base = 0;
     if (at.op == Op::pow && repeats_number(builder_.graph().nodes, at.operands[0], base) && base > 0)
       return under("log-exp", law, [&] { return operand(x, 1) * std::log(base); });
@@ -407,7 +417,7 @@ class Stabiliser {
       if (!inner) return std::nullopt;
       return builder_.make(Op::broadcast, {{*inner}}, at.attributes, at.type);
     }
-    if (at.op == Op::sum || at.op == Op::gather || (shows_one(at) && at.op != Op::pad && at.op != Op::window))
+    if (at.op == Op::gather || (shows_one(at) && at.op != Op::pad && at.op != Op::window))
       return log_of_chosen(x, at, law);
     if (at.op == Op::select) return log_of_either(x, at, law);
     if (at.op == Op::logistic)
@@ -418,6 +428,15 @@ class Stabiliser {
         if (is_one(operand(x, i)))
           if (const auto better = log_of_one_plus(operand(x, 1 - i), law)) return better;
     return std::nullopt;  // of other values the logarithm is what it is
+  }
+
+  /// A product or quotient of two values, each with a factor that is never computed; the sign of one is known, so the
+  /// other's logarithm is there where the whole one's is.
+  bool have_scales_of_their_own(Value x, const Node& at) {
+    if (at.op != Op::mul && at.op != Op::div) return false;
+    return std::ranges::none_of(at.operands, [&](NodeId id) { return scaled({x.builder, id}).empty(); }) &&
+           std::ranges::any_of(at.operands,
+                               [&](NodeId id) { return facts_.of(builder_.graph().nodes, id).range.non_negative(); });
   }
 
   /// log(1 + x).
@@ -432,25 +451,27 @@ class Stabiliser {
     return under("log-logistic", law, [&] { return -apply(Op::softplus, operand(x, 0)); });
   }
 
-  /// a x and x / a for a positive number a, x^a, sqrt x, and products and quotients of two such x, where log x has a
-  /// better form: then x is positive.
+  /// x^a, sqrt x, and products and quotients x y where log x has a better form, and log y too or the sign of one is
+  /// known: then x, or both, are positive where there is a logarithm.
   std::optional<Value> log_of_power(Value x, const Node& at, std::string_view& law) {
     if (!in_force(options_, "log-power")) return std::nullopt;
     std::string_view inner_law;
     std::optional<Value> logs[2];  // of the factors; of a power's base
-    for (std::size_t i = 0; i < at.operands.size() && !(at.op == Op::pow && i == 1); ++i) {
-      double number = 0;
-      logs[i] = log_of(operand(x, i), inner_law);
-      const bool factor = (at.op == Op::mul || at.op == Op::div) && !logs[i];
-      if (factor && repeats_number(builder_.graph().nodes, at.operands[i], number) && number > 0)
+    const bool product = at.op == Op::mul || at.op == Op::div;
+    logs[0] = log_of(operand(x, 0), inner_law);
+    if (product) logs[1] = log_of(operand(x, 1), inner_law);
+    if (!logs[0] && !logs[1]) return std::nullopt;
+    const bool sign_known = std::ranges::any_of(
+        at.operands, [&](NodeId id) { return facts_.of(builder_.graph().nodes, id).range.non_negative(); });
+    for (std::size_t i : {0, 1})
+      if (product && !logs[i]) {
+        if (!sign_known) return std::nullopt;
         logs[i] = apply(Op::log, operand(x, i));
-      if (!logs[i]) return std::nullopt;
-    }
-    if (inner_law.empty()) return std::nullopt;  // numbers alone
+      }
     law = "log-power";
     if (at.op == Op::sqrt) return *logs[0] * 0.5;
     if (at.op == Op::pow) return *logs[0] * operand(x, 1);
-    return at.op == Op::mul ? *logs[0] + *logs[1] : *logs[0] - *logs[1];
+    return at.op == Op::mul ? *logs[0] + *logs[1] : difference(*logs[0], *logs[1]);
   }
 
   /// What a view, an index, or a condition that holds once along the summed axis chooses from x, where log x has a
@@ -500,19 +521,22 @@ class Stabiliser {
   struct Choice {
     Value condition, value;
   };
-  /// (c ? x : 0), also as a product of x and c as a number.
-  std::optional<Choice> choice_of(Value x) const {
-    const Node& at = node(x);
+  /// (c ? x : 0), also as a product of x and c as a number, and such a choice times or by something else.
+  std::optional<Choice> choice_of(Value x) {
+    const Node at = node(x);
     double otherwise = 1;
     if (at.op == Op::select && repeats_number(builder_.graph().nodes, at.operands[2], otherwise) && otherwise == 0)
       return Choice{operand(x, 0), operand(x, 1)};
-    if (at.op != Op::mul) return std::nullopt;
+    if (at.op != Op::mul && at.op != Op::div) return std::nullopt;
     for (std::size_t i : {0, 1}) {
-      const Value indicator = operand(x, i), value = operand(x, 1 - i);
-      if (node(indicator).op != Op::cast || value.type().shape != at.type.shape) continue;
-      const Value condition = operand(indicator, 0);
-      if (condition.type().dtype == DType::boolean && condition.type().shape == at.type.shape)
-        return Choice{condition, value};
+      const Value factor = operand(x, i), other = operand(x, 1 - i);
+      if (factor.type().shape != at.type.shape || (at.op == Op::div && i == 1)) continue;
+      if (const auto inner = choice_of(factor))
+        return Choice{inner->condition, at.op == Op::mul ? inner->value * other : inner->value / other};
+      if (at.op == Op::div || node(factor).op != Op::cast || other.type().shape != at.type.shape) continue;
+      Value condition = operand(factor, 0);
+      while (node(condition).op == Op::cast) condition = operand(condition, 0);
+      if (condition.type().dtype == DType::boolean) return Choice{condition, other};
     }
     return std::nullopt;
   }
@@ -545,7 +569,12 @@ class Stabiliser {
   Value log_of_product(Value x, const Node& at) {
     const Value a = operand(x, 0), b = operand(x, 1);
     if (at.op == Op::mul) return log_or_better(a) + log_or_better(b);
-    return is_one(a) ? -log_or_better(b) : log_or_better(a) - log_or_better(b);
+    return is_one(a) ? -log_or_better(b) : difference(log_or_better(a), log_or_better(b));
+  }
+  Value difference(Value a, Value b) {
+    if (in_force(options_, "shift-first"))
+      if (const auto better = shift_first(a, b)) return *better;
+    return a - b;
   }
 
   Value negated(Value x) { return node(x).op == Op::neg ? operand(x, 0) : -x; }
