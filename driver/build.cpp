@@ -201,8 +201,10 @@ class Maker {
     for (const RawColumn& raw : block_.data.raw) {
       if (raw.input != input) continue;
       if (!raw.columns.empty()) argument.note = fmt::format(": {}", fmt::join(raw.columns, ", "));
+      if (raw.missing.asked() && !raw.classes)
+        argument.note += raw.type.dtype == DType::i32 ? ", INT32_MIN where it is missing" : ", NaN where it is missing";
       if (!raw.classes || !trained_.classes || !trained_.classes->contains(input)) continue;
-      const std::vector<std::string>& names = trained_.classes->at(input);
+      const std::vector<std::string>& names = trained_.classes->at(input).names;
       argument.note += " as a number: ";
       for (std::size_t i = 0; i < names.size(); ++i)
         argument.note += fmt::format("{}{} {}", i == 0 ? "" : ", ", i, names[i]);
@@ -306,7 +308,10 @@ class Maker {
 
 /// What is fitted on data is known to a run alone.
 std::optional<Problem> unfitted(const Trained& trained) {
-  if (!trained.weights_path.empty() || trained.block.fit.outputs.empty()) return std::nullopt;
+  const bool fitted = std::ranges::any_of(trained.block.variables, [](const Variable& variable) {
+    return variable.is_state && variable.path.starts_with("data.");
+  });
+  if (!trained.weights_path.empty() || !fitted) return std::nullopt;
   return data_problem(fmt::format("`{}` is fitted on its data, and no weights say how", trained.block.data.name),
                       "a run, or --weights FILE", "a program", "");
 }

@@ -196,7 +196,7 @@ Exit inspect_run(Trained& trained, const std::string& folder, const Console& con
   for (const auto& [name, value] : record->set) fmt::print("set: {} = {}\n", name, value);
   for (const Column& column : trained.data.columns)
     if (!column.classes_of.empty())
-      fmt::print("classes of `{}`: {}\n", column.name, fmt::join(record->classes.at(column.classes_of), ", "));
+      fmt::print("classes of `{}`: {}\n", column.name, fmt::join(record->classes.at(column.classes_of).names, ", "));
   if (at)
     fmt::print("{}: after epoch {}, step {}{}\n\n", trained.weights_path, at->state.at.epoch, at->state.at.step,
                at->state.best.value

@@ -89,6 +89,7 @@ Result<DataJob> job_for_input(const Trained& trained, const std::string& input) 
                    .found = {},
                    .notes = {}};
   source.place = {input, 0, 0};
+  for (RawColumn& raw : job.raw) raw.except_is_there = false;
   Split split;
   split.name = "input";
   job.sources = {source};
@@ -109,8 +110,8 @@ const std::vector<std::string>* classes_of(const Trained& trained, const ClassNa
   const Node& picked = graph[graph.outputs.at(at).node];
   const Shape& from = graph[picked.operands[0]].type.shape;
   const Extent& values = from[static_cast<std::size_t>(std::get<Reduce>(picked.attributes).axes[0])];
-  bool fits = !values.batched && values.count == static_cast<std::int64_t>(names->second.size());
-  return fits ? &names->second : nullptr;
+  bool fits = !values.batched && values.count == static_cast<std::int64_t>(names->second.names.size());
+  return fits ? &names->second.names : nullptr;
 }
 
 struct LabelledOutput {

@@ -184,8 +184,8 @@ class Answers {
       for (const Column& made : block_.data.columns)
         if (made.name == name)
           if (const auto words = known.find(made.classes_of);
-              words != known.end() && words->second.size() == classes.names.size())
-            classes.names = words->second;
+              words != known.end() && words->second.names.size() == classes.names.size())
+            classes.names = words->second.names;
       return classes;
     }
     return std::nullopt;

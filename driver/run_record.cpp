@@ -61,7 +61,10 @@ std::string run_json(const RunRecord& record, const Compilation& compilation, co
   json["best"] = record.best;
   json["log_steps"] = record.log_steps;
   if (record.fold) json["fold"] = {record.fold->index + 1, record.fold->of};
-  json["classes"] = record.classes;
+  json["classes"] = Json::object();
+  for (const auto& [input, learnt] : record.classes) json["classes"][input] = learnt.names;
+  for (const auto& [input, learnt] : record.classes)
+    if (!learnt.missing.empty()) json["missing"][input] = learnt.missing;
   json["rows"] = record.rows;
   json["machine"] = {{"cpu", compilation.host.target.cpu},
                      {"features", compilation.host.target.features},
@@ -129,7 +132,8 @@ class RecordReader {
     if (!fits) return wrong(key, "a part and their number", value), std::nullopt;
     return CrossPart{read<int>((*value)[0]) - 1, read<int>((*value)[1]), seed};
   }
-  ClassNames classes(const char* key) {
+  /// Names by input, and in `missing_key`, which may be absent, those that stand for missing values.
+  ClassNames classes(const char* key, const char* missing_key) {
     ClassNames classes;
     const Json* value = at(key);
     const auto is_names = [](const Json& names) {
@@ -139,7 +143,20 @@ class RecordReader {
     const bool fits = value && value->is_object() && std::all_of(value->begin(), value->end(), is_names);
     if (value && !fits) wrong(key, "lists of strings by name", value);
     if (fits)
-      for (const auto& [name, names] : value->items()) classes[name] = names.get<std::vector<std::string>>();
+      for (const auto& [name, names] : value->items()) classes[name].names = names.get<std::vector<std::string>>();
+    if (!json_.contains(missing_key)) return classes;
+    const Json& missing = json_[missing_key];
+    const auto is_class = [&](const auto& item) {
+      const auto known = classes.find(item.key());
+      return item.value().is_string() && known != classes.end() &&
+             std::ranges::find(known->second.names, item.value().template get<std::string>()) !=
+                 known->second.names.end();
+    };
+    for (const auto& item : missing.items())
+      if (is_class(item))
+        classes[item.key()].missing = item.value().get<std::string>();
+      else
+        wrong(missing_key, "a class of each name", &missing);
     return classes;
   }
   /// Always false.
@@ -221,7 +238,7 @@ Result<RunRecord> read_run(const std::string& folder) {
   record.best = reader.flag("best");
   record.log_steps = reader.flag("log_steps");
   if (json.contains("fold")) record.fold = reader.fold("fold", record.seed);
-  record.classes = reader.classes("classes");
+  record.classes = reader.classes("classes", "missing");
   record.rows = reader.counts("rows");
   if (reader.complete(wrong)) return wrong;
   return record;

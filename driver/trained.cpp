@@ -44,7 +44,19 @@ std::optional<Problem> check_source(const std::string& path, const std::string& 
 /// The classes that a run remembers must be those that its program asks for.
 std::optional<Problem> check_classes(const ClassNames& classes, const DataJob& job, const std::string& run) {
   for (const RawColumn& raw : job.raw) {
-    if (!raw.classes || (classes.contains(raw.input) && !classes.at(raw.input).empty())) continue;
+    if (!raw.classes) continue;
+    const auto known = classes.find(raw.input);
+    const bool lacks_missing =
+        known != classes.end() && raw.missing.by == Missing::By::most_frequent && known->second.missing.empty();
+    if (known != classes.end() && !known->second.names.empty() && !lacks_missing) continue;
+    if (lacks_missing)
+      return Problem{
+          .kind = Problem::Kind::data,
+          .message = fmt::format("the record of the run lacks what stands for a missing value of `{}`", raw.input),
+          .place = {run + "/run.json", 0, 0},
+          .expected = fmt::format("`missing` with a name `{}`", raw.input),
+          .found = "no such key",
+          .notes = {}};
     return Problem{.kind = Problem::Kind::data,
                    .message = fmt::format("the record of the run lacks the classes of `{}`", raw.input),
                    .place = {run + "/run.json", 0, 0},

@@ -238,6 +238,7 @@ std::optional<Problem> Training::set_weights() {
 
 std::optional<Problem> Training::make_columns() {
   if (auto problem = data_->check(session_->input_checks())) return problem;
+  if (auto problem = data_->learn_missing(*weights_)) return problem;
   if (session_->fits()) {
     if (auto problem = data_->fit(*runner_, programs_, *weights_)) return problem;
     warn_of_constant_columns();
@@ -369,9 +370,12 @@ void Training::announce() {
   console_.note(fmt::format("{}: {} parameters; rows: {}; batch {}, {} {} an epoch; memory {}{}", job_.name,
                             parameters(), rows, batches.size, batches.count, batches.count == 1 ? "step" : "steps",
                             bytes_text(memory()), run_ ? "; run " + run_->path() : ""));
-  if (session_->fits()) console_.note(fmt::format("fitted on {}: {}", fmt::join(data_job_.fit, ", "), fitted_names()));
-  for (const auto& [input, names] : data_->classes())
-    console_.note(fmt::format("classes of `{}`: {}", column_of(input), fmt::join(names, ", ")));
+  if (const std::string names = fitted_names(); !names.empty())
+    console_.note(fmt::format("fitted on {}: {}", fmt::join(data_job_.fit, ", "), names));
+  for (const auto& [input, learnt] : data_->classes())
+    console_.note(
+        fmt::format("classes of `{}`: {}{}", column_of(input), fmt::join(learnt.names, ", "),
+                    learnt.missing.empty() ? "" : fmt::format("; `{}` where the value is missing", learnt.missing)));
   warn_of_classes();
   baseline_ = find_baseline();
   if (baseline_) {
@@ -408,7 +412,7 @@ void Training::warn_of_classes() const {
     for (const Column& column : data_job_.columns) {
       const auto names = data_->classes().find(column.classes_of);
       if (column.name != promise.input || names == data_->classes().end()) continue;
-      const auto known = static_cast<std::int64_t>(names->second.size());
+      const auto known = static_cast<std::int64_t>(names->second.names.size());
       if (known < promise.high)
         console_.warning(fmt::format("`{}` has {} classes, and the program takes it for one of {}", column.name, known,
                                      promise.high));
@@ -425,6 +429,8 @@ std::string Training::column_of(const std::string& input) const {
 
 std::string Training::fitted_names() const {
   std::vector<std::string> names;
+  for (const RawColumn& raw : data_job_.raw)
+    if (!raw.classes && raw.missing.learnt()) names.push_back(missing_path(raw.input));
   for (const Output& output : block_.fit.outputs) names.push_back(output.name);
   return fmt::format("{}", fmt::join(names, ", "));
 }

@@ -10,37 +10,69 @@ namespace nnc {
 
 Term RawColumns::operator()(Elaborator& e, const ArrayType& type) const { return block->raw_columns(e, *this, type); }
 
-/// The column that an argument names: `by = col("species")` or `by = "species"`.
-std::optional<std::string> DataBlock::column_name(CallSite& site, std::size_t index) {
+/// The one column that an argument is: `col("species")` or `"species"`.
+std::optional<RawColumns> DataBlock::one_column(CallSite& site, std::size_t index) {
   const Term term = site.evaluate(index);
-  if (const Text* text = term.as<Text>()) return text->value;
+  if (const Text* text = term.as<Text>())
+    return RawColumns{.block = this, .columns = {text->value}, .except = {}, .from = {}, .to = {}, .span = site.span};
   const Shapeless* shapeless = term.as<Shapeless>();
   const RawColumns* raw = shapeless ? shapeless->make.target<RawColumns>() : nullptr;
-  if (raw && raw->columns.size() == 1) return raw->columns[0];
+  if (raw && raw->columns.size() == 1) return *raw;
   if (!term.failed())
     error(Code::bad_column, site.arguments[index].span, "one column is needed here", "such as `col(\"species\")`");
   failed_ = true;
   return std::nullopt;
 }
 
-Term DataBlock::col(CallSite& site) {
-  if (site.arguments.size() != 1 || site.arguments[0].name)
-    return error(Code::bad_column, site.span, "`col` takes one column's name", "several are `cols(\"a\", \"b\")`");
-  const auto name = e_.text(site.evaluate(0), site.arguments[0].span, "a column's name");
-  if (!name) return failed_ = true, Failed{};
-  return Shapeless{
-      e_.source(site.span),
-      RawColumns{.block = this, .columns = {*name}, .except = {}, .from = {}, .to = {}, .span = site.span}};
+/// Its name, where nothing else of it counts: `by = col("species")`.
+std::optional<std::string> DataBlock::column_name(CallSite& site, std::size_t index) {
+  const auto column = one_column(site, index);
+  if (!column) return std::nullopt;
+  if (!column->missing.asked()) return column->columns[0];
+  error(Code::bad_column, site.arguments[index].span, "rows are told apart by what their file says",
+        "leave out `missing`: rows without a value are a group of their own");
+  return std::nullopt;
 }
 
-/// cols("a", "b"), cols("p0", to = "p63"), cols(except = "price"), cols(except = ["price", "id"]).
+/// col("age"), col("age", missing = median).
+Term DataBlock::col(CallSite& site) {
+  RawColumns result{.block = this, .columns = {}, .except = {}, .from = {}, .to = {}, .span = site.span};
+  for (std::size_t i = 0; i < site.arguments.size(); ++i) {
+    const CallArgument& argument = site.arguments[i];
+    if (argument.name && argument.name->text == "missing") {
+      const auto missing = this->missing(site, i);
+      if (!missing) return failed_ = true, Failed{};
+      result.missing = *missing;
+    } else if (argument.name) {
+      const std::vector<std::string> known{"missing"};
+      return error(Code::unknown_argument, argument.name->span,
+                   fmt::format("`col` has no argument `{}`", argument.name->text),
+                   did_you_mean(argument.name->text, known));
+    } else {
+      const auto name = e_.text(site.evaluate(i), argument.span, "a column's name");
+      if (!name) return failed_ = true, Failed{};
+      result.columns.push_back(*name);
+    }
+  }
+  if (result.columns.size() != 1)
+    return error(Code::bad_column, site.span, "`col` takes one column's name", "several are `cols(\"a\", \"b\")`");
+  return Shapeless{e_.source(site.span), std::move(result)};
+}
+
+/// cols("a", "b"), cols("p0", to = "p63"), cols(except = "price"), cols(except = ["price", "id"]), each with `missing`.
 Term DataBlock::cols(CallSite& site) {
   RawColumns result{.block = this, .columns = {}, .except = {}, .from = {}, .to = {}, .span = site.span};
   for (std::size_t i = 0; i < site.arguments.size(); ++i) {
     const CallArgument& argument = site.arguments[i];
     const std::string word = argument.name ? argument.name->text : "";
+    if (word == "missing") {
+      const auto missing = this->missing(site, i);
+      if (!missing) return failed_ = true, Failed{};
+      result.missing = *missing;
+      continue;
+    }
     if (argument.name && word != "to" && word != "except") {
-      const std::vector<std::string> known{"to", "except"};
+      const std::vector<std::string> known{"to", "except", "missing"};
       return error(Code::unknown_argument, argument.name->span, fmt::format("`cols` has no argument `{}`", word),
                    did_you_mean(word, known));
     }
@@ -83,31 +115,35 @@ Term DataBlock::raw_columns(Elaborator& e, const RawColumns& columns, const Arra
                  "compare them, as in `col(\"age\") > 18`");
   if (raw_type.shape.empty() || !raw_type.shape[0].batched)
     return error(Code::bad_column, columns.span, "a column of a file has one entry for each row");
+  if (!fits_missing(columns, raw_type)) return Failed{};
   for (const RawColumn& known : job_.raw)
     if (known.columns == columns.columns && known.except == columns.except && known.range_from == columns.from &&
-        known.range_to == columns.to && known.classes == columns.classes && known.type == raw_type)
-      return e.wrap(feed_.leaf(Op::input, known.input, raw_type), type.axes);
+        known.range_to == columns.to && known.classes == columns.classes && known.missing == columns.missing &&
+        known.type == raw_type)
+      return filled(feed_.leaf(Op::input, known.input, raw_type), known, type);
   const int count = ++raw_counts_[current_];
   const std::string input = count == 1 ? "raw." + current_ : fmt::format("raw.{}.{}", current_, count);
   job_.raw.push_back({.input = input,
                       .columns = columns.columns,
                       .except = columns.except,
+                      .except_is_there = true,
                       .range_from = columns.from,
                       .range_to = columns.to,
                       .classes = columns.classes,
                       .type = raw_type,
-                      .place = place(columns.span)});
+                      .place = place(columns.span),
+                      .missing = columns.missing});
   raw_spans_.push_back(columns.span);
-  return e.wrap(feed_.leaf(Op::input, input, raw_type), type.axes);
+  return filled(feed_.leaf(Op::input, input, raw_type), job_.raw.back(), type);
 }
 
 Term DataBlock::classes(CallSite& site) {
   if (site.arguments.size() != 1 || site.arguments[0].name)
     return error(Code::bad_column, site.span, "`classes` takes one column", "such as `classes(col(\"species\"))`");
-  const auto name = column_name(site, 0);
-  if (!name) return Failed{};
-  RawColumns indices{
-      .block = this, .columns = {*name}, .except = {}, .from = {}, .to = {}, .classes = true, .span = site.span};
+  const auto column = one_column(site, 0);
+  if (!column) return Failed{};
+  RawColumns indices = *column;
+  indices.classes = true, indices.span = site.span;
   return Shapeless{e_.source(site.span), [indices](Elaborator& e, const ArrayType& type) -> Term {
                      if (type.dtype == DType::i32) return indices(e, type);
                      return e.error(Code::type_mismatch, indices.span,

@@ -96,8 +96,9 @@ Graph DataBlock::fit() const {
   std::map<std::string, Value> states;
   for (const Node& node : feed.nodes) {
     const auto id = static_cast<NodeId>(made.size());
-    if (node.op == Op::state) {
-      made.push_back(states.at(std::get<Named>(node.attributes).name));
+    if (node.op == Op::state) {  // one that stands for what is missing is known before
+      const std::string& name = std::get<Named>(node.attributes).name;
+      made.push_back(states.contains(name) ? states.at(name) : builder.leaf(Op::state, name, node.type));
       continue;
     }
     std::vector<Value> operands;

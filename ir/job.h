@@ -61,16 +61,34 @@ struct Split {
   Place place{};
 };
 
+/// What stands for a value that is missing: nothing (it is an error), what the program says, or what the rows that
+/// preprocessing is fitted on say. Each value of a row by itself.
+struct Missing {
+  enum class By : std::uint8_t { nothing, number, word, mean, median, most_frequent } by = By::nothing;
+  double number = 0;
+  std::string word{};  ///< of a column of classes
+  bool asked() const { return by != By::nothing; }
+  bool learnt() const { return by == By::mean || by == By::median || by == By::most_frequent; }
+  bool operator==(const Missing&) const = default;
+};
+
 /// An input of the feed graph, read from a source: a column, several columns side by side, or class indices.
 struct RawColumn {
   std::string input;                 ///< name of the graph's input node
   std::vector<std::string> columns;  ///< names in the file, or one idx column
   std::vector<std::string> except;   ///< where set, `columns` is empty: all columns of the file but these
+  bool except_is_there = true;       ///< those of `except` must be; not where rows without their target are predicted
   std::string range_from, range_to;  ///< cols("p0", to = "p63")
   bool classes = false;              ///< strings or numbers become i32 indices of the sorted distinct values, fitted
   Type type;                         ///< f32 or f64 or i32, [batch, ...]: elements of one row are dense
   Place place;
+  /// Where asked for, a number that is missing is NaN in a floating input and the least i32 in another one, and the
+  /// feed graph puts something there; a class is never missing, the loader puts one there.
+  Missing missing{};
 };
+
+/// The state that holds what stands for the missing numbers of a raw input, where that is learnt: [...] of one row.
+inline std::string missing_path(const std::string& input) { return "data." + input.substr(4) + ".missing"; }
 
 /// A column that training sees: a result of the feed graph.
 struct Column {

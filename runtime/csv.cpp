@@ -160,6 +160,15 @@ std::string counted(std::size_t count, const char* noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
 
+/// What files say instead of a number that is missing.
+bool means_missing(std::string_view cell) {
+  const std::string_view words[] = {"na", "n/a", "null", "none", "nil", "?", "-", "nan"};
+  cell = trimmed(cell);
+  return cell.empty() || std::ranges::any_of(words, [&](auto word) { return equal_without_case(cell, word); });
+}
+
+constexpr std::int32_t least_i32 = std::numeric_limits<std::int32_t>::min();
+
 /// Begins with a letter and is no number: what a column of classes holds.
 bool is_word(std::string_view text) {
   text = trimmed(text);
@@ -284,7 +293,8 @@ class CsvReader {
     steps_.assign(table_.names_.size(), {});
     for (const CsvTable::Wanted& wanted : table_.wanted_) {
       Step& step = steps_[wanted.column];
-      const bool first = step.use == Use::skip && !wanted.as_text;
+      // The least i32 is a number that only `careful` tells from one that is missing.
+      const bool first = step.use == Use::skip && !wanted.as_text && !(wanted.missing && wanted.dtype == DType::i32);
       step.offset = wanted.offset;
       step.use = !first                       ? Use::several
                  : wanted.dtype == DType::f32 ? Use::f32
@@ -349,13 +359,25 @@ class CsvReader {
     if (ends_early) return uneven(start);
     for (const CsvTable::Wanted& wanted : table_.wanted_) {
       if (wanted.column != column) continue;
+      std::byte* const to = record + wanted.offset;
       if (wanted.as_text) {
-        store(record + wanted.offset, table_.texts_.at(column).number_of(unquoted(field)));
-      } else if (auto fault = parse_number(field.inner, wanted.dtype, record + wanted.offset)) {
+        store(to, table_.texts_.at(column).number_of(unquoted(field)));
+      } else if (wanted.missing && means_missing(field.inner)) {
+        store_missing(wanted.dtype, to);
+      } else if (auto fault = parse_number(field.inner, wanted.dtype, to)) {
         return no_number(*fault, wanted, field);
+      } else if (wanted.missing && wanted.dtype == DType::i32 && std::memcmp(to, &least_i32, sizeof least_i32) == 0) {
+        return no_number(fmt::format("{} is the number that stands for a missing one", shown(field.inner)), wanted,
+                         field);
       }
     }
     return std::nullopt;
+  }
+
+  static void store_missing(DType dtype, std::byte* to) {
+    if (dtype == DType::f32) store(to, std::numeric_limits<float>::quiet_NaN());
+    if (dtype == DType::f64) store(to, std::numeric_limits<double>::quiet_NaN());
+    if (dtype == DType::i32) store(to, least_i32);
   }
 
   Problem no_number(const std::string& fault, const CsvTable::Wanted& wanted, const Field& field) const {
@@ -364,11 +386,12 @@ class CsvReader {
     Problem wrong = problem(offset, fault, fmt::format("a number ({}) in column `{}`", name_of(wanted.dtype), name),
                             cell.empty() ? "nothing" : shown(cell));
     constexpr std::string_view minus = "\xe2\x88\x92";
-    const std::string_view words[] = {"na", "n/a", "null", "none", "nil", "?", "-", "nan"};
-    const bool missing =
-        cell.empty() || std::ranges::any_of(words, [&](auto word) { return equal_without_case(cell, word); });
+    const bool missing = means_missing(cell);
     if (missing)
-      wrong.notes.push_back("help: nothing is made up for a value that is missing: fill it in, or leave the row out");
+      wrong.notes.push_back(fmt::format(
+          "help: `col(\"{}\", missing = median)` says what stands for a value that is missing; nothing is made "
+          "up unasked",
+          name));
     if (cell.starts_with(minus)) {
       wrong.notes.push_back("help: this minus is U+2212; a number's is `-`");
       return wrong;
@@ -456,18 +479,20 @@ Result<CsvTable> CsvTable::parse(std::string text, const std::string& path) {
   return table;
 }
 
-std::size_t CsvTable::want(std::size_t column, DType dtype, bool as_text) {
+std::size_t CsvTable::want(std::size_t column, DType dtype, bool as_text, bool missing) {
   const std::size_t size = size_of(dtype), offset = (record_bytes_ + size - 1) / size * size;
-  wanted_.push_back({column, offset, dtype, as_text});
+  wanted_.push_back({column, offset, dtype, as_text, missing});
   record_bytes_ = offset + size;
   return offset;
 }
 
-std::size_t CsvTable::want_number(std::size_t column, DType dtype) { return want(column, dtype, false); }
+std::size_t CsvTable::want_number(std::size_t column, DType dtype, bool missing) {
+  return want(column, dtype, false, missing);
+}
 
 std::size_t CsvTable::want_text(std::size_t column) {
   texts_.try_emplace(column);
-  return want(column, DType::i32, true);
+  return want(column, DType::i32, true, false);
 }
 
 std::optional<Problem> CsvTable::load(const std::string& folder) { return CsvReader(*this).read_rows(folder); }

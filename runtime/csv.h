@@ -44,7 +44,8 @@ class CsvTable {
 
   // ---- before load(): what a record holds
   /// A column as a number (f32, f64 or i32), or by the number of its text (i32); the result is its place in a record.
-  std::size_t want_number(std::size_t column, DType dtype);
+  /// Where `missing` is said, a cell that is empty, or a word for nothing (NA, null, ...), is NaN, or the least i32.
+  std::size_t want_number(std::size_t column, DType dtype, bool missing = false);
   std::size_t want_text(std::size_t column);
   /// Goes through all rows. A field too many or too few, an empty cell, text, NaN, infinity, a number out of range, and
   /// a fraction for i32 are problems with their place. Records lie in memory, or where `folder` is not empty in a file
@@ -66,12 +67,12 @@ class CsvTable {
   struct Wanted {
     std::size_t column, offset;
     DType dtype;
-    bool as_text;
+    bool as_text, missing;
   };
   static constexpr std::int64_t rows_between_marks = 64;
 
   std::string_view text() const { return file_.text().data() ? file_.text() : std::string_view(owned_); }
-  std::size_t want(std::size_t column, DType dtype, bool as_text);
+  std::size_t want(std::size_t column, DType dtype, bool as_text, bool missing);
   std::size_t offset_of(std::int64_t row) const;
 
   MappedFile file_;

@@ -17,8 +17,14 @@
 
 namespace nnc {
 
-/// Class names of each input that has classes, by the input's name.
-using ClassNames = std::map<std::string, std::vector<std::string>>;
+/// The classes of a column, and which of them stands for a value that is missing (empty: none does, it is an error).
+struct LearntClasses {
+  std::vector<std::string> names;
+  std::string missing{};
+  bool operator==(const LearntClasses&) const = default;
+};
+/// Of each input that has classes, by the input's name.
+using ClassNames = std::map<std::string, LearntClasses>;
 
 /// One part of a cross-validation: the rows of `train` and of a `valid` of the same source are dealt out in `of` parts;
 /// part `index` (from 0) is `valid`, the others are `train`. Strata of `train` are dealt out evenly.
@@ -82,6 +88,11 @@ class RawData {
 
   /// Raw inputs against their ranges; a class index out of range lists the classes.
   std::optional<Problem> check(const std::vector<RangeCheck>& checks) const;
+
+  /// Learns what stands for missing numbers, from the rows of the splits that are fitted on, where that is asked for:
+  /// the mean in f64, the median (of an even number the mean of the middle two), the most frequent (the least of
+  /// equals). No value to learn from is a problem.
+  std::optional<Problem> learn_missing(Weights& weights) const;
 
   /// Learns the fitted state over the rows of the splits that are fitted on, in their order.
   std::optional<Problem> fit(Runner& runner, const Programs& programs, Weights& weights) const;

@@ -4,12 +4,12 @@
 #include <zlib.h>
 
 #include <algorithm>
-#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
 
 #include "runtime/file.h"
 
@@ -45,90 +45,118 @@ std::optional<StoredArray::Element> element_of(unsigned char code) {
   return std::nullopt;
 }
 
-/// zlib reads a plain file as it is and unpacks a packed one.
-struct GzFile {
-  gzFile handle;
-  ~GzFile() {
-    if (handle != nullptr) gzclose(handle);
+/// Takes bytes from the beginning of a packed file on.
+class Unpacker {
+ public:
+  explicit Unpacker(const std::string& path) : file_(gzopen(path.c_str(), "rb")) {
+    if (file_ != nullptr) gzbuffer(file_, 1 << 18);
   }
+  Unpacker(const Unpacker&) = delete;
+  Unpacker& operator=(const Unpacker&) = delete;
+  ~Unpacker() {
+    if (file_ != nullptr) gzclose(file_);
+  }
+
+  bool open() const { return file_ != nullptr; }
+  /// Up to `count` bytes; fewer where the stream ends. False where it is damaged.
+  bool read(std::size_t count, std::vector<char>& to) {
+    to.resize(count);
+    const int got = gzread(file_, to.data(), static_cast<unsigned>(count));
+    to.resize(static_cast<std::size_t>(std::max(got, 0)));
+    if (got < 0) return false;
+    if (to.size() == count) return true;
+    int error = Z_OK;
+    gzerror(file_, &error);
+    return error == Z_OK || error == Z_STREAM_END;  // a stream that ends early is Z_BUF_ERROR
+  }
+
+ private:
+  gzFile file_;
 };
 
-/// Appends up to `count` bytes, in pieces, so that a header that lies about its size allocates nothing it does not
-/// hold. False where the packed stream is damaged.
-bool read_bytes(gzFile file, std::int64_t count, std::vector<unsigned char>& to) {
-  constexpr std::int64_t piece = 1 << 22;
-  while (count > 0) {
-    std::size_t before = to.size();
-    std::int64_t ask = std::min(count, piece);
-    to.resize(before + static_cast<std::size_t>(ask));
-    int got = gzread(file, to.data() + before, static_cast<unsigned>(ask));
-    to.resize(before + static_cast<std::size_t>(std::max(got, 0)));
-    if (got < 0) return false;
-    if (got < ask) {
-      int error = Z_OK;
-      gzerror(file, &error);
-      return error == Z_OK || error == Z_STREAM_END;  // a stream that ends early is Z_BUF_ERROR
-    }
-    count -= got;
-  }
-  return true;
-}
-
-void to_machine_order(std::vector<unsigned char>& bytes, std::size_t size) {
-  if (size == 1 || std::endian::native == std::endian::big) return;
-  for (std::size_t at = 0; at + size <= bytes.size(); at += size)
-    std::reverse(bytes.begin() + static_cast<std::ptrdiff_t>(at),
-                 bytes.begin() + static_cast<std::ptrdiff_t>(at + size));
-}
-
-}  // namespace
-
-Result<StoredArray> read_idx(const std::string& path) {
-  if (auto problem = unreadable(path)) return *problem;
-  GzFile file{gzopen(path.c_str(), "rb")};
-  if (file.handle == nullptr) {
+/// What the file holds, unpacked: in memory, or, where that is more than Storage says, in a file without a name. It is
+/// gone through in pieces, so that a header that lies about its size allocates nothing that is not there, and one that
+/// tells of less than there is stops it early.
+Result<KeptBytes> unpacked(const std::string& path, const Storage& storage) {
+  constexpr std::size_t piece = std::size_t{1} << 22;
+  Unpacker packed(path);
+  if (!packed.open()) {
     Problem problem = wrong("", fmt::format("cannot read `{}`: {}", path, std::strerror(errno)));
     problem.kind = Problem::Kind::io;
     return problem;
   }
-  gzbuffer(file.handle, 1 << 18);
-  const Problem damaged = wrong(path, "the packed file is damaged or cut off");
+  std::vector<char> memory, some;
+  std::optional<UnnamedFile> file;
+  do {
+    if (!packed.read(piece, some)) return wrong(path, "the packed file is damaged or cut off");
+    if (!file && memory.size() + some.size() > storage.stream_over) {
+      auto made = UnnamedFile::make(storage.folder);
+      if (!made) return made.problem();
+      file.emplace(std::move(*made));
+      if (auto problem = file->append(memory)) return *problem;
+      memory = {};
+    }
+    if (!file)
+      memory.insert(memory.end(), some.begin(), some.end());
+    else if (auto problem = file->append(some))
+      return *problem;
+  } while (some.size() == piece);
+  if (!file) return KeptBytes::of(std::move(memory));
+  auto mapped = file->map();
+  if (!mapped) return mapped.problem();
+  return KeptBytes::of(std::move(*mapped));
+}
 
-  std::vector<unsigned char> header;
-  if (!read_bytes(file.handle, 4, header)) return damaged;
-  if (header.size() < 4 || header[0] != 0 || header[1] != 0 || !element_of(header[2]) || header[3] == 0)
+std::string hexadecimal(std::span<const char> bytes) {
+  std::string text;
+  for (const char byte : bytes) text += fmt::format(" {:02x}", static_cast<unsigned char>(byte));
+  return text;
+}
+
+/// The header, then as many bytes as it tells of.
+Result<StoredArray> parse_idx(const KeptBytes& content, const std::string& path) {
+  const std::span<const char> all = content.bytes;
+  const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(all[at]); };
+  if (all.size() < 4 || byte(0) != 0 || byte(1) != 0 || !element_of(byte(2)) || byte(3) == 0)
     return wrong(path, "this is not an IDX file", "two zero bytes, an element type (08 to 0e) and the number of axes",
-                 fmt::format("{} bytes:{}", header.size(), [&] {
-                   std::string bytes;
-                   for (unsigned char byte : header) bytes += fmt::format(" {:02x}", byte);
-                   return bytes;
-                 }()));
-  StoredArray array;
-  array.element = *element_of(header[2]);
-  std::vector<unsigned char> extents;
-  if (!read_bytes(file.handle, 4 * std::int64_t{header[3]}, extents)) return damaged;
-  if (extents.size() < 4u * header[3])
-    return wrong(path, "the file ends inside its header", fmt::format("{} extents", header[3]),
-                 fmt::format("{} bytes", extents.size()));
-  for (std::size_t axis = 0; axis < header[3]; ++axis) {
-    const unsigned char* b = &extents[4 * axis];
-    array.dims.push_back(std::int64_t{b[0]} << 24 | std::int64_t{b[1]} << 16 | std::int64_t{b[2]} << 8 | b[3]);
-  }
-  std::size_t size = size_of(array.element);
-  std::int64_t count = checked_product(array.dims), total = 0;
+                 fmt::format("{} bytes:{}", std::min<std::size_t>(all.size(), 4),
+                             hexadecimal(all.first(std::min<std::size_t>(all.size(), 4)))));
+  StoredArray array{.element = *element_of(byte(2)), .dims = {}};
+  const std::size_t axes = byte(3), begin = 4 + 4 * axes;
+  if (all.size() < begin)
+    return wrong(path, "the file ends inside its header", fmt::format("{} extents", axes),
+                 fmt::format("{} bytes", all.size() - 4));
+  for (std::size_t at = 4; at < begin; at += 4)
+    array.dims.push_back(std::int64_t{byte(at)} << 24 | std::int64_t{byte(at + 1)} << 16 |
+                         std::int64_t{byte(at + 2)} << 8 | byte(at + 3));
+  const std::size_t size = size_of(array.element);
+  const std::int64_t count = checked_product(array.dims);
+  std::int64_t total = 0;
   if (count < 0 || __builtin_mul_overflow(count, static_cast<std::int64_t>(size), &total) ||
       total > (std::int64_t{1} << 46))
     return wrong(path, fmt::format("the extents [{}] are larger than any memory", fmt::join(array.dims, ", ")));
-  if (!read_bytes(file.handle, total, array.bytes)) return damaged;
-  std::string expected = fmt::format("{} bytes behind the header, for [{}]", total, fmt::join(array.dims, ", "));
-  if (static_cast<std::int64_t>(array.bytes.size()) < total)
-    return wrong(path, "the file is smaller than its header says", expected,
-                 fmt::format("{} bytes", array.bytes.size()));
-  std::vector<unsigned char> rest;
-  if (!read_bytes(file.handle, 1, rest)) return damaged;
-  if (!rest.empty()) return wrong(path, "the file is larger than its header says", expected, "more bytes");
-  to_machine_order(array.bytes, size);
+  const std::string expected = fmt::format("{} bytes behind the header, for [{}]", total, fmt::join(array.dims, ", "));
+  const std::size_t found = all.size() - begin;
+  if (static_cast<std::int64_t>(found) != total)
+    return wrong(path,
+                 fmt::format("the file is {} than its header says",
+                             static_cast<std::int64_t>(found) < total ? "smaller" : "larger"),
+                 expected, fmt::format("{} bytes", found));
+  array.content = content.part(begin, found);
+  array.big_endian = true;
+  array.row_stride = static_cast<std::size_t>(array.row_elements()) * size;
   return array;
+}
+
+}  // namespace
+
+Result<StoredArray> read_idx(const std::string& path, const Storage& storage) {
+  auto file = MappedFile::open(path);
+  if (!file) return file.problem();
+  if (!file->text().starts_with("\x1f\x8b")) return parse_idx(KeptBytes::of(std::move(*file)), path);
+  auto content = unpacked(path, storage);
+  if (!content) return content.problem();
+  return parse_idx(*content, path);
 }
 
 }  // namespace nnc

@@ -145,7 +145,8 @@ std::uint32_t little_endian(std::span<const char> bytes) {
 
 }  // namespace
 
-Result<StoredArray> parse_npy(std::span<const char> text, const std::string& called) {
+Result<StoredArray> parse_npy(const KeptBytes& content, const std::string& called) {
+  const std::span<const char> text = content.bytes;
   const std::string_view all(text.data(), text.size());
   if (!all.starts_with(magic))
     return wrong(called, "this is not an NPY file", "the bytes 93 NUMPY, a version and a header", {});
@@ -166,7 +167,7 @@ Result<StoredArray> parse_npy(std::span<const char> text, const std::string& cal
   const auto* known = std::ranges::find(elements, std::string_view(header->descr), &ElementName::descr);
   if (header->structured || known == std::end(elements)) return *refuse_type(called, *header);
 
-  StoredArray array{known->element, *header->shape, {}};
+  StoredArray array{.element = known->element, .dims = *header->shape};
   if (array.dims.empty())
     return wrong(called, "this is one number, not rows", "a shape with rows as its first axis", "()");
   const auto long_axes = std::ranges::count_if(array.dims, [](std::int64_t extent) { return extent > 1; });
@@ -184,27 +185,29 @@ Result<StoredArray> parse_npy(std::span<const char> text, const std::string& cal
                              static_cast<std::int64_t>(body.size()) < total ? "smaller" : "larger"),
                  fmt::format("{} bytes behind the header, for [{}]", total, fmt::join(array.dims, ", ")),
                  fmt::format("{} bytes", body.size()));
-  array.bytes.assign(body.begin(), body.end());
+  array.content = content.part(begin + length, body.size());
+  array.row_stride = static_cast<std::size_t>(array.row_elements()) * size_of(array.element);
   return array;
 }
 
 Result<StoredArray> read_npy(const std::string& path) {
-  auto text = read_file(path);
-  if (!text) return text.problem();
-  return parse_npy(*text, path);
+  auto file = MappedFile::open(path);
+  if (!file) return file.problem();
+  return parse_npy(KeptBytes::of(std::move(*file)), path);
 }
 
 Result<std::vector<std::pair<std::string, StoredArray>>> read_npz(const std::string& path) {
-  auto text = read_file(path);
-  if (!text) return text.problem();
-  auto entries = read_zip(*text, path);
+  auto file = MappedFile::open(path);
+  if (!file) return file.problem();
+  const KeptBytes archive = KeptBytes::of(std::move(*file));
+  auto entries = read_zip(archive.bytes, path);
   if (!entries) return entries.problem();
   std::vector<std::pair<std::string, StoredArray>> arrays;
   constexpr std::string_view ending = ".npy";
   for (const ZipEntry& entry : *entries) {
     if (!entry.name.ends_with(ending))
       return wrong(path, fmt::format("`{}` in the archive is no array", entry.name), "files that end in .npy");
-    auto content = unpack(*text, entry, path);
+    auto content = unpack(archive, entry, path);
     if (!content) return content.problem();
     auto array = parse_npy(*content, fmt::format("{}: {}", path, entry.name));
     if (!array) return array.problem();

@@ -9,13 +9,14 @@
 #include <string>
 #include <vector>
 
+#include "runtime/mapped_file.h"
 #include "runtime/result.h"
 
 namespace nnc {
 
 /// Where rows of data lie.
 struct Storage {
-  /// CSV files of more bytes are streamed: their numbers, and the columns made of them, lie in files without a name.
+  /// Files of more bytes are streamed: columns made of them, and the numbers of a CSV file, lie in files without a name.
   std::uint64_t stream_over = std::uint64_t{256} << 20;
   std::string folder = "/tmp";  ///< of these files
 };
@@ -24,10 +25,6 @@ class RowStore {
  public:
   /// In memory, or where `folder` is not empty in a file there.
   explicit RowStore(std::size_t row_bytes, std::string folder = "");
-  RowStore(RowStore&&) noexcept;
-  RowStore& operator=(RowStore&&) noexcept;
-  ~RowStore();
-
   /// Adds rows at the end. A problem where the disk does not take them.
   std::optional<Problem> append(const std::byte* rows, std::int64_t count);
 
@@ -47,14 +44,13 @@ class RowStore {
     std::int64_t first = 0, count = 0;
   };
 
-  void read_file(std::uint64_t from, std::size_t bytes, std::byte* to) const;
   const std::byte* look_at(std::int64_t row) const;
 
   std::size_t row_bytes_;
   std::int64_t rows_ = 0, rows_in_chunk_;
   std::vector<std::unique_ptr<std::byte[]>> chunks_;
   std::string folder_;
-  int file_ = -1;
+  std::optional<UnnamedFile> file_;
   mutable Window window_;
 };
 

@@ -54,7 +54,7 @@ void store(DType dtype, std::byte* to, double value) {
     case DType::f64:
       return store<double>(to, value);
     case DType::i32:
-      return store<std::int32_t>(to, value);
+      return store<std::int32_t>(to, std::isnan(value) ? std::numeric_limits<std::int32_t>::min() : value);
     case DType::boolean:
       return store<std::uint8_t>(to, value);
   }
@@ -69,9 +69,9 @@ class CsvSource : public Table {
 
   std::vector<std::string> names() const override { return table_.names(); }
   std::int64_t width(const ColumnIds& columns) const override { return static_cast<std::int64_t>(columns.size()); }
-  std::size_t want_numbers(const ColumnIds& columns, DType dtype) override {
-    const std::size_t first = table_.want_number(columns.at(0), dtype);
-    for (std::size_t i = 1; i < columns.size(); ++i) table_.want_number(columns[i], dtype);  // side by side
+  std::size_t want_numbers(const ColumnIds& columns, DType dtype, bool missing) override {
+    const std::size_t first = table_.want_number(columns.at(0), dtype, missing);
+    for (std::size_t i = 1; i < columns.size(); ++i) table_.want_number(columns[i], dtype, missing);  // side by side
     wanted_.push_back({first, columns.size() * size_of(dtype), 0});
     return wanted_.size() - 1;
   }
@@ -109,18 +109,18 @@ class CsvSource : public Table {
 /// What is wanted of a table whose values lie in memory anyway.
 class TableInMemory : public Table {
  public:
-  std::size_t want_numbers(const ColumnIds& columns, DType dtype) override {
-    wanted_.push_back({columns, dtype, {}, {}});
+  std::size_t want_numbers(const ColumnIds& columns, DType dtype, bool missing) override {
+    wanted_.push_back({columns, dtype, missing, {}, {}});
     return wanted_.size() - 1;
   }
   std::size_t want_texts(std::size_t column) override {
-    wanted_.push_back({{column}, std::nullopt, {}, {}});
+    wanted_.push_back({{column}, std::nullopt, false, {}, {}});
     return wanted_.size() - 1;
   }
   std::optional<Problem> load() override {
     for (Wanted& wanted : wanted_) {
       if (wanted.dtype) {
-        if (auto problem = check(wanted.columns, *wanted.dtype)) return problem;
+        if (auto problem = check(wanted.columns, *wanted.dtype, wanted.missing)) return problem;
       } else {
         for (std::int64_t row = 0; row < rows(); ++row)
           wanted.numbers.push_back(wanted.texts.number_of(text(wanted.columns[0], row)));
@@ -137,7 +137,7 @@ class TableInMemory : public Table {
   const std::vector<std::string>& texts(std::size_t wanted) const override { return wanted_[wanted].texts.texts(); }
 
  protected:
-  virtual std::optional<Problem> check(const ColumnIds& columns, DType dtype) const = 0;
+  virtual std::optional<Problem> check(const ColumnIds& columns, DType dtype, bool missing) const = 0;
   virtual void copy_row(const ColumnIds& columns, DType dtype, std::int64_t row, std::byte* to) const = 0;
   virtual std::string text(std::size_t column, std::int64_t row) const = 0;
 
@@ -145,17 +145,20 @@ class TableInMemory : public Table {
   struct Wanted {
     ColumnIds columns;
     std::optional<DType> dtype;  ///< nothing: as texts
+    bool missing;                ///< values may be
     TextNumbers texts;
     std::vector<std::int32_t> numbers;
   };
   std::vector<Wanted> wanted_;
 };
 
-/// Arrays side by side, each of one file or of one archive. Their elements become numbers a block at a time.
+/// Arrays side by side, each of one file or of one archive. Their elements become numbers a block at a time, and lie where
+/// they are until then; of files that are streamed, pages that were looked at are let go of.
 class ArraySource : public TableInMemory {
  public:
-  static Result<std::unique_ptr<Table>> open(const Source& source) {
+  static Result<std::unique_ptr<Table>> open(const Source& source, const Storage& storage) {
     auto table = std::make_unique<ArraySource>();
+    table->stream_over_ = storage.stream_over;
     table->described_ = source.kind == Source::Kind::npz   ? fmt::format("`{}`", source.path)
                         : source.kind == Source::Kind::npy ? "the npy files"
                                                            : "the idx files";
@@ -171,12 +174,27 @@ class ArraySource : public TableInMemory {
       return std::unique_ptr<Table>(std::move(table));
     }
     for (const auto& [name, path] : source.columns) {
-      auto array = source.kind == Source::Kind::npy ? read_npy(path) : read_idx(path);
+      auto array = source.kind == Source::Kind::npy ? read_npy(path) : read_idx(path, storage);
       if (!array) return array.problem();
       if (auto problem = table->add(name, path, std::move(*array))) return *problem;
     }
     if (table->columns_.empty()) return wrong({source.path, 0, 0}, "the archive holds no array");
     return std::unique_ptr<Table>(std::move(table));
+  }
+
+  std::optional<Problem> load() override {
+    auto problem = TableInMemory::load();
+    if (is_streamed())
+      for (const Named& column : columns_)
+        if (column.array.content.file) column.array.content.file->expect_any_order();
+    return problem;
+  }
+  bool is_streamed() const override {
+    std::uint64_t bytes = 0;
+    for (const Named& column : columns_)
+      if (column.array.content.file)
+        bytes += static_cast<std::uint64_t>(checked_product(column.array.dims)) * size_of(column.array.element);
+    return bytes > stream_over_;
   }
 
   std::int64_t rows() const override { return columns_[0].array.rows(); }
@@ -188,28 +206,31 @@ class ArraySource : public TableInMemory {
   Place place(std::size_t column, std::int64_t) const override { return {columns_[column].called, 0, 0}; }
   std::string text(std::size_t column, std::int64_t row) const override {
     const StoredArray& array = columns_[column].array;
-    return fmt::format("{}", array.at(row * array.row_elements()));
+    const double value = array.at(row, 0);
+    let_go_of_pages(array);
+    return std::isnan(value) ? "" : fmt::format("{}", value);
   }
   std::int64_t width(const ColumnIds& columns) const override {
     std::int64_t width = 0;
     for (std::size_t column : columns) width += columns_[column].array.row_elements();
     return width;
   }
-  std::optional<Problem> check(const ColumnIds& columns, DType dtype) const override {
+  std::optional<Problem> check(const ColumnIds& columns, DType dtype, bool missing) const override {
     for (std::size_t column : columns) {
       const StoredArray& array = columns_[column].array;
       using enum StoredArray::Element;
       const bool may_misfit = array.element == f32 || array.element == f64 || array.element == i64;
-      const std::int64_t count = may_misfit ? array.rows() * array.row_elements() : 0;
+      const std::int64_t width = array.row_elements(), count = may_misfit ? array.rows() * width : 0;
       constexpr double exact = 9007199254740992.0;  // 2^53: beyond it not every whole number is an f64
       for (std::int64_t i = 0; i < count; ++i) {
-        const double value = array.at(i);
-        auto fault = misfit(value, dtype);
+        if (i % width == 0) let_go_of_pages(array);
+        const double value = array.at(i / width, i % width);
+        auto fault = missing && std::isnan(value) ? std::nullopt : misfit(value, dtype);
         if (!fault && array.element == i64 && std::abs(value) > exact)
           fault = fmt::format("{} is larger than 2^53", value);
         if (fault)
           return wrong({columns_[column].called, 0, 0}, *fault, fmt::format("elements of type {}", name_of(dtype)),
-                       fmt::format("this in row {}", i / array.row_elements() + 1));
+                       fmt::format("this in row {}", i / width + 1));
       }
     }
     return std::nullopt;
@@ -217,13 +238,15 @@ class ArraySource : public TableInMemory {
   void copy_row(const ColumnIds& columns, DType dtype, std::int64_t row, std::byte* to) const override {
     for (std::size_t column : columns) {
       const StoredArray& array = columns_[column].array;
-      const std::int64_t count = array.row_elements(), first = row * count;
+      const std::int64_t count = array.row_elements();
+      let_go_of_pages(array);
       if (array.element == StoredArray::Element::u8 && dtype == DType::f32) {
-        const unsigned char* from = array.bytes.data() + first;
-        for (std::int64_t i = 0; i < count; ++i, to += sizeof(float)) store<float>(to, from[i]);
+        const char* from = array.row(row);
+        for (std::int64_t i = 0; i < count; ++i, to += sizeof(float))
+          store<float>(to, static_cast<unsigned char>(from[i]));
         continue;
       }
-      for (std::int64_t i = 0; i < count; ++i, to += size_of(dtype)) store(dtype, to, array.at(first + i));
+      for (std::int64_t i = 0; i < count; ++i, to += size_of(dtype)) store(dtype, to, array.at(row, i));
     }
   }
 
@@ -259,21 +282,28 @@ class ArraySource : public TableInMemory {
       return wrong({source.path, 0, 0}, "the array does not hold the columns that the model reads",
                    fmt::format("{} value{} a row: {}", wanted, wanted == 1 ? "" : "s", fmt::join(parts, ", ")),
                    fmt::format("{}", found));
-    const std::size_t size = size_of(whole->element), row = static_cast<std::size_t>(found) * size;
-    std::size_t first = 0;
-    for (std::size_t i = 0; i < source.columns.size(); ++i) {
-      StoredArray part{whole->element, {whole->rows(), source.widths[i]}, {}};
-      const std::size_t bytes = static_cast<std::size_t>(source.widths[i]) * size;
-      for (std::size_t at = first; at < whole->bytes.size(); at += row)
-        part.bytes.insert(part.bytes.end(), whole->bytes.begin() + static_cast<std::ptrdiff_t>(at),
-                          whole->bytes.begin() + static_cast<std::ptrdiff_t>(at + bytes));
-      if (auto problem = add(source.columns[i].first, source.path, std::move(part))) return problem;
-      first += bytes;
-    }
+    std::int64_t first = 0;
+    for (std::size_t i = 0; i < source.columns.size(); first += source.widths[i++])
+      if (auto problem = add(source.columns[i].first, source.path, whole->columns(first, source.widths[i])))
+        return problem;
     return std::nullopt;
   }
 
+  /// Once so many rows were looked at that their pages, with those that the system brings along, may be 16 MiB.
+  void let_go_of_pages(const StoredArray& array) const {
+    constexpr std::uint64_t most = 256;
+    const auto bytes = static_cast<std::uint64_t>(array.row_elements()) * size_of(array.element);
+    constexpr std::uint64_t brought_along = std::uint64_t{1} << 16;
+    touched_ += std::max(bytes, std::uint64_t{1}) + brought_along;
+    if (touched_ < most * brought_along) return;
+    touched_ = 0;
+    if (is_streamed())
+      for (const Named& column : columns_) column.array.release();
+  }
+
   std::vector<Named> columns_;
+  std::uint64_t stream_over_ = 0;
+  mutable std::uint64_t touched_ = 0;  ///< bytes of pages, at most, since they were let go of
 };
 
 /// A table that stands in the program, or rows that have no raw columns at all and are generated.
@@ -296,10 +326,10 @@ class InlineSource : public TableInMemory {
     return from.texts.empty() ? fmt::format("{}", value(column, row)) : from.texts[static_cast<std::size_t>(row)];
   }
   std::int64_t width(const ColumnIds& columns) const override { return static_cast<std::int64_t>(columns.size()); }
-  std::optional<Problem> check(const ColumnIds& columns, DType dtype) const override {
+  std::optional<Problem> check(const ColumnIds& columns, DType dtype, bool missing) const override {
     for (std::size_t column : columns)
       for (std::int64_t row = 0; row < rows(); ++row)
-        if (auto fault = misfit(value(column, row), dtype))
+        if (auto fault = missing && std::isnan(value(column, row)) ? std::nullopt : misfit(value(column, row), dtype))
           return wrong(source_.place, *fault, fmt::format("numbers of type {}", name_of(dtype)),
                        fmt::format("this in row {} of `{}`", row + 1, source_.inline_columns[column].name));
     return std::nullopt;
@@ -340,7 +370,7 @@ Result<std::unique_ptr<Table>> open_source(const Source& source, const Storage& 
     case Source::Kind::idx:
     case Source::Kind::npy:
     case Source::Kind::npz:
-      return ArraySource::open(source);
+      return ArraySource::open(source, storage);
     case Source::Kind::table:
     case Source::Kind::generated:
       return std::unique_ptr<Table>(std::make_unique<InlineSource>(source));
@@ -397,8 +427,10 @@ Result<ColumnIds> Table::resolve(const RawColumn& raw) const {
     return columns;
   }
   if (!raw.except.empty()) {
-    for (std::size_t i = 0; i < names().size(); ++i) columns.push_back(i);
+    const std::vector<std::string> all = names();
+    for (std::size_t i = 0; i < all.size(); ++i) columns.push_back(i);
     for (const std::string& name : raw.except) {
+      if (!raw.except_is_there && std::ranges::find(all, name) == all.end()) continue;
       auto left_out = resolve(name, raw.place);
       if (!left_out) return left_out.problem();
       std::erase(columns, *left_out);

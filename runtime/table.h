@@ -26,8 +26,9 @@ class Table {
   virtual std::vector<std::string> names() const = 0;
   /// Elements that one row of these columns has.
   virtual std::int64_t width(const ColumnIds& columns) const = 0;
-  /// Columns as numbers of a type; the result is what `copy` calls them by.
-  virtual std::size_t want_numbers(const ColumnIds& columns, DType dtype) = 0;
+  /// Columns as numbers of a type; the result is what `copy` calls them by. Where `missing` may be, it is NaN, or the
+  /// least i32.
+  virtual std::size_t want_numbers(const ColumnIds& columns, DType dtype, bool missing = false) = 0;
   /// A column's values as texts, for classes and stratified splits.
   virtual std::size_t want_texts(std::size_t column) = 0;
   /// Reads what is wanted, or checks that it can be read without a copy in memory.

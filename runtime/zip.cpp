@@ -154,21 +154,24 @@ Result<std::vector<ZipEntry>> read_zip(std::span<const char> archive, const std:
   return entries;
 }
 
-Result<std::vector<char>> unpack(std::span<const char> archive, const ZipEntry& entry, const std::string& path) {
+Result<KeptBytes> unpack(const KeptBytes& kept, const ZipEntry& entry, const std::string& path) {
+  const std::span<const char> archive = kept.bytes;
   const Problem damaged = wrong(path, fmt::format("`{}` in the archive is damaged", entry.name));
   const auto head = record(archive, entry.offset, local_size, local_mark);
   if (!head) return damaged;
   const auto packed = piece(archive, entry.offset + local_size + head->u16(26) + head->u16(28), entry.packed);
   if (!packed) return damaged;
-  std::optional<std::vector<char>> content;
-  if (entry.method == 0 && entry.packed == entry.size) content.emplace(packed->begin(), packed->end());
-  if (entry.method == 8) content = inflate_all(*packed, entry.size);
+  std::optional<KeptBytes> content;
+  if (entry.method == 0 && entry.packed == entry.size)
+    content = kept.part(static_cast<std::size_t>(packed->data() - archive.data()), packed->size());
+  if (entry.method == 8)
+    if (auto inflated = inflate_all(*packed, entry.size)) content = KeptBytes::of(std::move(*inflated));
   if (entry.method != 0 && entry.method != 8)
     return wrong(path, fmt::format("`{}` in the archive is packed by a method that is not read", entry.name),
                  fmt::format("method {}", entry.method));
   if (!content) return damaged;
-  const auto* bytes = reinterpret_cast<const Bytef*>(content->data());
-  if (crc32_z(0, bytes, content->size()) != entry.crc) return damaged;
+  const auto* bytes = reinterpret_cast<const Bytef*>(content->bytes.data());
+  if (crc32_z(0, bytes, content->bytes.size()) != entry.crc) return damaged;
   return std::move(*content);
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/result.h"
+#include "runtime/stored_array.h"
 
 namespace nnc {
 
@@ -29,6 +30,7 @@ struct ZipMember {
 /// bytes.
 std::string zip_text(const std::vector<ZipMember>& members);
 
-Result<std::vector<char>> unpack(std::span<const char> archive, const ZipEntry& entry, const std::string& path);
+/// What an entry holds: a part of the archive where it is stored, memory where it is packed.
+Result<KeptBytes> unpack(const KeptBytes& archive, const ZipEntry& entry, const std::string& path);
 
 }  // namespace nnc

@@ -304,7 +304,7 @@ TEST_CASE("an NPY file is what was written, of every element type", "[newcomer]"
     nnc::DenseArray array(dtype, {2, 3});
     for (int i = 0; i < 6; ++i) array.set(i, i % 2);
     const std::string text = nnc::npy_text(array);
-    const auto read = nnc::parse_npy(text, "it");
+    const auto read = nnc::parse_npy(nnc::KeptBytes::of({text.begin(), text.end()}), "it");
     REQUIRE(read);
     CHECK(read->dims == array.dims);
     for (int i = 0; i < 6; ++i) CHECK(read->at(i) == i % 2);

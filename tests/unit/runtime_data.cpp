@@ -200,7 +200,7 @@ TEST_CASE("columns arrive in the split's order, with classes as sorted indices a
   REQUIRE(data);
   CHECK(data->rows("train") == 7);
   CHECK(data->rows("test") == -1);
-  CHECK(data->classes().at("species") == std::vector<std::string>{"aster", "rose", "tulip"});
+  CHECK(data->classes().at("species").names == std::vector<std::string>{"aster", "rose", "tulip"});
 
   HandFeed feed;
   Programs programs = feed.programs();
@@ -231,13 +231,13 @@ TEST_CASE("classes that are numbers are sorted and compared as numbers") {
   const nnc::test::Scratch scratch;
   auto data = RawData::open(flower_job(scratch, "species,a\n10,1\n9,2\n9.0,3\n"), {});
   REQUIRE(data);
-  CHECK(data->classes().at("species") == std::vector<std::string>{"9", "10"});
-  ClassNames known = {{"species", {"9", "10", "11"}}};
+  CHECK(data->classes().at("species").names == std::vector<std::string>{"9", "10"});
+  ClassNames known = {{"species", {{"9", "10", "11"}}}};
   OpenOptions options;
   options.classes = &known;
   auto again = RawData::open(flower_job(scratch, "species,a\n1e1,1\n"), options);
   REQUIRE(again);
-  CHECK(again->classes().at("species").size() == 3);
+  CHECK(again->classes().at("species").names.size() == 3);
 }
 
 TEST_CASE("a class that only another split has, and a value that is missing, are problems with their line") {

@@ -1,0 +1,91 @@
+// What RawData holds once its files are open, for the files that it is made of: data_open.cpp opens, data_missing.cpp
+// learns what stands for missing numbers, data_feed.cpp makes columns, data.cpp answers.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <span>
+
+#include "runtime/data.h"
+#include "runtime/table.h"
+
+namespace nnc {
+
+inline Problem wrong_at(const Place& place, std::string message, std::string expected = "", std::string found = "") {
+  return {.kind = Problem::Kind::data,
+          .message = std::move(message),
+          .place = place,
+          .expected = std::move(expected),
+          .found = std::move(found),
+          .notes = {}};
+}
+
+/// The first names of a list, for messages.
+inline std::string listed(const std::vector<std::string>& names) {
+  constexpr std::size_t most = 12;
+  std::span<const std::string> first(names.data(), std::min(names.size(), most));
+  return fmt::format("{}{}", fmt::join(first, ", "), names.size() > most ? ", ..." : "");
+}
+
+/// Elements in one row of a batched type.
+inline std::int64_t row_elements(const Type& type) { return element_count(type.shape).count; }
+
+/// Whether a loaded element stands for one that is missing (RawColumn::missing).
+inline bool is_missing(double value, DType dtype) {
+  return std::isnan(value) || (dtype == DType::i32 && value == std::numeric_limits<std::int32_t>::min());
+}
+
+/// What the user calls an element of a row of a raw input.
+inline std::string column_name(const RawColumn& raw, std::int64_t element) {
+  if (raw.columns.size() == 1) return fmt::format("column `{}`", raw.columns[0]);
+  if (static_cast<std::int64_t>(raw.columns.size()) == row_elements(raw.type))
+    return fmt::format("column `{}`", raw.columns[static_cast<std::size_t>(element)]);
+  return fmt::format("value {} of a row", element + 1);
+}
+
+/// How the rows of one source feed one raw input.
+struct Stored {
+  ColumnIds columns;
+  std::size_t wanted = 0;  ///< what the table calls the numbers, or the texts, of these columns
+  /// The class of each text, by the text's number, where the input has classes; -1: none. Of no text: what stands for
+  /// it.
+  std::optional<std::vector<std::int32_t>> class_of{};
+};
+
+struct RawData::State {
+  struct SplitRows {
+    int source = 0;
+    std::vector<std::uint32_t> rows;
+  };
+
+  DataJob job;
+  std::string folder;                          ///< of rows that are streamed
+  std::vector<std::unique_ptr<Table>> tables;  ///< null where a source is not needed
+  std::vector<std::string> names;
+  std::map<std::string, SplitRows> splits;
+  ClassNames classes;
+  std::vector<std::map<std::string, Stored>> stored;  ///< by source, by input
+
+  const RawColumn* input(const std::string& name) const {
+    for (const RawColumn& raw : job.raw)
+      if (raw.input == name) return &raw;
+    return nullptr;
+  }
+  Place place(int source, const std::string& name, std::int64_t row) const {
+    const Stored& where = stored[static_cast<std::size_t>(source)].at(name);
+    return tables[static_cast<std::size_t>(source)]->place(where.columns.at(0), row);
+  }
+  void copy(int source, const RawColumn& raw, std::int64_t row, std::byte* to) const {
+    const Stored& where = stored[static_cast<std::size_t>(source)].at(raw.input);
+    const Table& table = *tables[static_cast<std::size_t>(source)];
+    if (!where.class_of) return table.copy(where.wanted, row, to);
+    const std::int32_t index = (*where.class_of)[static_cast<std::size_t>(table.text_number(where.wanted, row))];
+    std::memcpy(to, &index, sizeof index);
+  }
+};
+
+}  // namespace nnc
