@@ -60,12 +60,15 @@ std::string suggestion(const std::string& name, const std::vector<std::string>& 
 }
 
 /// A first word that is no command, which CLI11 would call an unexpected argument.
-std::optional<std::string> unknown_command(const CLI::App& app, int argc, char** argv) {
-  if (argc < 2 || argv[1][0] == '-') return std::nullopt;
-  std::string name = argv[1];
+std::optional<std::string> unknown_command(const CLI::App& app, const std::vector<std::string>& words) {
+  if (words.size() < 2 || words[1].starts_with('-')) return std::nullopt;
+  const std::string& name = words[1];
   std::vector<std::string> names = names_of(app);
   if (contains(names, name)) return std::nullopt;
   if (contains(not_built, name)) return fmt::format("`nnc {}` is not built yet", name);
+  if (name.ends_with(".nn"))
+    return fmt::format("what is to be done with `{0}`? `nnc train {0}` trains it, `nnc check {0}` looks it over", name);
+  if (name == "resume") return "there is no command `resume`; `nnc train --resume RUN` goes on with a run";
   return fmt::format("there is no command `{}`{}", name, suggestion(name, names));
 }
 
@@ -81,13 +84,28 @@ std::string explain(const CLI::ParseError& error, const CLI::App& app) {
     for (const std::string& name : option->get_lnames()) options.push_back("--" + name);
   std::string given = extras.front().substr(0, extras.front().find('='));
   if (!given.starts_with('-')) return fmt::format("`{}` is one argument too many", given);
-  return fmt::format("there is no option `{}`{}", given, suggestion(given, options));
+  std::string near = suggestion(given, options);
+  if (near.empty() && command->get_name() == "train")
+    near = "; how a model learns is said in its program, whose constants are changed for once by `--set NAME=VALUE`";
+  return fmt::format("there is no option `{}`{}", given, near);
+}
+
+/// `nnc help`, `nnc help train` and `nnc version`, which people type, are `--help`, `train --help` and `--version`.
+std::vector<std::string> with_options_for_words(int argc, char** argv) {
+  std::vector<std::string> words(argv, argv + argc);
+  if (words.size() > 1 && words[1] == "help") {
+    words.erase(words.begin() + 1);
+    words.emplace_back("--help");
+  } else if (words.size() == 2 && words[1] == "version") {
+    words[1] = "--version";
+  }
+  return words;
 }
 
 /// The words of the line in CLI11's order (the last first), with what is configured and not said there.
-std::vector<std::string> with_configuration(const CLI::App& app, int argc, char** argv,
+std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std::string> words,
                                             const std::vector<Configured>& configured) {
-  std::vector<std::string> words(argv + 1, argv + argc);
+  words.erase(words.begin());  // the command itself
   const auto said = [&](const std::string& option) {
     return std::any_of(words.begin(), words.end(),
                        [&](const std::string& word) { return word == option || word.starts_with(option + "="); });
@@ -153,11 +171,12 @@ Exit parse_and_run(int argc, char** argv) {
     add(app, action);
 
   Console console = Console::from_environment(color);
-  if (auto message = unknown_command(app, argc, argv)) return usage_error(console, *message, "");
+  const std::vector<std::string> words = with_options_for_words(argc, argv);
+  if (auto message = unknown_command(app, words)) return usage_error(console, *message, "");
   auto set = configuration();
   if (!set) return console.show(set.problem()), Exit::usage;
   try {
-    app.parse(with_configuration(app, argc, argv, *set));
+    app.parse(with_configuration(app, words, *set));
   } catch (const CLI::CallForHelp&) {
     const CLI::App* asked = app.get_subcommands().empty() ? &app : app.get_subcommands().front();
     fmt::print("{}", asked->help(asked == &app ? "" : "nnc"));

@@ -131,8 +131,45 @@ Exit exit_of(const Diagnostics& diagnostics) {
   return Exit::wrong;
 }
 
+namespace {
+
+/// What is given for a program and is a run, a folder or data: what was meant.
+std::optional<Problem> no_program(const std::string& path) {
+  Problem problem{.kind = Problem::Kind::io, .message = {}, .place = {}, .expected = {}, .found = {}, .notes = {}};
+  std::error_code ignored;
+  if (fs::exists(path + "/run.json", ignored)) {
+    problem.message = fmt::format("`{}` is a run, not a program", path);
+    problem.notes = {
+        fmt::format("help: its program is in {}/model; `nnc train --resume {}` goes on with it", path, path)};
+    return problem;
+  }
+  if (fs::is_directory(path, ignored)) {
+    problem.message = fmt::format("`{}` is a folder, not a program", path);
+    for (const auto& entry : fs::directory_iterator(path, ignored))
+      if (entry.path().extension() == ".nn") problem.notes.push_back(entry.path().string());
+    std::ranges::sort(problem.notes);
+    if (problem.notes.size() > 1) problem.notes = {"help: say which of its programs is meant"};
+    if (problem.notes.size() == 1 && problem.notes[0].ends_with(".nn"))
+      problem.notes[0] = fmt::format("help: did you mean `{}`?", problem.notes[0]);
+    return problem;
+  }
+  const std::string kind = fs::path(path).extension().string();
+  if (kind != ".csv" && kind != ".npy" && kind != ".npz") return std::nullopt;
+  const std::string name = fs::path(path).filename().string();
+  problem.kind = Problem::Kind::data;
+  problem.message = fmt::format("`{}` holds data, and this is for a program, which reads them", path);
+  problem.notes = {fmt::format(
+      "help: in a program: `{}`; `nnc new` lists programs to begin with",
+      kind == ".npy" ? fmt::format("npy(x = \"{}\")", name) : fmt::format("{}(\"{}\")", kind.substr(1), name))};
+  return problem;
+}
+
+}  // namespace
+
 std::vector<Elaborated> read_program(const std::string& path, const ElaborateOptions& options, const Console& console,
                                      Exit& status) {
+  if (auto problem = no_program(path))
+    return console.show(*problem), status = exit_of(*problem), std::vector<Elaborated>();
   Diagnostics diagnostics;
   std::vector<Elaborated> blocks = elaborate_file(path, options, diagnostics);
   console.show(diagnostics);

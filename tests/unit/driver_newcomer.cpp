@@ -1,5 +1,6 @@
 // What a newcomer meets: templates that train, help whose examples run, completion, the man page, configuration, and
 // looks into programs and runs.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -117,6 +118,32 @@ TEST_CASE("the examples of nnc itself run one after the other", "[newcomer]") {
     INFO(result.err);
     CHECK(result.status == 0);
   }
+}
+
+TEST_CASE("what a newcomer types first is answered with what was meant", "[newcomer]") {
+  const Scratch scratch;
+  const fs::path folder = scratch.path();
+  REQUIRE(run_nnc("new mlp", folder).status == 0);
+  REQUIRE(run_nnc("train mlp/mlp.nn --epochs 1 --out run", folder).status == 0);
+  struct Typed {
+    std::string words, answer;
+  };
+  const Typed lines[] = {
+      {"mlp/mlp.nn", "`nnc train mlp/mlp.nn` trains it"},          {"train mlp", "did you mean `mlp/mlp.nn`?"},
+      {"train run", "`nnc train --resume run` goes on with it"},   {"train mlp/mlp.csv", "`mlp/mlp.csv` holds data"},
+      {"train mlp/mlp.nn --lr 0.1", "--set NAME=VALUE"},           {"derive run", "its program is in run/model"},
+      {"eval mlp", "`mlp` is no run: there is no run.json in it"}, {"resume run", "`nnc train --resume RUN`"},
+  };
+  for (const auto& [words, answer] : lines) {
+    const auto typed = run_nnc(words, folder);
+    INFO(words << "\n" << typed.err);
+    CHECK((typed.status == 1 || typed.status == 2));
+    CHECK(typed.out.empty());
+    CHECK(typed.err.find(answer) != std::string::npos);
+  }
+  CHECK(run_nnc("help", folder).out == run_nnc("--help", folder).out);
+  CHECK(run_nnc("help train", folder).out == run_nnc("train --help", folder).out);
+  CHECK(run_nnc("version", folder).out == run_nnc("--version", folder).out);
 }
 
 TEST_CASE("completion and the man page know every command and every option", "[newcomer]") {
@@ -296,7 +323,7 @@ TEST_CASE("predict reads CSV, NPY, NPZ and stdin, and writes CSV, JSON lines and
   CHECK(run_nnc("predict ../run --input new.csv --output out.npz", folder / "away").status == 0);
   const auto archive = nnc::read_npz((folder / "away/out.npz").string());
   REQUIRE(archive);
-  CHECK((*archive)[0].second.bytes == array->bytes);
+  CHECK(std::ranges::equal((*archive)[0].second.content.bytes, array->content.bytes));
 }
 
 TEST_CASE("an NPY file is what was written, of every element type", "[newcomer]") {
