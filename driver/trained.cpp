@@ -103,6 +103,13 @@ std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console&
       status = exit_of(problem);
       return nullptr;
     };
+    if (!fs::exists(flags.source + "/run.json"))
+      return fail({.kind = Problem::Kind::io,
+                   .message = fmt::format("`{}` is no run: there is no run.json in it", flags.source),
+                   .place = {},
+                   .expected = {},
+                   .found = {},
+                   .notes = {"help: `nnc train PROGRAM` makes a run, in runs/NAME-N or where --out says"}});
     auto record = read_run(flags.source);
     if (!record) return fail(record.problem());
     auto found = origin_of_run(flags.source, *record);

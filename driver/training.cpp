@@ -354,7 +354,15 @@ std::uint64_t Training::memory() const {
   std::uint64_t bytes = 3 * (weights_->params.size() + weights_->state.size());
   for (const SplitColumns& columns : splits_) bytes += columns.memory();
   const Batches batches(job_.batch_size, split("train")->rows);
-  return bytes + programs_.entry(EntryKind::step, 0, batches.size).code->arena_bytes;
+  return bytes + gathered() + programs_.entry(EntryKind::step, 0, batches.size).code->arena_bytes;
+}
+
+/// What a step's rows take that are brought together from a file.
+std::uint64_t Training::gathered() const {
+  const SplitColumns& train = *split("train");
+  if (!train.streamed) return 0;
+  const Batches batches(job_.batch_size, train.rows);
+  return static_cast<std::uint64_t>(batches.size) * train.streamed->rows.row_bytes();
 }
 
 std::optional<Baseline> Training::find_baseline() const {
@@ -370,6 +378,12 @@ void Training::announce() {
   console_.note(fmt::format("{}: {} parameters; rows: {}; batch {}, {} {} an epoch; memory {}{}", job_.name,
                             parameters(), rows, batches.size, batches.count, batches.count == 1 ? "step" : "steps",
                             bytes_text(memory()), run_ ? "; run " + run_->path() : ""));
+  if (job_.batch_size == 0 && gathered() > 0)
+    console_.note(
+        fmt::format("note: `batch_size = full` brings all {} rows of `train` into memory, {} of the above, though they "
+                    "are streamed; "
+                    "with a number, such as `batch_size = 4096`, so many at a time",
+                    split("train")->rows, bytes_text(gathered())));
   if (const std::string names = fitted_names(); !names.empty())
     console_.note(fmt::format("fitted on {}: {}", fmt::join(data_job_.fit, ", "), names));
   for (const auto& [input, learnt] : data_->classes())

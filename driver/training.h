@@ -70,6 +70,7 @@ class Training {
   void warn_of_constant_columns() const;
   std::int64_t parameters() const;
   std::uint64_t memory() const;  ///< bytes
+  std::uint64_t gathered() const;
   std::optional<Baseline> find_baseline() const;
   void announce();
   void warn_of_classes() const;

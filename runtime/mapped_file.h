@@ -1,5 +1,5 @@
-// A regular file seen as memory: pages come in where they are looked at, and can be let go of again. And files without a
-// name, for what is too large for memory and has no place of its own.
+// A regular file seen as memory: pages come in where they are looked at, and can be let go of again. And files without
+// a name, for what is too large for memory and has no place of its own.
 #pragma once
 
 #include <cstddef>

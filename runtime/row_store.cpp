@@ -25,7 +25,8 @@ std::optional<Problem> RowStore::append(const std::byte* rows, std::int64_t coun
   while (count > 0) {
     const std::int64_t used = rows_ % rows_in_chunk_, fit = std::min(count, rows_in_chunk_ - used);
     if (used == 0)
-      chunks_.push_back(std::make_unique_for_overwrite<std::byte[]>(static_cast<std::size_t>(rows_in_chunk_) * row_bytes_));
+      chunks_.push_back(
+          std::make_unique_for_overwrite<std::byte[]>(static_cast<std::size_t>(rows_in_chunk_) * row_bytes_));
     const std::size_t bytes = static_cast<std::size_t>(fit) * row_bytes_;
     std::memcpy(chunks_.back().get() + static_cast<std::size_t>(used) * row_bytes_, rows, bytes);
     rows += bytes, rows_ += fit, count -= fit;
@@ -57,7 +58,8 @@ void RowStore::read(std::int64_t row, std::size_t offset, std::size_t bytes, std
 
 void RowStore::read_rows(std::int64_t first, std::int64_t count, std::byte* to) const {
   if (file_)
-    return file_->read(static_cast<std::uint64_t>(first) * row_bytes_, static_cast<std::size_t>(count) * row_bytes_, to);
+    return file_->read(static_cast<std::uint64_t>(first) * row_bytes_, static_cast<std::size_t>(count) * row_bytes_,
+                       to);
   for (; count > 0; --count, ++first, to += row_bytes_) read(first, 0, row_bytes_, to);
 }
 

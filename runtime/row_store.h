@@ -16,7 +16,8 @@ namespace nnc {
 
 /// Where rows of data lie.
 struct Storage {
-  /// Files of more bytes are streamed: columns made of them, and the numbers of a CSV file, lie in files without a name.
+  /// Files of more bytes are streamed: columns made of them, and the numbers of a CSV file, lie in files without a
+  /// name.
   std::uint64_t stream_over = std::uint64_t{256} << 20;
   std::string folder = "/tmp";  ///< of these files
 };

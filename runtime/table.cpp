@@ -152,8 +152,8 @@ class TableInMemory : public Table {
   std::vector<Wanted> wanted_;
 };
 
-/// Arrays side by side, each of one file or of one archive. Their elements become numbers a block at a time, and lie where
-/// they are until then; of files that are streamed, pages that were looked at are let go of.
+/// Arrays side by side, each of one file or of one archive. Their elements become numbers a block at a time, and lie
+/// where they are until then; of files that are streamed, pages that were looked at are let go of.
 class ArraySource : public TableInMemory {
  public:
   static Result<std::unique_ptr<Table>> open(const Source& source, const Storage& storage) {

@@ -190,12 +190,13 @@ class Trainer {
         observer_(observer),
         batches_(job_.batch_size, train.rows),
         full_(programs.entry(EntryKind::step, 0, batches_.size), weights, train, job_),
-        tail_(programs.entry(EntryKind::step, 0, batches_.tail), weights, train, job_),
         good_(weights),
         best_weights_(weights),
         best_(settings.job.best, settings.from ? settings.from->best : BestFigure{}),
         patience_(settings.job.early_stop, settings.from ? settings.from->early_stop : BestFigure{},
                   settings.from ? settings.from->waited : 0) {
+    if (batches_.tail != batches_.size)
+      tail_.emplace(programs.entry(EntryKind::step, 0, batches_.tail), weights, train, job_);
     const std::int64_t planned = settings.planned_epochs > 0 ? settings.planned_epochs : job_.epochs;
     scalars_[ScalarSlot::steps_per_epoch] = static_cast<double>(batches_.count);
     scalars_[ScalarSlot::total_steps] = static_cast<double>(planned * batches_.count);
@@ -315,7 +316,7 @@ class Trainer {
     bool last = at_.batch == batches_.count - 1;
     scalars_[ScalarSlot::step] = static_cast<double>(at_.step + 1);
     scalars_[ScalarSlot::epoch] = static_cast<double>(at_.epoch);
-    return (last ? tail_ : full_).run(runner_, order_.data() + at_.batch * batches_.size, scalars_, count);
+    return (last && tail_ ? *tail_ : full_).run(runner_, order_.data() + at_.batch * batches_.size, scalars_, count);
   }
 
   void count_step(std::span<const double> losses) {
@@ -466,7 +467,8 @@ class Trainer {
   const SplitColumns* valid_;
   TrainObserver& observer_;
   Batches batches_;
-  StepCall full_, tail_;
+  StepCall full_;
+  std::optional<StepCall> tail_;  ///< where the last batch of an epoch is smaller
   Scalars scalars_;
   std::vector<std::uint32_t> order_;
   Cursor at_, good_at_;

@@ -4,6 +4,8 @@
 
 #include <fstream>
 
+#include "runtime/npy.h"
+#include "runtime/zip.h"
 #include "tests/support/command.h"
 #include "tests/support/json_lines.h"
 #include "tests/unit/catch.h"
@@ -108,6 +110,111 @@ TEST_CASE("twenty times the rows take the same memory where they are streamed", 
   const long small = peak(40'000), large = peak(800'000);
   INFO(small << " KiB, " << large << " KiB");
   CHECK(large - small < 24 * 1024);
+}
+
+namespace {
+
+/// Images of 4 x 4 bytes and their labels, as IDX, NPY or NPZ.
+class Images {
+ public:
+  explicit Images(std::int64_t rows) : rows_(rows) {
+    for (std::int64_t row = 0; row < rows; ++row) {
+      labels_ += static_cast<char>(row % 3);
+      for (std::int64_t i = 0; i < 16; ++i) pixels_ += static_cast<char>((row * 7 + i * 13) % 97 + row % 3 * 40);
+    }
+  }
+
+  std::string idx(bool of_labels) const {
+    const auto extent = [](std::int64_t n) {
+      std::string bytes;
+      for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(n >> shift & 255);
+      return bytes;
+    };
+    std::string text{'\0', '\0', '\x08', static_cast<char>(of_labels ? 1 : 3)};
+    text += extent(rows_);
+    if (!of_labels) text += extent(4) + extent(4);
+    return text + (of_labels ? labels_ : pixels_);
+  }
+  std::string npy(bool of_labels) const {
+    const std::string& bytes = of_labels ? labels_ : pixels_;
+    std::vector<std::int64_t> dims = {rows_};
+    if (!of_labels) dims.insert(dims.end(), {4, 4});
+    nnc::DenseArray array(of_labels ? nnc::DType::i32 : nnc::DType::f32, dims);
+    for (std::size_t i = 0; i < bytes.size(); ++i)
+      array.set(static_cast<std::int64_t>(i), static_cast<unsigned char>(bytes[i]));
+    return nnc::npy_text(array);
+  }
+  std::string npz() const { return nnc::zip_text({{"image.npy", npy(false)}, {"label.npy", npy(true)}}); }
+
+ private:
+  std::int64_t rows_;
+  std::string pixels_, labels_;
+};
+
+std::string image_program(const std::string& source, const std::string& batch = "100") {
+  return "data images {\n  let all = " + source +
+         "\n  train, valid = split(all, 0.9, 0.1, seed = 2)\n"
+         "  x: f32[16] = standardize(reshape(col(\"image\"), [16]))\n  y: i32[] = col(\"label\")\n}\n"
+         "model Net(x: f32[batch, 16]) -> f32[batch, 3] { return x |> Dense(3) }\n"
+         "train Net on images {\n  let z = Net(x)\n  loss = softmax_cross_entropy(z, y)\n  output k = argmax(z, over = "
+         "-1)\n"
+         "  optimizer = sgd(lr = 0.1)\n  batch_size = " +
+         batch + "\n  epochs = 2\n}\n";
+}
+
+}  // namespace
+
+TEST_CASE("arrays that are streamed give the bits of arrays in memory, whatever file they lie in", "[command]") {
+  const Scratch scratch;
+  const Images images(9000);
+  write_file(scratch.path() / "image.idx", images.idx(false));
+  write_file(scratch.path() / "label.idx", images.idx(true));
+  write_file(scratch.path() / "image.npy", images.npy(false));
+  write_file(scratch.path() / "label.npy", images.npy(true));
+  write_file(scratch.path() / "rows.npz", images.npz());
+  REQUIRE(std::system(("cd '" + scratch.path().string() + "' && gzip -k image.idx label.idx").c_str()) == 0);
+  std::string first;
+  for (const std::string source :
+       {"idx(image = \"image.idx\", label = \"label.idx\")", "idx(image = \"image.idx.gz\", label = \"label.idx.gz\")",
+        "npy(image = \"image.npy\", label = \"label.npy\")", "npz(\"rows.npz\")"}) {
+    for (const std::string options : {"", " --stream-over 0"}) {
+      INFO(source << options);
+      write_file(scratch.path() / "net.nn", image_program(source));
+      fs::remove_all(scratch.path() / "run");
+      const auto trained = run_nnc("train net.nn --out run" + options, scratch.path());
+      INFO(trained.err);
+      REQUIRE(trained.status == 0);
+      if (first.empty()) first = trained.out;
+      CHECK(trained.out == first);
+      CHECK(run_nnc("eval run" + options, scratch.path()).out == first);
+    }
+  }
+  // One array with all that the model reads, a part of each row in each column.
+  CHECK(run_nnc("predict run --input image.npy --stream-over 0", scratch.path()).out ==
+        run_nnc("predict run --input image.idx", scratch.path()).out);
+}
+
+TEST_CASE("arrays of 200 MB train in a fraction of that memory, and of a full batch it is said what it takes",
+          "[command]") {
+  const Scratch scratch;
+  {  // memory of this process would count as the command's
+    const std::int64_t rows = 3'000'000;
+    write_file(scratch.path() / "image.npy", nnc::npy_text({nnc::DType::f32, {rows, 16}}));
+    write_file(scratch.path() / "label.npy", nnc::npy_text({nnc::DType::i32, {rows}}));
+  }
+  const std::string source = "npy(image = \"image.npy\", label = \"label.npy\")";
+  write_file(scratch.path() / "net.nn", image_program(source));
+  const auto streamed = run_nnc("train net.nn --dry-run --threads 1 --stream-over 16", scratch.path());
+  INFO(streamed.err);
+  CHECK(streamed.status == 0);
+  CHECK(fs::file_size(scratch.path() / "image.npy") > 190'000'000);
+  CHECK(streamed.peak_kib < 110 * 1024);
+  write_file(scratch.path() / "full.nn", image_program(source, "full"));
+  const auto full = run_nnc("train full.nn --dry-run --threads 1 --stream-over 16", scratch.path());
+  INFO(full.err);
+  CHECK(full.err.find(
+            "note: `batch_size = full` brings all 2700000 rows of `train` into memory, 185.4 MiB of the above") !=
+        std::string::npos);
 }
 
 TEST_CASE("a line of 1 GB, and a quote that swallows 1 GB, are answered at once and without the memory for it",
