@@ -42,7 +42,7 @@ NNC_SHOW=1 NNC_SHARED=$(dirname "$data") "$test_driver" 'on eight real data sets
   { cat "$scratch/shown"; exit 1; }
 reference() { # NAME KEY of tests/reference/sklearn.json
   tr -d '\n' <"$source_dir/tests/reference/sklearn.json" | grep -o "{[^{}]*\"name\": *\"$1\"[^{}]*}" |
-    sed "s/.*\"$2\": *\"\{0,1\}\([^,\"}]*\).*/\1/"
+    sed "s/.*\"$2\": *\"\{0,1\}\([^,\"} ]*\).*/\1/"
 }
 sed -n 's/^\([a-z ]*\) \([-0-9.]*\) [-0-9.]* [-0-9.]*$/\1|\2/p' "$scratch/shown" |
   while IFS='|' read -r name median; do
