@@ -3,7 +3,7 @@
 # With NNC_BLESS=1 the blocks are rewritten. A line `    ...` stands for any lines; speeds (rows/s) are not compared.
 #   readme_outputs.sh NNC SOURCE_DIR DOCUMENT...
 set -euo pipefail
-nnc=$1 source_dir=$2
+nnc=$(realpath "$1") source_dir=$(realpath "$2")
 shift 2
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
