@@ -289,9 +289,10 @@ class ArraySource : public TableInMemory {
     return std::nullopt;
   }
 
-  /// Once so many rows were looked at that their pages, with those that the system brings along, may be 16 MiB.
+  /// Once so many rows were looked at that their pages, with those that the system brings along, may be 1 GiB: more
+  /// often would cost more than it saves, since the system can take them back whenever it needs memory.
   void let_go_of_pages(const StoredArray& array) const {
-    constexpr std::uint64_t most = 256;
+    constexpr std::uint64_t most = 16384;
     const auto bytes = static_cast<std::uint64_t>(array.row_elements()) * size_of(array.element);
     constexpr std::uint64_t brought_along = std::uint64_t{1} << 16;
     touched_ += std::max(bytes, std::uint64_t{1}) + brought_along;
