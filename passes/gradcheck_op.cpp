@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "ir/builder.h"
+#include "ir/loops.h"
 #include "ir/op.h"
 #include "passes/differences.h"
 #include "passes/gradcheck.h"
