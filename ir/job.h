@@ -154,8 +154,8 @@ struct TrainJob {
   std::int64_t epochs = 0;
   bool shuffle = true;
   std::uint64_t seed = 0;
-  std::int64_t check_every = 1;        ///< epochs between two evaluations
-  std::int64_t check_every_steps = 0;  ///< where it is not 0, so many steps instead, also within an epoch
+  std::int64_t check_every = 1;                ///< epochs between two evaluations
+  std::int64_t check_every_steps = 0;          ///< where it is not 0, so many steps instead, also within an epoch
   std::vector<std::string> losses = {"loss"};  ///< names, in order: "loss", "loss(Gen)"; results of step and evaluate
   std::vector<std::string> metrics;            ///< names, in order; further results of the evaluate graph
   std::vector<std::string> outputs;            ///< results of the predict graph
