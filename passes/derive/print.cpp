@@ -166,7 +166,9 @@ std::string html_glossary(const Derivation& derivation) {
     out += "</dl></section>\n";
   };
   add("Signs", glossary.signs);
-  add("Rules of differentiation: L is the loss, y what comes out", glossary.rules);
+  add("Rules of differentiation: L is the loss, v what comes out of a step; what a value gets is its ∂L/∂, added up "
+      "over its uses",
+      glossary.rules);
   add("Laws of algebra", glossary.laws);
   return out + "</div>\n";
 }
