@@ -95,6 +95,7 @@ Exit evaluate_splits(Trained& trained, const EvalFlags& flags, const Console& co
   open.storage = flags.trained.storage.storage();
   auto data = RawData::open(trained.data, open);
   if (!data) return console.show(data.problem()), exit_of(data.problem());
+  trained.compare_rows(*data, console);
   if (auto problem = data->check(trained.session->input_checks())) return console.show(*problem), exit_of(*problem);
   std::vector<SplitFigures> all;
   for (const std::string& split : data->splits()) {

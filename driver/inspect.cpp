@@ -157,6 +157,7 @@ Exit inspect_row(Trained& trained, const InspectFlags& flags, const Console& con
   open.storage = flags.trained.storage.storage();
   auto data = RawData::open(trained.data, open);
   if (!data) return fail(data.problem());
+  trained.compare_rows(*data, console);
   const std::int64_t rows = data->rows(flags.split);
   if (rows < 0) return console.error(fmt::format("there is no split `{}`", flags.split)), Exit::usage;
   if (*flags.row > rows)

@@ -173,6 +173,18 @@ Result<TensorFile> Trained::read_weights() const {
   return tensors;
 }
 
+void Trained::compare_rows(const RawData& now, const Console& console) const {
+  std::vector<std::string> changes;
+  for (const auto& [split, count] : rows)
+    if (const std::int64_t found = now.rows(split); found >= 0 && found != count)
+      changes.push_back(fmt::format("`{}` has {} rows and had {}", split, found, count));
+  if (changes.empty()) return;
+  console.warning(
+      fmt::format("the data have changed since the run: {}. Where splits are dealt from one source, they now "
+                  "share rows with those it was trained on",
+                  fmt::join(changes, ", ")));
+}
+
 std::optional<Problem> Trained::load() {
   session.emplace(block, compilation, step_rows(block.train));
   programs = session->programs();

@@ -62,6 +62,9 @@ struct Trained {
   Result<TensorFile> read_weights() const;
   /// Compiles nothing yet but chooses layouts, then reads the weights.
   std::optional<Problem> load();
+  /// Warns where splits that are open have other numbers of rows than the run had: then rows were dealt out anew, and a
+  /// split may hold what another was trained on.
+  void compare_rows(const RawData& now, const Console& console) const;
 
  private:
   void remember(const std::string& run, const RunRecord& record);

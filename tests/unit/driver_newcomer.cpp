@@ -338,3 +338,25 @@ TEST_CASE("an NPY file is what was written, of every element type", "[newcomer]"
     CHECK((text.size() - 6 * nnc::size_of(dtype)) % 64 == 0);
   }
 }
+
+TEST_CASE("figures over data that have changed since the run come with a warning", "[newcomer]") {
+  const Scratch scratch;
+  write_file(scratch.path() / "line.nn",
+             "data line {\n  train, valid = split(csv(\"line.csv\"), 0.75, 0.25)\n  x: f32[1] = cols(\"x\")\n"
+             "  y: f32[1] = cols(\"y\")\n}\n"
+             "model Line(x: f32[batch, 1]) -> f32[batch, 1] { return x |> Dense(1) }\n"
+             "train Line on line {\n  loss = mse(Line(x), y)\n  optimizer = sgd(0.1)\n  epochs = 2\n}\n");
+  std::string rows = "x,y\n";
+  for (int i = 0; i < 12; ++i) rows += "0." + std::to_string(10 + i) + ",1\n";
+  write_file(scratch.path() / "line.csv", rows);
+  REQUIRE(run_nnc("train line.nn --out run", scratch.path()).status == 0);
+  CHECK(run_nnc("eval run", scratch.path()).err.empty());
+  write_file(scratch.path() / "line.csv", rows + "0.9,1\n0.8,1\n0.7,1\n0.6,1\n");
+  const std::string said =
+      "the data have changed since the run: `train` has 12 rows and had 9, `valid` has 4 rows and had 3.";
+  const auto all = run_nnc("eval run", scratch.path());
+  CHECK(all.status == 0);
+  CHECK_THAT(all.err, Catch::Contains(said));
+  CHECK_THAT(run_nnc("inspect run --row 1 --split valid", scratch.path()).err,
+             Catch::Contains("`valid` has 4 rows and had 3."));
+}
