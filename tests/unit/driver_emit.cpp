@@ -132,7 +132,8 @@ TEST_CASE("graphs are shown after the passes that were asked for") {
 
   const auto changed = run_nnc("emit net.nn --print-changed --verify-each", in.path);
   CHECK(changed.err.starts_with("# *** IR Dump At Start ***\ngraph \"step\"\n"));
-  CHECK(changed.err.find("# *** IR Dump After expand on step omitted because no change ***\n") != std::string::npos);
+  CHECK(changed.err.find("# *** IR Dump After fold_expanded on step omitted because no change ***\n") !=
+        std::string::npos);
   CHECK(count_of(changed.err, "*** IR Dump After") == 7);
 
   const auto wrong = run_nnc("emit net.nn --print-after=simplfy", in.path);
