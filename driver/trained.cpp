@@ -74,12 +74,12 @@ std::int64_t step_rows(const TrainJob& job) {
 
 }  // namespace
 
-Result<Origin> origin_of_run(const std::string& run, const RunRecord& record) {
+Result<ProgramOrigin> origin_of_run(const std::string& run, const RunRecord& record) {
   const std::string folder = run + "/model/";
   if (auto problem = check_source(folder + record.file, record.source_hash)) return *problem;
   for (const auto& [path, hash] : record.imports)
     if (auto problem = check_source(folder + path, hash)) return *problem;
-  Origin origin{movable(folder + record.file), record.train_block, record.data_folder, {}};
+  ProgramOrigin origin{movable(folder + record.file), record.train_block, record.data_folder, {}};
   origin.options.import_root = movable(folder);
   origin.options.overrides = record.set;
   origin.options.double_precision = record.dtype == "f64";
@@ -96,7 +96,7 @@ std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console&
   trained->compilation = *compilation;
 
   const bool is_folder = fs::is_directory(flags.source);
-  Origin origin{movable(flags.source), flags.model, "", *own};
+  ProgramOrigin origin{movable(flags.source), flags.model, "", *own};
   if (is_folder) {
     const auto fail = [&](const Problem& problem) {
       console.show(problem);

@@ -29,13 +29,13 @@ struct TrainedFlags {
 };
 
 /// What to elaborate, and against which folder the data are looked up.
-struct Origin {
+struct ProgramOrigin {
   std::string file, train_block, data_folder;
   ElaborateOptions options;
 };
 
 /// The program of a run, whose text must be the one that it was trained with.
-Result<Origin> origin_of_run(const std::string& run, const RunRecord& record);
+Result<ProgramOrigin> origin_of_run(const std::string& run, const RunRecord& record);
 
 /// Everything that eval and predict share. Errors have been shown where it is null; `status` says which kind.
 struct Trained {

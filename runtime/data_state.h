@@ -15,15 +15,6 @@
 
 namespace nnc {
 
-inline Problem wrong_at(const Place& place, std::string message, std::string expected = "", std::string found = "") {
-  return {.kind = Problem::Kind::data,
-          .message = std::move(message),
-          .place = place,
-          .expected = std::move(expected),
-          .found = std::move(found),
-          .notes = {}};
-}
-
 /// The first names of a list, for messages.
 inline std::string listed(const std::vector<std::string>& names) {
   constexpr std::size_t most = 12;

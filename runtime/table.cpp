@@ -18,15 +18,6 @@ namespace nnc {
 
 namespace {
 
-Problem wrong(const Place& place, std::string message, std::string expected = "", std::string found = "") {
-  return {.kind = Problem::Kind::data,
-          .message = std::move(message),
-          .place = place,
-          .expected = std::move(expected),
-          .found = std::move(found),
-          .notes = {}};
-}
-
 std::string counted(std::int64_t rows) { return fmt::format("{} row{}", rows, rows == 1 ? "" : "s"); }
 
 /// Why a number cannot become an element of a type, or nothing.
@@ -178,7 +169,7 @@ class ArraySource : public TableInMemory {
       if (!array) return array.problem();
       if (auto problem = table->add(name, path, std::move(*array))) return *problem;
     }
-    if (table->columns_.empty()) return wrong({source.path, 0, 0}, "the archive holds no array");
+    if (table->columns_.empty()) return wrong_at({source.path, 0, 0}, "the archive holds no array");
     return std::unique_ptr<Table>(std::move(table));
   }
 
@@ -229,8 +220,8 @@ class ArraySource : public TableInMemory {
         if (!fault && array.element == i64 && std::abs(value) > exact)
           fault = fmt::format("{} is larger than 2^53", value);
         if (fault)
-          return wrong({columns_[column].called, 0, 0}, *fault, fmt::format("elements of type {}", name_of(dtype)),
-                       fmt::format("this in row {}", i / width + 1));
+          return wrong_at({columns_[column].called, 0, 0}, *fault, fmt::format("elements of type {}", name_of(dtype)),
+                          fmt::format("this in row {}", i / width + 1));
       }
     }
     return std::nullopt;
@@ -259,10 +250,10 @@ class ArraySource : public TableInMemory {
   std::optional<Problem> add(const std::string& name, std::string called, StoredArray array) {
     const std::string shape = fmt::format("[{}]", fmt::join(array.dims, ", "));
     if (array.row_elements() == 0)
-      return wrong({called, 0, 0}, "the rows of the array are empty", "at least one value a row", shape);
+      return wrong_at({called, 0, 0}, "the rows of the array are empty", "at least one value a row", shape);
     if (!columns_.empty() && array.rows() != rows())
-      return wrong({called, 0, 0}, "the arrays have different numbers of rows",
-                   fmt::format("{}, as in `{}`", counted(rows()), columns_[0].called), counted(array.rows()));
+      return wrong_at({called, 0, 0}, "the arrays have different numbers of rows",
+                      fmt::format("{}, as in `{}`", counted(rows()), columns_[0].called), counted(array.rows()));
     columns_.push_back({name, std::move(called), std::move(array)});
     return std::nullopt;
   }
@@ -279,9 +270,9 @@ class ArraySource : public TableInMemory {
     }
     const std::int64_t found = whole->row_elements();
     if (found != wanted)
-      return wrong({source.path, 0, 0}, "the array does not hold the columns that the model reads",
-                   fmt::format("{} value{} a row: {}", wanted, wanted == 1 ? "" : "s", fmt::join(parts, ", ")),
-                   fmt::format("{}", found));
+      return wrong_at({source.path, 0, 0}, "the array does not hold the columns that the model reads",
+                      fmt::format("{} value{} a row: {}", wanted, wanted == 1 ? "" : "s", fmt::join(parts, ", ")),
+                      fmt::format("{}", found));
     std::int64_t first = 0;
     for (std::size_t i = 0; i < source.columns.size(); first += source.widths[i++])
       if (auto problem = add(source.columns[i].first, source.path, whole->columns(first, source.widths[i])))
@@ -331,8 +322,8 @@ class InlineSource : public TableInMemory {
     for (std::size_t column : columns)
       for (std::int64_t row = 0; row < rows(); ++row)
         if (auto fault = missing && std::isnan(value(column, row)) ? std::nullopt : misfit(value(column, row), dtype))
-          return wrong(source_.place, *fault, fmt::format("numbers of type {}", name_of(dtype)),
-                       fmt::format("this in row {} of `{}`", row + 1, source_.inline_columns[column].name));
+          return wrong_at(source_.place, *fault, fmt::format("numbers of type {}", name_of(dtype)),
+                          fmt::format("this in row {} of `{}`", row + 1, source_.inline_columns[column].name));
     return std::nullopt;
   }
   void copy_row(const ColumnIds& columns, DType dtype, std::int64_t row, std::byte* to) const override {
@@ -376,7 +367,7 @@ Result<std::unique_ptr<Table>> open_source(const Source& source, const Storage& 
     case Source::Kind::generated:
       return std::unique_ptr<Table>(std::make_unique<InlineSource>(source));
   }
-  return wrong(source.place, "a source of an unknown kind");
+  return wrong_at(source.place, "a source of an unknown kind");
 }
 
 }  // namespace
@@ -391,7 +382,7 @@ Result<std::size_t> Table::resolve(const std::string& name, const Place& asked) 
   std::vector<std::string> all = names();
   auto found = std::find(all.begin(), all.end(), name);
   if (found == all.end()) {
-    Problem problem = wrong(asked, fmt::format("{} has no column `{}`", described_, name));
+    Problem problem = wrong_at(asked, fmt::format("{} has no column `{}`", described_, name));
     constexpr std::size_t most = 12;
     std::span<const std::string> listed(all.data(), std::min(all.size(), most));
     problem.found = fmt::format("column{} {}{}", all.size() == 1 ? "" : "s", fmt::join(listed, ", "),
@@ -411,7 +402,7 @@ Result<std::size_t> Table::resolve(const std::string& name, const Place& asked) 
     return problem;
   }
   if (std::find(found + 1, all.end(), name) != all.end())
-    return wrong(asked, fmt::format("{} has two columns `{}`", described_, name));
+    return wrong_at(asked, fmt::format("{} has two columns `{}`", described_, name));
   return static_cast<std::size_t>(found - all.begin());
 }
 
@@ -422,8 +413,8 @@ Result<ColumnIds> Table::resolve(const RawColumn& raw) const {
     if (!from) return from.problem();
     if (!to) return to.problem();
     if (*from > *to)
-      return wrong(raw.place,
-                   fmt::format("column `{}` stands behind `{}` in {}", raw.range_from, raw.range_to, described_));
+      return wrong_at(raw.place,
+                      fmt::format("column `{}` stands behind `{}` in {}", raw.range_from, raw.range_to, described_));
     for (std::size_t i = *from; i <= *to; ++i) columns.push_back(i);
     return columns;
   }

@@ -14,6 +14,16 @@
 
 namespace nnc {
 
+/// What is wrong with data, and where.
+inline Problem wrong_at(const Place& place, std::string message, std::string expected = "", std::string found = "") {
+  return {.kind = Problem::Kind::data,
+          .message = std::move(message),
+          .place = place,
+          .expected = std::move(expected),
+          .found = std::move(found),
+          .notes = {}};
+}
+
 /// Indices of columns of a table.
 using ColumnIds = std::vector<std::size_t>;
 
