@@ -42,22 +42,23 @@ llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype) {
   return dtype == DType::boolean ? llvm::Type::getInt8Ty(context) : llvm_type(context, scalar_type(dtype));
 }
 
-Emitter::Emitter(const Program& owner, llvm::Function& target, std::vector<std::uint32_t> loops)
+Emitter::Emitter(const Program& owner, llvm::Function& target, std::vector<std::uint32_t> loops, Told told)
     : program(owner),
       function(target),
       context(target.getContext()),
       ir(context),
       entry(context),
       loops_(std::move(loops)),
+      told_(std::move(told)),
       turn_ir_(context) {
   entry.SetInsertPoint(llvm::BasicBlock::Create(context, "entry", &function));
   body_ = llvm::BasicBlock::Create(context, "body", &function);
   ir.SetInsertPoint(body_);
 }
 
-void Emitter::finish() {
+void Emitter::finish(llvm::Value* result) {
   if (turn_) next_turn();
-  ir.CreateRetVoid();
+  result ? ir.CreateRet(result) : ir.CreateRetVoid();
   entry.CreateBr(turn_ ? turn_->getParent() : body_);
 }
 
@@ -107,6 +108,13 @@ llvm::Constant* constant_element(llvm::LLVMContext& context, DType dtype, double
 
 }  // namespace
 
+llvm::Value* Emitter::region(Region region) { return call_member(region_member(region), entry.getPtrTy()); }
+
+llvm::Value* Emitter::region_of(BufferId id) {
+  const auto told = told_.regions.find(id);
+  return told == told_.regions.end() ? region(program.buffers[id].region) : function.getArg(told->second);
+}
+
 llvm::Value* Emitter::constant_data(const Buffer& buffer) {
   std::vector<llvm::Constant*> elements;
   for (double value : buffer.values) elements.push_back(constant_element(context, buffer.dtype, value));
@@ -144,24 +152,20 @@ llvm::Value* Emitter::base_of(BufferId id) {
     case Region::feed:
       return base = feed_member(id, offsetof(nnc_feed, base), entry.getPtrTy());
     case Region::output: {
-      llvm::Value* outputs = call_member(region_member(buffer.region), entry.getPtrTy());
       base = entry.CreateLoad(entry.getPtrTy(),
-                              entry.CreateConstInBoundsGEP1_64(entry.getPtrTy(), outputs, buffer.offset));
+                              entry.CreateConstInBoundsGEP1_64(entry.getPtrTy(), region_of(id), buffer.offset));
       return base = at_turn(base, buffer.bytes);
     }
     case Region::scalars: {
-      llvm::Value* scalars = call_member(region_member(buffer.region), entry.getPtrTy());
-      base = entry.CreateConstInBoundsGEP1_64(entry.getDoubleTy(), scalars, buffer.offset);
+      base = entry.CreateConstInBoundsGEP1_64(entry.getDoubleTy(), region_of(id), buffer.offset);
       return base = at_turn(base, NNC_SCALARS * sizeof(double));
     }
     case Region::params:
     case Region::state:
     case Region::grads:
     case Region::carry:
-    case Region::arena: {
-      llvm::Value* region = call_member(region_member(buffer.region), entry.getPtrTy());
-      return base = entry.CreateConstInBoundsGEP1_64(entry.getInt8Ty(), region, buffer.offset);
-    }
+    case Region::arena:
+      return base = entry.CreateConstInBoundsGEP1_64(entry.getInt8Ty(), region_of(id), buffer.offset);
   }
   internal_error("region of a buffer");
 }
@@ -169,9 +173,8 @@ llvm::Value* Emitter::base_of(BufferId id) {
 llvm::Value* Emitter::feed_member(BufferId id, std::size_t member, llvm::Type* type) {
   llvm::Value*& value = feed_members_[{id, member}];
   if (value) return value;
-  llvm::Value* feeds = call_member(offsetof(nnc_call, feeds), entry.getPtrTy());
   const std::uint64_t offset = program.buffers[id].offset * sizeof(nnc_feed) + member;
-  return value = entry.CreateLoad(type, entry.CreateConstInBoundsGEP1_64(entry.getInt8Ty(), feeds, offset));
+  return value = entry.CreateLoad(type, entry.CreateConstInBoundsGEP1_64(entry.getInt8Ty(), region_of(id), offset));
 }
 
 llvm::Value* Emitter::feed_row_stride(BufferId id) {
@@ -191,15 +194,19 @@ llvm::Value* Emitter::step_number() {
   return step_number_ = turn_ ? turn_ir_.CreateAdd(step, turn_) : step;
 }
 
+llvm::Value* Emitter::stream(std::uint64_t number) {
+  const auto told = told_.streams.find(number);
+  return told == told_.streams.end() ? static_cast<llvm::Value*>(ir.getInt64(number)) : function.getArg(told->second);
+}
+
 void Emitter::repeat(llvm::Value* times, const std::vector<KeptElement>& elements) {
   times_ = times;
   turn_ir_.SetInsertPoint(llvm::BasicBlock::Create(context, "turn", &function, body_));
   turn_ = turn_ir_.CreatePHI(times->getType(), 2);
   turn_->addIncoming(index(0), entry.GetInsertBlock());
   for (const KeptElement& element : elements) {
-    llvm::Value* region = call_member(region_member(element.region), entry.getPtrTy());
     Kept& made = kept_[{element.region, element.offset}];
-    made.address = entry.CreateConstInBoundsGEP1_64(entry.getInt8Ty(), region, element.offset);
+    made.address = entry.CreateConstInBoundsGEP1_64(entry.getInt8Ty(), region(element.region), element.offset);
     llvm::Type* type = memory_type(context, element.dtype);
     made.first = turn_ir_.CreatePHI(type, 2);
     made.first->addIncoming(entry.CreateLoad(type, made.address), entry.GetInsertBlock());

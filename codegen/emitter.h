@@ -29,6 +29,13 @@ inline llvm::Type* llvm_type(llvm::LLVMContext& context, ScalarType type, int la
 /// The type of an element in memory: booleans are bytes there.
 llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype);
 
+/// What a function knows by its arguments and not from the program, by the number of the argument: kernels that differ
+/// in nothing else share it.
+struct Told {
+  std::map<BufferId, unsigned> regions;       ///< where the region begins that a buffer's place counts from
+  std::map<std::uint64_t, unsigned> streams;  ///< the number that stands for a random stream's
+};
+
 /// An element of a buffer by its place in a region: what a repeated kernel alone reads and writes.
 struct KeptElement {
   Region region{};
@@ -39,12 +46,12 @@ struct KeptElement {
 class Emitter {
  public:
   /// `loops` are those around a kernel: their indices are arguments of the function, behind the call.
-  Emitter(const Program& owner, llvm::Function& target, std::vector<std::uint32_t> loops = {});
+  Emitter(const Program& owner, llvm::Function& target, std::vector<std::uint32_t> loops = {}, Told told = {});
   /// The function does what the body does `times` > 0 times, call after call (nnc_entry::repeat): what differs from one
   /// call to the next goes on from turn to turn. These elements stay in registers meanwhile. Before anything else.
   void repeat(llvm::Value* times, const std::vector<KeptElement>& kept);
   /// Joins the entry to the body and returns after it; call once, when the body is complete.
-  void finish();
+  void finish(llvm::Value* result = nullptr);
 
   const Program& program;
   llvm::Function& function;
@@ -69,11 +76,14 @@ class Emitter {
 
   /// A member of nnc_call by its byte offset, loaded at entry once.
   llvm::Value* call_member(std::size_t byte_offset, llvm::Type* type);
+  /// Where a region of the call begins: its memory, or for feeds and outputs, and for scalars, their list.
+  llvm::Value* region(Region region);
   /// Address of a buffer's first element; for a feed, of row 0 of its column.
   llvm::Value* base_of(BufferId buffer);
   llvm::Value* feed_row_stride(BufferId buffer);  ///< in bytes
   llvm::Value* feed_order(BufferId buffer);       ///< address of u32[rows]
   llvm::Value* step_number();                     ///< i64
+  llvm::Value* stream(std::uint64_t number);      ///< i64
   /// What element number `at` of a buffer is now, to be read or to be set, if it is kept in a register; else null.
   llvm::Value** kept(BufferId buffer, std::int64_t at);
   /// Memory of this call, aligned to 64 bytes.
@@ -96,6 +106,7 @@ class Emitter {
   llvm::Constant* mask(int lanes, int active);
 
  private:
+  llvm::Value* region_of(BufferId buffer);
   llvm::Value* feed_member(BufferId buffer, std::size_t member, llvm::Type* type);
   llvm::Value* constant_data(const Buffer& buffer);
   llvm::Value* at_turn(llvm::Value* pointer, std::uint64_t bytes);
@@ -108,6 +119,7 @@ class Emitter {
     llvm::Value* now = nullptr;
   };
   std::vector<std::uint32_t> loops_;
+  Told told_;
   llvm::IRBuilder<> turn_ir_;  ///< computed once a turn
   llvm::PHINode* turn_ = nullptr;
   llvm::Value* times_ = nullptr;

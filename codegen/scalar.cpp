@@ -2,7 +2,10 @@
 // of sign bits and moved to a general register into a move of the signs, and loses the mask's other uses.
 #include "codegen/scalar.h"
 
+#include <fmt/format.h>
 #include <llvm/IR/Intrinsics.h>
+
+#include <numeric>
 
 #include "ir/scalar/builder.h"
 
@@ -75,6 +78,85 @@ llvm::Value* emit_maximum(Emitter& emit, llvm::Value* a, llvm::Value* b) {
   return emit.ir.CreateSelect(emit.ir.CreateICmpSLT(a, b), b, a);
 }
 
+namespace {
+
+/// The most lanes of a call of a function: a loop's values of i64 stay in registers.
+constexpr int most_lanes_of_call = 8;
+
+/// The results of a program over inputs that are vectors, or scalars where all lanes have the same.
+Carried emit_inline(Emitter& emit, const ScalarProgram& program, const Carried& inputs, int lanes) {
+  Carried values;
+  for (const ScalarInstruction& x : program.code) {
+    if (x.op == ScalarOp::input) {
+      values.push_back(inputs[x.bits]);
+    } else if (x.op == ScalarOp::constant) {
+      values.push_back(emit_constant(emit, x, 1));
+    } else {
+      Carried operands;
+      bool varying = false;
+      for (int i = 0; i < operand_count(x.op); ++i) {
+        operands.push_back(values[x.operands[i]]);
+        varying = varying || operands.back()->getType()->isVectorTy();
+      }
+      for (llvm::Value*& operand : operands)
+        if (varying && !operand->getType()->isVectorTy()) operand = emit.splat(operand, lanes);
+      const ScalarType from = program.code[x.operands[0]].type;
+      values.push_back(
+          emit_instruction(emit, x, from, std::span(operands.data(), operands.size()), varying ? lanes : 1));
+    }
+  }
+  Carried results;
+  for (const ScalarId id : program.results) results.push_back(values[id]);
+  return results;
+}
+
+/// The function of an opcode for so many lanes, made where it is first called in a module. Its last argument is a
+/// scalar.
+llvm::Function* function_for(Emitter& caller, const ScalarFunction& scalar, int lanes) {
+  llvm::Module& module = *caller.function.getParent();
+  const std::string name = fmt::format("{}_{}", scalar.name, lanes);
+  if (llvm::Function* made = module.getFunction(name)) return made;
+  llvm::Type* i64 = caller.ir.getInt64Ty();
+  llvm::SmallVector<llvm::Type*> types(scalar.first.inputs.size(), lanes_type(i64, lanes));
+  types.back() = i64;
+  auto* function = llvm::Function::Create(llvm::FunctionType::get(lanes_type(i64, lanes), types, false),
+                                          llvm::Function::InternalLinkage, name, module);
+  Emitter emit(caller.program, *function);
+  Carried operands;
+  for (llvm::Argument& argument : function->args()) operands.push_back(&argument);
+  Carried values =
+      emit_loop(emit, emit.index(0), emit.index(scalar.steps), 1, emit_inline(emit, scalar.first, operands, lanes),
+                [&](llvm::Value*, const Carried& at) { return emit_inline(emit, scalar.step, at, lanes); });
+  values.append(operands);
+  emit.finish(emit_inline(emit, scalar.last, values, lanes)[0]);
+  return function;
+}
+
+/// Calls the function of an opcode, several times where there are many lanes.
+llvm::Value* emit_call(Emitter& emit, const ScalarFunction& scalar, std::span<llvm::Value* const> operands, int lanes) {
+  if (lanes > most_lanes_of_call && lanes % 2 == 0) {
+    const auto half = [&](llvm::Value* whole, int first) {
+      llvm::SmallVector<int> chosen(static_cast<std::size_t>(lanes / 2));
+      std::iota(chosen.begin(), chosen.end(), first);
+      return emit.ir.CreateShuffleVector(whole, chosen);
+    };
+    llvm::Value* results[2];
+    for (int part = 0; part < 2; ++part) {
+      Carried here;
+      for (llvm::Value* operand : operands) here.push_back(half(operand, part * lanes / 2));
+      results[part] = emit_call(emit, scalar, std::span(here.data(), here.size()), lanes / 2);
+    }
+    llvm::SmallVector<int> all(static_cast<std::size_t>(lanes));
+    std::iota(all.begin(), all.end(), 0);
+    return emit.ir.CreateShuffleVector(results[0], results[1], all);
+  }
+  llvm::SmallVector<llvm::Value*> arguments(operands.begin(), operands.end());
+  if (lanes > 1) arguments.back() = emit.ir.CreateExtractElement(arguments.back(), std::uint64_t{0});
+  return emit.ir.CreateCall(function_for(emit, scalar, lanes), arguments);
+}
+
+}  // namespace
+
 llvm::Value* emit_instruction(Emitter& emit, const ScalarInstruction& x, ScalarType from,
                               std::span<llvm::Value* const> v, int lanes) {
   llvm::IRBuilder<>& ir = emit.ir;
@@ -134,6 +216,8 @@ llvm::Value* emit_instruction(Emitter& emit, const ScalarInstruction& x, ScalarT
       return ir.CreateBitCast(v[0], llvm_type(emit.context, x.type, lanes));
     case ScalarOp::convert:
       return emit_convert(emit, from, x.type, v[0], lanes);
+    case ScalarOp::philox:
+      return emit_call(emit, *function_of(x.op), v, lanes);
   }
   internal_error("scalar opcode without code");
 }

@@ -264,6 +264,7 @@ llvm::Value* StageEmitter::emit_input(std::size_t id) {
     for (int lane = 0; lane < nest_.lanes; ++lane) steps.push_back(emit_.index(lane));
     return emit_.ir.CreateAdd(emit_.splat(first, nest_.lanes), llvm::ConstantVector::get(steps));
   }
+  if (const auto* stream = std::get_if<RandomStream>(&input)) return emit_.stream(stream->number);
   switch (std::get<CallValue>(input).which) {
     case CallValue::Which::seed:
       return emit_.call_member(offsetof(nnc_call, seed), emit_.ir.getInt64Ty());

@@ -278,7 +278,7 @@ class Evaluation {
       return batched ? static_cast<std::int64_t>(environment_.row_offset) : 0;
     };
     const std::int64_t columns = dims.empty() ? 1 : product(std::span(dims).subspan(1));
-    std::array<std::vector<std::int64_t>, 5> inputs;
+    std::array<std::vector<std::int64_t>, 6> inputs;
     for (std::int64_t i = 0; i < count; ++i) {
       inputs[0].push_back(i / columns + first_row(0));
       inputs[1].push_back(i % columns);
@@ -286,9 +286,10 @@ class Evaluation {
           iota ? i / product(std::span(dims).subspan(iota->axis + 1)) % dims[iota->axis] + first_row(iota->axis) : 0);
       inputs[3].push_back(static_cast<std::int64_t>(environment_.seed));
       inputs[4].push_back(static_cast<std::int64_t>(environment_.step));
+      inputs[5].push_back(random ? static_cast<std::int64_t>(random->stream) : 0);
     }
-    const void* pointers[5];
-    for (int i = 0; i < 5; ++i) pointers[i] = inputs[i].data();
+    const void* pointers[6];
+    for (int i = 0; i < 6; ++i) pointers[i] = inputs[i].data();
     void* const output = result.data.data();
     interpret(program, pointers, {&output, 1}, count);
     return result;

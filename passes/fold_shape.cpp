@@ -175,7 +175,7 @@ int cost_of(const Graph& graph, NodeId node) {
        op.scalar(operands, graph[node].type.dtype, graph[node].attributes).code) {
     const bool free = instruction.op == ScalarOp::input || instruction.op == ScalarOp::constant;
     const bool slow = instruction.op == ScalarOp::div || instruction.op == ScalarOp::sqrt;
-    cost += free ? 0 : slow ? 4 : 1;
+    cost += free ? 0 : slow ? 4 : length_of(instruction.op);
   }
   return cost;
 }

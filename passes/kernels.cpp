@@ -276,7 +276,7 @@ class BodyWriter {
     };
     if (iota) {
       const AffineRow& row = map[iota->axis];
-      return {zero, zero, iota->from_row_offset ? from_start(row) : affine(row), zero, zero};
+      return {zero, zero, iota->from_row_offset ? from_start(row) : affine(row), zero, zero, zero};
     }
     AffineRow column{0, Dims(loops_.size(), 0)};
     for (std::size_t axis = 1; axis < dims.size(); ++axis) {
@@ -285,7 +285,8 @@ class BodyWriter {
         column.coefficients[loop] += map[axis].coefficients[loop] * strides[axis];
     }
     const Scalar row = dims.empty() ? zero : random && random->from_row_offset ? from_start(map[0]) : affine(map[0]);
-    return {row, affine(column), zero, number(CallValue::Which::seed), number(CallValue::Which::step)};
+    const Scalar stream = random ? input(RandomStream{random->stream}, ScalarType::i64) : zero;
+    return {row, affine(column), zero, number(CallValue::Which::seed), number(CallValue::Which::step), stream};
   }
 
   struct Emitted {

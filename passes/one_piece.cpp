@@ -319,12 +319,17 @@ class PieceWriter {
       return net_.by_rows(id) ? int_add(input(LoopIndex{0}, ScalarType::i64), offset) : offset;
     };
     if (const auto* iota = std::get_if<Iota>(&graph_[id].attributes))
-      return {zero, zero, along(static_cast<std::size_t>(iota->axis)), zero, zero};
+      return {zero, zero, along(static_cast<std::size_t>(iota->axis)), zero, zero, zero};
     const Dims strides = dense_strides(net_.shape(id));
     std::int64_t column = 0;
     for (std::size_t axis = 1; axis < index.size(); ++axis) column += index[axis] * strides[axis];
-    return {index.empty() ? zero : along(0), whole(column), zero, number(CallValue::Which::seed),
-            number(CallValue::Which::step)};
+    const auto* random = std::get_if<Random>(&graph_[id].attributes);
+    return {index.empty() ? zero : along(0),
+            whole(column),
+            zero,
+            number(CallValue::Which::seed),
+            number(CallValue::Which::step),
+            random ? input(RandomStream{random->stream}, ScalarType::i64) : zero};
   }
   Scalar whole(std::int64_t value) { return builder_.bits(static_cast<std::uint64_t>(value), ScalarType::i64); }
   Scalar number(CallValue::Which which) { return input(CallValue{which}, ScalarType::i64); }

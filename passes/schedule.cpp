@@ -185,7 +185,8 @@ class Scheduler {
     if (kernel.core) operations += points * static_cast<double>(kernel.core->k) / 2;  // several at once, and fast
     for (const Stage& stage : kernel.stages) {
       const double times = points * static_cast<double>(product(stage.inner, stage.inner.size()));
-      operations += times * static_cast<double>(stage.body.program.code.size());
+      for (const ScalarInstruction& instruction : stage.body.program.code)
+        operations += times * static_cast<double>(length_of(instruction.op));
       const auto see = [&](const Access& access) {
         bytes += times * static_cast<double>(size_of(buffer(access).dtype));
       };

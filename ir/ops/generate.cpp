@@ -8,7 +8,7 @@ namespace {
 using namespace rules;
 
 struct Indices {
-  Scalar row, column, index, seed, step;
+  Scalar row, column, index, seed, step, stream;
 };
 
 /// A program over the inputs that every generate op has, in their fixed order.
@@ -17,8 +17,8 @@ ScalarProgram generated(Make&& make) {
   ScalarBuilder builder;
   const Scalar row = builder.input(ScalarType::i64), column = builder.input(ScalarType::i64),
                index = builder.input(ScalarType::i64), seed = builder.input(ScalarType::i64),
-               step = builder.input(ScalarType::i64);
-  const Scalar y = make(Indices{row, column, index, seed, step});
+               step = builder.input(ScalarType::i64), stream = builder.input(ScalarType::i64);
+  const Scalar y = make(Indices{row, column, index, seed, step, stream});
   return finish(std::move(builder), y);
 }
 
@@ -61,10 +61,9 @@ constinit const OpDef random{
       return query.wanted;
     },
     .scalar =
-        [](std::span<const DType>, DType dtype, const Attributes& attributes) {
-          const std::uint64_t stream = std::get<Random>(attributes).stream;
+        [](std::span<const DType>, DType dtype, const Attributes&) {
           return generated([&](const Indices& at) {
-            return nnc::scalar::uniform(at.row, at.column, at.seed, at.step, stream, scalar_type(dtype));
+            return nnc::scalar::uniform(at.row, at.column, at.seed, at.step, at.stream, scalar_type(dtype));
           });
         },
     .range = [](const RangeQuery&) { return range_between(0, 1); },

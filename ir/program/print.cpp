@@ -182,6 +182,8 @@ Spelling spelling(ScalarOp op) {
       return {"bits", 1};
     case ScalarOp::convert:
       return {"to", 1};
+    case ScalarOp::philox:
+      return {"philox", 3};
   }
   return {"", 0};
 }
@@ -317,6 +319,7 @@ class ProgramPrinter {
     if (const auto* loop = std::get_if<LoopIndex>(&which)) return loops[loop->loop];
     if (std::holds_alternative<CoreValue>(which)) return "core";
     if (const auto* inside = std::get_if<Inside>(&which)) return fmt::format("({})", text_of(inside->guards, loops));
+    if (const auto* stream = std::get_if<RandomStream>(&which)) return fmt::format("stream_{:x}", stream->number);
     switch (std::get<CallValue>(which).which) {
       case CallValue::Which::seed:
         return "seed";

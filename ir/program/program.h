@@ -119,24 +119,32 @@ struct CallValue {
   enum class Which : std::uint8_t { seed, step, row_offset } which{};
   bool operator==(const CallValue&) const = default;
 };
+/// The number of a stream of random numbers, i64: not a constant of the body, since kernels that differ in it alone can
+/// be one function.
+struct RandomStream {
+  std::uint64_t number = 0;
+  bool operator==(const RandomStream&) const = default;
+};
 /// Whether all guards hold: a boolean.
 struct Inside {
   std::vector<Guard> guards;
   bool operator==(const Inside&) const = default;
 };
-using BodyInput = std::variant<Access, FoldResult, LoopIndex, CoreValue, CallValue, Inside>;
+using BodyInput = std::variant<Access, FoldResult, LoopIndex, CoreValue, CallValue, RandomStream, Inside>;
 
 /// An index that the body computes before the accesses that depend on it: i64, 0 <= value < extent. That it cannot be
 /// outside is seen in the code: the value is clamped there (clamped_index), whatever was fed.
 struct ComputedIndex {
   ScalarId value = 0;  ///< index into Body::program.results
   std::int64_t extent = 0;
+  bool operator==(const ComputedIndex&) const = default;
 };
 
 struct Body {
   ScalarProgram program;
   std::vector<BodyInput> inputs;  ///< program.inputs[i] is described by inputs[i]
   std::vector<ComputedIndex> indices = {};
+  bool operator==(const Body&) const = default;
 };
 
 /// Whether an instruction is an i32 clamped to 0 ... extent - 1 and made an i64.
@@ -160,12 +168,14 @@ struct Fold {
   ScalarId value = 0;   ///< index into Body::program.results
   ScalarId factor = 0;  ///< product only
   std::optional<Access> carry;
+  bool operator==(const Fold&) const = default;
 };
 
 struct Store {
   Access to;
   ScalarId value = 0;  ///< index into Body::program.results
   bool add = false;    ///< the value is added to the element that is there, point after point of the inner loops
+  bool operator==(const Store&) const = default;
 };
 
 /// Loops over `inner` (row-major), evaluates the body at each point, feeds the folds, writes the stores.
@@ -179,6 +189,7 @@ struct Stage {
   Body body;
   std::vector<Fold> folds;
   std::vector<Store> stores;
+  bool operator==(const Stage&) const = default;
 };
 
 /// The value at (m, n) is sum over k of a(m, k) * b(k, n): one accumulator, fma, k ascending from +0 (Order::serial).
@@ -194,6 +205,7 @@ struct Contract {
   Access a, b;
   std::int64_t m = 0, n = 0, k = 0;
   std::vector<std::int64_t> rows = {}, steps = {};
+  bool operator==(const Contract&) const = default;
 
   std::vector<std::int64_t> row_loops() const { return rows.empty() ? std::vector{m} : rows; }
   std::vector<std::int64_t> step_loops() const { return steps.empty() ? std::vector{k} : steps; }
@@ -224,6 +236,7 @@ struct Kernel {
   Schedule schedule;
   std::vector<NodeId> origin;  ///< the graph nodes it computes
   std::uint32_t line = 0;
+  bool operator==(const Kernel&) const = default;
 };
 
 /// The kernels first ... end - 1 run one after the other, `steps` times. The loop's index goes from 0 up, or backwards

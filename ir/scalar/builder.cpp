@@ -111,6 +111,7 @@ int operand_count(ScalarOp op) {
       return 2;
     case ScalarOp::fma:
     case ScalarOp::select:
+    case ScalarOp::philox:
       return 3;
   }
   assert(false);
@@ -242,6 +243,12 @@ Scalar int_xor(Scalar a, Scalar b) { return int_binary(ScalarOp::int_xor, a, b);
 Scalar shift_left(Scalar a, int count) { return shift(ScalarOp::shift_left, a, count); }
 Scalar shift_right(Scalar a, int count) { return shift(ScalarOp::shift_right, a, count); }
 Scalar shift_right_signed(Scalar a, int count) { return shift(ScalarOp::shift_right_signed, a, count); }
+
+Scalar philox_word(Scalar row, Scalar column, Scalar key) {
+  assert(row.type() == ScalarType::i64 && column.type() == ScalarType::i64 && key.type() == ScalarType::i64);
+  const Scalar operands[] = {row, column, key};
+  return row.builder->make(ScalarOp::philox, ScalarType::i64, operands);
+}
 
 Scalar bitcast(Scalar a, ScalarType type) {
   if (a.type() == type) return a;

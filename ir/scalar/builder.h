@@ -67,6 +67,7 @@ Scalar shift_right(Scalar a, int count);
 Scalar shift_right_signed(Scalar a, int count);
 Scalar bitcast(Scalar a, ScalarType type);  ///< a itself where it has the type already
 Scalar convert(Scalar a, ScalarType type);  ///< a itself where it has the type already; never to boolean
+Scalar philox_word(Scalar row, Scalar column, Scalar key);
 
 /// The elementary functions, each for f32 and f64 by the type of x, each a short comment away from its source and
 /// bound.
@@ -83,10 +84,10 @@ Scalar normal_cdf(Scalar x);
 Scalar logistic(Scalar x);
 Scalar softplus(Scalar x);
 Scalar pow(Scalar x, Scalar y);
-/// Philox4x32-10: words in the low halves of i64.
+/// Philox4x32-10 in a straight line: words in the low halves of i64.
 std::array<Scalar, 4> philox(std::array<Scalar, 4> counter, std::array<Scalar, 2> key);
 /// Philox4x32-10 at counter (row, column / 4), word column % 4, key from (seed, stream, step): uniform in [0, 1).
-Scalar uniform(Scalar row, Scalar column, Scalar seed, Scalar step, std::uint64_t stream, ScalarType type);
+Scalar uniform(Scalar row, Scalar column, Scalar seed, Scalar step, Scalar stream, ScalarType type);
 }  // namespace scalar
 
 /// Interprets a program: `inputs[i]` points at `count` elements of program.inputs[i]; results likewise. Elements are

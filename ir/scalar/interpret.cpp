@@ -2,11 +2,13 @@
 // Results are those of IEEE 754 in every build: the loops below are plain C++, compiled without contraction, a second
 // time for processors with fused multiply-add, where std::fma is one instruction instead of a call.
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cassert>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <vector>
 
 #include "ir/scalar/builder.h"
 
@@ -182,6 +184,30 @@ NNC_INLINE void run_convert(const ScalarInstruction& x, ScalarType from, ScalarI
   }
 }
 
+/// A function of i64, by programs of its own.
+void run_function(const ScalarFunction& function, const ScalarInstruction& x, ScalarId id, Values& v, int n) {
+  using Block = std::array<std::int64_t, block>;
+  const auto pointers = [](std::vector<Block>& blocks) {
+    std::vector<void*> made;
+    for (Block& values : blocks) made.push_back(values.data());
+    return made;
+  };
+  std::vector<const void*> operands;
+  for (int i = 0; i < operand_count(x.op); ++i) operands.push_back(v.at(x.operands[i]));
+  std::vector<Block> now(function.first.results.size()), next(now.size());
+  interpret(function.first, operands, pointers(now), n);
+  for (int i = 0; i < function.steps; ++i) {
+    const std::vector<void*> from = pointers(now);
+    interpret(function.step, {from.begin(), from.end()}, pointers(next), n);
+    now.swap(next);
+  }
+  const std::vector<void*> values = pointers(now);
+  std::vector<const void*> all(values.begin(), values.end());
+  all.insert(all.end(), operands.begin(), operands.end());
+  void* result = v.at(id);
+  interpret(function.last, all, {&result, 1}, n);
+}
+
 NNC_INLINE void run_instruction(const ScalarProgram& program, ScalarId id, Values& v, int n) {
   const ScalarInstruction& x = program.code[id];
   const auto type_of_first = [&] { return program.code[x.operands[0]].type; };
@@ -267,6 +293,8 @@ NNC_INLINE void run_instruction(const ScalarProgram& program, ScalarId id, Value
       return;
     case ScalarOp::convert:
       return run_convert(x, type_of_first(), id, v, n);
+    case ScalarOp::philox:
+      return run_function(*function_of(x.op), x, id, v, n);
   }
 }
 

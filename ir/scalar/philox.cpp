@@ -1,6 +1,7 @@
 // Random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3, 2011), a
 // function from a counter and a key to four words. A number depends on its logical place alone, so it is the same on
 // any number of threads, in recomputation and in resumption.
+#include <algorithm>
 #include <array>
 
 #include "ir/scalar/pieces.h"
@@ -20,32 +21,89 @@ Scalar mix(Scalar x) {
 
 }  // namespace
 
-// Words are kept in the low halves of i64, so that a product of two is one multiplication.
-std::array<Scalar, 4> philox(std::array<Scalar, 4> counter, std::array<Scalar, 2> key) {
+namespace {
+
+/// Counter and key between two rounds: words in the low halves of i64, so that a product of two is one multiplication.
+/// What stands in a counter's high halves is anything.
+struct Round {
+  std::array<Scalar, 4> counter;
+  std::array<Scalar, 2> key;
+};
+
+constexpr int rounds = 10;
+
+Round next_round(const Round& at) {
   constexpr std::uint64_t m0 = 0xd2511f53, m1 = 0xcd9e8d57;  // multipliers
   constexpr std::uint64_t w0 = 0x9e3779b9, w1 = 0xbb67ae85;  // what a round adds to the key
-  for (int round = 0; round < 10; ++round) {
-    const Scalar p0 = int_mul(counter[0], integer(counter[0], m0));
-    const Scalar p1 = int_mul(counter[2], integer(counter[2], m1));
-    counter = {int_xor(int_xor(shift_right(p1, 32), counter[1]), key[0]), low_word(p1),
-               int_xor(int_xor(shift_right(p0, 32), counter[3]), key[1]), low_word(p0)};
-    key = {low_word(int_add(key[0], integer(key[0], w0))), low_word(int_add(key[1], integer(key[1], w1)))};
-  }
-  return counter;
+  const auto& [counter, key] = at;
+  const Scalar p0 = int_mul(low_word(counter[0]), integer(counter[0], m0));
+  const Scalar p1 = int_mul(low_word(counter[2]), integer(counter[2], m1));
+  return {{int_xor(int_xor(shift_right(p1, 32), counter[1]), key[0]), p1,
+           int_xor(int_xor(shift_right(p0, 32), counter[3]), key[1]), p0},
+          {low_word(int_add(key[0], integer(key[0], w0))), low_word(int_add(key[1], integer(key[1], w1)))}};
 }
 
-// A f32 is the upper 24 bits of the word, a f64 all 32: both types see the same number, rounded down.
-Scalar uniform(Scalar row, Scalar column, Scalar seed, Scalar step, std::uint64_t stream, ScalarType type) {
-  const Scalar key = mix(int_add(mix(int_add(mix(seed), integer(seed, stream))), step));
-  const Scalar group = shift_right(column, 2);
-  const auto words = philox({low_word(group), shift_right(group, 32), low_word(row), shift_right(row, 32)},
-                            {low_word(key), shift_right(key, 32)});
+ScalarProgram finished(ScalarBuilder& builder, const Round& round) {
+  const auto& [counter, key] = round;
+  const Scalar results[] = {counter[0], counter[1], counter[2], counter[3], key[0], key[1]};
+  return std::move(builder).finish(results);
+}
 
+Round inputs_of(ScalarBuilder& builder) {
+  Round round;
+  for (Scalar& word : round.counter) word = builder.input(ScalarType::i64);
+  for (Scalar& word : round.key) word = builder.input(ScalarType::i64);
+  return round;
+}
+
+ScalarProgram first_round() {
+  ScalarBuilder builder;
+  const Scalar row = builder.input(ScalarType::i64), column = builder.input(ScalarType::i64),
+               key = builder.input(ScalarType::i64);
+  const Scalar group = shift_right(column, 2);
+  const Round round{{group, shift_right(group, 32), row, shift_right(row, 32)}, {low_word(key), shift_right(key, 32)}};
+  return finished(builder, round);
+}
+
+ScalarProgram one_round() {
+  ScalarBuilder builder;
+  const Round next = next_round(inputs_of(builder));
+  return finished(builder, next);
+}
+
+/// The word of the column.
+ScalarProgram chosen_word() {
+  ScalarBuilder builder;
+  const std::array<Scalar, 4> words = inputs_of(builder).counter;
+  builder.input(ScalarType::i64);  // the row
+  const Scalar column = builder.input(ScalarType::i64);
+  builder.input(ScalarType::i64);  // the key
   const auto bit = [&column](std::uint64_t mask) {
     return equal(int_and(column, integer(column, mask)), integer(column, 0));
   };
   const Scalar even = bit(1);
-  const Scalar word = select(bit(2), select(even, words[0], words[1]), select(even, words[2], words[3]));
+  const Scalar word = low_word(select(bit(2), select(even, words[0], words[1]), select(even, words[2], words[3])));
+  return std::move(builder).finish(std::span(&word, 1));
+}
+
+const ScalarFunction& philox_function() {
+  static const ScalarFunction function{"philox", first_round(), one_round(), chosen_word(), rounds};
+  return function;
+}
+
+}  // namespace
+
+std::array<Scalar, 4> philox(std::array<Scalar, 4> counter, std::array<Scalar, 2> key) {
+  Round round{counter, key};
+  for (int i = 0; i < rounds; ++i) round = next_round(round);
+  for (Scalar& word : round.counter) word = low_word(word);
+  return round.counter;
+}
+
+// A f32 is the upper 24 bits of the word, a f64 all 32: both types see the same number, rounded down.
+Scalar uniform(Scalar row, Scalar column, Scalar seed, Scalar step, Scalar stream, ScalarType type) {
+  const Scalar key = mix(int_add(mix(int_add(mix(seed), stream)), step));
+  const Scalar word = philox_word(row, column, key);
 
   // The bits of 2^52 with a word at their end are the number 2^52 + word: exact, and cheaper than a conversion from
   // i64.
@@ -56,3 +114,20 @@ Scalar uniform(Scalar row, Scalar column, Scalar seed, Scalar step, std::uint64_
 }
 
 }  // namespace nnc::scalar
+
+namespace nnc {
+
+const ScalarFunction* function_of(ScalarOp op) { return op == ScalarOp::philox ? &scalar::philox_function() : nullptr; }
+
+int length_of(ScalarOp op) {
+  const ScalarFunction* function = function_of(op);
+  if (!function) return 1;
+  const auto executed = [](const ScalarProgram& program) {
+    return static_cast<int>(std::ranges::count_if(program.code, [](const ScalarInstruction& x) {
+      return x.op != ScalarOp::input && x.op != ScalarOp::constant;
+    }));
+  };
+  return executed(function->first) + function->steps * executed(function->step) + executed(function->last);
+}
+
+}  // namespace nnc

@@ -1,6 +1,7 @@
 // Scalar programs: what an elementwise op does to one element, as data. The evaluator interprets them, codegen emits
 // them over vectors, kernel bodies are made of them: one rule gives the code and its oracle. Every opcode is exact
-// (IEEE 754, round to nearest even, no contraction), so both give the same bits.
+// (IEEE 754, round to nearest even, no contraction), so both give the same bits. What is long and often needed is an
+// opcode that is a function of others, as data too.
 #pragma once
 
 #include <array>
@@ -53,6 +54,8 @@ enum class ScalarOp : std::uint8_t {
   convert,  // float -> float rounds; integer/boolean -> float rounds; float -> integer truncates and must be in
             // range (clamp before; NaN must be selected away); i32 -> i64 sign-extends; i64 -> i32 wraps; boolean ->
             // integer 0/1
+  // functions (function_of): all i64
+  philox,  // (row, column, key): word column mod 4 of Philox4x32-10 at the counter (column / 4, row)
 };
 
 /// Number of operands that an opcode takes.
@@ -75,11 +78,25 @@ struct ScalarInstruction {
 ///
 /// Inputs of a generate op's program, in this order, all i64: row (index along the first axis, counted from the start
 /// of the data, so row_offset is included), column (index in the flattened remaining axes), index (along Iota::axis; 0
-/// for other ops), seed, step.
+/// for other ops), seed, step, stream (Random::stream; 0 for other ops).
 struct ScalarProgram {
   std::vector<ScalarType> inputs;
   std::vector<ScalarInstruction> code;
   std::vector<ScalarId> results;
+  bool operator==(const ScalarProgram&) const = default;
 };
+
+/// An opcode that is more than an instruction: `first` makes the values of a loop out of its operands, `step` the next
+/// ones out of these, `steps` times, and `last` the result out of the loop's values and the operands. The last operand
+/// is the same for all elements that are computed at once.
+struct ScalarFunction {
+  const char* name = "";
+  ScalarProgram first, step, last;
+  int steps = 0;
+};
+/// The function that an opcode is; nullptr for an instruction.
+const ScalarFunction* function_of(ScalarOp op);
+/// Instructions that are executed for an opcode.
+int length_of(ScalarOp op);
 
 }  // namespace nnc

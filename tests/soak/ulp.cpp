@@ -17,7 +17,7 @@
 namespace {
 
 using namespace nnc;
-using nnc::test::ScalarFunction;
+using nnc::test::ElementaryFunction;
 
 constexpr std::size_t chunk = 1 << 16;
 
@@ -45,13 +45,14 @@ std::vector<T> run(const ScalarProgram& program, const std::vector<T>& x, const 
 }
 
 template <class T>
-bool in_range(const ScalarFunction& f, T value) {
+bool in_range(const ElementaryFunction& f, T value) {
   if (std::isnan(value) || (f.low == 0 && f.high == 0)) return true;
   return value >= static_cast<T>(f.low) && value <= static_cast<T>(f.high);
 }
 
 /// All inputs of one sign, in order of magnitude.
-void exhaust_sign(const ScalarFunction& f, const ScalarProgram& program, bool negative, Worst& worst, Violations& bad) {
+void exhaust_sign(const ElementaryFunction& f, const ScalarProgram& program, bool negative, Worst& worst,
+                  Violations& bad) {
   std::vector<float> x(chunk), mirrored(chunk);
   float previous = 0;
   bool has_previous = false;
@@ -116,7 +117,7 @@ T sample_exponent(Random& random, T x) {
 }
 
 template <class T>
-void sample_all(const ScalarFunction& f, const ScalarProgram& program, std::uint64_t samples, Worst& worst,
+void sample_all(const ElementaryFunction& f, const ScalarProgram& program, std::uint64_t samples, Worst& worst,
                 Violations& bad) {
   Random random;
   std::vector<T> x(chunk), y;
@@ -145,8 +146,8 @@ void sample_all(const ScalarFunction& f, const ScalarProgram& program, std::uint
   }
 }
 
-bool report(const ScalarFunction& f, const char* how, const ScalarProgram& program, double bound, const Worst& worst,
-            const Violations& bad) {
+bool report(const ElementaryFunction& f, const char* how, const ScalarProgram& program, double bound,
+            const Worst& worst, const Violations& bad) {
   const bool good = worst.error <= bound && bad.total() == 0;
   fmt::print(
       "{:<9} {:<13} {:>4} opcodes  worst {:.4f} ulp at {:a}{}  bound {}  out of range {}, not odd {}, "
@@ -157,7 +158,7 @@ bool report(const ScalarFunction& f, const char* how, const ScalarProgram& progr
   return good;
 }
 
-bool examine(const ScalarFunction& f, std::uint64_t samples) {
+bool examine(const ElementaryFunction& f, std::uint64_t samples) {
   bool good = true;
   {
     const ScalarProgram program = test::program_of(f, ScalarType::f32);
@@ -196,7 +197,7 @@ int main(int count, char** arguments) {
       fmt::print(stderr, "ulp: no function '{}'\n", name);
       return 2;
     }
-  for (const ScalarFunction& f : nnc::test::scalar_functions())
+  for (const ElementaryFunction& f : nnc::test::scalar_functions())
     if (names.empty() || std::find(names.begin(), names.end(), f.name) != names.end()) good &= examine(f, samples);
   return good ? 0 : 1;
 }

@@ -455,6 +455,7 @@ class Runner {
     if (const auto* loop = std::get_if<LoopIndex>(&input)) return static_cast<Bits>(loops.at(loop->loop));
     if (std::holds_alternative<CoreValue>(input)) return core_;
     if (const auto* inside = std::get_if<Inside>(&input)) return holds(inside->guards, loops);
+    if (const auto* stream = std::get_if<RandomStream>(&input)) return stream->number;
     switch (std::get<CallValue>(input).which) {
       case CallValue::Which::seed:
         return environment_.seed;

@@ -36,7 +36,7 @@ double fast_softplus(double x) {
   return std::fmax(x, 0.0) + std::log1p(std::exp(-std::abs(x)));
 }
 
-const std::array<ScalarFunction, 12> functions{{
+const std::array<ElementaryFunction, 12> functions{{
     {.name = "exp",
      .unary = scalar::exp,
      .wide = [](Wide x, Wide) { return std::exp(x); },
@@ -139,14 +139,14 @@ double error_in_ulp(Value value, Exact exact) {
 
 }  // namespace
 
-std::span<const ScalarFunction> scalar_functions() { return functions; }
+std::span<const ElementaryFunction> scalar_functions() { return functions; }
 
-const ScalarFunction* scalar_function(const std::string& name) {
+const ElementaryFunction* scalar_function(const std::string& name) {
   const auto found = std::find_if(functions.begin(), functions.end(), [&](const auto& f) { return f.name == name; });
   return found == functions.end() ? nullptr : &*found;
 }
 
-ScalarProgram program_of(const ScalarFunction& function, ScalarType type) {
+ScalarProgram program_of(const ElementaryFunction& function, ScalarType type) {
   ScalarBuilder builder;
   const Scalar x = builder.input(type);
   const Scalar result = function.arity == 1 ? function.unary(x) : function.binary(x, builder.input(type));

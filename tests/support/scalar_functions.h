@@ -9,7 +9,7 @@
 
 namespace nnc::test {
 
-struct ScalarFunction {
+struct ElementaryFunction {
   std::string name;
   int arity = 1;
   Scalar (*unary)(Scalar) = nullptr;
@@ -23,10 +23,10 @@ struct ScalarFunction {
   double low = 0, high = 0;  ///< least and greatest value; both 0: none
 };
 
-std::span<const ScalarFunction> scalar_functions();
-const ScalarFunction* scalar_function(const std::string& name);
+std::span<const ElementaryFunction> scalar_functions();
+const ElementaryFunction* scalar_function(const std::string& name);
 
-ScalarProgram program_of(const ScalarFunction& function, ScalarType type);
+ScalarProgram program_of(const ElementaryFunction& function, ScalarType type);
 
 /// |value - exact| in units of the last place that the type has at `exact`; 0 where both are NaN, or `value` is what
 /// `exact` rounds to; infinite where only one is NaN, or a zero or infinity is wrong.

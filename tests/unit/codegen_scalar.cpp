@@ -283,7 +283,7 @@ TEST_CASE("scalar functions are exact", "[codegen]") {
                      [t](In x) {
                        ScalarBuilder& b = *x[0].builder;
                        return scalar::uniform(convert(x[0], i64), convert(x[1], i64), b.constant(7, i64),
-                                              b.constant(3, i64), 0x9876543210abcdefU, t);
+                                              b.constant(3, i64), b.bits(0x9876543210abcdefU, i64), t);
                      }),
           "uniform");
   }

@@ -216,6 +216,28 @@ TEST_CASE("Philox4x32-10 gives the known answers of Random123") {
   CHECK(std::memcmp(out, expected, sizeof out) == 0);
 }
 
+TEST_CASE("the opcode philox gives the words of the straight line") {
+  ScalarBuilder b;
+  const Scalar row = b.input(ScalarType::i64), column = b.input(ScalarType::i64), key = b.input(ScalarType::i64);
+  const auto low = [](Scalar x) { return int_and(x, x.builder->bits(0xffffffff, ScalarType::i64)); };
+  const Scalar group = shift_right(column, 2);
+  const auto words = scalar::philox({low(group), shift_right(group, 32), low(row), shift_right(row, 32)},
+                                    {low(key), shift_right(key, 32)});
+  const Scalar results[] = {philox_word(row, column, key), words[0], words[1], words[2], words[3]};
+  const ScalarProgram program = std::move(b).finish(results);
+  std::vector<std::int64_t> in[3], out[5];
+  for (std::int64_t i = 0; i < 300; ++i) {
+    in[0].push_back(i % 7 == 0 ? -i : i * 0x123456789);
+    in[1].push_back(i % 5 == 0 ? i : i * 0x3456789ab);
+    in[2].push_back(0x0123456789abcdef - i * 0x1000000fff);
+  }
+  for (auto& values : out) values.resize(300);
+  const void* inputs[] = {in[0].data(), in[1].data(), in[2].data()};
+  void* to[] = {out[0].data(), out[1].data(), out[2].data(), out[3].data(), out[4].data()};
+  interpret(program, inputs, to, 300);
+  for (std::size_t i = 0; i < 300; ++i) REQUIRE(out[0][i] == out[1 + (in[1][i] & 3)][i]);
+}
+
 template <class T>
 std::vector<T> uniforms(std::int64_t rows, std::int64_t columns, std::int64_t seed, std::int64_t step,
                         std::uint64_t stream, std::int64_t first_row = 0) {
@@ -228,8 +250,10 @@ std::vector<T> uniforms(std::int64_t rows, std::int64_t columns, std::int64_t se
       steps.push_back(step);
     }
   return apply<T>(
-      [stream](Scalar r, Scalar c, Scalar s, Scalar t) { return scalar::uniform(r, c, s, t, stream, type_of<T>); }, row,
-      column, seeds, steps);
+      [stream](Scalar r, Scalar c, Scalar s, Scalar t) {
+        return scalar::uniform(r, c, s, t, r.builder->bits(stream, ScalarType::i64), type_of<T>);
+      },
+      row, column, seeds, steps);
 }
 
 TEST_CASE("what depends on no input is a number, to the bit of what it computes") {

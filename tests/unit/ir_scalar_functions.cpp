@@ -12,13 +12,13 @@
 namespace {
 
 using namespace nnc;
-using nnc::test::ScalarFunction;
+using nnc::test::ElementaryFunction;
 
 template <class T>
 constexpr ScalarType type_of = sizeof(T) == 4 ? ScalarType::f32 : ScalarType::f64;
 
 template <class T>
-std::vector<T> run(const ScalarFunction& f, const std::vector<T>& x, const std::vector<T>& y = {}) {
+std::vector<T> run(const ElementaryFunction& f, const std::vector<T>& x, const std::vector<T>& y = {}) {
   std::vector<T> value(x.size());
   const void* inputs[] = {x.data(), y.data()};
   void* results[] = {value.data()};
@@ -28,7 +28,7 @@ std::vector<T> run(const ScalarFunction& f, const std::vector<T>& x, const std::
 
 template <class T>
 T value_of(const char* name, T x, T y = 0) {
-  const ScalarFunction* f = test::scalar_function(name);
+  const ElementaryFunction* f = test::scalar_function(name);
   REQUIRE(f != nullptr);
   return run<T>(*f, {x}, {y})[0];
 }
@@ -57,7 +57,7 @@ std::vector<T> between(double low, double high, std::size_t count) {
 }
 
 template <class T>
-void check_unary(const ScalarFunction& f, const std::vector<T>& x, double bound) {
+void check_unary(const ElementaryFunction& f, const std::vector<T>& x, double bound) {
   const std::vector<T> value = run(f, x);
   double worst = 0;
   T at = 0;
@@ -88,7 +88,7 @@ void check_unary(const ScalarFunction& f, const std::vector<T>& x, double bound)
 }
 
 template <class T>
-void check_monotonic(const ScalarFunction& f, std::vector<T> x) {
+void check_monotonic(const ElementaryFunction& f, std::vector<T> x) {
   std::erase_if(x, [](T v) { return std::isnan(v); });
   std::sort(x.begin(), x.end());
   const std::vector<T> value = run(f, x);
@@ -101,7 +101,7 @@ void check_monotonic(const ScalarFunction& f, std::vector<T> x) {
 }
 
 TEST_CASE("elementary functions keep their bounds on samples") {
-  for (const ScalarFunction& f : test::scalar_functions()) {
+  for (const ElementaryFunction& f : test::scalar_functions()) {
     if (f.arity != 1) continue;
     for (const auto& x : {all_over<float>(1 << 20), between<float>(-20, 20, 1 << 17), between<float>(-1, 1, 1 << 17)}) {
       check_unary(f, x, f.bound_f32);
@@ -118,7 +118,7 @@ TEST_CASE("elementary functions keep their bounds on samples") {
 /// x times a function as the library writes it, where the function is a normal number: a subnormal one has few digits.
 template <class T>
 void check_product(const char* name, double from, double bound) {
-  const ScalarFunction& product = *test::scalar_function(name);
+  const ElementaryFunction& product = *test::scalar_function(name);
   for (const std::vector<T>& x : {between<T>(from, 40, 1 << 17), between<T>(-1, 1, 1 << 17)}) {
     const std::vector<T> value = run(product, x);
     double worst = 0;
@@ -143,7 +143,7 @@ TEST_CASE("gelu and silu keep their bounds on samples") {
 
 TEST_CASE("sin and cos of arguments next to multiples of a quarter turn") {
   for (const char* name : {"sin", "cos"}) {
-    const ScalarFunction& f = *test::scalar_function(name);
+    const ElementaryFunction& f = *test::scalar_function(name);
     std::vector<float> x;
     std::vector<double> wide;
     for (int k = -2000; k <= 2000; ++k) {
@@ -162,7 +162,7 @@ TEST_CASE("sin and cos of arguments next to multiples of a quarter turn") {
 
 template <class T>
 void check_pow(double span, double bound) {
-  const ScalarFunction& f = *test::scalar_function("pow");
+  const ElementaryFunction& f = *test::scalar_function("pow");
   std::vector<T> x = all_over<T>(1 << 17), y;
   for (std::size_t i = 0; i < x.size(); ++i) {
     if (i % 4 != 0) x[i] = std::abs(x[i]);
@@ -247,7 +247,7 @@ template <class T>
 void check_specials() {
   const T inf = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN(),
           tiny = T{0} + std::numeric_limits<T>::denorm_min();
-  for (const ScalarFunction& f : test::scalar_functions()) {
+  for (const ElementaryFunction& f : test::scalar_functions()) {
     if (f.arity != 1) continue;
     INFO(f.name);
     CHECK(std::isnan(run<T>(f, {nan})[0]));
