@@ -224,17 +224,27 @@ bool repeats(const Program& program) {
          program.kernels[0].schedule.parallel == 1;
 }
 
-llvm::Function* emit_kernel(llvm::Module& module, const Program& program, std::size_t number) {
+llvm::Function* emit_kernel(llvm::Module& module, const Program& program, const SharedKernel& shared) {
+  const std::size_t number = shared.kernels.front();
   const Kernel& kernel = program.kernels[number];
   llvm::LLVMContext& context = module.getContext();
+  llvm::Type *i64 = llvm::Type::getInt64Ty(context), *pointer = llvm::PointerType::get(context, 0);
   const std::vector<std::uint32_t> loops = loops_around(program, number);
-  const std::size_t numbers = repeats(program) ? 1 : loops.size();
-  std::vector<llvm::Type*> arguments(1 + numbers, llvm::Type::getInt64Ty(context));
-  arguments[0] = llvm::PointerType::get(context, 0);
+  std::vector<llvm::Type*> arguments{pointer};
+  arguments.insert(arguments.end(), repeats(program) ? 1 : loops.size(), i64);
+  Told told;
+  for (const SharedKernel::Moved& moved : shared.moved) {
+    for (BufferId buffer : moved.buffers) told.regions[buffer] = static_cast<unsigned>(arguments.size());
+    arguments.push_back(pointer);
+  }
+  for (const SharedKernel::Streams& streams : shared.streams) {
+    told.streams[streams.number] = static_cast<unsigned>(arguments.size());
+    arguments.push_back(i64);
+  }
   auto* type = llvm::FunctionType::get(llvm::Type::getVoidTy(context), arguments, false);
   auto* function = llvm::Function::Create(type, llvm::Function::InternalLinkage,
                                           fmt::format("kernel{}_{}", number, symbol_part(kernel.name)), module);
-  Emitter emit(program, *function, loops);
+  Emitter emit(program, *function, loops, std::move(told));
   if (repeats(program)) emit.repeat(function->getArg(1), KeptElements(program, kernel).list());
   emit_body(emit, kernel);
   emit.finish();

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "codegen/shared_kernels.h"
 #include "codegen/stage.h"
 
 namespace nnc {
@@ -34,8 +35,9 @@ void emit_contraction(Emitter& emit, const Kernel& kernel);
 /// Whether a program is one small kernel, whose calls can follow one another within one function (nnc_entry::repeat).
 bool repeats(const Program& program);
 
-/// The function of a kernel: void(const nnc_call*, the index of each loop around it); of a program that repeats:
-/// void(const nnc_call*, how many calls one after the other).
-llvm::Function* emit_kernel(llvm::Module& module, const Program& program, std::size_t kernel);
+/// The function of kernels: void(const nnc_call*, the index of each loop around the kernel, for each
+/// SharedKernel::Moved where the region begins from which the buffers' places count, for each SharedKernel::Streams its
+/// number); of a program that repeats: void(const nnc_call*, how many calls one after the other).
+llvm::Function* emit_kernel(llvm::Module& module, const Program& program, const SharedKernel& kernel);
 
 }  // namespace nnc

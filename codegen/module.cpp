@@ -91,8 +91,34 @@ llvm::Function* emit_small_entry(llvm::Module& module, const Program& program, c
   return function;
 }
 
+/// The functions of a program's kernels, and which one a kernel is.
+struct KernelFunctions {
+  std::vector<SharedKernel> shared;
+  std::vector<llvm::Function*> functions;                            ///< of these
+  std::vector<std::pair<std::size_t, std::size_t>> of_kernels = {};  ///< by kernel: which of these, and its place there
+
+  KernelFunctions(llvm::Module& module, const Program& program)
+      : shared(shared_kernels(program)), of_kernels(program.kernels.size()) {
+    for (std::size_t i = 0; i < shared.size(); ++i) {
+      functions.push_back(emit_kernel(module, program, shared[i]));
+      for (std::size_t place = 0; place < shared[i].kernels.size(); ++place)
+        of_kernels[shared[i].kernels[place]] = {i, place};
+    }
+  }
+
+  /// Calls a kernel; `arguments` are those that a kernel's function has whoever shares it.
+  void call(Emitter& emit, std::size_t kernel, llvm::SmallVector<llvm::Value*> arguments) const {
+    const auto [which, place] = of_kernels[kernel];
+    for (const SharedKernel::Moved& moved : shared[which].moved)
+      arguments.push_back(emit.byte_offset(emit.region(moved.region), emit.index(moved.by[place])));
+    for (const SharedKernel::Streams& streams : shared[which].streams)
+      arguments.push_back(emit.ir.getInt64(streams.numbers[place]));
+    emit.ir.CreateCall(functions[which], arguments);
+  }
+};
+
 llvm::Function* emit_entry(llvm::Module& module, const Program& program, const std::string& symbol,
-                           const std::vector<llvm::Function*>& kernels, bool watched = false) {
+                           const KernelFunctions& kernels, bool watched = false) {
   llvm::Function* function = make_entry(module, symbol);
   Emitter emit(program, *function);
   llvm::SmallVector<llvm::Value*> arguments{emit.call()};  // then the indices of the loops around
@@ -102,7 +128,7 @@ llvm::Function* emit_entry(llvm::Module& module, const Program& program, const s
       call_barrier(emit);
     else if (follows_others(program, kernel))
       emit_barrier(emit);
-    emit.ir.CreateCall(kernels[kernel], arguments);
+    kernels.call(emit, kernel, arguments);
   };
   const auto loop = [&](std::uint32_t number, const std::function<void()>& step) {
     const SerialLoop& at = program.loops[number];
@@ -134,17 +160,11 @@ void emit_repeated(llvm::Module& module, const Program& program, llvm::Function*
   emit.finish();
 }
 
-std::vector<llvm::Function*> emit_kernels(llvm::Module& module, const Program& program) {
-  std::vector<llvm::Function*> kernels;
-  for (std::size_t i = 0; i < program.kernels.size(); ++i) kernels.push_back(emit_kernel(module, program, i));
-  return kernels;
-}
-
 }  // namespace
 
 llvm::Function* emit_program(llvm::Module& module, const Program& program, const std::string& symbol) {
   if (in_entry(program)) return emit_small_entry(module, program, symbol);
-  return emit_entry(module, program, symbol, emit_kernels(module, program));
+  return emit_entry(module, program, symbol, KernelFunctions(module, program));
 }
 
 void finish_module(llvm::Module& module, const Target& target) {
@@ -160,9 +180,9 @@ std::unique_ptr<llvm::Module> emit_module(const Program& program, const Target& 
                                           bool watched) {
   auto module = std::make_unique<llvm::Module>(program.entry, context);
   if (repeats(program) || watched) {
-    const std::vector<llvm::Function*> kernels = emit_kernels(*module, program);
+    const KernelFunctions kernels(*module, program);
     emit_entry(*module, program, entry_symbol, kernels, watched);
-    if (repeats(program)) emit_repeated(*module, program, kernels[0]);
+    if (repeats(program)) emit_repeated(*module, program, kernels.functions[0]);
   } else {
     emit_program(*module, program, entry_symbol);
   }
