@@ -19,7 +19,7 @@ struct RandomGraphOptions {
   bool pieces = true;         ///< slices, pads, concatenations, windows, rows by number and their adjoints
   bool nested_loops = false;  ///< more loops, with loops in their steps
   bool newer = false;         ///< what tests/conformance, whose seeds stay what they are, does not have: axes without
-                              ///< elements, normal_cdf
+                              ///< elements, normal_cdf, solve
   bool gradients = false;     ///< grad nodes of a sum of all results, by the parameters, which they update
 };
 

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
@@ -14,6 +15,7 @@
 #include <stdexcept>
 
 #include "codegen/tables.h"
+#include "ir/op.h"
 #include "ir/text.h"
 #include "passes/laws.h"
 #include "passes/passes.h"
@@ -144,7 +146,8 @@ bool writable_code() {
 }
 
 Graph prepared(const Graph& written, const Trial& trial) {
-  if (!trial.gradients) return assign_order(written);
+  const auto formula = [](const Node& node) { return definition(node.op).cls == OpClass::formula; };
+  if (!trial.gradients) return assign_order(std::ranges::any_of(written.nodes, formula) ? expand(written) : written);
   PipelineOptions passes;
   passes.verify_each = true;
   passes.simplify.disabled_laws = trial.disabled_laws;
