@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # The step of the MNIST network on made-up pictures: shares of the fma peak of the same moments, what threads gain, and
-# how long it takes from exec to the first step. Prints figures and fails nothing.
-#   bench/steps.sh [NNC]        the command to measure; default build/nnc
+# how long it takes from exec to the first step. Prints figures, each with its goal and whether it is reached, and fails
+# nothing.
+#   bench/steps.sh [NNC [shares|threads|start]...]     the command to measure; default build/nnc; all three
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 nnc=$(realpath "${1:-build/nnc}")
+[ $# -eq 0 ] || shift
+parts=" ${*:-shares threads start} "
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 net=bench/mnist_made.nn
@@ -25,52 +28,76 @@ bench() {
   echo "$best"
 }
 
-printf 'one thread, %% of the fma peak\n%8s %10s %10s\n' rows SGD Adam
-for rows in 10 32 128 512; do
-  sgd=$(bench "$folder/sgd.nn" $rows 1) adam=$(bench $net $rows 1)
-  awk -v r=$rows -v s="${sgd##* }" -v a="${adam##* }" 'BEGIN { printf "%8d %9.1f%% %9.1f%%\n", r, 100 * s, 100 * a }'
-done
+# verdict VALUE least|most GOAL: the goal, and whether it is reached.
+verdict='function verdict(value, bound, goal) {
+  return sprintf("goal: at %s %s, %s", bound, goal, (bound == "least" ? value >= goal : value <= goal) ? "reached" : "NOT REACHED")
+}'
 
-printf '\nthreads, Adam: us a step, gain over one thread, gain of an fma loop, and the one as a share of the other\n'
-printf '%8s %8s %10s %8s %8s %8s\n' rows threads us gain fma share
-for rows in 128 512; do
-  one=$(bench $net $rows 1)
-  for threads in 2 4; do
-    [ "$threads" -le "$processors" ] || continue
-    several=$(bench $net $rows $threads)
-    awk -v r=$rows -v t=$threads -v one="$one" -v several="$several" 'BEGIN {
-      split(one, a, " "); split(several, b, " "); gain = a[1] / b[1]; fma = b[2] / a[2]
-      printf "%8d %8d %10.1f %8.2f %8.2f %7.1f%%\n", r, t, b[1] / 1000, gain, fma, 100 * gain / fma }'
+shares() {
+  printf 'one thread, %% of the fma peak\n%8s %10s %10s\n' rows SGD Adam
+  for rows in 10 32 128 512; do
+    sgd=$(bench "$folder/sgd.nn" $rows 1) adam=$(bench $net $rows 1)
+    awk -v r=$rows -v s="${sgd##* }" -v a="${adam##* }" "$verdict"' BEGIN {
+      printf "%8d %9.1f%% %9.1f%%", r, 100 * s, 100 * a
+      if (r == 128) printf "   SGD, %s; Adam, %s", verdict(100 * s, "least", 80), verdict(100 * a, "least", 70)
+      print "" }'
   done
-done
-if [ "$processors" -ge 2 ]; then
-  two=$(bench $net 512 2 taskset -c 0,1) seven=$(bench $net 512 7 taskset -c 0,1)
-  awk -v a="${two%% *}" -v b="${seven%% *}" 'BEGIN {
-    printf "7 threads on 2 processors: %.1f us, 2 threads on them: %.1f us, ratio %.2f\n", b / 1000, a / 1000, b / a }'
-fi
-
-# best COMMAND...: milliseconds of the best of twenty runs.
-best() {
-  local begin end least=''
-  for _ in $(seq 20); do
-    begin=$(date +%s%N)
-    "$@" >/dev/null 2>&1
-    end=$(date +%s%N)
-    least=$(printf '%s\n%s' "$least" $((end - begin)) | sed '/^$/d' | sort -n | head -1)
-  done
-  awk -v ns="$least" 'BEGIN { printf "%.1f", ns / 1e6 }'
 }
+
+threads() {
+  printf 'threads, Adam: us a step, gain over one thread, gain of an fma loop, and the one as a share of the other\n'
+  printf '%8s %8s %10s %8s %8s %8s\n' rows threads us gain fma share
+  for rows in 128 512; do
+    one=$(bench $net $rows 1)
+    for threads in 2 4; do
+      [ "$threads" -le "$processors" ] || continue
+      several=$(bench $net $rows $threads)
+      awk -v r=$rows -v t=$threads -v one="$one" -v several="$several" "$verdict"' BEGIN {
+        split(one, a, " "); split(several, b, " "); gain = a[1] / b[1]; fma = b[2] / a[2]
+        printf "%8d %8d %10.1f %8.2f %8.2f %7.1f%%", r, t, b[1] / 1000, gain, fma, 100 * gain / fma
+        if (t == 2) printf "   %s", verdict(100 * gain / fma, "least", 85)
+        print "" }'
+    done
+  done
+  [ "$processors" -ge 2 ] || return 0
+  two=$(bench $net 512 2 taskset -c 0,1) seven=$(bench $net 512 7 taskset -c 0,1)
+  awk -v a="${two%% *}" -v b="${seven%% *}" "$verdict"' BEGIN {
+    printf "7 threads on 2 processors: %.1f us, 2 threads on them: %.1f us, ratio %.2f   %s\n",
+           b / 1000, a / 1000, b / a, verdict(b / a, "most", 1.5) }'
+}
+
 first_step() {
   rm -rf "$folder/run"
   "$nnc" train $net --max-steps 1 "$@" --out "$folder/run"
 }
-"$nnc" emit $net --stage llvm -o "$folder/step.ll"
-ours=$(best first_step) alone=$(best first_step --threads 1)
-nothing=$(best "$nnc" --version)
-printf '\nfrom exec to the end of a run of one step: %s ms, with one thread %s ms (nnc --version: %s ms)\n' \
-  "$ours" "$alone" "$nothing"
-if command -v llc-22 >/dev/null; then
-  llc=$(best llc-22 -O1 -filetype=obj "$folder/step.ll" -o "$folder/step.o")
-  awk -v a="$ours" -v o="$alone" -v b="$llc" 'BEGIN {
-    printf "llc-22 -O1 on its --stage llvm text: %s ms; ratio %.2f, with one thread %.2f\n", b, a / b, o / b }'
-fi
+
+# Commands by turns, twenty times; of each the least time and the least processor time, in ms.
+start() {
+  local TIMEFORMAT='%R %U %S' round which spent
+  "$nnc" emit $net --stage llvm -o "$folder/step.ll"
+  local commands=("first_step" "first_step --threads 1" "$nnc --version")
+  ! command -v llc-22 >/dev/null || commands+=("llc-22 -O1 -filetype=obj $folder/step.ll -o $folder/step.o")
+  for ((round = 0; round < 20; round++)); do
+    for which in "${!commands[@]}"; do
+      spent=$({ time ${commands[$which]} >/dev/null 2>&1; } 2>&1)
+      echo "$which $spent"
+    done
+  done | awk "$verdict"' {
+      if (!($1 in clock) || $2 < clock[$1]) clock[$1] = $2
+      if (!($1 in spent) || $3 + $4 < spent[$1]) spent[$1] = $3 + $4
+    } END {
+      split("a run of one step;the same with one thread;nnc --version;llc-22 -O1 on its --stage llvm text", names, ";")
+      printf "%40s %10s %10s\n", "from exec to the end of", "clock, ms", "processor, ms"
+      for (i = 0; i in clock; i++) printf "%40s %10.0f %10.0f\n", names[i + 1], 1000 * clock[i], 1000 * spent[i]
+      if (3 in clock) {
+        printf "ratio to llc by the clock %.2f   %s\n", clock[0] / clock[3], verdict(clock[0] / clock[3], "most", 2)
+        printf "ratio to llc in processor time, one thread %.2f   %s\n", spent[1] / spent[3], verdict(spent[1] / spent[3], "most", 2)
+      }
+    }'
+}
+
+for part in shares threads start; do
+  [[ $parts == *" $part "* ]] || continue
+  $part
+  echo
+done
