@@ -16,6 +16,20 @@
 
 namespace nnc {
 
+namespace {
+
+/// Copies bytes of a file; where it does not give them, a std::system_error that says `what` they are.
+void read_at(int descriptor, std::uint64_t from, std::size_t bytes, std::byte* to, const std::string& what) {
+  while (bytes > 0) {
+    const ssize_t got = ::pread(descriptor, to, bytes, static_cast<off_t>(from));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) throw std::system_error(got < 0 ? errno : EIO, std::generic_category(), what);
+    to += got, from += static_cast<std::uint64_t>(got), bytes -= static_cast<std::size_t>(got);
+  }
+}
+
+}  // namespace
+
 Result<MappedFile> MappedFile::open(const std::string& path) {
   if (auto problem = unreadable(path)) return *problem;
   const auto failed = [&] {
@@ -45,30 +59,34 @@ MappedFile MappedFile::of(int descriptor, std::size_t size) {
   mapped.begin_ = static_cast<const char*>(at);
   if (at == MAP_FAILED || size == 0) return mapped;
   mapped.size_ = size;
+  mapped.descriptor_ = ::fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
   ::madvise(at, size, MADV_SEQUENTIAL);
   return mapped;
 }
 
-void MappedFile::expect_any_order() const {
-  if (size_ > 0) ::madvise(const_cast<char*>(begin_), size_, MADV_RANDOM);
-}
-
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : begin_(std::exchange(other.begin_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : begin_(std::exchange(other.begin_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      descriptor_(std::exchange(other.descriptor_, -1)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
-  std::swap(begin_, other.begin_), std::swap(size_, other.size_);
+  std::swap(begin_, other.begin_), std::swap(size_, other.size_), std::swap(descriptor_, other.descriptor_);
   return *this;
 }
 
 MappedFile::~MappedFile() {
   if (begin_ != nullptr && size_ > 0) ::munmap(const_cast<char*>(begin_), size_);
+  if (descriptor_ >= 0) ::close(descriptor_);
 }
 
 void MappedFile::release(std::size_t from, std::size_t to) const {
   const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   from = from / page * page, to = to / page * page;
   if (to > from) ::madvise(const_cast<char*>(begin_) + from, to - from, MADV_DONTNEED);
+}
+
+void MappedFile::read(std::uint64_t from, std::size_t bytes, std::byte* to) const {
+  read_at(descriptor_, from, bytes, to, "rows of the data");
 }
 
 // ---- files without a name ----------------------------------------------------------------------------------------
@@ -129,13 +147,7 @@ std::optional<Problem> UnnamedFile::append(std::span<const char> bytes) {
 }
 
 void UnnamedFile::read(std::uint64_t from, std::size_t bytes, std::byte* to) const {
-  while (bytes > 0) {
-    const ssize_t got = ::pread(descriptor_, to, bytes, static_cast<off_t>(from));
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0)
-      throw std::system_error(got < 0 ? errno : EIO, std::generic_category(), "rows of the data in " + folder_);
-    to += got, from += static_cast<std::uint64_t>(got), bytes -= static_cast<std::size_t>(got);
-  }
+  read_at(descriptor_, from, bytes, to, "rows of the data in " + folder_);
 }
 
 Result<MappedFile> UnnamedFile::map() const {

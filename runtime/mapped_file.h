@@ -25,14 +25,16 @@ class MappedFile {
   std::string_view text() const { return {begin_, size_}; }
   /// Lets go of the pages from `from` (rounded down) to `to` (rounded down): looked at again, they come again.
   void release(std::size_t from, std::size_t to) const;
-  /// From now on bytes are looked at here and there, not one behind the other.
-  void expect_any_order() const;
+  /// Copies bytes from the file without looking at its pages, which would count as memory of this process. That they
+  /// cannot be read any more is a std::system_error.
+  void read(std::uint64_t from, std::size_t bytes, std::byte* to) const;
 
  private:
   friend class UnnamedFile;
   static MappedFile of(int descriptor, std::size_t size);
   const char* begin_ = nullptr;
   std::size_t size_ = 0;
+  int descriptor_ = -1;  ///< its own
 };
 
 /// A file in a folder that has no name there, and vanishes with its owner.

@@ -34,22 +34,11 @@ std::optional<Problem> RowStore::append(const std::byte* rows, std::int64_t coun
   return std::nullopt;
 }
 
-const std::byte* RowStore::look_at(std::int64_t row) const {
-  constexpr std::size_t ahead = std::size_t{1} << 16;
-  const std::int64_t end = window_.first + window_.count;
-  if (row < window_.first || row >= end) {
-    const auto most = static_cast<std::int64_t>(std::max<std::size_t>(ahead / std::max<std::size_t>(row_bytes_, 1), 1));
-    window_.count = row == end ? std::min(most, rows_ - row) : 1;
-    window_.first = row;
-    window_.bytes.resize(static_cast<std::size_t>(window_.count) * row_bytes_);
-    file_->read(static_cast<std::uint64_t>(row) * row_bytes_, window_.bytes.size(), window_.bytes.data());
-  }
-  return window_.bytes.data() + static_cast<std::size_t>(row - window_.first) * row_bytes_;
-}
-
 void RowStore::read(std::int64_t row, std::size_t offset, std::size_t bytes, std::byte* to) const {
   if (file_) {
-    std::memcpy(to, look_at(row) + offset, bytes);
+    const auto place = static_cast<std::uint64_t>(row) * row_bytes_;
+    const std::byte* record = window_.at(*file_, static_cast<std::uint64_t>(rows_) * row_bytes_, place, row_bytes_);
+    std::memcpy(to, record + offset, bytes);
     return;
   }
   const auto place = static_cast<std::size_t>(row % rows_in_chunk_) * row_bytes_ + offset;

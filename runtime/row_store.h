@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "runtime/mapped_file.h"
+#include "runtime/read_window.h"
 #include "runtime/result.h"
 
 namespace nnc {
@@ -39,20 +40,12 @@ class RowStore {
  private:
   static constexpr std::size_t chunk_bytes = std::size_t{1} << 20;
 
-  /// A record that was read from the file, with those behind it where rows are asked for one after the other.
-  struct Window {
-    std::vector<std::byte> bytes;
-    std::int64_t first = 0, count = 0;
-  };
-
-  const std::byte* look_at(std::int64_t row) const;
-
   std::size_t row_bytes_;
   std::int64_t rows_ = 0, rows_in_chunk_;
   std::vector<std::unique_ptr<std::byte[]>> chunks_;
   std::string folder_;
   std::optional<UnnamedFile> file_;
-  mutable Window window_;
+  mutable ReadWindow window_;
 };
 
 }  // namespace nnc

@@ -48,8 +48,10 @@ std::size_t size_of(StoredArray::Element element) {
   return 0;
 }
 
-double StoredArray::at(std::int64_t row, std::int64_t index) const {
-  const char* from = this->row(row) + static_cast<std::size_t>(index) * size_of(element);
+std::size_t StoredArray::row_bytes() const { return static_cast<std::size_t>(row_elements()) * size_of(element); }
+
+double StoredArray::number(const char* row, std::int64_t index) const {
+  const char* from = row + static_cast<std::size_t>(index) * size_of(element);
   switch (element) {
     case Element::boolean:
       return *from != 0 ? 1 : 0;
@@ -77,10 +79,6 @@ StoredArray StoredArray::columns(std::int64_t first, std::int64_t count) const {
   const std::size_t skipped = static_cast<std::size_t>(first) * size_of(element);
   if (rows() > 0) some.content = content.part(skipped, content.bytes.size() - skipped);
   return some;
-}
-
-void StoredArray::release() const {
-  if (content.file) content.file->release(0, content.file->text().size());
 }
 
 }  // namespace nnc

@@ -38,13 +38,14 @@ struct StoredArray {
   const char* row(std::int64_t index) const {
     return content.bytes.data() + static_cast<std::size_t>(index) * row_stride;
   }
-  /// An element of a row, and one of all in their order. Exact but for 64-bit integers beyond 2^53.
-  double at(std::int64_t row, std::int64_t element) const;
+  std::size_t row_bytes() const;
+  /// An element of a row that lies at `row`; of a row by its number; one of all in their order. Exact but for 64-bit
+  /// integers beyond 2^53.
+  double number(const char* row, std::int64_t index) const;
+  double at(std::int64_t row, std::int64_t index) const { return number(this->row(row), index); }
   double at(std::int64_t index) const { return at(index / row_elements(), index % row_elements()); }
   /// Some of the elements of every row.
   StoredArray columns(std::int64_t first, std::int64_t count) const;
-  /// Lets go of the pages of the file that were looked at; they come again.
-  void release() const;
 };
 
 std::size_t size_of(StoredArray::Element element);

@@ -13,6 +13,7 @@
 #include "runtime/idx.h"
 #include "runtime/names.h"
 #include "runtime/npy.h"
+#include "runtime/read_window.h"
 
 namespace nnc {
 
@@ -144,7 +145,8 @@ class TableInMemory : public Table {
 };
 
 /// Arrays side by side, each of one file or of one archive. Their elements become numbers a block at a time, and lie
-/// where they are until then; of files that are streamed, pages that were looked at are let go of.
+/// where they are until then; rows of files that are streamed are brought from there one by one, since the pages of a
+/// mapping would count as memory.
 class ArraySource : public TableInMemory {
  public:
   static Result<std::unique_ptr<Table>> open(const Source& source, const Storage& storage) {
@@ -174,19 +176,14 @@ class ArraySource : public TableInMemory {
   }
 
   std::optional<Problem> load() override {
-    auto problem = TableInMemory::load();
-    if (is_streamed())
-      for (const Named& column : columns_)
-        if (column.array.content.file) column.array.content.file->expect_any_order();
-    return problem;
-  }
-  bool is_streamed() const override {
     std::uint64_t bytes = 0;
     for (const Named& column : columns_)
       if (column.array.content.file)
-        bytes += static_cast<std::uint64_t>(checked_product(column.array.dims)) * size_of(column.array.element);
-    return bytes > stream_over_;
+        bytes += static_cast<std::uint64_t>(column.array.rows()) * column.array.row_bytes();
+    streamed_ = bytes > stream_over_;
+    return TableInMemory::load();
   }
+  bool is_streamed() const override { return streamed_; }
 
   std::int64_t rows() const override { return columns_[0].array.rows(); }
   std::vector<std::string> names() const override {
@@ -196,9 +193,7 @@ class ArraySource : public TableInMemory {
   }
   Place place(std::size_t column, std::int64_t) const override { return {columns_[column].called, 0, 0}; }
   std::string text(std::size_t column, std::int64_t row) const override {
-    const StoredArray& array = columns_[column].array;
-    const double value = array.at(row, 0);
-    let_go_of_pages(array);
+    const double value = columns_[column].array.number(row_of(columns_[column], row), 0);
     return std::isnan(value) ? "" : fmt::format("{}", value);
   }
   std::int64_t width(const ColumnIds& columns) const override {
@@ -211,17 +206,14 @@ class ArraySource : public TableInMemory {
       const StoredArray& array = columns_[column].array;
       using enum StoredArray::Element;
       const bool may_misfit = array.element == f32 || array.element == f64 || array.element == i64;
-      const std::int64_t width = array.row_elements(), count = may_misfit ? array.rows() * width : 0;
-      constexpr double exact = 9007199254740992.0;  // 2^53: beyond it not every whole number is an f64
-      for (std::int64_t i = 0; i < count; ++i) {
-        if (i % width == 0) let_go_of_pages(array);
-        const double value = array.at(i / width, i % width);
-        auto fault = missing && std::isnan(value) ? std::nullopt : misfit(value, dtype);
-        if (!fault && array.element == i64 && std::abs(value) > exact)
-          fault = fmt::format("{} is larger than 2^53", value);
-        if (fault)
-          return wrong_at({columns_[column].called, 0, 0}, *fault, fmt::format("elements of type {}", name_of(dtype)),
-                          fmt::format("this in row {}", i / width + 1));
+      if (!may_misfit) continue;
+      const std::int64_t width = array.row_elements();
+      for (std::int64_t row = 0; row < array.rows(); ++row) {
+        const char* from = row_of(columns_[column], row);
+        for (std::int64_t i = 0; i < width; ++i)
+          if (auto fault = misfit_of(array, array.number(from, i), dtype, missing))
+            return wrong_at({columns_[column].called, 0, 0}, *fault, fmt::format("elements of type {}", name_of(dtype)),
+                            fmt::format("this in row {}", row + 1));
       }
     }
     return std::nullopt;
@@ -230,14 +222,13 @@ class ArraySource : public TableInMemory {
     for (std::size_t column : columns) {
       const StoredArray& array = columns_[column].array;
       const std::int64_t count = array.row_elements();
-      let_go_of_pages(array);
+      const char* from = row_of(columns_[column], row);
       if (array.element == StoredArray::Element::u8 && dtype == DType::f32) {
-        const char* from = array.row(row);
         for (std::int64_t i = 0; i < count; ++i, to += sizeof(float))
           store<float>(to, static_cast<unsigned char>(from[i]));
         continue;
       }
-      for (std::int64_t i = 0; i < count; ++i, to += size_of(dtype)) store(dtype, to, array.at(row, i));
+      for (std::int64_t i = 0; i < count; ++i, to += size_of(dtype)) store(dtype, to, array.number(from, i));
     }
   }
 
@@ -245,7 +236,26 @@ class ArraySource : public TableInMemory {
   struct Named {
     std::string name, called;
     StoredArray array;
+    mutable ReadWindow window{};  ///< of rows that are streamed
   };
+
+  /// Where a row lies, valid until the next row of that column.
+  const char* row_of(const Named& column, std::int64_t row) const {
+    const KeptBytes& content = column.array.content;
+    if (!streamed_ || !content.file) return column.array.row(row);
+    const std::string_view file = content.file->text();
+    const auto place = static_cast<std::uint64_t>(column.array.row(row) - file.data());
+    return reinterpret_cast<const char*>(column.window.at(*content.file, file.size(), place, column.array.row_bytes()));
+  }
+
+  /// Why an element of an array cannot become a number of a type, or nothing.
+  static std::optional<std::string> misfit_of(const StoredArray& array, double value, DType dtype, bool missing) {
+    constexpr double exact = 9007199254740992.0;  // 2^53: beyond it not every whole number is an f64
+    auto fault = missing && std::isnan(value) ? std::nullopt : misfit(value, dtype);
+    if (!fault && array.element == StoredArray::Element::i64 && std::abs(value) > exact)
+      fault = fmt::format("{} is larger than 2^53", value);
+    return fault;
+  }
 
   std::optional<Problem> add(const std::string& name, std::string called, StoredArray array) {
     const std::string shape = fmt::format("[{}]", fmt::join(array.dims, ", "));
@@ -254,7 +264,7 @@ class ArraySource : public TableInMemory {
     if (!columns_.empty() && array.rows() != rows())
       return wrong_at({called, 0, 0}, "the arrays have different numbers of rows",
                       fmt::format("{}, as in `{}`", counted(rows()), columns_[0].called), counted(array.rows()));
-    columns_.push_back({name, std::move(called), std::move(array)});
+    columns_.push_back({name, std::move(called), std::move(array), {}});
     return std::nullopt;
   }
 
@@ -280,22 +290,9 @@ class ArraySource : public TableInMemory {
     return std::nullopt;
   }
 
-  /// Once so many rows were looked at that their pages, with those that the system brings along, may be 1 GiB: more
-  /// often would cost more than it saves, since the system can take them back whenever it needs memory.
-  void let_go_of_pages(const StoredArray& array) const {
-    constexpr std::uint64_t most = 16384;
-    const auto bytes = static_cast<std::uint64_t>(array.row_elements()) * size_of(array.element);
-    constexpr std::uint64_t brought_along = std::uint64_t{1} << 16;
-    touched_ += std::max(bytes, std::uint64_t{1}) + brought_along;
-    if (touched_ < most * brought_along) return;
-    touched_ = 0;
-    if (is_streamed())
-      for (const Named& column : columns_) column.array.release();
-  }
-
   std::vector<Named> columns_;
   std::uint64_t stream_over_ = 0;
-  mutable std::uint64_t touched_ = 0;  ///< bytes of pages, at most, since they were let go of
+  bool streamed_ = false;
 };
 
 /// A table that stands in the program, or rows that have no raw columns at all and are generated.

@@ -194,6 +194,48 @@ TEST_CASE("arrays that are streamed give the bits of arrays in memory, whatever 
         run_nnc("predict run --input image.idx", scratch.path()).out);
 }
 
+namespace {
+
+/// An NPY file of bytes, [rows, width], all 0, that takes no room on the disk.
+void write_zeros(const fs::path& path, std::int64_t rows, std::int64_t width) {
+  std::string header = fmt::format("{{'descr': '|u1', 'fortran_order': False, 'shape': ({}, {}), }}", rows, width);
+  header.resize(117, ' ');
+  write_file(path, std::string("\x93NUMPY\x01\x00\x76\x00", 10) + header + "\n");
+  fs::resize_file(path, 128 + static_cast<std::uintmax_t>(rows * width));
+}
+
+}  // namespace
+
+TEST_CASE("arrays of 100 MB take no more memory than arrays of 3 where they are streamed", "[command]") {
+  const Scratch scratch;
+  constexpr std::int64_t width = 1000;
+  const auto peak = [&](const std::string& source, std::int64_t rows) {
+    write_zeros(scratch.path() / "image.npy", rows, width);
+    write_file(scratch.path() / "label.npy", nnc::npy_text({nnc::DType::i32, {rows}}));
+    if (source.starts_with("npz"))  // as numpy.savez writes it
+      write_file(scratch.path() / "rows.npz", nnc::zip_text({{"image.npy", read_file(scratch.path() / "image.npy")},
+                                                             {"label.npy", read_file(scratch.path() / "label.npy")}}));
+    write_file(scratch.path() / "net.nn",
+               "data images {\n  let all = " + source +
+                   "\n  train, valid = split(all, 0.9, 0.1, seed = 2)\n"
+                   "  let pixels: f32[1000] = col(\"image\")\n"
+                   "  x: f32[1] = standardize(mean(pixels, over = -1, keep = true))\n"
+                   "  y: i32[] = col(\"label\")\n}\n"
+                   "model Net(x: f32[batch, 1]) -> f32[batch, 3] { return x |> Dense(3) }\n"
+                   "train Net on images {\n  loss = softmax_cross_entropy(Net(x), y)\n  optimizer = sgd(lr = 0.1)\n"
+                   "  epochs = 1\n}\n");
+    const auto result = run_nnc("train net.nn --dry-run --threads 1 --stream-over 1", scratch.path());
+    INFO(result.err);
+    CHECK(result.status == 0);
+    return result.peak_kib;
+  };
+  for (const std::string source : {"npy(image = \"image.npy\", label = \"label.npy\")", "npz(\"rows.npz\")"}) {
+    const long small = peak(source, 3'000), large = peak(source, 100'000);
+    INFO(source << ": " << small << " KiB, " << large << " KiB");
+    CHECK(large - small < 24 * 1024);
+  }
+}
+
 TEST_CASE("of a full batch of streamed rows it is said what it takes; of a smaller one nothing", "[command]") {
   const Scratch scratch;
   {
