@@ -198,9 +198,10 @@ Exit inspect_run(Trained& trained, const std::string& folder, const Console& con
   for (const Column& column : trained.data.columns)
     if (!column.classes_of.empty())
       fmt::print("classes of `{}`: {}\n", column.name, fmt::join(record->classes.at(column.classes_of).names, ", "));
+  const auto train = record->rows.find("train");
+  const Batches batches(trained.block.train.batch_size, train == record->rows.end() ? 1 : train->second);
   if (at)
-    fmt::print("{}: after epoch {}, step {}{}\n\n", trained.weights_path, at->state.at.epoch, at->state.at.step,
-               at->state.best.value
+    fmt::print("{}: {}{}\n\n", trained.weights_path, place_text(at->state.at, at->state.at.batch == batches.count), at->state.best.value
                    ? fmt::format("; best {} in epoch {}", brief_number(*at->state.best.value), at->state.best.epoch)
                    : "");
   show_tensors(*file);

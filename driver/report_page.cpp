@@ -258,9 +258,9 @@ std::string program_html(const RunReport& run) {
 std::string how_it_ran(const RunReport& run) {
   const auto& record = run.record;
   const int threads = record.contains("machine") ? record["machine"].value("threads", 1) : 1;
-  return fmt::format("{} after epoch {}, step {}; seed {}, {}, {} {}, nnc {}", record.value("state", "under way"),
-                     record.value("epoch", 0), record.value("step", 0), record.value("seed", 0ull),
-                     record.value("dtype", ""), threads, threads == 1 ? "thread" : "threads", record.value("nnc", ""));
+  return fmt::format("{} {}; seed {}, {}, {} {}, nnc {}", record.value("state", "under way"),
+                     record.value("place", "at step 0"), record.value("seed", 0ull), record.value("dtype", ""), threads,
+                     threads == 1 ? "thread" : "threads", record.value("nnc", ""));
 }
 
 /// Links to those of the page's parts that it has.

@@ -7,6 +7,7 @@
 
 #include "runtime/file.h"
 #include "runtime/metrics.h"
+#include "runtime/run_directory.h"
 
 namespace nnc::driver {
 
@@ -22,6 +23,15 @@ std::vector<std::string> stored_paths(const Elaborated& block) {
   std::vector<std::string> stored;
   for (const fs::path& path : paths) stored.push_back(path.lexically_relative(common).string());
   return stored;
+}
+
+std::string part_of(const std::string& folder, int index) { return fmt::format("{}/part-{}", folder, index + 1); }
+
+int parts_of(const std::string& folder) {
+  int parts = 0;
+  if (!is_run(folder))
+    while (is_run(part_of(folder, parts))) ++parts;
+  return parts;
 }
 
 std::string describe(TrainOutcome::End end) {
@@ -40,6 +50,12 @@ std::string describe(TrainOutcome::End end) {
       return "diverged";
   }
   return "";
+}
+
+std::string place_text(const Cursor& at, bool whole_epoch) {
+  if (at.step == 0) return "at step 0";
+  return whole_epoch ? fmt::format("after epoch {}, step {}", at.epoch, at.step)
+                     : fmt::format("in epoch {}, after step {}", at.epoch, at.step);
 }
 
 std::string run_json(const RunRecord& record, const Compilation& compilation, const TrainOutcome* outcome) {
@@ -74,6 +90,7 @@ std::string run_json(const RunRecord& record, const Compilation& compilation, co
   if (outcome) {
     json["epoch"] = outcome->at.epoch;
     json["step"] = outcome->at.step;
+    json["place"] = place_text(outcome->at, outcome->whole_epoch);
     if (record.best) json["best_epoch"] = outcome->best_epoch;
   }
   return json.dump(2) + "\n";

@@ -16,6 +16,10 @@ namespace nnc::driver {
 
 inline constexpr const char* version = "0.1.0";
 
+/// Of a run's folder.
+inline constexpr const char* last_weights = "last.safetensors";
+inline constexpr const char* best_weights = "best.safetensors";
+
 inline constexpr int most_folds = 1'000'000;
 
 struct RunRecord {
@@ -35,12 +39,17 @@ struct RunRecord {
   ClassNames classes;
   std::map<std::string, std::int64_t> rows;  ///< of each split
 
-  std::string weights_file() const { return best ? "best.safetensors" : "last.safetensors"; }
+  std::string weights_file() const { return best ? best_weights : last_weights; }
 };
 
 /// Where the files of a program go below model/, in their order: as they lie to each other, so that what is imported by
 /// a relative path is found there; below the root where something is imported by a path from the root.
 std::vector<std::string> stored_paths(const Elaborated& block);
+
+/// The folder of a part of a cross-validation, from 0, below its own; how many parts there are in a folder, 0 where it is
+/// none of a cross-validation.
+std::string part_of(const std::string& folder, int index);
+int parts_of(const std::string& folder);
 
 /// `outcome` is null while the run is under way.
 std::string run_json(const RunRecord& record, const Compilation& compilation, const TrainOutcome* outcome);
@@ -48,5 +57,7 @@ Result<RunRecord> read_run(const std::string& folder);
 
 /// "finished", "stopped by its rule", ...: how a run ended.
 std::string describe(TrainOutcome::End end);
+/// "after epoch 3, step 30"; where that epoch is not done "in epoch 3, after step 25".
+std::string place_text(const Cursor& at, bool whole_epoch);
 
 }  // namespace nnc::driver

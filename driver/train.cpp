@@ -62,8 +62,6 @@ std::string summary(const std::vector<SplitFigures>& parts, bool json) {
   return json ? text + "}" : text;
 }
 
-std::string part_of(const std::string& folder, int index) { return fmt::format("{}/part-{}", folder, index + 1); }
-
 /// The figures that a part is judged by.
 void add_valid(const Training& training, std::vector<SplitFigures>& parts) {
   for (const SplitFigures& figures : training.figures())
@@ -125,8 +123,7 @@ Exit resume(TrainFlags flags, const Console& console) {
   auto compilation = flags.compile.compilation(console, true);
   if (!compilation) return Exit::usage;
   watch_signals();
-  if (!is_run(*flags.resume) && is_run(part_of(*flags.resume, 0)))
-    return resume_parts(std::move(flags), *compilation, console);
+  if (parts_of(*flags.resume) > 0) return resume_parts(std::move(flags), *compilation, console);
   auto stopped = StoppedRun::open(*flags.resume);
   if (!stopped) return fail(stopped.problem());
   if (auto problem = check_program(flags, stopped->record)) return fail(*problem);
@@ -206,7 +203,7 @@ void add_train(CLI::App& app, Action& action) {
   command->add_option("--epochs", flags->epochs, "instead of the program's `epochs`")
       ->check(whole_from_one())
       ->type_name("N");
-  command->add_option("--max-steps", flags->max_steps, "stop after so many steps")
+  command->add_option("--max-steps", flags->max_steps, "stop after so many steps, those of this command")
       ->check(whole_from_one())
       ->type_name("N");
   command->add_option("--seed", flags->seed, "instead of the program's `seed`")

@@ -67,6 +67,19 @@ std::optional<Problem> check_classes(const ClassNames& classes, const DataJob& j
   return std::nullopt;
 }
 
+/// What is about one run, and is given the folder of a cross-validation.
+Problem no_single_run(const std::string& folder, int parts) {
+  return {.kind = Problem::Kind::io,
+          .message = fmt::format("`{}` is a cross-validation: {} runs, each with a part of the rows left out", folder,
+                                 parts),
+          .place = {},
+          .expected = {},
+          .found = {},
+          .notes = {fmt::format("help: `{}` is one of them; a model to be used is trained on all rows, by `nnc train "
+                                "PROGRAM` without --cv",
+                                part_of(folder, 0))}};
+}
+
 /// The batch that layouts are chosen for: data are not read for that.
 std::int64_t step_rows(const TrainJob& job) {
   return job.batch_size > 0 ? std::min(job.batch_size, block_rows) : block_rows;
@@ -103,7 +116,9 @@ std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console&
       status = exit_of(problem);
       return nullptr;
     };
-    if (!fs::exists(flags.source + "/run.json"))
+    if (const int parts = parts_of(flags.source); parts > 0)
+      return fail(no_single_run(flags.source, parts));
+    if (!is_run(flags.source))
       return fail({.kind = Problem::Kind::io,
                    .message = fmt::format("`{}` is no run: there is no run.json in it", flags.source),
                    .place = {},
@@ -163,7 +178,7 @@ void Trained::remember(const std::string& run, const RunRecord& record) {
   seed = record.seed;
   rows = record.rows;
   weights_path = run + "/" + record.weights_file();
-  if (record.best && !fs::exists(weights_path)) weights_path = run + "/last.safetensors";
+  if (record.best && !fs::exists(weights_path)) weights_path = run + "/" + last_weights;
 }
 
 Result<TensorFile> Trained::read_weights() const {

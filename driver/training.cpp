@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cmath>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
@@ -14,10 +13,7 @@
 #include <span>
 #include <utility>
 
-#include "driver/advice.h"
-#include "driver/column_names.h"
 #include "driver/figures.h"
-#include "driver/first_wrong.h"
 #include "driver/progress.h"
 #include "driver/report.h"
 #include "driver/trained.h"
@@ -39,9 +35,6 @@ void note_signal(int signal) {
   if (caught_signal != 0) ::_exit(128 + signal);
   caught_signal = signal;
 }
-
-constexpr const char* last_name = "last.safetensors";
-constexpr const char* best_name = "best.safetensors";
 
 /// Writes what training keeps, and shows how it goes.
 class RunObserver : public TrainObserver {
@@ -74,7 +67,7 @@ class RunObserver : public TrainObserver {
   std::optional<Problem> save(const Weights& weights, const TrainState& state, bool best) override {
     if (auto problem = run_.flush_metrics()) return problem;
     TensorFile file = checkpoint_of(weights, {state, record_.seed, record_.source_hash, best ? 0 : log_bytes_});
-    if (auto problem = write_safetensors(run_.file(best ? best_name : last_name), file)) return problem;
+    if (auto problem = write_safetensors(run_.file(best ? best_weights : last_weights), file)) return problem;
     const auto act = std::exchange(on_first_save_, nullptr);
     return act ? act() : std::nullopt;
   }
@@ -115,13 +108,6 @@ std::string rows_text(const std::map<std::string, std::int64_t>& rows) {
   return text;
 }
 
-std::string bytes_text(std::uint64_t bytes) {
-  if (bytes < std::uint64_t{1024} * 1024) return fmt::format("{} KiB", (bytes + 1023) / 1024);
-  return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / 1024 / 1024);
-}
-
-using Json = nlohmann::ordered_json;
-
 }  // namespace
 
 void watch_signals() {
@@ -135,22 +121,22 @@ Result<StoppedRun> StoppedRun::open(const std::string& path) {
   if (!folder) return folder.problem();
   auto record = read_run(path);
   if (!record) return record.problem();
-  auto last = read_safetensors(folder->file(last_name));
+  auto last = read_safetensors(folder->file(last_weights));
   if (!last) return last.problem();
-  auto at = record_of(*last, folder->file(last_name), record->source_hash);
+  auto at = record_of(*last, folder->file(last_weights), record->source_hash);
   if (!at) return at.problem();
   StoppedRun run{std::move(*folder), std::move(*record), std::move(*last), std::move(*at), std::nullopt};
   if (run.at.state.ended == TrainState::Ended::diverged)
     return wrong(path, "a run that diverged does not go on", "", "",
                  {fmt::format("help: `nnc train PROGRAM --init {}` starts another from its last finite weights; with a "
                               "lower learning rate, say",
-                              run.folder.file(last_name))});
+                              run.folder.file(last_weights))});
   // The file of the best weights says itself how good they are: it is written first, and may be newer than the last.
   run.at.state.best = {};
-  if (!fs::exists(run.folder.file(best_name))) return run;
-  auto best = read_safetensors(run.folder.file(best_name));
+  if (!fs::exists(run.folder.file(best_weights))) return run;
+  auto best = read_safetensors(run.folder.file(best_weights));
   if (!best) return best.problem();
-  auto best_at = record_of(*best, run.folder.file(best_name), run.record.source_hash);
+  auto best_at = record_of(*best, run.folder.file(best_weights), run.record.source_hash);
   if (!best_at) return best_at.problem();
   run.at.state.best = best_at->state.best;
   run.best = std::move(*best);
@@ -181,13 +167,26 @@ Training::Training(const Elaborated& block, const TrainFlags& flags, const Compi
 Training::~Training() = default;
 
 Exit Training::run() {
-  for (auto stage : {&Training::open_data, &Training::compile, &Training::set_weights, &Training::make_columns,
+  for (auto stage : {&Training::check_epochs, &Training::open_data, &Training::compile, &Training::set_weights, &Training::make_columns,
                      &Training::restore_weights, &Training::make_run})
     if (auto problem = (this->*stage)()) return console_.show(*problem), exit_of(*problem);
   announce();
   if (!flags_.dry_run) return train_and_report();
   if (flags_.json) print_plan();
   return Exit::done;
+}
+
+/// --epochs counts from the beginning of the run.
+std::optional<Problem> Training::check_epochs() {
+  const std::int64_t begun = stopped_ ? stopped_->at.state.at.epoch : 0;
+  if (!flags_.epochs || *flags_.epochs >= begun) return std::nullopt;
+  return Problem{.kind = Problem::Kind::io,
+                 .message = fmt::format("--epochs {}: the run is in epoch {} already", *flags_.epochs, begun),
+                 .place = {},
+                 .expected = {},
+                 .found = {},
+                 .notes = {"help: epochs are counted from the beginning of the run; --max-steps counts the steps that "
+                           "are taken from here"}};
 }
 
 std::optional<Problem> Training::open_data() {
@@ -275,7 +274,7 @@ void Training::warn_of_constant_columns() const {
 /// A run goes on with the weights that it kept, over the data that it had.
 std::optional<Problem> Training::restore_weights() {
   if (!stopped_) return std::nullopt;
-  const std::string path = stopped_->folder.file(last_name);
+  const std::string path = stopped_->folder.file(last_weights);
   const auto changed = [&](std::string expected, std::string found) {
     return wrong(path, "the data are not those that the run was trained with", std::move(expected), std::move(found),
                  {"help: put them back, or start another run from these weights with --init"});
@@ -291,7 +290,7 @@ std::optional<Problem> Training::restore_weights() {
       return changed(fmt::format("`{}` as the run has it", slot.name), "another when fitted again");
   if (!stopped_->best) return std::nullopt;
   best_weights_ = *weights_;
-  return restore(*stopped_->best, stopped_->folder.file(best_name), *best_weights_, Surplus::refused);
+  return restore(*stopped_->best, stopped_->folder.file(best_weights), *best_weights_, Surplus::refused);
 }
 
 std::map<std::string, std::int64_t> Training::rows_of_splits() const {
@@ -370,85 +369,6 @@ std::optional<Baseline> Training::find_baseline() const {
   return baseline_of(optimise(block_.evaluate), job_.losses, *split("train"), *shown, *weights_);
 }
 
-void Training::announce() {
-  std::string rows;
-  for (const SplitColumns& columns : splits_)
-    rows += fmt::format("{}{} {}", rows.empty() ? "" : ", ", columns.name, columns.rows);
-  Batches batches(job_.batch_size, split("train")->rows);
-  console_.note(fmt::format("{}: {} parameters; rows: {}; batch {}, {} {} an epoch; memory {}{}", job_.name,
-                            parameters(), rows, batches.size, batches.count, batches.count == 1 ? "step" : "steps",
-                            bytes_text(memory()), run_ ? "; run " + run_->path() : ""));
-  if (job_.batch_size == 0 && gathered() > 0)
-    console_.note(
-        fmt::format("note: `batch_size = full` brings all {} rows of `train` into memory, {} of the above, though they "
-                    "are streamed; "
-                    "with a number, such as `batch_size = 4096`, so many at a time",
-                    split("train")->rows, bytes_text(gathered())));
-  if (const std::string names = fitted_names(); !names.empty())
-    console_.note(fmt::format("fitted on {}: {}", fmt::join(data_job_.fit, ", "), names));
-  for (const auto& [input, learnt] : data_->classes())
-    console_.note(
-        fmt::format("classes of `{}`: {}{}", column_of(input), fmt::join(learnt.names, ", "),
-                    learnt.missing.empty() ? "" : fmt::format("; `{}` where the value is missing", learnt.missing)));
-  warn_of_classes();
-  baseline_ = find_baseline();
-  if (baseline_) {
-    std::string text = fmt::format("baseline (always {}):", baseline_->always);
-    for (const NamedArray& figure : baseline_->figures)
-      if (figure.array.count() == 1)
-        text += fmt::format(" {}.{} {:.6g}", split("valid") ? "valid" : "train", figure.name, figure.array.at(0));
-    console_.note(text);
-  }
-  if (stopped_)
-    console_.note(fmt::format("going on after epoch {}, step {}",
-                              stopped_->at.state.judged ? stopped_->at.state.at.epoch : stopped_->at.state.at.epoch - 1,
-                              stopped_->at.state.at.step));
-}
-
-/// --dry-run --json
-void Training::print_plan() const {
-  Json json;
-  json["schema"] = "nnc.plan.1";
-  json["train"] = job_.name;
-  json["parameters"] = parameters();
-  json["rows"] = rows_of_splits();
-  const Batches batches(job_.batch_size, split("train")->rows);
-  json["batch"] = batches.size;
-  json["steps_per_epoch"] = batches.count;
-  json["epochs"] = job_.epochs;
-  json["memory_bytes"] = memory();
-  fmt::print("{}\n", json.dump());
-}
-
-/// A model for more classes than the data have is allowed, and mostly a mistake about one of the two.
-void Training::warn_of_classes() const {
-  for (const Obligation& promise : block_.step.obligations)
-    for (const Column& column : data_job_.columns) {
-      const auto names = data_->classes().find(column.classes_of);
-      if (column.name != promise.input || names == data_->classes().end()) continue;
-      const auto known = static_cast<std::int64_t>(names->second.names.size());
-      if (known < promise.high)
-        console_.warning(fmt::format("`{}` has {} classes, and the program takes it for one of {}", column.name, known,
-                                     promise.high));
-    }
-}
-
-std::string Training::column_of(const std::string& input) const {
-  for (const Column& column : data_job_.columns)
-    if (column.classes_of == input) return column.name;
-  for (const RawColumn& raw : data_job_.raw)
-    if (raw.input == input && raw.columns.size() == 1) return raw.columns[0];
-  return input;
-}
-
-std::string Training::fitted_names() const {
-  std::vector<std::string> names;
-  for (const RawColumn& raw : data_job_.raw)
-    if (!raw.classes && raw.missing.learnt()) names.push_back(missing_path(raw.input));
-  for (const Output& output : block_.fit.outputs) names.push_back(output.name);
-  return fmt::format("{}", fmt::join(names, ", "));
-}
-
 Exit Training::train_and_report() {
   TrainSettings settings{.job = job_, .max_steps = flags_.max_steps};
   settings.seconds_between_saves = flags_.save_every;
@@ -484,126 +404,24 @@ std::string Training::how_to_go_on() const {
   return command;
 }
 
-Exit Training::say_diverged(const TrainOutcome& outcome, double least_loss) {
-  const TrainOutcome::Failure& failure = *outcome.failure;
-  const std::string value = number_shown(failure.value, DType::f64);
-  const std::string what = failure.is_loss ? fmt::format("the {} became {}", failure.what, value)
-                                           : fmt::format("`{}` has an element that is {}", failure.what, value);
-  Problem problem{
-      .kind = Problem::Kind::diverged, .message = {}, .place = job_.place, .expected = {}, .found = {}, .notes = {}};
-  problem.message = failure.at.step == 0 ? fmt::format("training cannot start: {} before the first step", what)
-                                         : fmt::format("training diverged: {} in epoch {}, step {}", what,
-                                                       failure.at.epoch, failure.at.step);
-  if (!outcome.spoilt.empty())
-    problem.notes.push_back(
-        fmt::format("note: the update of step {} had made `{}` infinite or NaN", outcome.at.step + 1, outcome.spoilt));
-  if (failure.at.step > 0 && !session_->solves()) {
-    const std::int64_t planned = record_.epochs > 0 ? record_.epochs : job_.epochs;
-    const bool spoilt = !outcome.spoilt.empty();
-    const auto first = first_wrong(block_, {outcome.at, *weights_, *split("train"), job_, planned},
-                                   spoilt ? outcome.spoilt : failure.what, failure.is_loss && !spoilt);
-    if (first) problem.notes.push_back(first->what);
-    if (first && first->place.line > 0) problem.place = first->place;
-  }
-  problem.notes.push_back(fmt::format("note: {} are in {}",
-                                      outcome.at.step == 0
-                                          ? std::string("the initial weights")
-                                          : fmt::format("the last finite weights, after step {},", outcome.at.step),
-                                      run_->file(last_name)));
-  if (!session_->solves()) problem.notes.push_back("help: try a lower learning rate");
-  for (std::string& line :
-       session_->solves() ? why_unsolved(least_loss) : advice_of(optimise(block_.evaluate), *split("train"), *weights_))
-    problem.notes.push_back(std::move(line));
-  console_.show(problem);
-  return Exit::diverged;
-}
-
-/// A model that is no better than a constant has learnt nothing, and nobody sees that from its figures alone.
-void Training::compare_with_baseline() const {
-  if (!baseline_) return;
-  const auto loss_in = [&](const std::vector<NamedArray>& figures) {
-    const auto at = std::ranges::find(figures, job_.losses[0], &NamedArray::name);
-    return at == figures.end() || at->array.count() != 1 ? NAN : at->array.at(0);
-  };
-  const std::string shown = split("valid") ? "valid" : "train";
-  const auto figures = std::ranges::find(figures_, shown, &SplitFigures::split);
-  if (figures == figures_.end()) return;
-  const double loss = loss_in(figures->figures), constant = loss_in(baseline_->figures);
-  if (!(loss >= constant)) return;
-  console_.warning(fmt::format("the model is no better than always {}: {}.loss is {:.6g} against {:.6g}",
-                               baseline_->always, shown, loss, constant));
-  console_.note(
-      "help: look at train.loss of the first epochs: if it rises, the learning rate is too high; if it hardly moves, "
-      "too low");
-  for (const std::string& line : advice_of(optimise(block_.evaluate), *split("train"), *weights_)) console_.note(line);
-}
-
-/// `solve`, which `newton` uses, has no solution where its matrix is singular: where columns depend on each other, or
-/// where the loss has become flat because it falls without end as the weights grow.
-std::vector<std::string> Training::why_unsolved(double least_loss) {
-  const std::string penalty = fmt::format(
-      "a penalty in the loss makes it so: `1e-6 * sum([sum(square(w)) for w in params({})])`", job_.models.front());
-  std::vector<std::string> notes{
-      "note: `solve`, which `newton` uses, has no solution where its matrix is not positive definite"};
-  const bool exact = std::ranges::all_of(params_of(*weights_->layout), [](const nnc_slot& slot) {
-    return slot.dtype == static_cast<std::uint8_t>(DType::f64);
-  });
-  const std::vector<std::string> found = dependences(features(), exact ? 1e-9 : 1e-5);
-  for (const std::string& dependence : found)
-    notes.push_back(fmt::format("note: the matrix is singular: {}", dependence));
-  if (!found.empty()) {
-    notes.push_back("help: leave such a column out; or " + penalty);
-    return notes;
-  }
-  double largest = 0;
-  for (const nnc_slot& slot : params_of(*weights_->layout)) {
-    const DenseArray values = unpack(slot, weights_->params.data());
-    for (std::int64_t i = 0; i < values.count(); ++i) largest = std::max(largest, std::abs(values.at(i)));
-  }
-  if (largest > 100 && least_loss < 1e-6)
-    notes.push_back(
-        fmt::format("note: the loss has fallen to {:.3g} while the largest weight grew to {:.6g}: it has no lowest "
-                    "point, as where a "
-                    "line separates two classes; the further the weights go, the lower it gets, without end",
-                    least_loss, largest));
-  notes.push_back("help: " + penalty);
-  return notes;
-}
-
-/// Values of the columns that the model is given: those that `predict` needs, or where nothing says which these are,
-/// those of more than one value.
-std::vector<Feature> Training::features() const {
-  std::vector<Feature> features;
-  const std::vector<std::string> needed = session_->predict_inputs();
-  for (const NamedArray& column : split("train")->columns) {
-    if (!is_float(column.array.dtype)) continue;
-    const std::int64_t rows = split("train")->rows, width = rows == 0 ? 0 : column.array.count() / rows;
-    const auto made_of = session_->inputs_of_columns().find(column.name);
-    const bool known = !needed.empty() && made_of != session_->inputs_of_columns().end();
-    const auto is_needed = [&](const std::string& input) { return std::ranges::count(needed, input) > 0; };
-    if (known ? !std::ranges::all_of(made_of->second, is_needed) : width < 2) continue;
-    const std::vector<std::string> names = value_names(data_job_, *session_, column.name, width);
-    for (std::int64_t i = 0; i < width; ++i) {
-      Feature feature{names[static_cast<std::size_t>(i)], {}};
-      for (std::int64_t row = 0; row < rows; ++row) feature.values.push_back(column.array.at(row * width + i));
-      features.push_back(std::move(feature));
-    }
-  }
-  return features;
-}
-
 /// Figures of every split by the weights that `eval` will use.
 Exit Training::report(const TrainOutcome& outcome) {
   std::string kept = record_.weights_file();
-  if (!fs::exists(run_->file(kept))) kept = last_name;  // `best` never had a number to go by
-  if (kept == best_name) {
+  if (!fs::exists(run_->file(kept))) kept = last_weights;  // `best` never had a number to go by
+  if (kept == best_weights) {
     auto file = read_safetensors(run_->file(kept));
     if (!file) return console_.show(file.problem()), exit_of(file.problem());
     if (auto problem = restore(*file, run_->file(kept), *weights_, Surplus::refused))
       return console_.show(*problem), exit_of(*problem);
   }
-  console_.note(fmt::format("{} after epoch {}, step {}{}", describe(outcome.end), outcome.at.epoch, outcome.at.step,
-                            kept == best_name ? fmt::format("; best epoch {}", outcome.best_epoch) : ""));
+  const bool idle = stopped_ && outcome.at.step == stopped_->at.state.at.step;
+  if (idle && outcome.end == TrainOutcome::End::epochs_done)
+    console_.note(fmt::format("nothing was left to do; `nnc train --resume {} --epochs N` trains for N epochs in all",
+                              shell_word(run_->path())));
+  console_.note(
+      fmt::format("{} {}{}", describe(outcome.end), place_text(outcome.at, outcome.whole_epoch),
+                  kept == best_weights ? fmt::format("; the figures are those of epoch {}, the best", outcome.best_epoch)
+                                       : ""));
   for (const SplitColumns& columns : splits_) {
     figures_.push_back(figures_of(*runner_, programs_, *weights_, columns, job_.seed));
   }

@@ -19,7 +19,8 @@ namespace nnc::driver {
 struct TrainFlags {
   std::string file, model;
   std::optional<std::string> out, init, data, resume;
-  std::optional<std::int64_t> epochs, max_steps;
+  std::optional<std::int64_t> epochs;     ///< of the whole run
+  std::optional<std::int64_t> max_steps;  ///< of this command
   std::optional<std::uint64_t> seed;
   std::optional<int> cv;
   double save_every = 2;  ///< seconds
@@ -60,6 +61,7 @@ class Training {
   const std::vector<SplitFigures>& figures() const { return figures_; }
 
  private:
+  std::optional<Problem> check_epochs();
   std::optional<Problem> open_data();
   std::optional<Problem> compile();
   std::optional<Problem> set_weights();

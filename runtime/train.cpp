@@ -202,6 +202,7 @@ class Trainer {
     scalars_[ScalarSlot::total_steps] = static_cast<double>(planned * batches_.count);
     totals_.assign(job_.losses.size(), 0.0);
     if (settings.from) go_on(*settings.from);
+    if (settings.max_steps) last_step_ = at_.step + *settings.max_steps;
   }
 
   TrainOutcome run() {
@@ -260,7 +261,7 @@ class Trainer {
     std::optional<End> end;
     while (at_.batch < batches_.count && !end) {
       if (auto diverged = take_steps(stretch)) return diverged;
-      if (settings_.max_steps && at_.step >= *settings_.max_steps) end = End::max_steps;
+      if (last_step_ && at_.step >= *last_step_) end = End::max_steps;
       const bool within = at_.batch < batches_.count;
       if (within && is_time()) {
         // Before anything stops training here: what goes on from a checkpoint of this step does not look again.
@@ -306,7 +307,7 @@ class Trainer {
   std::int64_t steps_at_once() const {
     if (at_.batch == batches_.count - 1) return 1;
     std::int64_t count = std::min(full_.steps_at_once(), batches_.count - 1 - at_.batch);
-    if (settings_.max_steps) count = std::min(count, *settings_.max_steps - at_.step);
+    if (last_step_) count = std::min(count, *last_step_ - at_.step);
     if (const std::int64_t every = job_.check_every_steps; every > 0) count = std::min(count, every - at_.step % every);
     return std::max<std::int64_t>(count, 1);
   }
@@ -455,7 +456,7 @@ class Trainer {
 
   TrainOutcome finish(End end) {
     if (!problem_) save();
-    return {end, at_, failure_, spoilt_, best_.seen().epoch, problem_};
+    return {end, at_, at_.batch == batches_.count, failure_, spoilt_, best_.seen().epoch, problem_};
   }
 
   const TrainSettings& settings_;
@@ -472,6 +473,7 @@ class Trainer {
   Scalars scalars_;
   std::vector<std::uint32_t> order_;
   Cursor at_, good_at_;
+  std::optional<std::int64_t> last_step_;  ///< that --max-steps leaves
   bool judged_ = false;
   std::vector<double> totals_, good_totals_;  ///< of the epoch, for each loss
   TrainState::Ended ended_ = TrainState::Ended::not_yet;

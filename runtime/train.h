@@ -64,8 +64,9 @@ class TrainObserver {
 };
 
 struct TrainSettings {
-  TrainJob job;                           ///< with the command's epochs and seed
-  std::optional<std::int64_t> max_steps;  ///< stop after so many; schedules still see the whole plan
+  TrainJob job;  ///< with the command's epochs and seed
+  /// Stop after so many, those before `from` not counted; schedules still see the whole plan.
+  std::optional<std::int64_t> max_steps;
   /// What schedules see as the plan: the epochs that the run set out with, or 0: the job's.
   std::int64_t planned_epochs = 0;
   double seconds_between_saves = 2;  ///< least time between two checkpoints
@@ -77,7 +78,8 @@ struct TrainSettings {
 struct TrainOutcome {
   enum class End : std::uint8_t { epochs_done, stop_rule, early_stop, max_steps, interrupted, diverged };
   End end{};
-  Cursor at;  ///< diverged: of the weights that were kept, the last that were finite
+  Cursor at;                 ///< diverged: of the weights that were kept, the last that were finite
+  bool whole_epoch = false;  ///< no batch of at.epoch is left
   /// Diverged: what was not finite any more, and after which step that was seen.
   struct Failure {
     Cursor at;

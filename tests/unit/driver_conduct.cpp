@@ -109,6 +109,14 @@ TEST_CASE("a cross-validation that was stopped goes on: parts that were begun, a
   for (const std::string part : {"part-1", "part-2", "part-3"})
     CHECK(read_file(scratch.path() / "part" / part / "last.safetensors") ==
           read_file(scratch.path() / "all" / part / "last.safetensors"));
+  // Its folder is no run, and what is about one run says which there are.
+  for (const std::string words : {"eval part", "predict part --input rows.csv", "inspect part", "build part -o net"}) {
+    const auto asked = run_nnc(words, scratch.path());
+    INFO(words << "\n" << asked.err);
+    CHECK(asked.status == 2);
+    CHECK(has(asked.err, "`part` is a cross-validation: 3 runs, each with a part of the rows left out"));
+    CHECK(has(asked.err, "help: `part/part-1` is one of them"));
+  }
 }
 
 TEST_CASE("a model that has learnt nothing is told to be no better than a constant, with what to try", "[command]") {

@@ -165,11 +165,11 @@ TEST_CASE("a run says how it goes on, and goes on for longer where that is asked
   write_file(scratch.path() / "net.nn", program("  epochs = 6\n"));
   const auto first = run_nnc("train net.nn --out 'my run' --max-steps 20", scratch.path());
   CHECK(first.status == 0);
-  CHECK_THAT(first.err, Catch::Contains("stopped by --max-steps after epoch 3, step 20"));
+  CHECK_THAT(first.err, Catch::Contains("stopped by --max-steps in epoch 3, after step 20"));
   // The line of the epoch that was cut short is told again, whole.
   CHECK(nnc::test::json_lines(read_file(scratch.path() / "my run/metrics.jsonl")).size() == 3);
   const auto second = run_nnc("train --resume 'my run'", scratch.path());
-  CHECK_THAT(second.err, Catch::Contains("going on after epoch 2, step 20"));
+  CHECK_THAT(second.err, Catch::Contains("going on in epoch 3, after step 20"));
   CHECK_THAT(second.err, Catch::Contains("finished after epoch 6, step 42"));
   CHECK(nnc::test::json_lines(read_file(scratch.path() / "my run/metrics.jsonl")).size() == 6);
   REQUIRE(run_nnc("train net.nn --out whole", scratch.path()).status == 0);
@@ -177,10 +177,30 @@ TEST_CASE("a run says how it goes on, and goes on for longer where that is asked
   const auto again = run_nnc("train --resume 'my run'", scratch.path());
   CHECK(again.status == 0);
   CHECK(again.out == second.out);
+  CHECK_THAT(again.err, Catch::Contains("nothing was left to do"));
   const auto more = run_nnc("train net.nn --resume 'my run' --out 'my run' --epochs 8", scratch.path());
   INFO(more.err);
   CHECK(more.status == 0);
   CHECK_THAT(more.err, Catch::Contains("finished after epoch 8, step 56"));
+  CHECK_THAT(more.err, !Catch::Contains("nothing was left to do"));
+}
+
+TEST_CASE("the steps of --max-steps are those of its own command, the epochs of --epochs those of the run",
+          "[resume]") {
+  const Scratch scratch;
+  write_file(scratch.path() / "net.nn", program("  epochs = 6\n"));
+  CHECK(run_nnc("train net.nn --out run --max-steps 20", scratch.path()).status == 0);
+  const auto some = run_nnc("train --resume run --max-steps 8", scratch.path());
+  CHECK_THAT(some.err, Catch::Contains("going on in epoch 3, after step 20"));
+  CHECK_THAT(some.err, Catch::Contains("stopped by --max-steps after epoch 4, step 28"));
+  const std::string before = kept(scratch.path() / "run");
+  const auto fewer = run_nnc("train --resume run --epochs 3", scratch.path());
+  CHECK(fewer.status == 2);
+  CHECK_THAT(fewer.err, Catch::StartsWith("error: --epochs 3: the run is in epoch 4 already\n"));
+  CHECK((kept(scratch.path() / "run") == before));
+  CHECK_THAT(run_nnc("train --resume run --max-steps 7", scratch.path()).err,
+             Catch::Contains("going on after epoch 4, step 28") &&
+                 Catch::Contains("stopped by --max-steps after epoch 5, step 35"));
 }
 
 TEST_CASE("a run that ended by its own rule stays ended, one that diverged does not go on", "[resume]") {

@@ -1,0 +1,212 @@
+// What training says before its first epoch and at its end, beside the figures: what will be trained, what to think of
+// it, and what to try where it went wrong.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "driver/advice.h"
+#include "driver/column_names.h"
+#include "driver/first_wrong.h"
+#include "driver/training.h"
+#include "passes/pipeline.h"
+#include "runtime/metrics.h"
+
+namespace nnc::driver {
+
+namespace {
+
+std::string bytes_text(std::uint64_t bytes) {
+  if (bytes < std::uint64_t{1024} * 1024) return fmt::format("{} KiB", (bytes + 1023) / 1024);
+  return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / 1024 / 1024);
+}
+
+}  // namespace
+
+void Training::announce() {
+  std::string rows;
+  for (const SplitColumns& columns : splits_)
+    rows += fmt::format("{}{} {}", rows.empty() ? "" : ", ", columns.name, columns.rows);
+  Batches batches(job_.batch_size, split("train")->rows);
+  console_.note(fmt::format("{}: {} parameters; rows: {}; batch {}, {} {} an epoch; memory {}{}", job_.name,
+                            parameters(), rows, batches.size, batches.count, batches.count == 1 ? "step" : "steps",
+                            bytes_text(memory()), run_ ? "; run " + run_->path() : ""));
+  if (job_.batch_size == 0 && gathered() > 0)
+    console_.note(
+        fmt::format("note: `batch_size = full` brings all {} rows of `train` into memory, {} of the above, though they "
+                    "are streamed; "
+                    "with a number, such as `batch_size = 4096`, so many at a time",
+                    split("train")->rows, bytes_text(gathered())));
+  if (const std::string names = fitted_names(); !names.empty())
+    console_.note(fmt::format("fitted on {}: {}", fmt::join(data_job_.fit, ", "), names));
+  for (const auto& [input, learnt] : data_->classes())
+    console_.note(
+        fmt::format("classes of `{}`: {}{}", column_of(input), fmt::join(learnt.names, ", "),
+                    learnt.missing.empty() ? "" : fmt::format("; `{}` where the value is missing", learnt.missing)));
+  warn_of_classes();
+  baseline_ = find_baseline();
+  if (baseline_) {
+    std::string text = fmt::format("baseline (always {}):", baseline_->always);
+    for (const NamedArray& figure : baseline_->figures)
+      if (figure.array.count() == 1)
+        text += fmt::format(" {}.{} {:.6g}", split("valid") ? "valid" : "train", figure.name, figure.array.at(0));
+    console_.note(text);
+  }
+  if (stopped_)
+    console_.note("going on " + place_text(stopped_->at.state.at, stopped_->at.state.at.batch == batches.count));
+}
+
+/// --dry-run --json
+void Training::print_plan() const {
+  nlohmann::ordered_json json;
+  json["schema"] = "nnc.plan.1";
+  json["train"] = job_.name;
+  json["parameters"] = parameters();
+  json["rows"] = rows_of_splits();
+  const Batches batches(job_.batch_size, split("train")->rows);
+  json["batch"] = batches.size;
+  json["steps_per_epoch"] = batches.count;
+  json["epochs"] = job_.epochs;
+  json["memory_bytes"] = memory();
+  fmt::print("{}\n", json.dump());
+}
+
+/// A model for more classes than the data have is allowed, and mostly a mistake about one of the two.
+void Training::warn_of_classes() const {
+  for (const Obligation& promise : block_.step.obligations)
+    for (const Column& column : data_job_.columns) {
+      const auto names = data_->classes().find(column.classes_of);
+      if (column.name != promise.input || names == data_->classes().end()) continue;
+      const auto known = static_cast<std::int64_t>(names->second.names.size());
+      if (known < promise.high)
+        console_.warning(fmt::format("`{}` has {} classes, and the program takes it for one of {}", column.name, known,
+                                     promise.high));
+    }
+}
+
+std::string Training::column_of(const std::string& input) const {
+  for (const Column& column : data_job_.columns)
+    if (column.classes_of == input) return column.name;
+  for (const RawColumn& raw : data_job_.raw)
+    if (raw.input == input && raw.columns.size() == 1) return raw.columns[0];
+  return input;
+}
+
+std::string Training::fitted_names() const {
+  std::vector<std::string> names;
+  for (const RawColumn& raw : data_job_.raw)
+    if (!raw.classes && raw.missing.learnt()) names.push_back(missing_path(raw.input));
+  for (const Output& output : block_.fit.outputs) names.push_back(output.name);
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+Exit Training::say_diverged(const TrainOutcome& outcome, double least_loss) {
+  const TrainOutcome::Failure& failure = *outcome.failure;
+  const std::string value = number_shown(failure.value, DType::f64);
+  const std::string what = failure.is_loss ? fmt::format("the {} became {}", failure.what, value)
+                                           : fmt::format("`{}` has an element that is {}", failure.what, value);
+  Problem problem{
+      .kind = Problem::Kind::diverged, .message = {}, .place = job_.place, .expected = {}, .found = {}, .notes = {}};
+  problem.message = failure.at.step == 0 ? fmt::format("training cannot start: {} before the first step", what)
+                                         : fmt::format("training diverged: {} in epoch {}, step {}", what,
+                                                       failure.at.epoch, failure.at.step);
+  if (!outcome.spoilt.empty())
+    problem.notes.push_back(
+        fmt::format("note: the update of step {} had made `{}` infinite or NaN", outcome.at.step + 1, outcome.spoilt));
+  if (failure.at.step > 0 && !session_->solves()) {
+    const std::int64_t planned = record_.epochs > 0 ? record_.epochs : job_.epochs;
+    const bool spoilt = !outcome.spoilt.empty();
+    const auto first = first_wrong(block_, {outcome.at, *weights_, *split("train"), job_, planned},
+                                   spoilt ? outcome.spoilt : failure.what, failure.is_loss && !spoilt);
+    if (first) problem.notes.push_back(first->what);
+    if (first && first->place.line > 0) problem.place = first->place;
+  }
+  problem.notes.push_back(fmt::format("note: {} are in {}",
+                                      outcome.at.step == 0
+                                          ? std::string("the initial weights")
+                                          : fmt::format("the last finite weights, after step {},", outcome.at.step),
+                                      run_->file(last_weights)));
+  if (!session_->solves()) problem.notes.push_back("help: try a lower learning rate");
+  for (std::string& line :
+       session_->solves() ? why_unsolved(least_loss) : advice_of(optimise(block_.evaluate), *split("train"), *weights_))
+    problem.notes.push_back(std::move(line));
+  console_.show(problem);
+  return Exit::diverged;
+}
+
+/// A model that is no better than a constant has learnt nothing, and nobody sees that from its figures alone.
+void Training::compare_with_baseline() const {
+  if (!baseline_) return;
+  const auto loss_in = [&](const std::vector<NamedArray>& figures) {
+    const auto at = std::ranges::find(figures, job_.losses[0], &NamedArray::name);
+    return at == figures.end() || at->array.count() != 1 ? NAN : at->array.at(0);
+  };
+  const std::string shown = split("valid") ? "valid" : "train";
+  const auto figures = std::ranges::find(figures_, shown, &SplitFigures::split);
+  if (figures == figures_.end()) return;
+  const double loss = loss_in(figures->figures), constant = loss_in(baseline_->figures);
+  if (!(loss >= constant)) return;
+  console_.warning(fmt::format("the model is no better than always {}: {}.loss is {:.6g} against {:.6g}",
+                               baseline_->always, shown, loss, constant));
+  console_.note(
+      "help: look at train.loss of the first epochs: if it rises, the learning rate is too high; if it hardly moves, "
+      "too low");
+  for (const std::string& line : advice_of(optimise(block_.evaluate), *split("train"), *weights_)) console_.note(line);
+}
+
+/// `solve`, which `newton` uses, has no solution where its matrix is singular: where columns depend on each other, or
+/// where the loss has become flat because it falls without end as the weights grow.
+std::vector<std::string> Training::why_unsolved(double least_loss) {
+  const std::string penalty = fmt::format(
+      "a penalty in the loss makes it so: `1e-6 * sum([sum(square(w)) for w in params({})])`", job_.models.front());
+  std::vector<std::string> notes{
+      "note: `solve`, which `newton` uses, has no solution where its matrix is not positive definite"};
+  const bool exact = std::ranges::all_of(params_of(*weights_->layout), [](const nnc_slot& slot) {
+    return slot.dtype == static_cast<std::uint8_t>(DType::f64);
+  });
+  const std::vector<std::string> found = dependences(features(), exact ? 1e-9 : 1e-5);
+  for (const std::string& dependence : found)
+    notes.push_back(fmt::format("note: the matrix is singular: {}", dependence));
+  if (!found.empty()) {
+    notes.push_back("help: leave such a column out; or " + penalty);
+    return notes;
+  }
+  double largest = 0;
+  for (const nnc_slot& slot : params_of(*weights_->layout)) {
+    const DenseArray values = unpack(slot, weights_->params.data());
+    for (std::int64_t i = 0; i < values.count(); ++i) largest = std::max(largest, std::abs(values.at(i)));
+  }
+  if (largest > 100 && least_loss < 1e-6)
+    notes.push_back(
+        fmt::format("note: the loss has fallen to {:.3g} while the largest weight grew to {:.6g}: it has no lowest "
+                    "point, as where a "
+                    "line separates two classes; the further the weights go, the lower it gets, without end",
+                    least_loss, largest));
+  notes.push_back("help: " + penalty);
+  return notes;
+}
+
+/// Values of the columns that the model is given: those that `predict` needs, or where nothing says which these are,
+/// those of more than one value.
+std::vector<Feature> Training::features() const {
+  std::vector<Feature> features;
+  const std::vector<std::string> needed = session_->predict_inputs();
+  for (const NamedArray& column : split("train")->columns) {
+    if (!is_float(column.array.dtype)) continue;
+    const std::int64_t rows = split("train")->rows, width = rows == 0 ? 0 : column.array.count() / rows;
+    const auto made_of = session_->inputs_of_columns().find(column.name);
+    const bool known = !needed.empty() && made_of != session_->inputs_of_columns().end();
+    const auto is_needed = [&](const std::string& input) { return std::ranges::count(needed, input) > 0; };
+    if (known ? !std::ranges::all_of(made_of->second, is_needed) : width < 2) continue;
+    const std::vector<std::string> names = value_names(data_job_, *session_, column.name, width);
+    for (std::int64_t i = 0; i < width; ++i) {
+      Feature feature{names[static_cast<std::size_t>(i)], {}};
+      for (std::int64_t row = 0; row < rows; ++row) feature.values.push_back(column.array.at(row * width + i));
+      features.push_back(std::move(feature));
+    }
+  }
+  return features;
+}
+
+}  // namespace nnc::driver
