@@ -208,6 +208,8 @@ class Maker {
       argument.note += " as a number: ";
       for (std::size_t i = 0; i < names.size(); ++i)
         argument.note += fmt::format("{}{} {}", i == 0 ? "" : ", ", i, names[i]);
+      if (const std::string& unknown = trained_.classes->at(input).unknown; !unknown.empty())
+        argument.note += fmt::format("; that of {} for any other", unknown);
     }
   }
 

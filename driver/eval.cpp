@@ -96,6 +96,7 @@ Exit evaluate_splits(Trained& trained, const EvalFlags& flags, const Console& co
   auto data = RawData::open(trained.data, open);
   if (!data) return console.show(data.problem()), exit_of(data.problem());
   trained.compare_rows(*data, console);
+  tell_unknown(*data, console);
   if (auto problem = data->check(trained.session->input_checks())) return console.show(*problem), exit_of(*problem);
   std::vector<SplitFigures> all;
   for (const std::string& split : data->splits()) {

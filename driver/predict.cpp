@@ -243,6 +243,7 @@ Exit predict_rows(Trained& trained, const PredictFlags& flags, Format format, co
                                    .classes = &classes,
                                    .storage = flags.trained.storage.storage()});
   if (!data) return fail(data.problem());
+  tell_unknown(*data, console);
   if (auto problem = data->check(trained.session->input_checks())) return fail(*problem);
   auto columns = data->feed("input", EntryKind::predict_feed, *trained.runner, trained.programs, *trained.weights,
                             trained.session->column_checks(), trained.session->inputs_of_columns());

@@ -81,6 +81,8 @@ std::string run_json(const RunRecord& record, const Compilation& compilation, co
   for (const auto& [input, learnt] : record.classes) json["classes"][input] = learnt.names;
   for (const auto& [input, learnt] : record.classes)
     if (!learnt.missing.empty()) json["missing"][input] = learnt.missing;
+  for (const auto& [input, learnt] : record.classes)
+    if (!learnt.unknown.empty()) json["unknown"][input] = learnt.unknown;
   json["rows"] = record.rows;
   json["machine"] = {{"cpu", compilation.host.target.cpu},
                      {"features", compilation.host.target.features},
@@ -149,9 +151,10 @@ class RecordReader {
     if (!fits) return wrong(key, "a part and their number", value), std::nullopt;
     return CrossPart{read<int>((*value)[0]) - 1, read<int>((*value)[1]), seed};
   }
-  /// Names by input, and in `missing_key`, which may be absent, those that stand for missing values.
-  ClassNames classes(const char* key, const char* missing_key) {
+  /// Names by input; in `missing` and `unknown`, which may be absent, those that stand for such values.
+  ClassNames classes() {
     ClassNames classes;
+    const char* const key = "classes";
     const Json* value = at(key);
     const auto is_names = [](const Json& names) {
       return names.is_array() &&
@@ -161,19 +164,8 @@ class RecordReader {
     if (value && !fits) wrong(key, "lists of strings by name", value);
     if (fits)
       for (const auto& [name, names] : value->items()) classes[name].names = names.get<std::vector<std::string>>();
-    if (!json_.contains(missing_key)) return classes;
-    const Json& missing = json_[missing_key];
-    const auto is_class = [&](const auto& item) {
-      const auto known = classes.find(item.key());
-      return item.value().is_string() && known != classes.end() &&
-             std::ranges::find(known->second.names, item.value().template get<std::string>()) !=
-                 known->second.names.end();
-    };
-    for (const auto& item : missing.items())
-      if (is_class(item))
-        classes[item.key()].missing = item.value().get<std::string>();
-      else
-        wrong(missing_key, "a class of each name", &missing);
+    stand_ins("missing", classes, &LearntClasses::missing);
+    stand_ins("unknown", classes, &LearntClasses::unknown);
     return classes;
   }
   /// Always false.
@@ -192,6 +184,22 @@ class RecordReader {
   }
 
  private:
+  /// A class of each input that is named.
+  void stand_ins(const char* key, ClassNames& classes, std::string LearntClasses::*of) {
+    if (!json_.contains(key)) return;
+    const Json& stand_ins = json_[key];
+    for (const auto& item : stand_ins.items()) {
+      const auto known = classes.find(item.key());
+      const bool fits =
+          item.value().is_string() && known != classes.end() &&
+          std::ranges::find(known->second.names, item.value().get<std::string>()) != known->second.names.end();
+      if (fits)
+        known->second.*of = item.value().get<std::string>();
+      else
+        wrong(key, "a class of each name", &stand_ins);
+    }
+  }
+
   template <class T>
   static T read(const Json& value) {
     return value.get<T>();
@@ -255,7 +263,7 @@ Result<RunRecord> read_run(const std::string& folder) {
   record.best = reader.flag("best");
   record.log_steps = reader.flag("log_steps");
   if (json.contains("fold")) record.fold = reader.fold("fold", record.seed);
-  record.classes = reader.classes("classes", "missing");
+  record.classes = reader.classes();
   record.rows = reader.counts("rows");
   if (reader.complete(wrong)) return wrong;
   return record;

@@ -46,17 +46,19 @@ std::optional<Problem> check_classes(const ClassNames& classes, const DataJob& j
   for (const RawColumn& raw : job.raw) {
     if (!raw.classes) continue;
     const auto known = classes.find(raw.input);
-    const bool lacks_missing =
-        known != classes.end() && raw.missing.by == Missing::By::most_frequent && known->second.missing.empty();
-    if (known != classes.end() && !known->second.names.empty() && !lacks_missing) continue;
-    if (lacks_missing)
+    const bool there = known != classes.end() && !known->second.names.empty();
+    const char* lacks = there && raw.missing.by == Missing::By::most_frequent && known->second.missing.empty() ? "missing"
+                        : there && raw.unknown.asked() && known->second.unknown.empty()                      ? "unknown"
+                                                                                                             : nullptr;
+    if (lacks)
       return Problem{
           .kind = Problem::Kind::data,
-          .message = fmt::format("the record of the run lacks what stands for a missing value of `{}`", raw.input),
+          .message = fmt::format("the record of the run lacks what stands for a value of `{}` that is {}", raw.input, lacks),
           .place = {run + "/run.json", 0, 0},
-          .expected = fmt::format("`missing` with a name `{}`", raw.input),
+          .expected = fmt::format("`{}` with a name `{}`", lacks, raw.input),
           .found = "no such key",
           .notes = {}};
+    if (there) continue;
     return Problem{.kind = Problem::Kind::data,
                    .message = fmt::format("the record of the run lacks the classes of `{}`", raw.input),
                    .place = {run + "/run.json", 0, 0},
@@ -186,6 +188,13 @@ Result<TensorFile> Trained::read_weights() const {
   if (tensors && own_weights)
     if (auto record = record_of(*tensors, weights_path, source_hash); !record) return record.problem();
   return tensors;
+}
+
+void tell_unknown(const RawData& data, const Console& console) {
+  for (const UnknownClass& unknown : data.unknown())
+    console.note(fmt::format("note: {} {} a value of column `{}` that is none of its classes, such as `{}`; `{}` stands for {}",
+                             unknown.rows, unknown.rows == 1 ? "row has" : "rows have", unknown.column, unknown.first,
+                             unknown.stands, unknown.rows == 1 ? "it" : "them"));
 }
 
 void Trained::compare_rows(const RawData& now, const Console& console) const {

@@ -37,6 +37,9 @@ struct ProgramOrigin {
 /// The program of a run, whose text must be the one that it was trained with.
 Result<ProgramOrigin> origin_of_run(const std::string& run, const RunRecord& record);
 
+/// Says which values are no classes and which class stands for them.
+void tell_unknown(const RawData& data, const Console& console);
+
 /// Everything that eval and predict share. Errors have been shown where it is null; `status` says which kind.
 struct Trained {
   Elaborated block;

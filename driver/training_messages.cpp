@@ -9,6 +9,7 @@
 #include "driver/advice.h"
 #include "driver/column_names.h"
 #include "driver/first_wrong.h"
+#include "driver/trained.h"
 #include "driver/training.h"
 #include "passes/pipeline.h"
 #include "runtime/metrics.h"
@@ -42,8 +43,10 @@ void Training::announce() {
     console_.note(fmt::format("fitted on {}: {}", fmt::join(data_job_.fit, ", "), names));
   for (const auto& [input, learnt] : data_->classes())
     console_.note(
-        fmt::format("classes of `{}`: {}{}", column_of(input), fmt::join(learnt.names, ", "),
-                    learnt.missing.empty() ? "" : fmt::format("; `{}` where the value is missing", learnt.missing)));
+        fmt::format("classes of `{}`: {}{}{}", column_of(input), fmt::join(learnt.names, ", "),
+                    learnt.missing.empty() ? "" : fmt::format("; `{}` where the value is missing", learnt.missing),
+                    learnt.unknown.empty() ? "" : fmt::format("; `{}` where it is none of them", learnt.unknown)));
+  tell_unknown(*data_, console_);
   warn_of_classes();
   baseline_ = find_baseline();
   if (baseline_) {

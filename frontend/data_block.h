@@ -5,7 +5,7 @@
 //   elaborate_data.cpp   the block: its columns, splits and what only the whole block shows
 //   data_rows.cpp        where rows come from (csv, idx, npy, npz, table) and how they are split
 //   data_columns.cpp     col, cols, classes, one_hot: columns of a file as values
-//   data_missing.cpp     missing = ...: what stands for a value that is not there
+//   data_missing.cpp     missing = ..., unknown = ...: what stands for a value that is not there, or is no class
 //   data_fit.cpp         standardize, minmax, undo, and the graph that learns what they need
 #pragma once
 
@@ -38,7 +38,7 @@ struct RawColumns {
   std::string from, to;
   bool classes = false;
   Span span;
-  Missing missing{};
+  Missing missing{}, unknown{};
 
   Term operator()(Elaborator& e, const ArrayType& type) const;
 };
@@ -140,6 +140,7 @@ class DataBlock {
   std::optional<std::string> column_name(CallSite& site, std::size_t index);
   std::optional<RawColumns> one_column(CallSite& site, std::size_t index);
   std::optional<Missing> missing(CallSite& site, std::size_t index);
+  std::optional<Missing> unknown(CallSite& site, std::size_t index);
   bool fits_missing(const RawColumns& columns, const Type& type);
   Term filled(Value raw, const RawColumn& column, const ArrayType& type);
   Term scale(const Array& c, Fitted::Kind kind, Span span);

@@ -28,13 +28,14 @@ std::optional<RawColumns> DataBlock::one_column(CallSite& site, std::size_t inde
 std::optional<std::string> DataBlock::column_name(CallSite& site, std::size_t index) {
   const auto column = one_column(site, index);
   if (!column) return std::nullopt;
-  if (!column->missing.asked()) return column->columns[0];
+  if (!column->missing.asked() && !column->unknown.asked()) return column->columns[0];
   error(Code::bad_column, site.arguments[index].span, "rows are told apart by what their file says",
-        "leave out `missing`: rows without a value are a group of their own");
+        column->missing.asked() ? "leave out `missing`: rows without a value are a group of their own"
+                                : "leave out `unknown`: each value is a group of its own");
   return std::nullopt;
 }
 
-/// col("age"), col("age", missing = median).
+/// col("age"), col("age", missing = median), col("city", unknown = "other").
 Term DataBlock::col(CallSite& site) {
   RawColumns result{.block = this, .columns = {}, .except = {}, .from = {}, .to = {}, .span = site.span};
   for (std::size_t i = 0; i < site.arguments.size(); ++i) {
@@ -43,8 +44,12 @@ Term DataBlock::col(CallSite& site) {
       const auto missing = this->missing(site, i);
       if (!missing) return failed_ = true, Failed{};
       result.missing = *missing;
+    } else if (argument.name && argument.name->text == "unknown") {
+      const auto unknown = this->unknown(site, i);
+      if (!unknown) return failed_ = true, Failed{};
+      result.unknown = *unknown;
     } else if (argument.name) {
-      const std::vector<std::string> known{"missing"};
+      const std::vector<std::string> known{"missing", "unknown"};
       return error(Code::unknown_argument, argument.name->span,
                    fmt::format("`col` has no argument `{}`", argument.name->text),
                    did_you_mean(argument.name->text, known));
@@ -119,7 +124,7 @@ Term DataBlock::raw_columns(Elaborator& e, const RawColumns& columns, const Arra
   for (const RawColumn& known : job_.raw)
     if (known.columns == columns.columns && known.except == columns.except && known.range_from == columns.from &&
         known.range_to == columns.to && known.classes == columns.classes && known.missing == columns.missing &&
-        known.type == raw_type)
+        known.unknown == columns.unknown && known.type == raw_type)
       return filled(feed_.leaf(Op::input, known.input, raw_type), known, type);
   const int count = ++raw_counts_[current_];
   const std::string input = count == 1 ? "raw." + current_ : fmt::format("raw.{}.{}", current_, count);
@@ -132,7 +137,8 @@ Term DataBlock::raw_columns(Elaborator& e, const RawColumns& columns, const Arra
                       .classes = columns.classes,
                       .type = raw_type,
                       .place = place(columns.span),
-                      .missing = columns.missing});
+                      .missing = columns.missing,
+                      .unknown = columns.unknown});
   raw_spans_.push_back(columns.span);
   return filled(feed_.leaf(Op::input, input, raw_type), job_.raw.back(), type);
 }

@@ -1,4 +1,5 @@
-// missing = ...: what stands for a value that a file does not have. Numbers arrive as NaN (i32: as the least one) and
+// missing = ...: what stands for a value that a file does not have; unknown = ...: for one that is none of the classes
+// that were learnt. Numbers arrive as NaN (i32: as the least one) and
 // the feed graph puts something there, the number that is written or a state that is learnt from the rows of `fit`; so
 // prediction and compiled feeds fill in the same. For a class the loader puts one there.
 #include <fmt/format.h>
@@ -13,11 +14,11 @@ namespace nnc {
 
 namespace {
 
-struct Word {
+struct Way {
   std::string_view name;
   Missing::By by;
 };
-constexpr Word words[] = {
+constexpr Way ways[] = {
     {"mean", Missing::By::mean}, {"median", Missing::By::median}, {"most_frequent", Missing::By::most_frequent}};
 
 }  // namespace
@@ -27,10 +28,10 @@ std::optional<Missing> DataBlock::missing(CallSite& site, std::size_t index) {
   const CallArgument& argument = site.arguments[index];
   const auto* use = argument.expr ? std::get_if<ast::NameUse>(&argument.expr->form) : nullptr;
   if (use) {
-    const auto* word = std::ranges::find(words, use->name, &Word::name);
-    if (word != std::end(words)) return Missing{.by = word->by, .number = 0, .word = {}};
+    const auto* way = std::ranges::find(ways, use->name, &Way::name);
+    if (way != std::end(ways)) return Missing{.by = way->by, .number = 0, .word = {}};
     std::vector<std::string> names;
-    for (const Word& known : words) names.emplace_back(known.name);
+    for (const Way& known : ways) names.emplace_back(known.name);
     if (const std::string help = did_you_mean(use->name, names); !help.empty())
       return error(Code::bad_column, argument.span, fmt::format("`missing` has no way `{}`", use->name), help),
              std::nullopt;
@@ -49,11 +50,35 @@ std::optional<Missing> DataBlock::missing(CallSite& site, std::size_t index) {
          std::nullopt;
 }
 
+/// The argument `unknown = most_frequent`, or a word of a column of classes.
+std::optional<Missing> DataBlock::unknown(CallSite& site, std::size_t index) {
+  const CallArgument& argument = site.arguments[index];
+  const auto* use = argument.expr ? std::get_if<ast::NameUse>(&argument.expr->form) : nullptr;
+  if (use && use->name == "most_frequent") return Missing{.by = Missing::By::most_frequent, .number = 0, .word = {}};
+  const std::vector<std::string> names{"most_frequent"};
+  if (const std::string help = use ? did_you_mean(use->name, names) : ""; !help.empty())
+    return error(Code::bad_column, argument.span, fmt::format("`unknown` has no way `{}`", use->name), help),
+           std::nullopt;
+  const bool other_way = use && std::ranges::find(ways, use->name, &Way::name) != std::end(ways);
+  const Term term = other_way ? Term(Number{0}) : site.evaluate(index);
+  if (term.failed()) return failed_ = true, std::nullopt;
+  if (const Text* text = term.as<Text>(); text && !text->value.empty())
+    return Missing{.by = Missing::By::word, .number = 0, .word = text->value};
+  return error(Code::bad_column, argument.span, "`unknown` is `most_frequent` or the name of a class",
+               "such as `classes(col(\"city\", unknown = \"other\"))`"),
+         std::nullopt;
+}
+
 /// Whether what is asked for is a value of that column.
 bool DataBlock::fits_missing(const RawColumns& columns, const Type& type) {
   using enum Missing::By;
   const Missing& missing = columns.missing;
   const bool averaged = missing.by == mean || missing.by == median;
+  if (columns.unknown.asked() && !columns.classes) {
+    error(Code::bad_column, columns.span, "`unknown` is about a value that is no class, and these are numbers",
+          "it goes with `classes(col(...))`; what stands for a number that is missing is said by `missing`");
+    return false;
+  }
   if (columns.classes) {
     if (missing.by == number)
       error(Code::bad_column, columns.span, "the name of a class is a word",

@@ -85,6 +85,9 @@ struct RawColumn {
   /// Where asked for, a number that is missing is NaN in a floating input and the least i32 in another one, and the
   /// feed graph puts something there; a class is never missing, the loader puts one there.
   Missing missing{};
+  /// Of a column of classes: which of them stands for a value that is none of them; most_frequent, a word, or nothing
+  /// (it is an error).
+  Missing unknown{};
 };
 
 /// The state that holds what stands for the missing numbers of a raw input, where that is learnt: [...] of one row.

@@ -13,6 +13,7 @@ RawData& RawData::operator=(RawData&&) noexcept = default;
 
 const std::vector<std::string>& RawData::splits() const { return state_->names; }
 const ClassNames& RawData::classes() const { return state_->classes; }
+const std::vector<UnknownClass>& RawData::unknown() const { return state_->unknown; }
 
 std::int64_t RawData::rows(const std::string& split) const {
   auto found = state_->splits.find(split);

@@ -17,10 +17,11 @@
 
 namespace nnc {
 
-/// The classes of a column, and which of them stands for a value that is missing (empty: none does, it is an error).
+/// The classes of a column, and which of them stands for a value that is missing, and for one that is none of them
+/// (empty: none does, it is an error).
 struct LearntClasses {
   std::vector<std::string> names;
-  std::string missing{};
+  std::string missing{}, unknown{};
   bool operator==(const LearntClasses&) const = default;
 };
 /// Of each input that has classes, by the input's name.
@@ -40,6 +41,13 @@ struct OpenOptions {
   const ClassNames* classes = nullptr;  ///< as a run remembers them; null: learnt from the splits that are fitted on
   std::optional<CrossPart> fold{};
   Storage storage{};
+};
+
+/// Values of a column that are none of its classes, where one of these stands for them.
+struct UnknownClass {
+  std::string column, stands;  ///< the column in the file, and the class
+  std::string first;           ///< the first such value in the order of the file
+  std::int64_t rows = 0;
 };
 
 /// low <= every element < high of a column or of a raw input, which compiled programs rely on.
@@ -85,6 +93,8 @@ class RawData {
   /// Number of rows of a split that was opened, else -1.
   std::int64_t rows(const std::string& split) const;
   const ClassNames& classes() const;
+  /// Of the rows of all splits that were opened.
+  const std::vector<UnknownClass>& unknown() const;
 
   /// Raw inputs against their ranges; a class index out of range lists the classes.
   std::optional<Problem> check(const std::vector<RangeCheck>& checks) const;

@@ -249,16 +249,21 @@ class DataReader {
     std::map<std::string, std::int64_t> counts;
     std::vector<std::string> texts = texts_to_learn(raw, counts);
     if (raw.missing.by == Missing::By::word) texts.push_back(learnt.missing = raw.missing.word);
+    if (raw.unknown.by == Missing::By::word) texts.push_back(learnt.unknown = raw.unknown.word);
     const Classes classes = Classes::learn(texts);
     learnt.names = classes.names();
-    if (raw.missing.by != Missing::By::most_frequent) return std::nullopt;
+    const bool missing = raw.missing.by == Missing::By::most_frequent,
+               unknown = raw.unknown.by == Missing::By::most_frequent;
+    if (!missing && !unknown) return std::nullopt;
     std::vector<std::int64_t> rows(learnt.names.size());
     for (const auto& [text, count] : counts)
       if (const auto index = classes.index(text)) rows[static_cast<std::size_t>(*index)] += count;
     if (rows.empty())
       return wrong_at(raw.place, fmt::format("column `{}` has no value in {}", raw.columns.at(0), fitted_names()),
                       "some, so that one is the most frequent");
-    learnt.missing = learnt.names[static_cast<std::size_t>(std::ranges::max_element(rows) - rows.begin())];
+    const auto most = static_cast<std::size_t>(std::ranges::max_element(rows) - rows.begin());
+    if (missing) learnt.missing = learnt.names[most];
+    if (unknown) learnt.unknown = learnt.names[most];
     return std::nullopt;
   }
 
@@ -285,37 +290,65 @@ class DataReader {
   /// Only rows that some split uses are looked up: a class that no split has is nobody's error.
   std::optional<Problem> index_classes(const RawColumn& raw, std::size_t source, const Classes& classes) {
     Stored& stored = state_.stored[source].at(raw.input);
-    const Table& table = *state_.tables[source];
-    const std::vector<std::string>& texts = table.texts(stored.wanted);
-    const std::string& stands = state_.classes.at(raw.input).missing;
+    const std::vector<std::string>& texts = state_.tables[source]->texts(stored.wanted);
+    const LearntClasses& learnt = state_.classes.at(raw.input);
     stored.class_of.emplace();
-    for (const std::string& text : texts)
-      stored.class_of->push_back(classes.index(text.empty() ? stands : text).value_or(-1));
-    if (std::ranges::find(*stored.class_of, -1) == stored.class_of->end()) return std::nullopt;
+    std::vector<bool> strange(texts.size());
+    for (std::size_t number = 0; number < texts.size(); ++number) {
+      const std::string& text = texts[number];
+      auto index = classes.index(text.empty() ? learnt.missing : text);
+      strange[number] = !index;
+      if (!index && !text.empty() && !learnt.unknown.empty()) index = classes.index(learnt.unknown);
+      stored.class_of->push_back(index.value_or(-1));
+    }
+    if (std::ranges::find(strange, true) == strange.end()) return std::nullopt;
+    return strange_rows(raw, source, strange, classes);
+  }
+
+  /// Rows whose text is no class: the first one that nothing stands for, or how many there are.
+  std::optional<Problem> strange_rows(const RawColumn& raw, std::size_t source, const std::vector<bool>& strange,
+                                      const Classes& classes) {
+    const Stored& stored = state_.stored[source].at(raw.input);
+    const Table& table = *state_.tables[source];
+    std::optional<std::uint32_t> first;  // in file order, whatever a split's order is
+    UnknownClass unknown{raw.columns.at(0), state_.classes.at(raw.input).unknown, {}, 0};
     for (const std::string& name : state_.names) {
       const auto& rows = state_.splits.at(name);
       if (static_cast<std::size_t>(rows.source) != source) continue;
-      std::optional<std::uint32_t> first;  // in file order, whatever the split's order is
-      for (std::uint32_t row : rows.rows)
-        if ((!first || row < *first) &&
-            (*stored.class_of)[static_cast<std::size_t>(table.text_number(stored.wanted, row))] < 0)
-          first = row;
-      if (!first) continue;
-      const std::string& text = texts[static_cast<std::size_t>(table.text_number(stored.wanted, *first))];
-      Problem unknown = wrong_at(
-          table.place(stored.columns[0], *first),
-          text.empty() ? "a value is missing"
-                       : fmt::format("`{}` is not a known class of column `{}`", text, raw.columns.at(0)),
-          fmt::format("one of {}", listed(classes.names())), text.empty() ? "nothing" : fmt::format("`{}`", text));
-      unknown.notes = {fmt::format("note: classes are those of {}; this row is in `{}`", fitted_names(), name)};
-      if (text.empty())
-        unknown.notes.push_back(fmt::format(
-            "help: `classes(col(\"{0}\", missing = most_frequent))` puts the most frequent class of `train` there, "
-            "`missing = \"unknown\"` makes it a class of its own",
-            raw.columns.at(0)));
-      return unknown;
+      std::optional<std::uint32_t> refused;
+      for (const std::uint32_t row : rows.rows) {
+        const auto number = static_cast<std::size_t>(table.text_number(stored.wanted, row));
+        if (!strange[number]) continue;
+        if ((*stored.class_of)[number] < 0 && (!refused || row < *refused)) refused = row;
+        if (!first || row < *first) first = row;
+        ++unknown.rows;
+      }
+      if (refused) return no_class(raw, source, *refused, name, classes);
     }
+    if (!first) return std::nullopt;
+    unknown.first = table.texts(stored.wanted)[static_cast<std::size_t>(table.text_number(stored.wanted, *first))];
+    state_.unknown.push_back(std::move(unknown));
     return std::nullopt;
+  }
+
+  Problem no_class(const RawColumn& raw, std::size_t source, std::uint32_t row, const std::string& split,
+                   const Classes& classes) const {
+    const Stored& stored = state_.stored[source].at(raw.input);
+    const Table& table = *state_.tables[source];
+    const std::string& text =
+        table.texts(stored.wanted)[static_cast<std::size_t>(table.text_number(stored.wanted, row))];
+    Problem problem = wrong_at(
+        table.place(stored.columns[0], row),
+        text.empty() ? "a value is missing"
+                     : fmt::format("`{}` is not a known class of column `{}`", text, raw.columns.at(0)),
+        fmt::format("one of {}", listed(classes.names())), text.empty() ? "nothing" : fmt::format("`{}`", text));
+    problem.notes = {
+        fmt::format("note: classes are those of {}; this row is in `{}`", fitted_names(), split),
+        fmt::format("help: `classes(col(\"{0}\", {1} = most_frequent))` puts the most frequent class of `train` there, "
+                    "`{1} = \"{2}\"` makes it a class of its own{3}",
+                    raw.columns.at(0), text.empty() ? "missing" : "unknown", text.empty() ? "unknown" : "other",
+                    options_.classes ? "; the model is then trained anew" : "")};
+    return problem;
   }
 
   std::string fitted_names() const {

@@ -59,6 +59,7 @@ struct RawData::State {
   std::vector<std::string> names;
   std::map<std::string, SplitRows> splits;
   ClassNames classes;
+  std::vector<UnknownClass> unknown;
   std::vector<std::map<std::string, Stored>> stored;  ///< by source, by input
 
   const RawColumn* input(const std::string& name) const {

@@ -129,3 +129,69 @@ TEST_CASE("NaN in an array is a value that is missing; a compiled feed fills it 
   CHECK(refused.err.find("x.npy") != std::string::npos);
   CHECK(refused.err.find("nan is not a finite number") != std::string::npos);
 }
+
+TEST_CASE("a value that is no class is counted as the class that its column says, and it is said how many are",
+          "[missing]") {
+  struct Way {
+    std::string asked, classes, stands, valid;  ///< which class `elm` is, and what valid's rows are written as
+  };
+  const Way ways[] = {{"unknown = most_frequent", "lily, rose", "rose", "1"},
+                      {"unknown = \"other\"", "lily, other, rose", "other", "1"},
+                      {"missing = most_frequent, unknown = \"lily\"", "lily, rose", "lily", "0"}};
+  const std::string train_csv = "a,b,n,word,y\n1,10,3,rose,1\n2,1,5,lily,2\n3,30,5,rose,3\n";
+  const std::string valid_csv = "a,b,n,word,y\n1,1,1,elm,1\n1,1,1,oak,1\n1,1,1,rose,2\n";
+  for (const Way& way : ways) {
+    INFO(way.asked);
+    const Scratch scratch;
+    write_file(scratch.path() / "net.nn",
+               program("x: f32[2] = cols(\"a\", \"b\")", "k: i32[] = classes(col(\"word\", " + way.asked + "))"));
+    write_file(scratch.path() / "train.csv", train_csv);
+    write_file(scratch.path() / "valid.csv", valid_csv);
+    const auto trained = run_nnc("train net.nn --out run", scratch.path());
+    INFO(trained.err);
+    REQUIRE(trained.status == 0);
+    CHECK(trained.err.find("classes of `k`: " + way.classes) != std::string::npos);
+    CHECK(trained.err.find("; `" + way.stands + "` where it is none of them\n") != std::string::npos);
+    CHECK(trained.err.find("note: 2 rows have a value of column `word` that is none of its classes, such as `elm`; `" +
+                           way.stands + "` stands for them\n") != std::string::npos);
+    CHECK(run_nnc("train --resume run --epochs 3", scratch.path()).status == 0);
+    write_file(scratch.path() / "new.csv", "word,a,b\nash,5,6\n");
+    const auto predicted = run_nnc("predict run --input new.csv", scratch.path());
+    INFO(predicted.err);
+    CHECK(predicted.out == fmt::format("x.0,x.1,k\n5,6,{}\n", way.valid));
+    CHECK(predicted.err == "note: 1 row has a value of column `word` that is none of its classes, such as `ash`; `" +
+                               way.stands + "` stands for it\n");
+    REQUIRE(run_nnc("build run -o net", scratch.path()).status == 0);
+    CHECK(read_file(scratch.path() / "net.h").find("; that of " + way.stands + " for any other") != std::string::npos);
+  }
+}
+
+TEST_CASE("a value that is no class is refused where nothing stands for it, and the answer says what may",
+          "[missing]") {
+  const Scratch scratch;
+  write_file(scratch.path() / "net.nn", program("x: f32[2] = cols(\"a\", \"b\")", "k: i32[] = classes(col(\"word\"))"));
+  write_file(scratch.path() / "train.csv", "a,b,word,y\n1,10,rose,1\n2,1,lily,2\n");
+  write_file(scratch.path() / "valid.csv", "a,b,word,y\n1,10,rose,1\n2,1,lily,2\n");
+  REQUIRE(run_nnc("train net.nn --out run", scratch.path()).status == 0);
+  write_file(scratch.path() / "new.csv", "word,a,b\nrose,1,2\nash,5,6\n");
+  const auto refused = run_nnc("predict run --input new.csv", scratch.path());
+  CHECK(refused.status == 1);
+  CHECK(refused.err.find("new.csv:3:1") != std::string::npos);
+  CHECK(refused.err.find("`classes(col(\"word\", unknown = most_frequent))`") != std::string::npos);
+  CHECK(refused.err.find("the model is then trained anew") != std::string::npos);
+  struct Wrong {
+    std::string column, answer;
+  };
+  const Wrong wrongs[] = {
+      {"k: i32[] = col(\"n\", unknown = \"other\")", "`unknown` is about a value that is no class"},
+      {"k: i32[] = classes(col(\"word\", unknown = median))", "`unknown` is `most_frequent` or the name of a class"},
+      {"k: i32[] = classes(col(\"word\", unknown = most_freqent))", "did you mean `most_frequent`?"},
+      {"k: i32[] = classes(col(\"word\", unknwon = \"other\"))", "did you mean `unknown`?"}};
+  for (const auto& [column, answer] : wrongs) {
+    write_file(scratch.path() / "wrong.nn", program("x: f32[2] = cols(\"a\", \"b\")", column));
+    const auto checked = run_nnc("check wrong.nn", scratch.path());
+    INFO(checked.err);
+    CHECK(checked.status == 1);
+    CHECK(checked.err.find(answer) != std::string::npos);
+  }
+}
