@@ -1,4 +1,5 @@
-// nnc build: a trained model as NAME.o and NAME.h, which a C or C++ program links with nothing else of nnc. The object
+// nnc build: a trained model as NAME.o and NAME.h, which a C or C++ program links with nothing else of nnc: the data
+// block, each model, and the outputs of the train block. The object
 // holds the weights and the code for batches of powers of 2 up to 128 rows; a function works through any number of rows
 // with these, and its results' bits do not depend on how many there are. With --train it also holds the training step
 // for the rows of a whole and of the last batch; parameters and states are then memory of the program that links it.
@@ -14,6 +15,7 @@
 #include "driver/trained.h"
 #include "passes/pipeline.h"
 #include "runtime/checkpoint.h"
+#include "runtime/metrics.h"
 #include "runtime/safetensors.h"
 #include "runtime/train.h"
 
@@ -24,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 using Function = ObjectFunction;
 
-constexpr std::int64_t model_blocks[] = {128, 32, 16, 8, 4, 2, 1}, feed_blocks[] = {128, 1};
+constexpr std::int64_t model_blocks[] = {128, 32, 16, 8, 4, 2, 1}, output_blocks[] = {128, 8, 1}, feed_blocks[] = {128, 1};
 
 struct BuildFlags {
   TrainedFlags trained;
@@ -32,6 +34,14 @@ struct BuildFlags {
   bool train = false;
   std::vector<std::int64_t> batches;
 };
+
+/// A line of a text, counted from 1, without its margin and its comment.
+std::string line_of(std::string_view text, std::uint32_t line) {
+  for (; line > 1; --line) text.remove_prefix(std::min(text.find('\n'), text.size() - 1) + 1);
+  text = text.substr(0, std::min(text.find('\n'), text.size()));
+  text.remove_prefix(std::min(text.find_first_not_of(" \t"), text.size()));
+  return std::string(text.substr(0, text.find_last_not_of(" \t\r") + 1));
+}
 
 Problem data_problem(std::string message, std::string expected, std::string found, std::string help) {
   return {.kind = Problem::Kind::data,
@@ -60,11 +70,13 @@ class Maker {
         return data_problem(fmt::format("`{}` is not applied in the train block `{}`", model, block_.train.name),
                             "a model that the block's loss or outputs read", "one that is only named", "");
     feed_ = optimise(train_ ? block_.feed : with_outputs(block_.feed, inputs_of(block_.predict)));
+    predict_ = optimise(block_.predict);
     for (const auto& [model, graph] : block_.models) models_.emplace(model, optimise(graph));
     choose_places();
     if (auto problem = add_feed()) return problem;
     for (const std::string& model : block_.train.models)
       if (auto problem = add_model(model)) return problem;
+    if (auto problem = add_outputs()) return problem;
     if (train_) add_training();
     return add_weights();
   }
@@ -102,7 +114,7 @@ class Maker {
       for (const Node& node : graph.nodes)
         if (node.op == Op::param || node.op == Op::state) read.insert(std::get<Named>(node.attributes).name);
     };
-    note(feed_);
+    note(feed_), note(predict_);
     for (const auto& [name, graph] : models_) note(graph);
     LowerOptions all;
     options_.machine = all.machine = trained_.compilation.host.machine;
@@ -161,6 +173,13 @@ class Maker {
           results.push_back({c_name(slot.name), graph[output.node].type});
     return results;
   }
+  /// Inputs and results, told apart where they are called alike.
+  static void name_arguments(CFunction& function, const Graph& graph) {
+    function.inputs = inputs_of_function(function.code.programs.back(), graph);
+    function.results = results_of_function(function.code.programs.back(), graph);
+    for (Argument& result : function.results)
+      while (std::ranges::count(function.inputs, result.name, &Argument::name) > 0) result.name += "_out";
+  }
 
   static std::optional<Problem> not_by_rows(const CFunction& function, const std::string& name) {
     for (const auto* arguments : {&function.inputs, &function.results})
@@ -187,17 +206,36 @@ class Maker {
     CFunction function = by_rows(
         lowered_for(feed_, block_.feed, "feed", feed_blocks), "feed",
         fmt::format("What the data block `{}` makes of raw columns: its columns for `rows` rows.", block_.data.name));
-    const Program& program = function.code.programs.back();
-    function.inputs = inputs_of_function(program, feed_);
-    for (std::size_t i = 0; i < function.inputs.size(); ++i) note_raw(function.inputs[i], program.feeds[i].name);
-    function.results = results_of_function(program, feed_);
+    name_arguments(function, feed_);
+    for (std::size_t i = 0; i < function.inputs.size(); ++i)
+      note_raw(function.inputs[i], function.code.programs.back().feeds[i].name);
     if (auto problem = not_by_rows(function, block_.data.name)) return problem;
     header_.functions.push_back(std::move(function));
     return std::nullopt;
   }
 
+  /// What the data block's text says of the columns that are read, and what was learnt for them: shown with the feed.
+  std::string formulas(const Weights& weights) const {
+    std::string text;
+    std::set<std::uint32_t> told;
+    for (const RawColumn& raw : block_.data.raw)
+      for (const SourceFile& source : block_.sources)
+        if (source.path == raw.place.file && told.insert(raw.place.line).second)
+          text += "\n *   " + line_of(source.text, raw.place.line);
+    constexpr std::int64_t most = 16;
+    for (const nnc_slot& slot : state_of(*weights.layout)) {
+      if (!std::string_view(slot.name).starts_with("data.")) continue;
+      const DenseArray values = unpack(slot, weights.state.data());
+      std::string numbers;
+      for (std::int64_t i = 0; i < std::min(values.count(), most); ++i)
+        numbers += fmt::format("{}{}", i == 0 ? "" : ", ", number_text(values.at(i), values.dtype));
+      text += fmt::format("\n *   {} = {}{}", slot.name, numbers, values.count() > most ? ", ..." : "");
+    }
+    return text;
+  }
+
   /// What a raw input is in the user's files.
-  void note_raw(Argument& argument, const std::string& input) const {
+  void note_raw(Argument& argument, const std::string& input) {
     for (const RawColumn& raw : block_.data.raw) {
       if (raw.input != input) continue;
       if (!raw.columns.empty()) argument.note = fmt::format(": {}", fmt::join(raw.columns, ", "));
@@ -205,6 +243,7 @@ class Maker {
         argument.note += raw.type.dtype == DType::i32 ? ", INT32_MIN where it is missing" : ", NaN where it is missing";
       if (!raw.classes || !trained_.classes || !trained_.classes->contains(input)) continue;
       const std::vector<std::string>& names = trained_.classes->at(input).names;
+      header_.tables.push_back({argument.name, names});
       argument.note += " as a number: ";
       for (std::size_t i = 0; i < names.size(); ++i)
         argument.note += fmt::format("{}{} {}", i == 0 ? "" : ", ", i, names[i]);
@@ -218,9 +257,30 @@ class Maker {
     const std::string name = block_.train.models.size() == 1 ? "infer" : c_name(model) + "_infer";
     CFunction function = by_rows(lowered_for(graph, block_.models.at(model), "infer", model_blocks), name,
                                  fmt::format("The results of `{}` for `rows` rows.", model));
-    function.inputs = inputs_of_function(function.code.programs.back(), graph);
-    function.results = results_of_function(function.code.programs.back(), graph);
+    name_arguments(function, graph);
     if (auto problem = not_by_rows(function, model)) return problem;
+    header_.functions.push_back(std::move(function));
+    return std::nullopt;
+  }
+
+  /// The outputs of the train block: what `nnc predict` writes.
+  std::optional<Problem> add_outputs() {
+    if (block_.predict.outputs.empty()) return std::nullopt;
+    CFunction function =
+        by_rows(lowered_for(predict_, block_.predict, "predict", output_blocks), "predict",
+                fmt::format("The outputs of `{}` for `rows` rows, as `nnc predict` writes them.", block_.train.name));
+    name_arguments(function, predict_);
+    if (function.inputs.empty()) return std::nullopt;
+    if (auto problem = not_by_rows(function, block_.train.name)) return problem;
+    const Program& program = function.code.programs.back();
+    for (std::size_t i = 0; i < function.results.size(); ++i) {
+      const auto* names =
+          trained_.classes ? trained_.classes_of(*trained_.classes, program.outputs[i].name) : nullptr;
+      if (names == nullptr) continue;
+      Argument& result = function.results[i];
+      result.note = fmt::format(": a class, whose name is {}[{}]", symbol(result.name + "_names"), result.name);
+      header_.tables.push_back({result.name, *names});
+    }
     header_.functions.push_back(std::move(function));
     return std::nullopt;
   }
@@ -281,6 +341,7 @@ class Maker {
       if (!file) return file.problem();
       if (auto problem = restore(*file, trained_.weights_path, weights)) return problem;
     }
+    if (CFunction& first = header_.functions.front(); first.code.symbol == symbol("feed")) first.what += formulas(weights);
     object_.params.assign(weights.params.data(), weights.params.data() + weights.params.size());
     object_.state.assign(weights.state.data(), weights.state.data() + weights.state.size());
     if (train_ && !trained_.weights_path.empty()) {
@@ -300,7 +361,7 @@ class Maker {
   bool train_;
   const BuildFlags& flags_;
   std::vector<std::int64_t> batches_;
-  Graph feed_, step_;
+  Graph feed_, predict_, step_;
   std::map<std::string, Graph> models_;
   LowerOptions options_;
   VariableLayouts layouts_;
@@ -318,7 +379,15 @@ std::optional<Problem> unfitted(const Trained& trained) {
                       "a run, or --weights FILE", "a program", "");
 }
 
-Exit build(const BuildFlags& flags, const Console& console) {
+/// `-o net.o`, or net.h, is net.
+std::string without_ending(const std::string& name) {
+  const fs::path path(name);
+  const bool ours = path.extension() == ".o" || path.extension() == ".h";
+  return ours ? (path.parent_path() / path.stem()).string() : name;
+}
+
+Exit build(BuildFlags flags, const Console& console) {
+  flags.output = without_ending(flags.output);
   Exit status = Exit::done;
   auto trained = Trained::open(flags.trained, console, status);
   if (!trained) return status;

@@ -76,6 +76,30 @@ std::string in_comment(std::string text) {
   return text;
 }
 
+/// A string of C: a byte that is no plain letter is written by its number, in three digits, so that none follows it;
+/// two question marks would begin a trigraph.
+std::string c_string(const std::string& text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\')
+      quoted += fmt::format("\\{}", c);
+    else if (byte < 0x20 || byte == 0x7f || (c == '?' && quoted.back() == '?'))
+      quoted += fmt::format("\\{:03o}", byte);
+    else
+      quoted += c;
+  }
+  return quoted + "\"";
+}
+
+std::string table_text(const NameTable& table, const std::string& prefix) {
+  std::string text =
+      fmt::format("/* What the numbers of {} stand for. */\nstatic const char *const {}_{}_names[{}] = {{\n",
+                  table.name, prefix, table.name, table.names.size());
+  for (const std::string& name : table.names) text += fmt::format("    {},\n", c_string(name));
+  return text + "};\n\n";
+}
+
 std::string declaration(const CFunction& function, const std::string& prefix) {
   std::string comment = "/* " + in_comment(function.what) + "\n", parameters;
   for (const Argument& input : function.inputs) {
@@ -161,6 +185,7 @@ std::string c_name(const std::string& text) {
 std::string text_of(const CHeader& header) {
   std::uint64_t work = 0;
   std::string functions;
+  for (const NameTable& table : header.tables) functions += table_text(table, header.prefix);
   for (const CFunction& function : header.functions) {
     work = std::max(work, work_bytes(function.code));
     functions += declaration(function, header.prefix);

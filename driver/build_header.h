@@ -32,10 +32,17 @@ struct PackedArray {
   std::uint64_t offset = 0;  ///< in bytes
 };
 
+/// The names of classes by their numbers: PREFIX_NAME_names.
+struct NameTable {
+  std::string name;  ///< in C: of the input or result whose classes they are
+  std::vector<std::string> names;
+};
+
 struct CHeader {
   std::string prefix, source;  ///< NAME in C; what it was made from
   std::string cpu;
   std::vector<CFunction> functions;
+  std::vector<NameTable> tables;
   bool trains = false;  ///< the weights are the caller's
   std::uint64_t params_bytes = 0, state_bytes = 0, arrays_bytes = 0;
   std::vector<PackedArray> arrays;

@@ -98,22 +98,6 @@ Result<DataJob> job_for_input(const Trained& trained, const std::string& input) 
   return job;
 }
 
-/// The names of the classes that an output picks from, as the program says, where it has as many; else null.
-const std::vector<std::string>* classes_of(const Trained& trained, const ClassNames& classes,
-                                           const std::string& output) {
-  const TrainJob& train = trained.block.train;
-  std::size_t at =
-      static_cast<std::size_t>(std::find(train.outputs.begin(), train.outputs.end(), output) - train.outputs.begin());
-  auto names = classes.find(train.classes_of_outputs.at(at));
-  if (names == classes.end()) return nullptr;
-  const Graph& graph = trained.block.predict;
-  const Node& picked = graph[graph.outputs.at(at).node];
-  const Shape& from = graph[picked.operands[0]].type.shape;
-  const Extent& values = from[static_cast<std::size_t>(std::get<Reduce>(picked.attributes).axes[0])];
-  bool fits = !values.batched && values.count == static_cast<std::int64_t>(names->second.names.size());
-  return fits ? &names->second.names : nullptr;
-}
-
 struct LabelledOutput {
   NamedArray values;
   const std::vector<std::string>* classes = nullptr;
@@ -252,7 +236,7 @@ Exit predict_rows(Trained& trained, const PredictFlags& flags, Format format, co
   std::vector<LabelledOutput> outputs;
   for (NamedArray& values :
        map_rows(*trained.runner, trained.programs, EntryKind::predict, *trained.weights, feeder, trained.seed)) {
-    const std::vector<std::string>* names = classes_of(trained, classes, values.name);
+    const std::vector<std::string>* names = trained.classes_of(classes, values.name);
     outputs.push_back({std::move(values), names});
   }
   if (auto problem = write_text(flags.output, as_text(outputs, columns->rows, format))) return fail(*problem);

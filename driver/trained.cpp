@@ -209,6 +209,18 @@ void Trained::compare_rows(const RawData& now, const Console& console) const {
                   fmt::join(changes, ", ")));
 }
 
+const std::vector<std::string>* Trained::classes_of(const ClassNames& known, const std::string& output) const {
+  const std::vector<std::string>& outputs = block.train.outputs;
+  const auto at = static_cast<std::size_t>(std::ranges::find(outputs, output) - outputs.begin());
+  const auto names = known.find(block.train.classes_of_outputs.at(at));
+  if (names == known.end()) return nullptr;
+  const Node& picked = block.predict[block.predict.outputs.at(at).node];
+  const Shape& from = block.predict[picked.operands[0]].type.shape;
+  const Extent& values = from[static_cast<std::size_t>(std::get<Reduce>(picked.attributes).axes[0])];
+  const bool fits = !values.batched && values.count == static_cast<std::int64_t>(names->second.names.size());
+  return fits ? &names->second.names : nullptr;
+}
+
 std::optional<Problem> Trained::load() {
   session.emplace(block, compilation, step_rows(block.train));
   programs = session->programs();

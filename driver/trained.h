@@ -65,6 +65,8 @@ struct Trained {
   Result<TensorFile> read_weights() const;
   /// Compiles nothing yet but chooses layouts, then reads the weights.
   std::optional<Problem> load();
+  /// The names of the classes that an output picks from, as the program says, where it has as many; else null.
+  const std::vector<std::string>* classes_of(const ClassNames& known, const std::string& output) const;
   /// Warns where splits that are open have other numbers of rows than the run had: then rows were dealt out anew, and a
   /// split may hold what another was trained on.
   void compare_rows(const RawData& now, const Console& console) const;

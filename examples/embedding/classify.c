@@ -5,18 +5,15 @@
 #include "flower.h"
 
 int main(int argc, char **argv) {
-  static const char *const names[] = {"daisy", "iris", "tulip"}; /* sorted, as classes are */
-  float sizes[2], x[2], z[3];
+  float sizes[2], x[2];
+  int32_t species;
   void *work = malloc(flower_work_size(1));
-  int i, best = 0;
+  int i;
   if (argc != 3 || work == NULL) return 2;
   for (i = 0; i < 2; ++i) sizes[i] = strtof(argv[1 + i], NULL);
-
   flower_feed(sizes, x, 1, work); /* as the data block says: standardized */
-  flower_infer(x, z, 1, work);    /* one row of logits */
-  for (i = 1; i < 3; ++i)
-    if (z[i] > z[best]) best = i;
-  printf("%s\n", names[best]);
+  flower_predict(x, &species, 1, work);
+  printf("%s\n", flower_species_names[species]);
   free(work);
   return 0;
 }

@@ -2,6 +2,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <set>
+#include <sstream>
 #include <string>
 
 #include "runtime/safetensors.h"
@@ -157,6 +159,75 @@ TEST_CASE("an object predicts what nnc predict writes, to the last bit", "[build
   for (std::size_t row = 0; row < 40; ++row)
     for (std::size_t i = 0; i < 3; ++i)
       CHECK(std::stof(found[row * 3 + i]) == static_cast<float>(expected[row].at("p").at(i).get<double>()));
+}
+
+TEST_CASE("an object gives the declared outputs, classes by their names, in the unit of the file", "[build]") {
+  const Scratch scratch;
+  const fs::path folder = scratch.path();
+  const char* const kinds[] = {"a \\ b", "no, \"\"sir\"\"",
+                               "why?"
+                               "?!"};  // as CSV writes them
+  std::string rows = "a,b,kind,price\n", values;
+  for (int i = 0; i < 40; ++i) {
+    const std::string a = std::to_string(i % 7 / 3.5 - 1), b = std::to_string(i % 5 / 2.5 + 3);
+    rows += a + "," + b + ",\"" + kinds[i % 7 * 3 / 7] + "\"," + std::to_string(i % 7 * 100) + "\n";
+    values += a + " " + b + " ";
+  }
+  write_file(folder / "rows.csv", rows);
+  write_file(folder / "values", values);
+  write_file(folder / "net.nn",
+             "data rows {\n  train = csv(\"rows.csv\")\n  x: f32[2] = standardize(cols(\"a\", \"b\"))\n"
+             "  y: i32[] = classes(col(\"kind\"))\n  cost: f32[1] = standardize(col(\"price\"))\n}\n"
+             "model Net(x: f32[batch, 2]) -> (f32[batch, 3], f32[batch, 1]) {\n"
+             "  let h = x |> Dense(9) |> tanh\n  return h |> Dense(3), h |> Dense(1)\n}\n"
+             "train Net on rows {\n  let z, p = Net(x)\n  loss = softmax_cross_entropy(z, y) + mse(p, cost)\n"
+             "  output x = x\n  output price = undo(p, cost)\n  optimizer = adam(lr = 0.05)\n  epochs = 20\n}\n"
+             "train Net on rows as kinds {\n  let z, p = Net(x)\n  loss = softmax_cross_entropy(z, y)\n"
+             "  output kind = argmax(z, over = -1)\n  optimizer = adam(lr = 0.05)\n  epochs = 40\n}\n");
+  write_file(folder / "caller.c",
+             "#include <stdio.h>\n#include \"net.h\"\n#include \"kinds.h\"\n"
+             "static float raw[80], x[80], copy[80], price[40];\nstatic int32_t kind[40];\nstatic char work[1 << 20];\n"
+             "int main(void) {\n  int i;\n  for (i = 0; i < 80; ++i) if (scanf(\"%f\", &raw[i]) != 1) return 9;\n"
+             "  if (sizeof work < net_work_size(40) || sizeof work < kinds_work_size(40)) return 8;\n"
+             "  if (net_feed(raw, x, 40, work) != 0 || net_predict(x, copy, price, 40, work) != 0) return 7;\n"
+             "  if (kinds_feed(raw, x, 40, work) != 0 || kinds_predict(x, kind, 40, work) != 0) return 6;\n"
+             "  for (i = 0; i < 40; ++i)\n"
+             "    printf(\"%.9g %.9g %s\\n\", (double)copy[2 * i], (double)price[i], kinds_kind_names[kind[i]]);\n"
+             "  return 0;\n}\n");
+  for (const std::string name : {"Net", "kinds"}) {
+    const auto trained = run_nnc("train net.nn " + name + " --out run-" + name, folder);
+    INFO(trained.err);
+    REQUIRE(trained.status == 0);
+  }
+  REQUIRE(run_nnc("build run-Net -o net.o", folder).status == 0);  // net.o and net.h, as `-o net` makes them
+  REQUIRE(run_nnc("build run-kinds -o kinds", folder).status == 0);
+  const std::string header = read_file(folder / "net.h");
+  INFO(header);
+  CHECK(header.find("int net_predict(const float *x, float *x_out, float *price, size_t rows, void *work);") !=
+        std::string::npos);
+  CHECK(header.find("\n *   x: f32[2] = standardize(cols(\"a\", \"b\"))\n") != std::string::npos);
+  CHECK(header.find("\n *   data.x.mean = ") != std::string::npos);
+  const std::string in = "cd '" + folder.string() + "' && ";
+  REQUIRE(shell(in + "gcc -std=c99 -Wall -Wextra -Werror -pedantic -o c caller.c net.o kinds.o && "
+                     "./c < values > c.out") == 0);
+  REQUIRE(shell(in + "g++ -x c++ -Wall -Wextra -Werror -fsyntax-only caller.c") == 0);
+  const auto found = nnc::test::text_lines(read_file(folder / "c.out"));
+  const auto numbers = json_lines(run_nnc("predict run-Net --input rows.csv --format jsonl", folder).out);
+  const auto names = json_lines(run_nnc("predict run-kinds --input rows.csv --format jsonl", folder).out);
+  REQUIRE(found.size() == 40);
+  REQUIRE(numbers.size() == 40);
+  std::set<std::string> seen;
+  for (std::size_t row = 0; row < 40; ++row) {
+    std::istringstream line(found[row]);
+    std::string x, price, kind;
+    line >> x >> price;
+    std::getline(line >> std::ws, kind);
+    CHECK(std::stof(x) == static_cast<float>(numbers[row].at("x").at(0).get<double>()));
+    CHECK(std::stof(price) == static_cast<float>(numbers[row].at("price").at(0).get<double>()));
+    CHECK(kind == names[row].at("kind"));
+    seen.insert(kind);
+  }
+  CHECK(seen.size() == 3);
 }
 
 namespace {
