@@ -144,8 +144,10 @@ Exit run_action(const Action& action, const Console& console) {
   } catch (const std::bad_alloc&) {
     console.error("there is not enough memory");
     return Exit::wrong;
+  } catch (const std::system_error& failed) {  // rows that cannot be read back, a thread that cannot begin
+    if (std::ferror(stdout) == 0) console.error(failed.what());  // else what was thrown is that; run_command tells
+    return Exit::usage;
   } catch (const std::exception& bug) {
-    if (std::ferror(stdout) != 0) return Exit::usage;  // what was thrown is that; run_command tells
     console.error(fmt::format("this is a bug in nnc: {}", bug.what()));
     console.note(fmt::format("please report it with the program and the command line (nnc {})", version));
     return Exit::bug;

@@ -33,6 +33,8 @@ void Training::announce() {
   console_.note(fmt::format("{}: {} parameters; rows: {}; batch {}, {} {} an epoch; memory {}{}", job_.name,
                             parameters(), rows, batches.size, batches.count, batches.count == 1 ? "step" : "steps",
                             bytes_text(memory()), run_ ? "; run " + run_->path() : ""));
+  for (const UnusedRows& some : data_->unused())
+    console_.warning(fmt::format("{} of the {} rows of {} are in no split", some.unused, some.rows, some.source));
   if (job_.batch_size == 0 && gathered() > 0)
     console_.note(
         fmt::format("note: `batch_size = full` brings all {} rows of `train` into memory, {} of the above, though they "

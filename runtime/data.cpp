@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "runtime/data_state.h"
 
 namespace nnc {
@@ -18,6 +20,21 @@ const std::vector<UnknownClass>& RawData::unknown() const { return state_->unkno
 std::int64_t RawData::rows(const std::string& split) const {
   auto found = state_->splits.find(split);
   return found == state_->splits.end() ? -1 : static_cast<std::int64_t>(found->second.rows.size());
+}
+
+std::vector<UnusedRows> RawData::unused() const {
+  std::vector<UnusedRows> all;
+  for (std::size_t source = 0; source < state_->tables.size(); ++source) {
+    if (!state_->tables[source]) continue;
+    std::vector<bool> used(static_cast<std::size_t>(state_->tables[source]->rows()));
+    for (const auto& [name, split] : state_->splits)
+      if (static_cast<std::size_t>(split.source) == source)
+        for (const std::uint32_t row : split.rows) used[row] = true;
+    const std::int64_t unused = std::ranges::count(used, false);
+    if (unused == 0) continue;
+    all.push_back({called(state_->job.sources[source]), static_cast<std::int64_t>(used.size()), unused});
+  }
+  return all;
 }
 
 std::optional<Problem> RawData::check(const std::vector<RangeCheck>& checks) const {

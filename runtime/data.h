@@ -50,6 +50,12 @@ struct UnknownClass {
   std::int64_t rows = 0;
 };
 
+/// A source of which some rows are in no split.
+struct UnusedRows {
+  std::string source;  ///< as the user calls it
+  std::int64_t rows = 0, unused = 0;
+};
+
 /// low <= every element < high of a column or of a raw input, which compiled programs rely on.
 struct RangeCheck {
   std::string name;
@@ -93,6 +99,8 @@ class RawData {
   /// Number of rows of a split that was opened, else -1.
   std::int64_t rows(const std::string& split) const;
   const ClassNames& classes() const;
+  /// Of the sources of splits that were opened, by these splits.
+  std::vector<UnusedRows> unused() const;
   /// Of the rows of all splits that were opened.
   const std::vector<UnknownClass>& unknown() const;
 

@@ -223,11 +223,7 @@ class DataReader {
     return [](std::uint32_t) { return std::string(); };
   }
 
-  std::string source_name(std::size_t source) const {
-    const Source& from = state_.job.sources[source];
-    if (!from.path.empty()) return fmt::format("`{}`", from.path);
-    return from.columns.empty() ? "the table" : fmt::format("`{}`", from.columns[0].second);
-  }
+  std::string source_name(std::size_t source) const { return called(state_.job.sources[source]); }
 
   std::optional<Problem> read_classes() {
     for (const RawColumn& raw : state_.job.raw) {

@@ -22,6 +22,13 @@ inline std::string listed(const std::vector<std::string>& names) {
   return fmt::format("{}{}", fmt::join(first, ", "), names.size() > most ? ", ..." : "");
 }
 
+/// What the user calls a source.
+inline std::string called(const Source& source) {
+  if (!source.path.empty()) return fmt::format("`{}`", source.path);
+  if (!source.columns.empty()) return fmt::format("`{}`", source.columns[0].second);
+  return source.kind == Source::Kind::generated ? "`samples`" : "the table";
+}
+
 /// Elements in one row of a batched type.
 inline std::int64_t row_elements(const Type& type) { return element_count(type.shape).count; }
 

@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <utility>
 
 #include "runtime/random.h"
 
@@ -33,6 +35,25 @@ Share share_of(double first, double length, std::size_t count) {
 
 using Stratum = std::function<std::string(const std::string& column, std::uint32_t row)>;
 using Rows = std::vector<std::uint32_t>;
+
+/// Where a group's rows are told apart by how far into their group they stand, any number of rows from the front is
+/// exact, and takes its part of each group: within one row, as near as whole rows come.
+Rows stratified_counts(const Rows& order, std::size_t first, std::size_t count, const std::string& column,
+                       const Stratum& stratum) {
+  std::map<std::string, std::vector<std::size_t>> groups;  // positions in `order`
+  for (std::size_t at = 0; at < order.size(); ++at) groups[stratum(column, order[at])].push_back(at);
+  std::vector<std::pair<double, std::size_t>> by_depth;
+  for (const auto& [name, positions] : groups)
+    for (std::size_t i = 0; i < positions.size(); ++i)
+      by_depth.emplace_back((static_cast<double>(i) + 0.5) / static_cast<double>(positions.size()), positions[i]);
+  std::ranges::sort(by_depth);
+  std::vector<std::size_t> taken;
+  for (std::size_t i = first; i < first + count; ++i) taken.push_back(by_depth[i].second);
+  std::ranges::sort(taken);
+  Rows rows;
+  for (const std::size_t at : taken) rows.push_back(order[at]);
+  return rows;
+}
 
 /// `order` are the rows of the source in their shuffled order.
 Rows stratified(const Rows& order, double first, double length, const std::string& column, const Stratum& stratum) {
@@ -66,11 +87,12 @@ Result<Rows> share(const Split& split, const Cut& cut, const Rows& from, const S
   Rows order;
   for (const std::uint32_t at : permutation(static_cast<std::int64_t>(from.size()), cut.seed, Purpose::split, 0))
     order.push_back(from[at]);
-  const double first = cut.fractional ? cut.first : cut.first / n, length = cut.fractional ? cut.count : cut.count / n;
-  if (!cut.stratify_by.empty()) return stratified(order, first, length, cut.stratify_by, stratum);
   const Share part = cut.fractional
-                         ? share_of(first, length, order.size())
+                         ? share_of(cut.first, cut.count, order.size())
                          : Share{static_cast<std::size_t>(cut.first), static_cast<std::size_t>(cut.first + cut.count)};
+  if (!cut.stratify_by.empty())
+    return cut.fractional ? stratified(order, cut.first, cut.count, cut.stratify_by, stratum)
+                          : stratified_counts(order, part.begin, part.end - part.begin, cut.stratify_by, stratum);
   return Rows(order.begin() + static_cast<std::ptrdiff_t>(part.begin),
               order.begin() + static_cast<std::ptrdiff_t>(part.end));
 }

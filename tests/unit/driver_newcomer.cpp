@@ -360,3 +360,24 @@ TEST_CASE("figures over data that have changed since the run come with a warning
   CHECK_THAT(run_nnc("inspect run --row 1 --split valid", scratch.path()).err,
              Catch::Contains("`valid` has 4 rows and had 3."));
 }
+
+TEST_CASE("rows that no split has are counted in a warning; counts with `by` are exact", "[newcomer]") {
+  const Scratch scratch;
+  std::string rows = "x,k\n";
+  for (int i = 0; i < 300; ++i) rows += std::to_string(i) + "," + (i % 3 == 0 ? "a" : "b") + "\n";
+  write_file(scratch.path() / "rows.csv", rows);
+  const auto planned = [&](const std::string& split) {
+    write_file(scratch.path() / "net.nn",
+               "data d {\n  train, valid = split(csv(\"rows.csv\"), " + split +
+                   ")\n  x: f32[1] = standardize(col(\"x\"))\n  y: i32[] = classes(col(\"k\"))\n}\n"
+                   "model Net(x: f32[batch, 1]) -> f32[batch, 2] { return x |> Dense(2) }\n"
+                   "train Net on d {\n  loss = softmax_cross_entropy(Net(x), y)\n  optimizer = sgd(0.1)\n  epochs = "
+                   "1\n}\n");
+    return run_nnc("train net.nn --dry-run", scratch.path()).err;
+  };
+  CHECK_THAT(planned("80, 20"), Catch::Contains("rows: train 80, valid 20;") &&
+                                    Catch::Contains("warning: 200 of the 300 rows of `rows.csv` are in no split\n"));
+  CHECK_THAT(planned("79, 20, by = col(\"k\")"), Catch::Contains("rows: train 79, valid 20;") &&
+                                                      Catch::Contains("warning: 201 of the 300 rows"));
+  CHECK_THAT(planned("0.8, 0.2"), !Catch::Contains("in no split"));
+}

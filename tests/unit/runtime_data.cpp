@@ -1,6 +1,7 @@
 // From files to columns: splits, classes, fits over blocks, and labels out of range with their place. The compiled
 // parts are written by hand: feed copies, fit adds up.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <limits>
@@ -169,6 +170,26 @@ TEST_CASE("a stratified share has its part of every group") {
   auto rows = rows_of(split, 100);
   CHECK(rows.size() == 80);
   CHECK(std::count_if(rows.begin(), rows.end(), [](std::uint32_t row) { return row % 4 == 0; }) == 20);
+}
+
+TEST_CASE("stratified counts are exact, tile what they are cut from, and have their part of every group") {
+  // Of 103 rows the groups have 26, 26, 26 and 25.
+  const std::vector<double> sizes{80, 1, 7, 13};
+  std::multiset<std::uint32_t> all;
+  double first = 0;
+  for (const double size : sizes) {
+    Split split = share(first, size, false);
+    split.cuts[0].stratify_by = "kind";
+    const std::vector<std::uint32_t> rows = rows_of(split, 103);
+    CHECK(static_cast<double>(rows.size()) == size);
+    std::map<std::uint32_t, double> groups;
+    for (const std::uint32_t row : rows) ++groups[row % 4], all.insert(row);
+    for (std::uint32_t group = 0; group < 4; ++group)
+      CHECK(std::abs(groups[group] - size * (group < 3 ? 26 : 25) / 103) <= 1);
+    first += size;
+  }
+  CHECK(all.size() == 101);
+  CHECK(std::set<std::uint32_t>(all.begin(), all.end()).size() == all.size());
 }
 
 TEST_CASE("every n-th row, whole sources, and splits that cannot be") {
