@@ -301,9 +301,12 @@ std::string Application::repair_of_elements(const std::vector<ast::Param>& param
   for (std::size_t i = 0; i < params.size(); ++i) {
     const Array* other = matched[i] ? matched[i]->term.as<Array>() : nullptr;
     if (i == wrong || !other || e.source(params[i].type.span) != e.source(params[wrong].type.span)) continue;
-    if (array.node.type().dtype == DType::i32 && other->axes.size() == array.axes.size() + 1)
-      return fmt::format("`one_hot({}, {})` makes a row of each number of a class", written,
-                         e.length(other->axes.back()));
+    if (array.node.type().dtype != DType::i32 || other->axes.size() != array.axes.size() + 1) continue;
+    const std::string row =
+        fmt::format("`one_hot({}, {})` makes a row of each number of a class", written, e.length(other->axes.back()));
+    if (!name.starts_with("cross_entropy")) return row;
+    return fmt::format("`softmax_cross_entropy({}, {})` takes logits and numbers of classes; of probabilities, {}",
+                       e.source(matched[i]->span), written, row);
   }
   return fmt::format("write `float({})`", written);
 }

@@ -158,6 +158,30 @@ Term unbounded_primitive(CallSite& site) {
   return given;
 }
 
+/// bounded(p): p, which lies between 0 and 1: what a layer without an activation gives may be any number.
+Term bounded_primitive(CallSite& site) {
+  if (!check_arguments(site, 1, 1)) return Failed{};
+  Elaborator& e = site.elaborator;
+  const Term given = site.evaluate(0);
+  const Array* p = given.as<Array>();
+  if (!p || p->node.builder != &e.builder()) return given;
+  const std::vector<Node>& nodes = e.builder().graph().nodes;
+  if (!may_be_any_number(nodes, p->node.id)) return given;
+  const std::string name = e.frames().empty() ? site.name : e.frames().back().name;
+  const Origin& made = nodes[p->node.id].origin;
+  Diagnostic diagnostic{
+      .code = Code::not_probabilities,
+      .message = fmt::format("`{}` of `{}` lies between 0 and 1, and this one may be any number",
+                             e.source(site.arguments[0].span), name),
+      .primary = site.span,
+      .help = name.starts_with("binary")
+                  ? "`binary_cross_entropy_logits(z, y)` takes it as it is; `sigmoid` makes a probability of it"
+                  : "`softmax_cross_entropy(z, y)` takes it as it is; `softmax` makes probabilities of it"};
+  if (made.line > 0) diagnostic.notes.push_back(fmt::format("it is made at {}:{}", made.line, made.column));
+  e.report(std::move(diagnostic));
+  return given;
+}
+
 /// scatter_add(x, ids, n): sums by segment.
 Term scatter_add_primitive(CallSite& site) {
   if (!check_arguments(site, 3, 3)) return Failed{};
@@ -307,6 +331,7 @@ constexpr Primitive table[] = {
     {"repeat", repeat_primitive},
     {"checked", checked_primitive},
     {"unbounded", unbounded_primitive},
+    {"bounded", bounded_primitive},
     {"scatter_add", scatter_add_primitive},
     {"stop_gradient", stop_gradient_primitive},
     {"grad", grad_primitive},

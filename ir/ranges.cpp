@@ -50,6 +50,20 @@ bool is_share_of_one(const std::vector<Node>& nodes, NodeId id) {
   return whole.op == Op::sum && whole.operands.size() == 1 && whole.operands[0] == node.operands[0];
 }
 
+bool may_be_any_number(const std::vector<Node>& nodes, NodeId id) {
+  if (!depends_on(nodes, id, Op::param)) return false;
+  for (id = behind_views(nodes, id); nodes[id].op == Op::add || nodes[id].op == Op::sub || nodes[id].op == Op::neg;) {
+    const auto& operands = nodes[id].operands;
+    const auto open = std::find_if(operands.begin(), operands.end(), [&](NodeId operand) {
+      const NodeId behind = behind_views(nodes, operand);
+      return nodes[behind].op == Op::dot || nodes[behind].op == Op::add || nodes[behind].op == Op::sub;
+    });
+    if (open == operands.end()) return false;
+    id = behind_views(nodes, *open);
+  }
+  return nodes[id].op == Op::dot && depends_on(nodes, id, Op::param);
+}
+
 bool depends_on(const std::vector<Node>& nodes, NodeId id, Op leaf) {
   std::vector<bool> needed(id + 1, false);
   needed[id] = true;
