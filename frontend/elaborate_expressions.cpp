@@ -281,7 +281,13 @@ Term Elaborator::evaluate_member(const ast::Member& form, Scope& scope, const as
   }
   if (inside) return Host{"a path", path};
   if (is_broken(prefix) || scope.module().excuses(form.member.text)) return Failed{};
-  return unknown_part(form.member.span, source(form.base->span), form.member.text, known);
+  const std::string whole = source(form.base->span);
+  if (const std::vector<std::string> functions = names();
+      std::ranges::find(functions, form.member.text) != functions.end())
+    return error(Code::unknown_name, form.member.span,
+                 fmt::format("`{}` has no part or parameter `{}`", whole, form.member.text), "",
+                 fmt::format("what is applied next stands behind: `|> {} |> {}`", whole, form.member.text));
+  return unknown_part(form.member.span, whole, form.member.text, known);
 }
 
 namespace {

@@ -217,7 +217,8 @@ std::string repair_of_argument(std::string_view name, std::span<const std::strin
                               : "it goes along the last axis; `transpose` puts another one there";
   }
   if (const std::string_view help = help_in(foreign_arguments, name); !help.empty()) return std::string(help);
-  return did_you_mean(name, known);
+  if (const std::string near = did_you_mean(name, known); !near.empty()) return near;
+  return known.empty() ? "it has no arguments by name" : fmt::format("it takes `{}`", fmt::join(known, "`, `"));
 }
 
 std::string repair_of_type(std::string_view name, std::span<const std::string> known) {

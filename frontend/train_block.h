@@ -38,6 +38,9 @@ enum class TrainKey : std::uint8_t {
   average
 };
 
+/// All words on the left in a train block.
+void train_setting_names(std::vector<std::string>& into);
+
 class TrainBlock {
  public:
   TrainBlock(Elaborator& elaborator, const Module& module, const ast::Declaration& declaration)
@@ -104,6 +107,7 @@ class TrainBlock {
   void plain_setting(TrainKey key, const ast::Setting& form, Pass& pass);
   std::optional<std::int64_t> count(const ast::Setting& form, const ast::Expr& written, Pass& pass, std::int64_t least);
   void check_missing();
+  const Span* find_let(std::string_view name) const;
 
   // train_paths.cpp
   void find_governors();

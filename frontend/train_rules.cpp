@@ -198,6 +198,7 @@ void TrainBlock::check_figures(const Graph& evaluate) {
     for (const Governor& loss : losses_) known.push_back("valid." + loss.name);
   for (const std::string& metric : job_.metrics) known.push_back((has_valid ? "valid." : "train.") + metric);
   for (const auto& [name, span] : figures_) {
+    if (losses_.empty() && (name == "train.loss" || name == "valid.loss")) continue;  // that there is none was told
     if (std::ranges::find(known, name) == known.end()) {
       std::string help = !has_valid && name.starts_with("valid.") ? fmt::format("`{}` has no split `valid`", job_.data)
                                                                   : did_you_mean(name, known);

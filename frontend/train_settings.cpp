@@ -50,6 +50,11 @@ const ast::Expr* steps_of(const ast::Expr& value) {
 
 }  // namespace
 
+void train_setting_names(std::vector<std::string>& into) {
+  for (const std::string_view word : {"metric", "output"}) into.emplace_back(word);
+  for (const KeyName& key : keys) into.emplace_back(key.text);
+}
+
 void TrainBlock::setting(const ast::Setting& form, Pass& pass) {
   const ast::Name& name = form.keys.front();
   const bool first = pass.which == Which::step;
@@ -78,8 +83,8 @@ void TrainBlock::setting(const ast::Setting& form, Pass& pass) {
 
 void TrainBlock::unknown_setting(const ast::Name& name) {
   const auto* alias = std::ranges::find(aliases, std::string_view(name.text), &Alias::theirs);
-  std::vector<std::string> words{"metric", "output"};
-  for (const KeyName& key : keys) words.emplace_back(key.text);
+  std::vector<std::string> words;
+  train_setting_names(words);
   std::string help = alias != std::end(aliases) ? std::string(alias->help) : did_you_mean(name.text, words);
   // What was meant by it is not missing.
   if (const auto meant = nearest_name(name.text, words))
@@ -147,6 +152,15 @@ std::optional<std::int64_t> TrainBlock::count(const ast::Setting& form, const as
   return std::nullopt;
 }
 
+/// Where a `let` of the block gives this name.
+const Span* TrainBlock::find_let(std::string_view name) const {
+  for (const ast::Item& item : train_.items)
+    if (const auto* let = std::get_if<ast::Let>(&item.form))
+      for (const ast::Name& bound : let->names)
+        if (bound.text == name) return &bound.span;
+  return nullptr;
+}
+
 void TrainBlock::check_missing() {
   if (declaration_.damaged) return;
   struct Required {
@@ -159,6 +173,11 @@ void TrainBlock::check_missing() {
   std::vector<std::string> missing, examples;
   for (const Required& one : required) {
     if (given_.contains(one.key) || meant_.contains(one.key)) continue;
+    if (const Span* let = find_let(one.name)) {
+      error(Code::missing_setting, *let, fmt::format("`let {0}` names a value, and `{0}` is a setting", one.name),
+            fmt::format("without `let`: `{} = ...`", one.name));
+      continue;
+    }
     missing.push_back(fmt::format("no `{}`", one.name));
     examples.push_back(fmt::format("`{}`", one.example));
   }

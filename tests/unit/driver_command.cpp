@@ -254,6 +254,34 @@ TEST_CASE("explain prints the page of a code, lists all codes, and answers anoth
   const auto none = run_nnc("explain E0300", scratch.path());
   CHECK(none.status == 2);
   CHECK_THAT(none.err, Catch::Contains("the nearest is E0301: shapes do not match"));
+  // Names: all that one means, as a program or a message has it.
+  struct Asked {
+    std::string words, answer;
+  };
+  const Asked asked[] = {{"Dense", "layer Dense(out: int, bias: bool = true"},
+                         {"'softmax_cross_entropy(z, y)'", "Cross-entropy of softmax(z), from logits"},
+                         {"accuracy", "The share of equal classes."},
+                         {"'`adam`'", "optimizer adam(lr: float"},
+                         {"early_stop", "ends after so many evaluations without a better one"},
+                         {"standardize", "(c - mean) / deviation, learnt on `train`."},
+                         {"train", "nnc train  (commands)"},
+                         {"simplify", "(passes)"},
+                         {"dot", "(ops of graphs)"},
+                         {"scan", "its `carry` goes from step to step"}};
+  for (const auto& [words, answer] : asked) {
+    const auto told = run_nnc("explain " + words, scratch.path());
+    INFO(words << "\n" << told.out << told.err);
+    CHECK(told.status == 0);
+    CHECK_THAT(told.out, Catch::Contains(answer));
+  }
+  const auto all = run_nnc("explain --list", scratch.path());
+  CHECK(all.status == 0);
+  for (const std::string name : {"E0301", " Dense ", " adam ", " softplus ", "early_stop", " csv ", " predict "})
+    CHECK_THAT(all.out, Catch::Contains(name));
+  const auto typo = run_nnc("explain sofmax", scratch.path());
+  CHECK(typo.status == 2);
+  CHECK_THAT(typo.err,
+             Catch::Contains("nothing is called `sofmax`; did you mean `softmax`?") && Catch::Contains("--list"));
   std::ofstream(scratch.path() / "wrong.nn") << "const a = b\nconst c = 1 / 0\n";
   CHECK_THAT(run_nnc("check wrong.nn", scratch.path()).err,
              Catch::EndsWith("\n`nnc explain E0201` says more; also about E0307\n"));

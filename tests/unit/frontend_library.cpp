@@ -12,7 +12,10 @@
 #include "frontend/ast.h"
 #include "frontend/format.h"
 #include "frontend/parser.h"
+#include "frontend/primitives.h"
 #include "frontend/std/embedded.h"
+#include "frontend/train_block.h"
+#include "frontend/words.h"
 #include "tests/unit/catch.h"
 
 namespace {
@@ -34,75 +37,10 @@ constexpr Kind kinds[] = {
     {"initializers.nn", "Initializers"},
 };
 
-/// What a declaration is called, and where its signature ends: at its body, or after it where there is none.
-struct Head {
-  std::string name;
-  std::uint32_t end = 0;
-};
-Head head_of(const ast::Declaration& declaration) {
-  struct Visitor {
-    const ast::Declaration& declaration;
-    Head with_body(const ast::Name& name, const ast::Block& body) { return {name.text, body.span.begin}; }
-    Head operator()(const ast::Function& at) { return with_body(at.name, at.body); }
-    Head operator()(const ast::Layer& at) { return with_body(at.name, at.body); }
-    Head operator()(const ast::Optimizer& at) { return with_body(at.name, at.body); }
-    Head operator()(const ast::Model& at) { return with_body(at.name, at.body); }
-    Head operator()(const ast::Const& at) { return {at.name.text, declaration.span.end}; }
-    Head operator()(const ast::Import&) { return {}; }
-    Head operator()(const ast::Data&) { return {}; }
-    Head operator()(const ast::Train&) { return {}; }
-    Head operator()(const ast::Test&) { return {}; }
-  };
-  return std::visit(Visitor{declaration}, declaration.form);
-}
-
-/// Words with one blank between them.
-std::string in_one_line(std::string_view text) {
-  std::istringstream words{std::string(text)};
-  std::string line;
-  for (std::string word; words >> word;) line += (line.empty() ? "" : " ") + word;
-  return line;
-}
-
 /// For a cell of a table.
 std::string cell(std::string text) {
   for (std::size_t at = 0; (at = text.find('|', at)) != std::string::npos; at += 2) text.insert(at, "\\");
   return text;
-}
-
-/// A signature that was laid out over several lines, in one.
-std::string signature_in_one_line(std::string_view text) {
-  std::string line = in_one_line(text);
-  for (const auto& [written, wanted] : {std::pair<std::string_view, std::string_view>{"( ", "("},
-                                        {", )", ")"},
-                                        {"[ ", "["},
-                                        {", ]", "]"},
-                                        {") (", ")("}})
-    for (std::size_t at = 0; (at = line.find(written, at)) != std::string::npos;)
-      line.replace(at, written.size(), wanted);
-  return line;
-}
-
-struct Entry {
-  std::string name, signature, doc;
-};
-
-std::vector<Entry> entries_of(const EmbeddedFile& file, Diagnostics& diagnostics) {
-  const std::uint32_t number =
-      diagnostics.add_file({.path = std::string(file.name), .text = std::string(file.text), .library = true});
-  std::vector<Entry> entries;
-  for (const ast::Declaration& declaration : parse(number, diagnostics).declarations) {
-    const Head head = head_of(declaration);
-    const std::string_view signature = file.text.substr(declaration.span.begin, head.end - declaration.span.begin);
-    entries.push_back({head.name, signature_in_one_line(signature), in_one_line(declaration.doc)});
-  }
-  return entries;
-}
-
-const EmbeddedFile* file_named(std::string_view name) {
-  for (const EmbeddedFile& file : embedded_library())
-    if (file.name == name) return &file;
-  return nullptr;
 }
 
 std::string as_document() {
@@ -110,15 +48,11 @@ std::string as_document() {
       "# The standard library\n\nMade from the signatures and `##` texts of `frontend/std/*.nn` (`NNC_BLESS=1 "
       "test_frontend`).\n"
       "Shapes: `...` is any number of leading axes, a capital letter an axis that is inferred.\n";
-  Diagnostics diagnostics;
   for (const Kind& kind : kinds) {
-    const EmbeddedFile* file = file_named(kind.file);
-    REQUIRE(file != nullptr);
     text += fmt::format("\n## {}\n\n| signature | meaning |\n| --- | --- |\n", kind.title);
-    for (const Entry& entry : entries_of(*file, diagnostics))
-      text += fmt::format("| `{}` | {} |\n", cell(entry.signature), cell(entry.doc));
+    for (const LibraryEntry& entry : library_entries())
+      if (entry.file == kind.file) text += fmt::format("| `{}` | {} |\n", cell(entry.signature), cell(entry.doc));
   }
-  CHECK_FALSE(diagnostics.has_errors());
   return text;
 }
 
@@ -134,18 +68,36 @@ TEST_CASE("docs/library.md is what the library says of itself") {
 }
 
 TEST_CASE("every file of the library is a kind of the document, and every declaration is documented") {
-  Diagnostics diagnostics;
   CHECK(embedded_library().size() == std::size(kinds));
-  for (const EmbeddedFile& file : embedded_library()) {
-    INFO(file.name);
-    CHECK(std::ranges::find(kinds, file.name, &Kind::file) != std::end(kinds));
-    for (const Entry& entry : entries_of(file, diagnostics)) {
-      INFO(entry.name);
-      CHECK(entry.doc.ends_with("."));
-    }
+  for (const LibraryEntry& entry : library_entries()) {
+    INFO(entry.file << ": " << entry.name);
+    CHECK(std::ranges::find(kinds, entry.file, &Kind::file) != std::end(kinds));
+    CHECK(entry.doc.ends_with("."));
   }
-  INFO(diagnostics.render(false));
-  CHECK_FALSE(diagnostics.has_errors());
+}
+
+TEST_CASE("every function of the language and every setting has a line that shows how it is written") {
+  std::vector<std::string> functions, settings;
+  primitive_names(functions);
+  train_setting_names(settings);
+  for (const auto& [kind, names] :
+       {std::pair{WordKind::function, functions}, std::pair{WordKind::train_setting, settings}}) {
+    std::vector<std::string> told;
+    for (const Word& word : words_of(kind)) told.emplace_back(word.name);
+    for (const std::string& name : names) {
+      INFO(name);
+      CHECK(std::ranges::find(told, name) != told.end());
+    }
+    CHECK(told.size() == names.size());
+  }
+  for (const WordKind kind : {WordKind::function, WordKind::train_setting, WordKind::data_word})
+    for (const Word& word : words_of(kind)) {
+      INFO(word.text);
+      const std::size_t colon = word.text.find(": ");
+      REQUIRE(colon != std::string_view::npos);
+      CHECK(word.text.substr(0, colon).find(word.name) != std::string_view::npos);
+      CHECK(word.text.ends_with("."));
+    }
 }
 
 TEST_CASE("the library is laid out as nnc fmt lays out") {
