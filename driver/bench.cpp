@@ -8,6 +8,8 @@
 #include "codegen/tables.h"
 #include "driver/commands.h"
 #include "driver/options.h"
+#include "driver/trained.h"
+#include "driver/units.h"
 #include "driver/workload.h"
 #include "passes/pipeline.h"
 #include "runtime/measure.h"
@@ -109,22 +111,24 @@ std::string json_of(const Measured& m) {
 }
 
 std::string text_of(const Measured& m) {
+  const double best = m.timing.best;
   std::string text = fmt::format(
       "{}: {} rows, {}, {}, {}\n"
-      "  best {:.2f} us, median {:.2f} us a call; {:.2f} us a row\n"
-      "  {:.1f}% of the fma peak, {:.1f} GFLOP/s now ({:.2f} MFLOP); {:.1f}% of the sum of its kernels' bounds\n"
-      "  copies of memory of its size: {:.1f} GB/s now; passes and lowering {:.1f} ms, code generation {:.1f} ms\n",
+      "  {} a call, {} a row; the median call {}\n"
+      "  {} at {}: {:.1f}% of what this machine can, {}; {:.1f}% of what the kernels' bounds allow\n"
+      "  memory of its size is copied at {}; passes and lowering {}, code generation {}\n",
       m.entry, m.rows, m.dtype, m.threads == 1 ? "1 thread" : fmt::format("{} threads", m.threads), m.cpu,
-      1e6 * m.timing.best, 1e6 * m.timing.median, 1e6 * m.timing.best / static_cast<double>(m.rows),
-      100 * m.flops() / m.limits.flops / m.timing.best, m.limits.flops / 1e9, m.flops() / 1e6,
-      100 * m.bound() / m.timing.best, m.limits.bytes / 1e9, 1e3 * m.lower_seconds, 1e3 * m.compile_seconds);
+      duration_text(best), duration_text(best / static_cast<double>(m.rows)), duration_text(m.timing.median),
+      amount_text(m.flops(), "FLOP"), amount_text(m.flops() / best, "FLOP/s"), 100 * m.flops() / m.limits.flops / best,
+      amount_text(m.limits.flops, "FLOP/s"), 100 * m.bound() / best, amount_text(m.limits.bytes, "B/s"),
+      duration_text(m.lower_seconds), duration_text(m.compile_seconds));
   if (m.kernel_timings.empty()) return text;
-  text += "\n        us    MFLOP       MB  of its bound  line  kernel\n";
+  text += "\n      time        work       bytes  of its bound   line  kernel\n";
   for (std::size_t i = 0; i < m.kernels.size(); ++i) {
     const nnc_kernel& kernel = m.kernels[i];
     const bool compute = m.limits.compute(kernel) >= m.limits.memory(kernel);
-    text += fmt::format("{:>10.2f} {:>8.3f} {:>8.3f} {:>5.1f}% {:<7} {:>5}  {}\n", 1e6 * m.kernel_timings[i].best,
-                        static_cast<double>(kernel.flops) / 1e6, static_cast<double>(kernel.bytes) / 1e6,
+    text += fmt::format("{:>10} {:>11} {:>11} {:>5.1f}% {:<7} {:>5}  {}\n", duration_text(m.kernel_timings[i].best),
+                        amount_text(static_cast<double>(kernel.flops), "FLOP"), bytes_text(kernel.bytes),
                         100 * m.limits.seconds(kernel) / m.kernel_timings[i].best, compute ? "compute" : "memory",
                         kernel.line, kernel.name);
   }
@@ -157,7 +161,8 @@ Exit bench_block(const Elaborated& block, const BenchFlags& flags, const Compila
   Measured measured;
   measured.entry = training ? "step" : "predict";
   measured.cpu = compilation.host.target.cpu;
-  measured.dtype = flags.program.dtype;
+  const bool doubles = !block.variables.empty() && block.variables.front().type.dtype == DType::f64;
+  measured.dtype = name_of(doubles ? DType::f64 : DType::f32);
   measured.rows = block.train.batch_size > 0 ? block.train.batch_size : rows_unless_told;
   if (flags.rows > 0) measured.rows = flags.rows;
   const double begin = seconds_now();
@@ -174,7 +179,7 @@ Exit bench_block(const Elaborated& block, const BenchFlags& flags, const Compila
   Team team(measured.threads);
   Runner runner(compilation.threads);
   const std::size_t touched = code->entry().params_bytes + code->entry().state_bytes + code->entry().arena_bytes;
-  const DType dtype = flags.program.dtype == "f64" ? DType::f64 : DType::f32;
+  const DType dtype = doubles ? DType::f64 : DType::f32;
   measured.limits.bytes = copy_bandwidth(team, touched);
   measured.timing = {INFINITY, INFINITY};
   // The machine's speed changes under others' load: the peak is that of the same moments.
@@ -200,7 +205,7 @@ Exit bench(const BenchFlags& flags, const Console& console) {
   auto compilation = flags.compile.compilation(console, true);
   if (!options || !compilation) return Exit::usage;
   Exit status = Exit::done;
-  const std::vector<Elaborated> blocks = read_program(flags.file, *options, console, status);
+  const std::vector<Elaborated> blocks = read_program_or_run(flags.file, *options, console, status);
   if (status != Exit::done) return status;
   if (blocks.empty()) return console.error(fmt::format("{} has no train block", flags.file)), Exit::wrong;
   for (const Elaborated& block : blocks) status = std::max(status, bench_block(block, flags, *compilation, console));

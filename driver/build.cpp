@@ -13,6 +13,7 @@
 #include "driver/build_header.h"
 #include "driver/commands.h"
 #include "driver/trained.h"
+#include "driver/units.h"
 #include "passes/pipeline.h"
 #include "runtime/checkpoint.h"
 #include "runtime/metrics.h"
@@ -26,7 +27,8 @@ namespace {
 namespace fs = std::filesystem;
 using Function = ObjectFunction;
 
-constexpr std::int64_t model_blocks[] = {128, 32, 16, 8, 4, 2, 1}, output_blocks[] = {128, 8, 1}, feed_blocks[] = {128, 1};
+constexpr std::int64_t model_blocks[] = {128, 32, 16, 8, 4, 2, 1}, output_blocks[] = {128, 8, 1},
+                       feed_blocks[] = {128, 1};
 
 struct BuildFlags {
   TrainedFlags trained;
@@ -218,9 +220,11 @@ class Maker {
   std::string formulas(const Weights& weights) const {
     std::string text;
     std::set<std::uint32_t> told;
+    const auto read = inputs_of(feed_);
     for (const RawColumn& raw : block_.data.raw)
       for (const SourceFile& source : block_.sources)
-        if (source.path == raw.place.file && told.insert(raw.place.line).second)
+        if (std::ranges::find(read, raw.input) != read.end() && source.path == raw.place.file &&
+            told.insert(raw.place.line).second)
           text += "\n *   " + line_of(source.text, raw.place.line);
     constexpr std::int64_t most = 16;
     for (const nnc_slot& slot : state_of(*weights.layout)) {
@@ -274,8 +278,7 @@ class Maker {
     if (auto problem = not_by_rows(function, block_.train.name)) return problem;
     const Program& program = function.code.programs.back();
     for (std::size_t i = 0; i < function.results.size(); ++i) {
-      const auto* names =
-          trained_.classes ? trained_.classes_of(*trained_.classes, program.outputs[i].name) : nullptr;
+      const auto* names = trained_.classes ? trained_.classes_of(*trained_.classes, program.outputs[i].name) : nullptr;
       if (names == nullptr) continue;
       Argument& result = function.results[i];
       result.note = fmt::format(": a class, whose name is {}[{}]", symbol(result.name + "_names"), result.name);
@@ -341,7 +344,8 @@ class Maker {
       if (!file) return file.problem();
       if (auto problem = restore(*file, trained_.weights_path, weights)) return problem;
     }
-    if (CFunction& first = header_.functions.front(); first.code.symbol == symbol("feed")) first.what += formulas(weights);
+    if (CFunction& first = header_.functions.front(); first.code.symbol == symbol("feed"))
+      first.what += formulas(weights);
     object_.params.assign(weights.params.data(), weights.params.data() + weights.params.size());
     object_.state.assign(weights.state.data(), weights.state.data() + weights.state.size());
     if (train_ && !trained_.weights_path.empty()) {
@@ -399,7 +403,7 @@ Exit build(BuildFlags flags, const Console& console) {
   if (auto failed = write_text(flags.output + ".o", code)) return console.show(*failed), exit_of(*failed);
   if (auto failed = write_text(flags.output + ".h", text_of(maker.header())))
     return console.show(*failed), exit_of(*failed);
-  console.note(fmt::format("wrote {0}.o ({1} KiB, for {2}) and {0}.h", flags.output, (code.size() + 1023) / 1024,
+  console.note(fmt::format("wrote {0}.o ({1}, for {2}) and {0}.h", flags.output, bytes_text(code.size()),
                            trained->compilation.host.target.cpu));
   return Exit::done;
 }

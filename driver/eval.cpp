@@ -104,6 +104,7 @@ Exit evaluate_splits(Trained& trained, const EvalFlags& flags, const Console& co
     auto columns = data->feed(split, EntryKind::feed, *trained.runner, trained.programs, *trained.weights,
                               trained.session->column_checks(), trained.session->inputs_of_columns());
     if (!columns) return console.show(columns.problem()), exit_of(columns.problem());
+    trained.compare_columns(*columns, console);
     all.push_back(figures_of(*trained.runner, trained.programs, *trained.weights, *columns, trained.seed));
   }
   print_figures(all, flags.json, console);

@@ -5,6 +5,7 @@
 
 #include "driver/commands.h"
 #include "driver/options.h"
+#include "driver/trained.h"
 #include "ir/op.h"
 
 namespace nnc::driver {
@@ -47,7 +48,7 @@ Exit gradcheck(const GradcheckFlags& flags, const Console& console) {
   auto options = flags.program.elaborate_options(console, flags.model);
   if (!options) return Exit::usage;
   Exit status = Exit::done;
-  std::vector<Elaborated> blocks = read_program(flags.file, *options, console, status);
+  std::vector<Elaborated> blocks = read_program_or_run(flags.file, *options, console, status);
   if (status != Exit::done) return status;
   if (blocks.empty()) return console.error(fmt::format("`{}` has no train block", flags.file)), Exit::wrong;
   bool good = true;

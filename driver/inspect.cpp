@@ -11,6 +11,7 @@
 #include "driver/figures.h"
 #include "driver/tensor.h"
 #include "driver/trained.h"
+#include "driver/units.h"
 #include "passes/pipeline.h"
 #include "runtime/checkpoint.h"
 #include "runtime/metrics.h"
@@ -39,7 +40,7 @@ struct Spread {
   double mean() const { return numbers > 0 ? sum / static_cast<double>(numbers) : NAN; }
 };
 
-/// Rows of a table whose columns are as wide as what stands in them; the first is to the left, numbers to the right.
+/// Rows of a table whose columns are as wide as what stands in them.
 void print_table(const std::vector<std::vector<std::string>>& rows) {
   std::vector<std::size_t> widths;
   for (const auto& row : rows)
@@ -49,8 +50,7 @@ void print_table(const std::vector<std::vector<std::string>>& rows) {
     }
   for (const auto& row : rows) {
     std::string line;
-    for (std::size_t i = 0; i < row.size(); ++i)
-      line += i < 2 ? fmt::format("{:<{}}  ", row[i], widths[i]) : fmt::format("{:>{}}  ", row[i], widths[i]);
+    for (std::size_t i = 0; i < row.size(); ++i) line += fmt::format("{:<{}}  ", row[i], widths[i]);
     line.erase(line.find_last_not_of(' ') + 1);
     fmt::print("{}\n", line);
   }
@@ -64,22 +64,36 @@ std::string brief_number(double value) {
   return std::isfinite(value) ? fmt::format("{:.6g}", value) : number_shown(value, DType::f64);
 }
 
-std::vector<std::string> spread_cells(const Spread& spread) {
-  if (spread.numbers == 0) return {"-", "-", "-", fmt::format("{}", spread.nans)};
-  return {brief_number(spread.least), brief_number(spread.mean()), brief_number(spread.greatest),
-          fmt::format("{}", spread.nans)};
+/// Few elements as they are, classes with their names; of many the least, the mean and the greatest.
+template <class Array>
+std::string values_text(const Array& array, const std::vector<std::string>* classes = nullptr) {
+  constexpr std::int64_t few = 8;
+  std::string text;
+  if (array.count() <= few) {
+    for (std::int64_t i = 0; i < array.count(); ++i) {
+      const double value = array.at(i);
+      text += (i == 0 ? "" : "  ") + brief_number(value);
+      if (classes && value >= 0 && value < static_cast<double>(classes->size()))
+        text += fmt::format(" {}", (*classes)[static_cast<std::size_t>(value)]);
+    }
+    return text;
+  }
+  Spread spread;
+  for (std::int64_t i = 0; i < array.count(); ++i) spread.add(array.at(i));
+  if (spread.numbers > 0)
+    text = fmt::format("{} to {}, mean {}", brief_number(spread.least), brief_number(spread.greatest),
+                       brief_number(spread.mean()));
+  if (spread.nans > 0) text += fmt::format("{}{} NaN", text.empty() ? "" : "; ", spread.nans);
+  return text;
 }
 
 template <class Array>
-std::vector<std::string> cells_of(const std::string& name, const Array& array) {
-  Spread spread;
-  for (std::int64_t i = 0; i < array.count(); ++i) spread.add(array.at(i));
-  std::vector<std::string> cells{name, type_text(array.dtype, array.dims)};
-  for (std::string& cell : spread_cells(spread)) cells.push_back(std::move(cell));
-  return cells;
+std::vector<std::string> cells_of(const std::string& name, const Array& array,
+                                  const std::vector<std::string>* classes = nullptr) {
+  return {name, type_text(array.dtype, array.dims), values_text(array, classes)};
 }
 
-std::vector<std::vector<std::string>> table_of_values() { return {{"name", "type", "min", "mean", "max", "NaN"}}; }
+std::vector<std::vector<std::string>> table_of_values() { return {{"name", "type", "values"}}; }
 
 void show_tensors(const TensorFile& file) {
   std::vector<std::vector<std::string>> table = table_of_values();
@@ -117,14 +131,11 @@ Exit inspect_program(const Elaborated& block, const Compilation& compilation) {
   const nnc_entry& code = *step.code;
   std::uint64_t flops = 0, bytes = 0;
   for (std::uint32_t i = 0; i < code.kernel_count; ++i) flops += code.kernels[i].flops, bytes += code.kernels[i].bytes;
-  const auto kibibytes = [](std::uint64_t count) {
-    return fmt::format("{:.1f} KiB", static_cast<double>(count) / 1024);
-  };
   fmt::print("{}: {} parameters\n", block.train.name, parameters);
-  fmt::print("a step of {} rows: {} kernels, {:.4g} MFLOP, {:.4g} MB moved\n", rows, code.kernel_count,
-             static_cast<double>(flops) / 1e6, static_cast<double>(bytes) / 1e6);
-  fmt::print("memory: parameters {}, states {}, intermediate values {}\n\n", kibibytes(code.params_bytes),
-             kibibytes(code.state_bytes), kibibytes(code.arena_bytes));
+  fmt::print("a step of {} rows: {} kernels, {}, {} moved\n", rows, code.kernel_count,
+             amount_text(static_cast<double>(flops), "FLOP"), bytes_text(bytes));
+  fmt::print("memory: parameters {}, states {}, intermediate values {}\n\n", bytes_text(code.params_bytes),
+             bytes_text(code.state_bytes), bytes_text(code.arena_bytes));
   print_table(table);
   return Exit::done;
 }
@@ -147,6 +158,14 @@ Graph with_named_values(const Graph& graph) {
   return named;
 }
 
+/// The classes that a column of the data block has, or null.
+const std::vector<std::string>* names_of_column(const Trained& trained, const std::string& name) {
+  for (const Column& column : trained.data.columns)
+    if (column.name == name && trained.classes && trained.classes->contains(column.classes_of))
+      return &trained.classes->at(column.classes_of).names;
+  return nullptr;
+}
+
 Exit inspect_row(Trained& trained, const InspectFlags& flags, const Console& console) {
   const auto fail = [&](const Problem& problem) { return console.show(problem), exit_of(problem); };
   if (auto problem = trained.load()) return fail(*problem);
@@ -165,6 +184,7 @@ Exit inspect_row(Trained& trained, const InspectFlags& flags, const Console& con
            Exit::usage;
   auto columns = data->feed(flags.split, EntryKind::feed, *trained.runner, trained.programs, *trained.weights, {}, {});
   if (!columns) return fail(columns.problem());
+  trained.compare_columns(*columns, console);
   Environment environment;
   environment.seed = trained.seed;
   environment.scalars["rows"] = 1;
@@ -174,7 +194,13 @@ Exit inspect_row(Trained& trained, const InspectFlags& flags, const Console& con
   const Graph graph = with_named_values(optimise(trained.block.evaluate));
   const auto values = evaluate(graph, environment, true);
   std::vector<std::vector<std::string>> table = table_of_values();
-  for (const Output& output : graph.outputs) table.push_back(cells_of(output.name, values.at(output.name)));
+  for (const Output& output : graph.outputs)
+    table.push_back(cells_of(output.name, values.at(output.name), names_of_column(trained, output.name)));
+  const Graph predict = optimise(trained.block.predict);
+  const auto predicted = evaluate(predict, environment, true);
+  for (const Output& output : predict.outputs)
+    table.push_back(cells_of("output " + output.name, predicted.at(output.name),
+                             trained.classes ? trained.classes_of(*trained.classes, output.name) : nullptr));
   fmt::print("row {} of {}, with training = false\n\n", *flags.row, flags.split);
   print_table(table);
   return Exit::done;
@@ -201,7 +227,8 @@ Exit inspect_run(Trained& trained, const std::string& folder, const Console& con
   const auto train = record->rows.find("train");
   const Batches batches(trained.block.train.batch_size, train == record->rows.end() ? 1 : train->second);
   if (at)
-    fmt::print("{}: {}{}\n\n", trained.weights_path, place_text(at->state.at, at->state.at.batch == batches.count), at->state.best.value
+    fmt::print("{}: {}{}\n\n", trained.weights_path, place_text(at->state.at, at->state.at.batch == batches.count),
+               at->state.best.value
                    ? fmt::format("; best {} in epoch {}", brief_number(*at->state.best.value), at->state.best.epoch)
                    : "");
   show_tensors(*file);
@@ -238,7 +265,8 @@ void add_inspect(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand(
       "inspect",
       "Shows what is in a program (parameters, work and memory of a step), a run or a file of weights (each tensor's "
-      "shape, least, mean and greatest element), and with --row every named value for one row of the data.");
+      "shape and values: few as they are, of many the range and the mean), and with --row every named value and every "
+      "output for one row of the data.");
   command->footer(
       "Examples:\n"
       "  nnc inspect linear.nn\n"

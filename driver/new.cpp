@@ -49,15 +49,15 @@ Exit make(const std::string& name, std::string folder, const Console& console) {
   for (const EmbeddedFile& file : embedded_templates())
     if (file.name.substr(0, file.name.rfind('.')) == name) files.push_back(&file);
   for (const EmbeddedFile* file : files) {
-    const std::string path = fmt::format("{}/{}", folder, file->name);
+    const std::string path = (std::filesystem::path(folder) / file->name).string();
     if (std::filesystem::exists(path)) return console.error(fmt::format("`{}` is there already", path)), Exit::usage;
   }
   for (const EmbeddedFile* file : files) {
-    const std::string path = fmt::format("{}/{}", folder, file->name);
+    const std::string path = (std::filesystem::path(folder) / file->name).string();
     if (auto problem = write_file_atomically(path, file->text)) return console.show(*problem), exit_of(*problem);
     console.note("wrote " + path);
   }
-  console.note(fmt::format("next: nnc train {}/{}.nn", folder, name));
+  console.note(fmt::format("next: nnc train {}", (std::filesystem::path(folder) / (name + ".nn")).string()));
   return Exit::done;
 }
 

@@ -38,6 +38,11 @@ std::optional<ElaborateOptions> ProgramOptions::elaborate_options(const Console&
       console.error(fmt::format("--set takes NAME=VALUE, not `{}`", text));
       return std::nullopt;
     }
+    if (text.find_first_not_of(" \t", equals + 1) == std::string::npos) {
+      console.error(fmt::format("--set gives `{}` no value: it takes NAME=VALUE, such as `{}=0.1`",
+                                text.substr(0, equals), text.substr(0, equals)));
+      return std::nullopt;
+    }
     options.overrides.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
   return options;

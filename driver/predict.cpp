@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <fstream>
+#include <span>
 
 #include "driver/commands.h"
 #include "driver/trained.h"
@@ -101,7 +103,7 @@ Result<DataJob> job_for_input(const Trained& trained, const std::string& input) 
 struct LabelledOutput {
   NamedArray values;
   const std::vector<std::string>* classes = nullptr;
-  std::int64_t width() const { return values.array.rows() == 0 ? 1 : values.array.count() / values.array.rows(); }
+  std::int64_t width() const { return checked_product(std::span(values.array.dims).subspan(1)); }
 };
 
 std::string csv_cell(const std::string& text) {
@@ -187,6 +189,20 @@ Format format_of(const PredictFlags& flags) {
   return Format::csv;
 }
 
+/// What the output's name ends in says how it is written; an ending that says something else is refused.
+std::optional<Problem> unknown_ending(const PredictFlags& flags) {
+  const std::string ending = std::filesystem::path(flags.output).extension().string();
+  constexpr std::array<std::string_view, 7> known = {"", ".csv", ".txt", ".jsonl", ".json", ".npy", ".npz"};
+  if (!flags.format.empty() || flags.output.starts_with("/dev/") || std::ranges::find(known, ending) != known.end())
+    return std::nullopt;
+  return Problem{.kind = Problem::Kind::io,
+                 .message = fmt::format("predict does not write `{}` files", ending),
+                 .place = {},
+                 .expected = {},
+                 .found = {},
+                 .notes = {"help: name a .csv, .jsonl, .npy or .npz file, or say what it is with --format"}};
+}
+
 /// Why outputs cannot be written as arrays, or nothing.
 std::optional<Problem> not_as_arrays(const std::vector<std::string>& outputs, Format format,
                                      const PredictFlags& flags) {
@@ -204,6 +220,18 @@ std::optional<Problem> not_as_arrays(const std::vector<std::string>& outputs, Fo
   else
     return std::nullopt;
   return problem;
+}
+
+/// The outputs of a file that has a header and nothing else.
+std::vector<LabelledOutput> no_rows(const Graph& predict) {
+  std::vector<LabelledOutput> outputs;
+  for (const Output& output : predict.outputs) {
+    const Type& type = predict[output.node].type;
+    std::vector<std::int64_t> dims{0};
+    for (std::size_t axis = 1; axis < type.shape.size(); ++axis) dims.push_back(type.shape[axis].count);
+    outputs.push_back({{output.name, DenseArray(type.dtype, dims)}});
+  }
+  return outputs;
 }
 
 Exit predict_rows(Trained& trained, const PredictFlags& flags, Format format, const Console& console) {
@@ -225,9 +253,16 @@ Exit predict_rows(Trained& trained, const PredictFlags& flags, Format format, co
   auto data = RawData::open(*job, {.splits = {},
                                    .inputs = trained.session->predict_inputs(),
                                    .classes = &classes,
-                                   .storage = flags.trained.storage.storage()});
+                                   .storage = flags.trained.storage.storage(),
+                                   .may_be_empty = true});
   if (!data) return fail(data.problem());
   tell_unknown(*data, console);
+  if (data->rows("input") == 0) {
+    console.note(fmt::format("note: `{}` has no rows", flags.input));
+    if (auto problem = write_text(flags.output, as_text(no_rows(trained.block.predict), 0, format)))
+      return fail(*problem);
+    return Exit::done;
+  }
   if (auto problem = data->check(trained.session->input_checks())) return fail(*problem);
   auto columns = data->feed("input", EntryKind::predict_feed, *trained.runner, trained.programs, *trained.weights,
                             trained.session->column_checks(), trained.session->inputs_of_columns());
@@ -245,6 +280,7 @@ Exit predict_rows(Trained& trained, const PredictFlags& flags, Format format, co
 
 Exit predict(const PredictFlags& flags, const Console& console) {
   const Format format = format_of(flags);
+  if (auto problem = unknown_ending(flags)) return console.show(*problem), exit_of(*problem);
   if (flags.input != "-")
     if (auto problem = unreadable(flags.input)) return console.show(*problem), exit_of(*problem);
   Exit status = Exit::done;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "driver/units.h"
 #include "runtime/metrics.h"
 
 namespace nnc::driver {
@@ -23,13 +24,6 @@ std::string brief(double value) {
 std::string brief(const NamedArray& figure) {
   if (figure.array.count() != 1) return shown_text(figure.array);
   return brief(figure.array.at(0));
-}
-
-/// 900 rows/s, 21.4k rows/s, 3.5M rows/s
-std::string speed_text(double rows) {
-  if (rows >= 1e6) return fmt::format("{:.3g}M rows/s", rows / 1e6);
-  if (rows >= 1e4) return fmt::format("{:.3g}k rows/s", rows / 1e3);
-  return fmt::format("{:.0f} rows/s", rows);
 }
 
 std::string bar(std::int64_t done, std::int64_t all, std::size_t length) {
@@ -52,7 +46,7 @@ std::string time_text(double seconds) {
 std::string bar_text(const ProgressView& view, std::size_t width) {
   const std::string head = fmt::format("epoch {}/{} ", view.epoch, view.epochs);
   const std::string parts[] = {fmt::format(" {}/{}", view.batch, view.batches), "  " + view.figures,
-                               "  " + speed_text(view.rows_per_second),
+                               "  " + rate_text(view.rows_per_second, "rows/s"),
                                fmt::format("  {} left", time_text(view.seconds_left))};
   std::size_t needed = head.size();
   for (const std::string& part : parts) needed += part.size();
@@ -137,7 +131,7 @@ void Progress::epoch(const EpochReport& report) {
   if (every_step_ > 0) text += fmt::format(", step {}", report.at.step);
   for (const NamedArray& figure : report.figures) text += fmt::format("  {} {}", figure.name, brief(figure));
   const double rate = static_cast<double>(report.rows) / std::max(report.seconds, 1e-9);
-  fmt::print(stderr, "{}  ({:.3g} rows/s)\n", text, rate);
+  fmt::print(stderr, "{}  ({})\n", text, rate_text(rate, "rows/s"));
 }
 
 void Progress::end() {

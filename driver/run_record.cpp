@@ -25,6 +25,8 @@ std::vector<std::string> stored_paths(const Elaborated& block) {
   return stored;
 }
 
+std::string fingerprint_text(const SplitColumns& columns) { return fmt::format("{:016x}", columns.fingerprint()); }
+
 std::string part_of(const std::string& folder, int index) { return fmt::format("{}/part-{}", folder, index + 1); }
 
 int parts_of(const std::string& folder) {
@@ -84,6 +86,7 @@ std::string run_json(const RunRecord& record, const Compilation& compilation, co
   for (const auto& [input, learnt] : record.classes)
     if (!learnt.unknown.empty()) json["unknown"][input] = learnt.unknown;
   json["rows"] = record.rows;
+  if (!record.fingerprints.empty()) json["fingerprints"] = record.fingerprints;
   json["machine"] = {{"cpu", compilation.host.target.cpu},
                      {"features", compilation.host.target.features},
                      {"schedules", compilation.host.machine.name},
@@ -142,6 +145,16 @@ class RecordReader {
       for (const auto& [name, count] : value->items()) counts[name] = count.get<std::int64_t>();
     return counts;
   }
+  std::map<std::string, std::string> texts(const char* key) {
+    std::map<std::string, std::string> texts;
+    const Json* value = at(key);
+    const bool fits = value && value->is_object() &&
+                      std::all_of(value->begin(), value->end(), [](const Json& text) { return text.is_string(); });
+    if (value && !fits) wrong(key, "strings by name", value);
+    if (fits)
+      for (const auto& [name, text] : value->items()) texts[name] = text.get<std::string>();
+    return texts;
+  }
   /// [I, K], from 1.
   std::optional<CrossPart> fold(const char* key, std::uint64_t seed) {
     const Json* value = at(key);
@@ -185,7 +198,7 @@ class RecordReader {
 
  private:
   /// A class of each input that is named.
-  void stand_ins(const char* key, ClassNames& classes, std::string LearntClasses::*of) {
+  void stand_ins(const char* key, ClassNames& classes, std::string LearntClasses::* of) {
     if (!json_.contains(key)) return;
     const Json& stand_ins = json_[key];
     for (const auto& item : stand_ins.items()) {
@@ -265,6 +278,7 @@ Result<RunRecord> read_run(const std::string& folder) {
   if (json.contains("fold")) record.fold = reader.fold("fold", record.seed);
   record.classes = reader.classes();
   record.rows = reader.counts("rows");
+  if (json.contains("fingerprints")) record.fingerprints = reader.texts("fingerprints");
   if (reader.complete(wrong)) return wrong;
   return record;
 }

@@ -37,7 +37,8 @@ struct RunRecord {
   bool log_steps = false;
   std::optional<CrossPart> fold;  ///< of a cross-validation
   ClassNames classes;
-  std::map<std::string, std::int64_t> rows;  ///< of each split
+  std::map<std::string, std::int64_t> rows;           ///< of each split
+  std::map<std::string, std::string> fingerprints{};  ///< of the columns of each split; none where nobody knows
 
   std::string weights_file() const { return best ? best_weights : last_weights; }
 };
@@ -46,8 +47,11 @@ struct RunRecord {
 /// a relative path is found there; below the root where something is imported by a path from the root.
 std::vector<std::string> stored_paths(const Elaborated& block);
 
-/// The folder of a part of a cross-validation, from 0, below its own; how many parts there are in a folder, 0 where it is
-/// none of a cross-validation.
+/// SplitColumns::fingerprint as run.json has it.
+std::string fingerprint_text(const SplitColumns& columns);
+
+/// The folder of a part of a cross-validation, from 0, below its own; how many parts there are in a folder, 0 where it
+/// is none of a cross-validation.
 std::string part_of(const std::string& folder, int index);
 int parts_of(const std::string& folder);
 

@@ -47,17 +47,18 @@ std::optional<Problem> check_classes(const ClassNames& classes, const DataJob& j
     if (!raw.classes) continue;
     const auto known = classes.find(raw.input);
     const bool there = known != classes.end() && !known->second.names.empty();
-    const char* lacks = there && raw.missing.by == Missing::By::most_frequent && known->second.missing.empty() ? "missing"
-                        : there && raw.unknown.asked() && known->second.unknown.empty()                      ? "unknown"
-                                                                                                             : nullptr;
+    const char* lacks = there && raw.missing.by == Missing::By::most_frequent && known->second.missing.empty()
+                            ? "missing"
+                        : there && raw.unknown.asked() && known->second.unknown.empty() ? "unknown"
+                                                                                        : nullptr;
     if (lacks)
-      return Problem{
-          .kind = Problem::Kind::data,
-          .message = fmt::format("the record of the run lacks what stands for a value of `{}` that is {}", raw.input, lacks),
-          .place = {run + "/run.json", 0, 0},
-          .expected = fmt::format("`{}` with a name `{}`", lacks, raw.input),
-          .found = "no such key",
-          .notes = {}};
+      return Problem{.kind = Problem::Kind::data,
+                     .message = fmt::format("the record of the run lacks what stands for a value of `{}` that is {}",
+                                            raw.input, lacks),
+                     .place = {run + "/run.json", 0, 0},
+                     .expected = fmt::format("`{}` with a name `{}`", lacks, raw.input),
+                     .found = "no such key",
+                     .notes = {}};
     if (there) continue;
     return Problem{.kind = Problem::Kind::data,
                    .message = fmt::format("the record of the run lacks the classes of `{}`", raw.input),
@@ -72,8 +73,8 @@ std::optional<Problem> check_classes(const ClassNames& classes, const DataJob& j
 /// What is about one run, and is given the folder of a cross-validation.
 Problem no_single_run(const std::string& folder, int parts) {
   return {.kind = Problem::Kind::io,
-          .message = fmt::format("`{}` is a cross-validation: {} runs, each with a part of the rows left out", folder,
-                                 parts),
+          .message =
+              fmt::format("`{}` is a cross-validation: {} runs, each with a part of the rows left out", folder, parts),
           .place = {},
           .expected = {},
           .found = {},
@@ -118,8 +119,7 @@ std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console&
       status = exit_of(problem);
       return nullptr;
     };
-    if (const int parts = parts_of(flags.source); parts > 0)
-      return fail(no_single_run(flags.source, parts));
+    if (const int parts = parts_of(flags.source); parts > 0) return fail(no_single_run(flags.source, parts));
     if (!is_run(flags.source))
       return fail({.kind = Problem::Kind::io,
                    .message = fmt::format("`{}` is no run: there is no run.json in it", flags.source),
@@ -136,6 +136,7 @@ std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console&
     // What the command line says comes on top of what the run remembers.
     for (const auto& pair : own->overrides) origin.options.overrides.push_back(pair);
     if (own->double_precision) origin.options.double_precision = true;
+    if (!own->overrides.empty() || own->double_precision) trained->fingerprints.clear();
   } else if (!fs::exists(flags.source)) {
     console.error(fmt::format("there is no run and no program `{}`", flags.source));
     return nullptr;
@@ -179,6 +180,7 @@ void Trained::remember(const std::string& run, const RunRecord& record) {
   fold = record.fold;
   seed = record.seed;
   rows = record.rows;
+  fingerprints = record.fingerprints;
   weights_path = run + "/" + record.weights_file();
   if (record.best && !fs::exists(weights_path)) weights_path = run + "/" + last_weights;
 }
@@ -192,9 +194,10 @@ Result<TensorFile> Trained::read_weights() const {
 
 void tell_unknown(const RawData& data, const Console& console) {
   for (const UnknownClass& unknown : data.unknown())
-    console.note(fmt::format("note: {} {} a value of column `{}` that is none of its classes, such as `{}`; `{}` stands for {}",
-                             unknown.rows, unknown.rows == 1 ? "row has" : "rows have", unknown.column, unknown.first,
-                             unknown.stands, unknown.rows == 1 ? "it" : "them"));
+    console.note(
+        fmt::format("note: {} {} a value of column `{}` that is none of its classes, such as `{}`; `{}` stands for {}",
+                    unknown.rows, unknown.rows == 1 ? "row has" : "rows have", unknown.column, unknown.first,
+                    unknown.stands, unknown.rows == 1 ? "it" : "them"));
 }
 
 void Trained::compare_rows(const RawData& now, const Console& console) const {
@@ -207,6 +210,32 @@ void Trained::compare_rows(const RawData& now, const Console& console) const {
       fmt::format("the data have changed since the run: {}. Where splits are dealt from one source, they now "
                   "share rows with those it was trained on",
                   fmt::join(changes, ", ")));
+}
+
+void Trained::compare_columns(const SplitColumns& now, const Console& console) const {
+  const auto then = fingerprints.find(now.name);
+  const auto count = rows.find(now.name);
+  if (then == fingerprints.end() || count == rows.end() || count->second != now.rows) return;
+  if (fingerprint_text(now) != then->second)
+    console.warning(
+        fmt::format("the data have changed since the run: `{}` has as many rows, and other values", now.name));
+}
+
+std::vector<Elaborated> read_program_or_run(const std::string& path, ElaborateOptions options, const Console& console,
+                                            Exit& status) {
+  if (!is_run(path)) return read_program(path, options, console, status);
+  const auto fail = [&](const Problem& problem) {
+    console.show(problem);
+    status = exit_of(problem);
+    return std::vector<Elaborated>();
+  };
+  auto record = read_run(path);
+  if (!record) return fail(record.problem());
+  auto origin = origin_of_run(path, *record);
+  if (!origin) return fail(origin.problem());
+  for (auto& pair : options.overrides) origin->options.overrides.push_back(std::move(pair));
+  origin->options.double_precision |= options.double_precision;
+  return read_program(origin->file, origin->options, console, status);
 }
 
 const std::vector<std::string>* Trained::classes_of(const ClassNames& known, const std::string& output) const {

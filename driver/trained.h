@@ -37,6 +37,11 @@ struct ProgramOrigin {
 /// The program of a run, whose text must be the one that it was trained with.
 Result<ProgramOrigin> origin_of_run(const std::string& run, const RunRecord& record);
 
+/// The train blocks of a program, or the one of a run with what the run has set, as `read_program` gives them;
+/// `options` come on top.
+std::vector<Elaborated> read_program_or_run(const std::string& path, ElaborateOptions options, const Console& console,
+                                            Exit& status);
+
 /// Says which values are no classes and which class stands for them.
 void tell_unknown(const RawData& data, const Console& console);
 
@@ -52,8 +57,10 @@ struct Trained {
   std::optional<CrossPart> fold;      ///< a run's
   std::uint64_t seed = 0;
   std::map<std::string, std::int64_t> rows;  ///< of each split; a run's
-  std::string weights_path;                  ///< empty: there are none
-  bool own_weights = false;                  ///< the run's, which fit its program exactly
+  std::map<std::string, std::string>
+      fingerprints;          ///< of its columns; where the program is the run's, with its settings
+  std::string weights_path;  ///< empty: there are none
+  bool own_weights = false;  ///< the run's, which fit its program exactly
 
   std::optional<Session> session;
   Programs programs;
@@ -70,6 +77,8 @@ struct Trained {
   /// Warns where splits that are open have other numbers of rows than the run had: then rows were dealt out anew, and a
   /// split may hold what another was trained on.
   void compare_rows(const RawData& now, const Console& console) const;
+  /// Warns where a split has as many rows as then, and others.
+  void compare_columns(const SplitColumns& now, const Console& console) const;
 
  private:
   void remember(const std::string& run, const RunRecord& record);

@@ -167,8 +167,8 @@ Training::Training(const Elaborated& block, const TrainFlags& flags, const Compi
 Training::~Training() = default;
 
 Exit Training::run() {
-  for (auto stage : {&Training::check_epochs, &Training::open_data, &Training::compile, &Training::set_weights, &Training::make_columns,
-                     &Training::restore_weights, &Training::make_run})
+  for (auto stage : {&Training::check_epochs, &Training::open_data, &Training::compile, &Training::set_weights,
+                     &Training::make_columns, &Training::restore_weights, &Training::make_run})
     if (auto problem = (this->*stage)()) return console_.show(*problem), exit_of(*problem);
   announce();
   if (!flags_.dry_run) return train_and_report();
@@ -288,6 +288,10 @@ std::optional<Problem> Training::restore_weights() {
     if (std::string_view(slot.name).starts_with("data.") &&
         std::memcmp(fitted.state.data() + slot.offset, weights_->state.data() + slot.offset, slot.bytes) != 0)
       return changed(fmt::format("`{}` as the run has it", slot.name), "another when fitted again");
+  for (const SplitColumns& columns : splits_)
+    if (const auto then = record_.fingerprints.find(columns.name);
+        then != record_.fingerprints.end() && then->second != fingerprint_text(columns))
+      return changed(fmt::format("the values of `{}` as the run had them", columns.name), "others");
   if (!stopped_->best) return std::nullopt;
   best_weights_ = *weights_;
   return restore(*stopped_->best, stopped_->folder.file(best_weights), *best_weights_, Surplus::refused);
@@ -326,6 +330,7 @@ std::optional<Problem> Training::make_run() {
   record_.log_steps = flags_.log_steps;
   record_.classes = data_->classes();
   record_.rows = rows_of_splits();
+  for (const SplitColumns& columns : splits_) record_.fingerprints[columns.name] = fingerprint_text(columns);
   for (std::size_t i = 0; i < stored.size(); ++i)
     if (auto problem = run_->write("model/" + stored[i], block_.sources[i].text)) return problem;
   return std::nullopt;
@@ -418,10 +423,9 @@ Exit Training::report(const TrainOutcome& outcome) {
   if (idle && outcome.end == TrainOutcome::End::epochs_done)
     console_.note(fmt::format("nothing was left to do; `nnc train --resume {} --epochs N` trains for N epochs in all",
                               shell_word(run_->path())));
-  console_.note(
-      fmt::format("{} {}{}", describe(outcome.end), place_text(outcome.at, outcome.whole_epoch),
-                  kept == best_weights ? fmt::format("; the figures are those of epoch {}, the best", outcome.best_epoch)
-                                       : ""));
+  console_.note(fmt::format(
+      "{} {}{}", describe(outcome.end), place_text(outcome.at, outcome.whole_epoch),
+      kept == best_weights ? fmt::format("; the figures are those of epoch {}, the best", outcome.best_epoch) : ""));
   for (const SplitColumns& columns : splits_) {
     figures_.push_back(figures_of(*runner_, programs_, *weights_, columns, job_.seed));
   }

@@ -11,19 +11,11 @@
 #include "driver/first_wrong.h"
 #include "driver/trained.h"
 #include "driver/training.h"
+#include "driver/units.h"
 #include "passes/pipeline.h"
 #include "runtime/metrics.h"
 
 namespace nnc::driver {
-
-namespace {
-
-std::string bytes_text(std::uint64_t bytes) {
-  if (bytes < std::uint64_t{1024} * 1024) return fmt::format("{} KiB", (bytes + 1023) / 1024);
-  return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / 1024 / 1024);
-}
-
-}  // namespace
 
 void Training::announce() {
   std::string rows;

@@ -41,6 +41,7 @@ struct OpenOptions {
   const ClassNames* classes = nullptr;  ///< as a run remembers them; null: learnt from the splits that are fitted on
   std::optional<CrossPart> fold{};
   Storage storage{};
+  bool may_be_empty = false;  ///< sources and splits may be without rows
 };
 
 /// Values of a column that are none of its classes, where one of these stands for them.
@@ -86,6 +87,8 @@ struct SplitColumns {
   /// Some rows of all columns, in memory.
   SplitColumns part(std::int64_t first, std::int64_t count) const;
   std::uint64_t memory() const;  ///< bytes
+  /// A number that is another where a column, its name or its type, a value or the order of the rows is another.
+  std::uint64_t fingerprint() const;
 };
 
 class RawData {

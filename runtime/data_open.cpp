@@ -124,7 +124,7 @@ class DataReader {
       if (auto problem = want_columns(source)) return problem;
       if (auto problem = want_strata(source)) return problem;
       if (auto problem = state_.tables[source]->load()) return problem;
-      if (state_.tables[source]->rows() == 0)
+      if (state_.tables[source]->rows() == 0 && !options_.may_be_empty)
         return wrong_at(state_.job.sources[source].place, fmt::format("{} has no rows", source_name(source)));
     }
     return std::nullopt;
@@ -177,6 +177,10 @@ class DataReader {
     for (const std::string& name : state_.names) {
       const Split& cut = split(name);
       const Table& table = *state_.tables[static_cast<std::size_t>(cut.source)];
+      if (table.rows() == 0) {
+        state_.splits[name] = {cut.source, {}};
+        continue;
+      }
       auto rows = split_rows(cut, table.rows(), [&](const std::string& column, std::uint32_t row) {
         return stratum(static_cast<std::size_t>(cut.source), column, row);
       });

@@ -23,7 +23,7 @@ for document in "$@"; do
     if [[ $line == '    $ '* ]]; then
       command=${line#'    $ '}
       printf '%s\n' "$line" >>"$out"
-      { eval "$command" 2>&1 || true; } | sed -E 's/ +\([0-9.e+]+ rows\/s\)//; s/^/    /; s/ +$//' >>"$out"
+      { eval "$command" 2>&1 || true; } | sed -E 's/ +\([0-9.]+[kMGT]? rows\/s\)//; s/^/    /; s/ +$//' >>"$out"
     elif [ -n "$command" ] && { [[ $line == '    '* ]] || [ -z "$line" ]; }; then
       # Inside the old output; a blank line ends it only where the next line is not indented, which the blank keeps.
       [ -n "$line" ] || { command=''; printf '\n' >>"$out"; }

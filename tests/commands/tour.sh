@@ -24,5 +24,5 @@ while IFS= read -r line || [ -n "$line" ]; do
   fi
 done <"$document"
 printf '%s commands, %s s\n' $commands $((SECONDS - started))
-for side in shown said; do sed -E 's/ +\([0-9.e+]+ rows\/s\)//; s/ +$//; /^$/d' "$scratch/$side" >"$scratch/$side.plain"; done
+for side in shown said; do sed -E 's/ +\([0-9.]+[kMGT]? rows\/s\)//; s/ +$//; /^$/d' "$scratch/$side" >"$scratch/$side.plain"; done
 diff -u "$scratch/shown.plain" "$scratch/said.plain" >&2 || { echo "$1 shows what the commands do not print" >&2; exit 1; }

@@ -84,6 +84,8 @@ TEST_CASE("every template of `nnc new` trains, and what it learns is better than
   CHECK(figure("cnn", "", "acc") > 0.9);
   CHECK(figure("rnn", " --epochs 3", "error") < 0.06);  // the mean is off by 0.057
   CHECK(figure("gpt", "", "next") > 0.9);
+  CHECK_THAT(run_nnc("new mlp other/", scratch.path()).err,
+             Catch::Contains("wrote other/mlp.nn\nnext: nnc train other/mlp.nn\n"));
   const auto again = run_nnc("new mlp", scratch.path());
   CHECK(again.status == 2);
   CHECK_THAT(again.err, Catch::Contains("is there already"));
@@ -129,10 +131,15 @@ TEST_CASE("what a newcomer types first is answered with what was meant", "[newco
     std::string words, answer;
   };
   const Typed lines[] = {
-      {"mlp/mlp.nn", "`nnc train mlp/mlp.nn` trains it"},          {"train mlp", "did you mean `mlp/mlp.nn`?"},
-      {"train run", "`nnc train --resume run` goes on with it"},   {"train mlp/mlp.csv", "`mlp/mlp.csv` holds data"},
-      {"train mlp/mlp.nn --lr 0.1", "--set NAME=VALUE"},           {"derive run", "its program is in run/model"},
-      {"eval mlp", "`mlp` is no run: there is no run.json in it"}, {"resume run", "`nnc train --resume RUN`"},
+      {"mlp/mlp.nn", "`nnc train mlp/mlp.nn` trains it"},
+      {"train mlp", "did you mean `mlp/mlp.nn`?"},
+      {"train run", "`nnc train --resume run` goes on with it"},
+      {"train mlp/mlp.csv", "`mlp/mlp.csv` holds data"},
+      {"train mlp/mlp.nn --lr 0.1", "--set NAME=VALUE"},
+      {"check run", "its program is in run/model"},
+      {"eval mlp", "`mlp` is no run: there is no run.json in it"},
+      {"resume run", "`nnc train --resume RUN`"},
+      {"train mlp/mlp.nn --set hidden=", "--set gives `hidden` no value"},
   };
   for (const auto& [words, answer] : lines) {
     const auto typed = run_nnc(words, folder);
@@ -141,6 +148,9 @@ TEST_CASE("what a newcomer types first is answered with what was meant", "[newco
     CHECK(typed.out.empty());
     CHECK(typed.err.find(answer) != std::string::npos);
   }
+  // What is about a program takes a run too, with what the run has set.
+  CHECK(run_nnc("derive run", folder).out == run_nnc("derive mlp/mlp.nn", folder).out);
+  CHECK_THAT(run_nnc("bench run --seconds 0.01", folder).out, Catch::StartsWith("step: 32 rows, f32, "));
   CHECK(run_nnc("help", folder).out == run_nnc("--help", folder).out);
   CHECK(run_nnc("help train", folder).out == run_nnc("train --help", folder).out);
   CHECK(run_nnc("version", folder).out == run_nnc("--version", folder).out);
@@ -237,7 +247,8 @@ TEST_CASE("inspect shows programs, runs, weights, and every named value of a row
       "  x: f32[2] = cols(\"a\", \"b\")\n  y: i32[] = classes(col(\"k\"))\n}\n"
       "model Net(x: f32[batch, 2]) -> f32[batch, 2] {\n  let seen = x / 10\n  return seen |> Dense(2, init = ones)\n}\n"
       "train Net on rows {\n  let z = Net(x)\n  let undefined = log(-x)\n  loss = softmax_cross_entropy(z, y)\n"
-      "  metric acc = accuracy(z, y)\n  metric strange = mean(undefined)\n  optimizer = adam(lr = 0.1)\n  epochs = "
+      "  metric acc = accuracy(z, y)\n  metric strange = mean(undefined)\n  output kind = argmax(z, over = -1)\n"
+      "  let nine: f32[9] = iota\n  output wide = x[:, 0, _] * 0 + nine\n  optimizer = adam(lr = 0.1)\n  epochs = "
       "3\n}\n");
   const auto program = run_nnc("inspect net.nn", folder);
   INFO(program.out << program.err);
@@ -259,12 +270,14 @@ TEST_CASE("inspect shows programs, runs, weights, and every named value of a row
   std::map<std::string, std::string> lines;
   for (const std::string& line : text_lines(row.out))
     lines[line.substr(0, line.find(' '))] = std::regex_replace(line, std::regex(" +"), " ");
-  CHECK(lines.at("x") == "x f32[1, 2] 3 16.5 30 0");
-  CHECK(lines.at("seen") == "seen f32[1, 2] 0.3 1.65 3 0");
-  CHECK(lines.at("y") == "y i32[1] 0 0 0 0");
-  CHECK(lines.at("undefined") == "undefined f32[1, 2] - - - 2");
+  CHECK(lines.at("x") == "x f32[1, 2] 3 30");
+  CHECK(lines.at("seen") == "seen f32[1, 2] 0.3 3");
+  CHECK(lines.at("y") == "y i32[1] 0 no");
+  CHECK(lines.at("undefined") == "undefined f32[1, 2] nan nan");
   CHECK(lines.contains("z"));
   CHECK(lines.contains("acc"));
+  CHECK_THAT(row.out, Catch::Contains("\noutput kind  i32[1]     ") &&
+                          Catch::Contains("\noutput wide  f32[1, 9]  0 to 8, mean 4\n"));
   CHECK(run_nnc("inspect run --row 5", folder).status == 2);
   CHECK(run_nnc("inspect run --row 1 --split none", folder).status == 2);
   CHECK(run_nnc("inspect net.nn --row 1", folder).status == 2);
@@ -324,6 +337,18 @@ TEST_CASE("predict reads CSV, NPY, NPZ and stdin, and writes CSV, JSON lines and
   const auto archive = nnc::read_npz((folder / "away/out.npz").string());
   REQUIRE(archive);
   CHECK(std::ranges::equal((*archive)[0].second.content.bytes, array->content.bytes));
+  // A header alone is a file without rows, and so is what is made of it.
+  write_file(folder / "away/none.csv", "text,a\n");
+  CHECK(predicted("--input none.csv") == "y\n");
+  CHECK(predicted("--input none.csv --format jsonl").empty());
+  predicted("--input none.csv --output none.npy");
+  CHECK(nnc::read_npy((folder / "away/none.npy").string())->dims == std::vector<std::int64_t>{0, 1});
+  const auto parquet = run_nnc("predict ../run --input new.csv --output out.parquet", folder / "away");
+  CHECK(parquet.status == 2);
+  CHECK_THAT(parquet.err, Catch::Contains("predict does not write `.parquet` files") && Catch::Contains("--format"));
+  CHECK_FALSE(fs::exists(folder / "away/out.parquet"));
+  predicted("--input new.csv --output out.parquet --format csv");
+  CHECK(read_file(folder / "away/out.parquet") == csv);
 }
 
 TEST_CASE("an NPY file is what was written, of every element type", "[newcomer]") {
@@ -359,6 +384,20 @@ TEST_CASE("figures over data that have changed since the run come with a warning
   CHECK_THAT(all.err, Catch::Contains(said));
   CHECK_THAT(run_nnc("inspect run --row 1 --split valid", scratch.path()).err,
              Catch::Contains("`valid` has 4 rows and had 3."));
+  // As many rows: one cell is another, then two rows have changed places.
+  std::string changed = rows;
+  changed.replace(changed.find("0.14,1"), 6, "0.14,2");
+  for (const std::string& others : {changed, "x,y\n0.11,1\n0.10,1\n" + rows.substr(rows.find("0.12"))}) {
+    write_file(scratch.path() / "line.csv", others);
+    const auto result = run_nnc("eval run", scratch.path());
+    CHECK(result.status == 0);
+    CHECK_THAT(result.err, Catch::Contains("the data have changed since the run:") &&
+                               Catch::Contains("as many rows, and other values"));
+    CHECK_THAT(run_nnc("train --resume run --epochs 3", scratch.path()).err,
+               Catch::Contains("the data are not those that the run was trained with"));
+  }
+  write_file(scratch.path() / "line.csv", rows);
+  CHECK(run_nnc("eval run --stream-over 0", scratch.path()).err.empty());
 }
 
 TEST_CASE("rows that no split has are counted in a warning; counts with `by` are exact", "[newcomer]") {
@@ -377,7 +416,7 @@ TEST_CASE("rows that no split has are counted in a warning; counts with `by` are
   };
   CHECK_THAT(planned("80, 20"), Catch::Contains("rows: train 80, valid 20;") &&
                                     Catch::Contains("warning: 200 of the 300 rows of `rows.csv` are in no split\n"));
-  CHECK_THAT(planned("79, 20, by = col(\"k\")"), Catch::Contains("rows: train 79, valid 20;") &&
-                                                      Catch::Contains("warning: 201 of the 300 rows"));
+  CHECK_THAT(planned("79, 20, by = col(\"k\")"),
+             Catch::Contains("rows: train 79, valid 20;") && Catch::Contains("warning: 201 of the 300 rows"));
   CHECK_THAT(planned("0.8, 0.2"), !Catch::Contains("in no split"));
 }
