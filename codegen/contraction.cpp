@@ -99,11 +99,11 @@ void Contraction::choose_epilogue() {
   for (const auto& stage : stages_->stages) cost += stage->cost();
   bool loops = false;
   for (const Stage& stage : kernel_.stages) loops = loops || !stage.folds.empty() || !stage.inner.empty();
-  const std::int64_t copies = (rows_ + (tall_ > 0)) * kernel_.schedule.tile_vectors;
+  const std::int64_t copies = tallest() * kernel_.schedule.tile_vectors;
   rolled_ = loops || (cost > short_body && cost * copies > unrolled_limit);
   tile_scratch_ = copies;
   if (by_steps())
-    scratch_ = emit_.scratch(vector_, copies * kernel_.schedule.block_tiles * panels_at_once);
+    scratch_ = emit_.scratch(vector_, copies * kernel_.schedule.block_tiles * panels_at_once());
   else if (rolled_)
     scratch_ = emit_.scratch(vector_, copies);
 }
@@ -189,8 +189,7 @@ void Contraction::each_rows(llvm::function_ref<void(const Rows&)> at) {
       return Carried();
     });
   if (tall_ == tiles_) return;
-  llvm::Value* first = emit_.ir.CreateSelect(emit_.ir.CreateICmpSLT(tile_begin_, tall), tall, tile_begin_);
-  emit_loop(emit_, first, tile_end_, 1, {}, [&](llvm::Value* tile, const Carried&) {
+  emit_loop(emit_, greater(emit_, tile_begin_, tall), tile_end_, 1, {}, [&](llvm::Value* tile, const Carried&) {
     at({tile, emit_.add(emit_.scaled(tile, rows_), tall), height});
     return Carried();
   });

@@ -28,8 +28,6 @@ class Contraction {
   void run();
 
  private:
-  /// Panels of b that a block's tiles meet for each of its steps of k.
-  static constexpr std::int64_t panels_at_once = 4;
   /// Fmas of a tile's steps that are written out rather than a loop.
   static constexpr std::int64_t most_fmas_written_out = 96;
 
@@ -65,6 +63,7 @@ class Contraction {
   /// Of the loops around a tile's elements; in a stack of products its loop is level 1, and these are one further.
   enum Level { level_first = 1, level_second = 2, level_vector = 3, level_row = 4 };
   bool by_steps() const { return kernel_.schedule.block_tiles > 0 && kernel_.schedule.block_k > 0; }
+  std::int64_t tallest() const { return rows_ + (tall_ > 0 ? 1 : 0); }
   int level(Level which) const { return which + (stacked_ ? 1 : 0); }
 
   AccessForm form_of(const Access& access, const std::vector<std::int64_t>& loops, std::int64_t& step) const;
@@ -93,6 +92,14 @@ class Contraction {
     bool resume = false;
   };
   std::int64_t steps_of_block() const;
+  std::int64_t panels_at_once() const;
+  bool packs_a() const;
+  std::int64_t packed_distance() const;
+  llvm::Value* packed_tile(llvm::Value* tile);
+  void pack_a(const Steps& steps);
+  void pack_tiles(llvm::Value* first, std::int64_t tiles, std::int64_t height, const Steps& steps);
+  llvm::Value* load_rows(llvm::Value* at, std::int64_t rows);
+  llvm::Align element_align() const { return llvm::Align(size_of(a_buffer_.dtype)); }
   void pack_b(const Columns& columns, const Steps& steps);
   /// Whether so many steps of k are written out rather than a loop.
   bool few_fmas(const Tile& tile, std::int64_t steps) const {
@@ -143,6 +150,8 @@ class Contraction {
   llvm::Value* panel_end_ = nullptr;
   llvm::Value* scratch_ = nullptr;
   std::int64_t tile_scratch_ = 0;    ///< vectors of a tile in it
+  llvm::Value* packed_a_ = nullptr;  ///< a block's steps of a, tile after tile, the rows of a step side by side
+  llvm::Value* a_tile_ = nullptr;    ///< those of the tile at hand; null where a is read where it lies
   llvm::Value* packed_b_ = nullptr;  ///< a block's steps of b for several panels, one after the other
   llvm::Value* b_panel_ = nullptr;   ///< those of the panel at hand
   bool packed_ = false;              ///< whether b is read there

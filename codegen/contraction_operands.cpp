@@ -58,7 +58,10 @@ Contraction::Walk Contraction::walk_of(const AccessForm& form, int k_loop) const
   return bent(1 - k_loop) ? Walk::apart : Walk::together;
 }
 
-Contraction::Walk Contraction::walk_of_a() const { return tiles_wrap_ ? Walk::apart : walk_of(a_, 1); }
+Contraction::Walk Contraction::walk_of_a() const {
+  if (a_tile_) return Walk::together;
+  return tiles_wrap_ ? Walk::apart : walk_of(a_, 1);
+}
 
 /// Address of an element from the two indices of its access.
 llvm::Value* Contraction::address(const AccessForm& form, llvm::Value* first, llvm::Value* second) {
@@ -93,6 +96,7 @@ Carried Contraction::row_addresses(const Tile& tile) {
   const Walk walk = walk_of_a();
   llvm::Value* zero = emit_.index(0);
   if (walk == Walk::looked_up) return {};
+  if (a_tile_) return {a_tile_};
   if (rows_of_a_.size() == 1) {
     Carried rows{address(a_, tile.m, zero)};
     for (int i = 1; walk == Walk::apart && i < tile.rows; ++i)

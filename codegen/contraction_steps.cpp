@@ -1,16 +1,29 @@
-// Long sums: all tiles of a block take some steps of k before the next ones, with a copy of the panels of b that they
-// meet.
+// Long sums: all tiles of a block take some steps of k before the next ones, with copies of what they meet again and
+// again: of panels of b, and of the block's rows of a where many panels meet them.
 #include "codegen/contraction.h"
 
 namespace nnc {
 
+namespace {
+
+/// Panels that a block's tiles meet for each of their steps where a is read where it lies.
+constexpr std::int64_t panels_of_group = 4;
+/// Tiles whose rows are copied together: what one line of memory holds is wanted by several.
+constexpr std::int64_t tiles_copied_at_once = 16;
+constexpr std::int64_t line_bytes = 64;
+
+}  // namespace
+
 /// Long sums, whose operands would fill the first cache and more pages than a processor remembers: all tiles of the
 /// block take the first steps of k, then all the next, for several panels of b at a time, so that a is fetched once for
 /// them. Between the steps a tile's accumulators lie in scratch memory, as they are.
+///
+/// Read where it lies, a stays for a few panels and each of its tiles meets these; copied, it lies close together, and
+/// each panel meets all of it.
 void Contraction::run_tiles_by_steps() {
   llvm::Value *const scratch = scratch_, *const begin = panel_begin_, *const end = panel_end_;
-  llvm::Value* panels = emit_.index(panels_at_once);
-  emit_loop(emit_, begin, end, panels_at_once, {}, [&](llvm::Value* first, const Carried&) {
+  llvm::Value* panels = emit_.index(panels_at_once());
+  emit_loop(emit_, begin, end, panels_at_once(), {}, [&](llvm::Value* first, const Carried&) {
     panel_begin_ = first;
     panel_end_ = lesser(emit_, emit_.add(first, panels), end);
     const auto at_tile = [&](const Rows& rows, const Columns& columns) {
@@ -18,20 +31,33 @@ void Contraction::run_tiles_by_steps() {
       tile = emit_.add(emit_.ir.CreateNSWMul(tile, panels), emit_.ir.CreateSub(columns.panel, first));
       scratch_ = emit_.element(vector_, scratch, emit_.scaled(tile, tile_scratch_));
     };
-    clear(scratch, emit_.scaled(emit_.ir.CreateSub(tile_end_, tile_begin_), tile_scratch_ * panels_at_once));
+    clear(scratch, emit_.scaled(emit_.ir.CreateSub(tile_end_, tile_begin_), tile_scratch_ * panels_at_once()));
     const std::int64_t step = steps_of_block();
     emit_loop(emit_, emit_.index(0), emit_.index(core_.k), step, {}, [&](llvm::Value* k, const Carried&) {
       const Steps steps{k, lesser(emit_, emit_.add(k, emit_.index(step)), emit_.index(core_.k)), true};
-      if (packs_b()) each_columns([&](const Columns& columns) { pack_b(columns, steps); });
-      packed_ = packs_b();
-      each_rows([&](const Rows& rows) {
+      const auto multiply_tile = [&](const Rows& rows, const Columns& columns) {
+        at_tile(rows, columns);
+        if (packs_b()) b_panel_ = packed_panel(columns);
+        if (packs_a()) a_tile_ = packed_tile(rows.tile);
+        packed_ = packs_b();
+        each_height(rows, columns, [&](const Tile& tile) { to_scratch(multiply(tile, steps)); });
+        packed_ = false;
+        a_tile_ = nullptr;
+      };
+      const auto pack_panel = [&](const Columns& columns) {
+        if (packs_b()) pack_b(columns, steps);
+      };
+      if (packs_a()) {
+        pack_a(steps);
         each_columns([&](const Columns& columns) {
-          at_tile(rows, columns);
-          if (packed_) b_panel_ = packed_panel(columns);
-          each_height(rows, columns, [&](const Tile& tile) { to_scratch(multiply(tile, steps)); });
+          pack_panel(columns);
+          each_rows([&](const Rows& rows) { multiply_tile(rows, columns); });
         });
-      });
-      packed_ = false;
+      } else {
+        each_columns(pack_panel);
+        each_rows(
+            [&](const Rows& rows) { each_columns([&](const Columns& columns) { multiply_tile(rows, columns); }); });
+      }
       return Carried();
     });
     each_columns([&](const Columns& columns) {
@@ -49,6 +75,9 @@ void Contraction::run_tiles_by_steps() {
   panel_end_ = end;
 }
 
+/// Panels of b that a block's tiles meet for each of its steps of k.
+std::int64_t Contraction::panels_at_once() const { return packs_a() ? kernel_.schedule.packed_for : panels_of_group; }
+
 /// Sets so many vectors to 0.
 void Contraction::clear(llvm::Value* at, llvm::Value* vectors) {
   emit_loop(emit_, emit_.index(0), vectors, 1, {}, [&](llvm::Value* i, const Carried&) {
@@ -64,13 +93,77 @@ std::int64_t Contraction::steps_of_block() const {
   return steps_of_a_.size() == 1 ? steps : std::max<std::int64_t>(1, steps / run) * run;
 }
 
+/// Rows of a side by side, and each step another line of memory, or a row of a feed that has to be looked up.
+bool Contraction::packs_a() const {
+  return kernel_.schedule.packed_for > 0 && rows_of_a_.size() == 1 && steps_of_a_.size() == 1 &&
+         rows_of_a_[0].step == 1 && !a_.column && !(a_.row && a_.row->depends(0));
+}
+
+/// Elements from a tile's copy to the next one's: its steps, and a line, so that tiles are not all in the same sets of
+/// the cache, and since the last step's vector may be longer than the tile is high.
+std::int64_t Contraction::packed_distance() const {
+  return steps_of_block() * tallest() + line_bytes / static_cast<std::int64_t>(size_of(a_buffer_.dtype));
+}
+
+/// The memory for a tile's steps.
+llvm::Value* Contraction::packed_tile(llvm::Value* tile) {
+  if (!packed_a_) packed_a_ = emit_.scratch(element_, packed_distance() * kernel_.schedule.block_tiles);
+  return emit_.element(element_, packed_a_, emit_.scaled(emit_.ir.CreateSub(tile, tile_begin_), packed_distance()));
+}
+
+/// Copies the block's rows: those of the tall tiles, then those of the others.
+void Contraction::pack_a(const Steps& steps) {
+  llvm::Value* tall = emit_.index(tall_);
+  const auto copy = [&](llvm::Value* begin, llvm::Value* end, std::int64_t height) {
+    llvm::Value* at_once = emit_.index(tiles_copied_at_once);
+    llvm::Value* whole = emit_.ir.CreateSub(end, emit_.ir.CreateURem(emit_.ir.CreateSub(end, begin), at_once));
+    const auto run = [&](llvm::Value* from, llvm::Value* to, std::int64_t tiles) {
+      emit_loop(emit_, from, to, tiles, {}, [&](llvm::Value* first, const Carried&) {
+        pack_tiles(first, tiles, height, steps);
+        return Carried();
+      });
+    };
+    run(begin, whole, tiles_copied_at_once);
+    run(whole, end, 1);
+  };
+  llvm::Value* tall_end = lesser(emit_, tile_end_, tall);
+  if (tall_ > 0) copy(lesser(emit_, tile_begin_, tall_end), tall_end, rows_ + 1);
+  if (tall_ < tiles_) copy(lesser(emit_, greater(emit_, tile_begin_, tall), tile_end_), tile_end_, rows_);
+}
+
+/// Copies tiles of one height. Whole vectors are written, of which the next step's take back what is too much.
+void Contraction::pack_tiles(llvm::Value* first, std::int64_t tiles, std::int64_t height, const Steps& steps) {
+  llvm::Value* m = emit_.add(emit_.scaled(first, rows_), lesser(emit_, first, emit_.index(tall_)));
+  const bool looked_up = walk_of_a() == Walk::looked_up;
+  const auto copy = [&](llvm::Value* k, const Carried& now) {
+    llvm::Value* from = looked_up ? address(a_, m, k) : now[0];
+    for (std::int64_t tile = 0; tile < tiles; ++tile)
+      for (std::int64_t row = 0; row < height; row += lanes_) {
+        llvm::Value* value = load_rows(emit_.element(element_, from, emit_.index(tile * height + row)), height - row);
+        llvm::Value* to = emit_.element(element_, now[1], emit_.index(tile * packed_distance() + row));
+        emit_.ir.CreateAlignedStore(value, to, element_align());
+      }
+    return Carried{emit_.element(element_, now[0], emit_.index(steps_of_a_[0].step)),
+                   emit_.element(element_, now[1], emit_.index(tallest()))};
+  };
+  emit_loop(emit_, steps.begin, steps.end, 1, {address(a_, m, steps.begin), packed_tile(first)}, copy);
+}
+
+/// A vector of a's rows, of which so many are wanted.
+llvm::Value* Contraction::load_rows(llvm::Value* at, std::int64_t rows) {
+  if (rows >= lanes_) return emit_.ir.CreateAlignedLoad(vector_, at, element_align());
+  return emit_.ir.CreateMaskedLoad(vector_, at, element_align(), emit_.mask(lanes_, static_cast<int>(rows)),
+                                   llvm::PoisonValue::get(vector_));
+}
+
 /// Rows of b that lie far apart are in as many pages as there are steps: a block's tiles read a copy of them.
 bool Contraction::packs_b() const { return b_contiguous() && !b_.column && !b_.row; }
 
-/// The memory for a panel's steps.
+/// The memory for a panel's steps: a panel's at a time where all of a block meets it, else those of several panels.
 llvm::Value* Contraction::packed_panel(const Columns& columns) {
   const std::int64_t vectors = steps_of_block() * kernel_.schedule.tile_vectors;
-  if (!packed_b_) packed_b_ = emit_.scratch(vector_, vectors * panels_at_once);
+  if (!packed_b_) packed_b_ = emit_.scratch(vector_, vectors * (packs_a() ? 1 : panels_at_once()));
+  if (packs_a()) return packed_b_;
   llvm::Value* panel = emit_.ir.CreateSub(columns.panel, panel_begin_);
   return emit_.element(vector_, packed_b_, emit_.scaled(panel, vectors));
 }

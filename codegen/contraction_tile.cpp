@@ -56,9 +56,11 @@ Carried Contraction::innermost(const Tile& tile, const Carried& rows, llvm::Valu
   // Rows apart share one index, so that each takes one register only; rows together share one pointer.
   const std::size_t pointers_a = walk_a == Walk::together ? 1 : 0;
   const std::size_t pointers = pointers_a + carried.size() - static_cast<std::size_t>(tile.rows * tile.vectors);
-  const std::int64_t step_a = steps_of_a_.back().step, step_b = packed_ ? width_ : b_.flat.coefficients[0];
+  const std::int64_t step_a = a_tile_ ? tallest() : steps_of_a_.back().step;
+  const std::int64_t step_b = packed_ ? width_ : b_.flat.coefficients[0];
   Carried initial;
-  if (pointers_a == 1) initial.push_back(emit_.element(element_, rows[0], emit_.scaled(steps.begin, step_a)));
+  if (pointers_a == 1)  // a copy begins with the first step
+    initial.push_back(a_tile_ ? rows[0] : emit_.element(element_, rows[0], emit_.scaled(steps.begin, step_a)));
   initial.append(carried.begin(), carried.end());
   const auto step = [&](llvm::Value* inner, const Carried& now) {
     llvm::Value* k = emit_.add(before, inner);

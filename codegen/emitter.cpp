@@ -354,4 +354,8 @@ llvm::Value* lesser(Emitter& emit, llvm::Value* a, llvm::Value* b) {
   return emit.ir.CreateSelect(emit.ir.CreateICmpSLT(a, b), a, b);
 }
 
+llvm::Value* greater(Emitter& emit, llvm::Value* a, llvm::Value* b) {
+  return emit.ir.CreateSelect(emit.ir.CreateICmpSGT(a, b), a, b);
+}
+
 }  // namespace nnc

@@ -146,7 +146,8 @@ Carried write_out(Emitter& emit, std::int64_t begin, std::int64_t end, std::int6
                   LoopBody body);
 /// condition ? then() : otherwise; no branch where the condition is known.
 Carried emit_if(Emitter& emit, llvm::Value* condition, const Carried& otherwise, llvm::function_ref<Carried()> then);
-/// The lesser of two signed numbers; a constant where both are.
+/// The lesser and the greater of two signed numbers; constants where both are.
 llvm::Value* lesser(Emitter& emit, llvm::Value* a, llvm::Value* b);
+llvm::Value* greater(Emitter& emit, llvm::Value* a, llvm::Value* b);
 
 }  // namespace nnc

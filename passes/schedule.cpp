@@ -13,6 +13,8 @@ constexpr double bytes_per_microsecond = 10'000;
 constexpr double microseconds_per_piece = 10;
 // Of a block: a panel of b is read from memory for each. More tiles than these gain little.
 constexpr std::int64_t fewest_tiles = 4, most_tiles = 32, most_tiles_by_steps = 128;
+// Panels that a copy of a's rows pays for, and those after which it is made anew: their accumulators wait in memory.
+constexpr std::int64_t fewest_panels_packed = 8, most_panels_packed = 32;
 constexpr std::int64_t line_bytes = 64;
 constexpr std::int64_t fewest_for_vectors = 4;  // shorter loops are not worth a vector
 
@@ -43,6 +45,27 @@ std::int64_t elements_of_a(const Contract& core) {
   return std::min(elements, core.m * core.k);
 }
 
+/// Whether a's rows lie side by side and its steps far apart: those of Xᵀ·dZ, not of windows.
+bool rows_side_by_side(const Contract& core) {
+  if (!core.rows.empty() || !core.steps.empty()) return false;
+  const std::vector<std::int64_t>& last = core.a.map.back().coefficients;
+  return last.end()[-2] == 1 && last.end()[-1] == 0;
+}
+
+/// Where many panels meet a's rows, these are copied, tile by tile: read where they lie, each step is another page. A
+/// panel's steps then take half of the first cache, and a block's steps of a three quarters of the second.
+void pack_rows(const Contract& core, std::int64_t bytes, const Machine& machine, Schedule& schedule) {
+  const std::int64_t width = std::int64_t{schedule.lanes} * schedule.tile_vectors;
+  const std::int64_t panels = (core.n + width - 1) / width;
+  if (panels < fewest_panels_packed || !rows_side_by_side(core)) return;
+  const std::int64_t most = std::max<std::int64_t>(1, machine.l1_bytes / 2 / (width * bytes));
+  const std::int64_t times = (core.k + most - 1) / most, steps = (core.k + times - 1) / times;
+  const std::int64_t tiles = machine.l2_bytes * 3 / 4 / (schedule.tile_rows * steps * bytes);
+  schedule.block_k = static_cast<int>(steps);
+  schedule.block_tiles = static_cast<int>(std::clamp<std::int64_t>(tiles, fewest_tiles, most_tiles_by_steps));
+  schedule.packed_for = static_cast<int>(std::min(panels, most_panels_packed));
+}
+
 /// Where neither operand stays in the second cache, each panel of b would meet all of a in slower memory: so a goes in
 /// blocks that take half of that cache together with a panel.
 void block_rows(const Contract& core, std::int64_t bytes, const Machine& machine, Schedule& schedule) {
@@ -60,6 +83,7 @@ void block_rows(const Contract& core, std::int64_t bytes, const Machine& machine
   // Then so many steps of a tile's rows, and its accumulators for a few panels, are what has to stay.
   const std::int64_t stays = schedule.tile_rows * (fitting + 4 * width) * bytes;
   schedule.block_tiles = static_cast<int>(std::clamp<std::int64_t>(room / stays, fewest_tiles, most_tiles_by_steps));
+  pack_rows(core, bytes, machine, schedule);
 }
 
 class Scheduler {

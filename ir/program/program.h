@@ -224,6 +224,8 @@ struct Schedule {
   bool panels_outside = true;  ///< contraction: loop over column panels outside, row tiles inside
   int block_tiles = 0;  ///< contraction: all columns for so many tiles of rows, then for the next; 0: for all at once
   int block_k = 0;      ///< contraction: a block's tiles go through so many steps of k before the next steps; 0: all
+  int packed_for =
+      0;  ///< contraction, with block_k: a's steps are copied, tile by tile, once for so many panels; 0: not
   std::int64_t parallel = 1;  ///< pieces into which threads share the outer domain; 1: one thread runs it
   bool operator==(const Schedule&) const = default;
 };

@@ -239,6 +239,8 @@ class Verifier {
     if (kernel.core && (schedule.tile_rows < 1 || schedule.tile_vectors < 1)) fail_here("a contraction without a tile");
     if (schedule.block_tiles < 0 || schedule.block_k < 0) fail_here("a block of fewer than no tiles or steps");
     if (schedule.block_k > 0 && schedule.block_tiles == 0) fail_here("steps of a block that there is not");
+    if (schedule.packed_for < 0 || (schedule.packed_for > 0 && schedule.block_k == 0))
+      fail_here("packed steps of a block that there are not");
     if (schedule.vector == Schedule::Vector::outer && kernel.outer.empty()) fail_here("no outer loop to vectorise");
   }
 

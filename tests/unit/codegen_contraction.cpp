@@ -96,9 +96,10 @@ Schedule tile(int rows, int vectors, int lanes, bool panels_outside = true, std:
   return schedule;
 }
 
-Schedule in_blocks(Schedule schedule, int tiles, int steps = 0) {
+Schedule in_blocks(Schedule schedule, int tiles, int steps = 0, int packed_for = 0) {
   schedule.block_tiles = tiles;
   schedule.block_k = steps;
+  schedule.packed_for = packed_for;
   return schedule;
 }
 
@@ -296,6 +297,20 @@ TEST_CASE("contractions in blocks of rows and of steps", "[codegen]") {
           check<float>(s, Left::feed_transposed, Right::other_panels, schedule, heavy, threads);
         }
   check<float>({3, 9, 0}, Left::rows, Right::row_major, in_blocks(tile(6, 2, 8), 1, 4), false, 1);
+}
+
+TEST_CASE("contractions whose left operand is copied tile by tile", "[codegen]") {
+  for (Sizes s : {Sizes{5, 10, 3}, {29, 70, 17}, {107, 33, 20}, {128, 96, 9}})
+    for (Schedule schedule :
+         {in_blocks(tile(6, 2, 8), 2, 4, 3), in_blocks(tile(6, 1, 8), 40, 7, 32), in_blocks(tile(14, 2, 16), 3, 17, 2),
+          in_blocks(tile(5, 2, 4, false), 17, 1, 1), in_blocks(tile(3, 4, 1), 20, 5, 4)})
+      for (unsigned threads : {1U, 3U})
+        for (bool heavy : {false, true}) {
+          check<float>(s, Left::transposed, Right::row_major, schedule, heavy, threads);
+          check<float>(s, Left::feed_transposed, Right::panels, schedule, heavy, threads);
+          check<float>(s, Left::rows, Right::padded, schedule, heavy, threads);  // which is not copied
+          if (schedule.lanes <= 8) check<double>(s, Left::transposed, Right::padded, schedule, heavy, threads);
+        }
 }
 
 TEST_CASE("contractions over rows of a feed", "[codegen]") {
