@@ -128,7 +128,7 @@ Result<StoppedRun> StoppedRun::open(const std::string& path) {
   StoppedRun run{std::move(*folder), std::move(*record), std::move(*last), std::move(*at), std::nullopt};
   if (run.at.state.ended == TrainState::Ended::diverged)
     return wrong(path, "a run that diverged does not go on", "", "",
-                 {fmt::format("help: `nnc train PROGRAM --init {}` starts another from its last finite weights; with a "
+                 {fmt::format("help: `nnc train PROGRAM --init {}` starts another from its last good weights; with a "
                               "lower learning rate, say",
                               run.folder.file(last_weights))});
   // The file of the best weights says itself how good they are: it is written first, and may be newer than the last.

@@ -109,20 +109,22 @@ Exit Training::say_diverged(const TrainOutcome& outcome, double least_loss) {
                                          : fmt::format("training diverged: {} in epoch {}, step {}", what,
                                                        failure.at.epoch, failure.at.step);
   if (!outcome.spoilt.empty())
-    problem.notes.push_back(
-        fmt::format("note: the update of step {} had made `{}` infinite or NaN", outcome.at.step + 1, outcome.spoilt));
-  if (failure.at.step > 0 && !session_->solves()) {
+    problem.notes.push_back(fmt::format("note: the update of step {} had made `{}` infinite or NaN",
+                                        outcome.last_finite->at.step + 1, outcome.spoilt));
+  if (failure.at.step > 0 && !session_->solves() && outcome.last_finite) {
     const std::int64_t planned = record_.epochs > 0 ? record_.epochs : job_.epochs;
     const bool spoilt = !outcome.spoilt.empty();
-    const auto first = first_wrong(block_, {outcome.at, *weights_, *split("train"), job_, planned},
-                                   spoilt ? outcome.spoilt : failure.what, failure.is_loss && !spoilt);
+    const auto first =
+        first_wrong(block_, {outcome.last_finite->at, outcome.last_finite->weights, *split("train"), job_, planned},
+                    spoilt ? outcome.spoilt : failure.what, failure.is_loss && !spoilt);
     if (first) problem.notes.push_back(first->what);
     if (first && first->place.line > 0) problem.place = first->place;
   }
-  problem.notes.push_back(fmt::format("note: {} are in {}",
-                                      outcome.at.step == 0
-                                          ? std::string("the initial weights")
-                                          : fmt::format("the last finite weights, after step {},", outcome.at.step),
+  const std::string kept = outcome.at.step == 0        ? "the initial weights"
+                           : outcome.loss_was_infinite ? "the last weights with a finite loss over all rows"
+                                                       : "the last good weights";
+  problem.notes.push_back(fmt::format("note: {}{} are in {}", kept,
+                                      outcome.at.step == 0 ? "" : fmt::format(", after step {},", outcome.at.step),
                                       run_->file(last_weights)));
   if (!session_->solves()) problem.notes.push_back("help: try a lower learning rate");
   for (std::string& line :

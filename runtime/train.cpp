@@ -190,7 +190,8 @@ class Trainer {
         observer_(observer),
         batches_(job_.batch_size, train.rows),
         full_(programs.entry(EntryKind::step, 0, batches_.size), weights, train, job_),
-        good_(weights),
+        good_{weights, {}, {}},
+        newer_(good_),
         best_weights_(weights),
         best_(settings.job.best, settings.from ? settings.from->best : BestFigure{}),
         patience_(settings.job.early_stop, settings.from ? settings.from->early_stop : BestFigure{},
@@ -215,13 +216,14 @@ class Trainer {
 
  private:
   using End = TrainOutcome::End;
+  using LastFinite = TrainOutcome::LastFinite;
   using Ended = TrainState::Ended;
 
   void go_on(const TrainState& from) {
     at_ = from.at, judged_ = from.judged, ended_ = from.ended;
     if (from.loss_totals.size() == totals_.size()) totals_ = from.loss_totals;
     if (settings_.best) best_weights_ = *settings_.best;
-    good_at_ = at_, saved_ = Clock::now();
+    good_.at = at_, saved_ = Clock::now();
     shuffle(at_.epoch);
   }
 
@@ -328,22 +330,38 @@ class Trainer {
   // ---- divergence: a step has written its update by the time its loss is known, and an update may have overflowed
   // before any loss tells. Steps are not slowed by looking for that. A copy of weights that were looked at is kept, and
   // since every step gives the same bits again, the last good ones are found by going on from there, looking after
-  // every step. Copies are made so rarely that they cost less than a hundredth of the time.
+  // every step. Copies are made so rarely that they cost less than a hundredth of the time; there are two of them.
 
   std::optional<TrainOutcome::Failure> spoilt_now() const {
     auto spoilt = find_spoilt(weights_);
     if (!spoilt) return std::nullopt;
-    return TrainOutcome::Failure{at_, spoilt->path, false, spoilt->value};
+    Cursor last = at_;  // where the last step was, which is the epoch before where one only begins
+    if (last.batch == 0 && last.epoch > 1) --last.epoch;
+    return TrainOutcome::Failure{last, spoilt->path, false, spoilt->value};
   }
 
-  /// At the beginning of an epoch: a copy, where it is time for one.
+  /// Weights, and where training stood.
+  struct Copy {
+    Weights weights;
+    Cursor at;
+    std::vector<double> totals;  ///< of the epoch, for each loss
+  };
+
+  void copy_to(Copy& copy) {
+    copy.weights.params = weights_.params, copy.weights.state = weights_.state;
+    copy.at = at_, copy.totals = totals_;
+  }
+
+  /// At the beginning of an epoch: a copy, where it is time for one. The one before counts as good, since an epoch of
+  /// finite losses came after it.
   std::optional<End> keep_good() {
     const auto start = Clock::now();
     if (good_cost_ > 0 && std::chrono::duration<double>(start - good_since_).count() < 100 * good_cost_)
       return std::nullopt;
     if (auto failure = spoilt_now()) return diverge(*failure);
-    good_.params = weights_.params, good_.state = weights_.state;
-    good_at_ = at_, good_totals_ = totals_;
+    if (good_cost_ > 0) std::swap(good_, newer_);
+    copy_to(newer_);
+    if (good_cost_ == 0) good_ = newer_;
     good_since_ = Clock::now();
     good_cost_ = std::max(std::chrono::duration<double>(good_since_ - start).count(), 1e-9);
     return std::nullopt;
@@ -352,23 +370,69 @@ class Trainer {
   End diverge(TrainOutcome::Failure failure) {
     failure_ = std::move(failure);
     ended_ = Ended::diverged;
-    go_to(good_, good_at_);
+    go_to(good_.weights, good_.at);
     if (good_cost_ == 0) return End::diverged;  // they were never good
     shuffle(at_.epoch);
-    totals_ = good_totals_, judged_ = false;
-    Weights last = weights_;
+    totals_ = good_.totals, judged_ = false;
+    last_finite_.emplace(LastFinite{weights_, at_});
     while (at_.step + 1 < failure_->at.step) {
-      const Cursor before = at_;
-      if (at_.batch == batches_.count) begin_epoch(at_.epoch + 1);
-      count_step(run_steps(1));
+      repeat_step();
       if (const auto spoilt = find_spoilt(weights_)) {
         spoilt_ = spoilt->path;
-        go_to(last, before);
+        go_to(last_finite_->weights, last_finite_->at);
         break;
       }
-      last.params = weights_.params, last.state = weights_.state;
+      last_finite_->weights.params = weights_.params, last_finite_->weights.state = weights_.state;
+      last_finite_->at = at_;
     }
+    go_back_to_finite_loss();
     return End::diverged;
+  }
+
+  void repeat_step() {
+    if (at_.batch == batches_.count) begin_epoch(at_.epoch + 1);
+    count_step(run_steps(1));
+  }
+
+  void repeat_to(std::int64_t step) {
+    go_to(good_.weights, good_.at);
+    shuffle(at_.epoch);
+    totals_ = good_.totals;
+    while (at_.step < step) repeat_step();
+  }
+
+  /// Weights are good where the losses over all rows are finite, which a batch's loss does not say. Losses that grow
+  /// without end stay infinite, so the last such step is found by going back in longer and longer leaps, and by halves.
+  void go_back_to_finite_loss() {
+    if (losses_are_finite()) return;
+    const std::int64_t first = good_.at.step, last = at_.step;
+    std::int64_t bad = last, good = first - 1;
+    for (std::int64_t leap = 1; bad > first && good < first; leap *= 2) {
+      const std::int64_t there = std::max(first, last - leap);
+      repeat_to(there);
+      (losses_are_finite() ? good : bad) = there;
+    }
+    if (good < first) {  // not even the copy: the last finite weights are the best there is
+      go_to(last_finite_->weights, last_finite_->at);
+      return;
+    }
+    while (bad - good > 1) {
+      const std::int64_t between = good + (bad - good) / 2;
+      repeat_to(between);
+      (losses_are_finite() ? good : bad) = between;
+    }
+    repeat_to(good);
+    loss_was_infinite_ = true;
+  }
+
+  /// Over all rows of `train`.
+  bool losses_are_finite() {
+    ColumnFeeder feeder(train_);
+    const auto figures = fold_rows(runner_, programs_, EntryKind::evaluate, weights_, feeder, job_.seed);
+    return std::ranges::all_of(job_.losses, [&](const std::string& loss) {
+      const auto value = number(figures, loss);
+      return !value || std::isfinite(*value);
+    });
   }
 
   void go_to(const Weights& weights, const Cursor& at) {
@@ -399,14 +463,16 @@ class Trainer {
   /// are told even if it was not time, but then no rule sees them: going on from there is as if nobody had looked.
   std::optional<End> judge(EpochReport report, std::optional<End> end) {
     const bool time = is_time();
-    if (time || end || stops(report.figures)) evaluate(report.figures);
+    if (time || end || stops(report.figures)) {
+      if (auto failure = spoilt_now()) return diverge(*failure);  // nobody asks what such weights reach
+      evaluate(report.figures);
+    }
     report.kept = time || !end;
     observer_.on_epoch(report);
     if (!report.kept) return end;
     judged_ = report.whole;
     patience_.improves(report.figures, at_.epoch);
     if (best_.improves(report.figures, at_.epoch)) {
-      if (auto failure = spoilt_now()) return diverge(*failure);
       best_weights_ = weights_;
       best_state_ = state();
       best_unsaved_ = true;
@@ -456,7 +522,9 @@ class Trainer {
 
   TrainOutcome finish(End end) {
     if (!problem_) save();
-    return {end, at_, at_.batch == batches_.count, failure_, spoilt_, best_.seen().epoch, problem_};
+    return {end,     at_,          at_.batch == batches_.count, failure_,
+            spoilt_, last_finite_, loss_was_infinite_,          best_.seen().epoch,
+            problem_};
   }
 
   const TrainSettings& settings_;
@@ -472,17 +540,20 @@ class Trainer {
   std::optional<StepCall> tail_;  ///< where the last batch of an epoch is smaller
   Scalars scalars_;
   std::vector<std::uint32_t> order_;
-  Cursor at_, good_at_;
+  Cursor at_;
   std::optional<std::int64_t> last_step_;  ///< that --max-steps leaves
   bool judged_ = false;
-  std::vector<double> totals_, good_totals_;  ///< of the epoch, for each loss
+  std::vector<double> totals_;  ///< of the epoch, for each loss
   TrainState::Ended ended_ = TrainState::Ended::not_yet;
-  Weights good_, best_weights_;
+  Copy good_, newer_;
+  Weights best_weights_;
   Record best_, patience_;
   TrainState best_state_;
   bool best_unsaved_ = false;
   std::optional<TrainOutcome::Failure> failure_;
   std::string spoilt_;
+  std::optional<LastFinite> last_finite_;
+  bool loss_was_infinite_ = false;
   Clock::time_point saved_, good_since_;
   double good_cost_ = 0;  ///< seconds; 0: there is no copy yet
   double save_cost_ = 0;  ///< seconds of the last checkpoint

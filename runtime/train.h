@@ -78,7 +78,8 @@ struct TrainSettings {
 struct TrainOutcome {
   enum class End : std::uint8_t { epochs_done, stop_rule, early_stop, max_steps, interrupted, diverged };
   End end{};
-  Cursor at;                 ///< diverged: of the weights that were kept, the last that were finite
+  /// Diverged: of the weights that were kept, the last that were good: they and their losses are finite.
+  Cursor at;
   bool whole_epoch = false;  ///< no batch of at.epoch is left
   /// Diverged: what was not finite any more, and after which step that was seen.
   struct Failure {
@@ -90,6 +91,13 @@ struct TrainOutcome {
   std::optional<Failure> failure;
   /// The loss failed because an update before it had made this parameter or state infinite or NaN.
   std::string spoilt;
+  /// Diverged: weights before the step that went wrong. Where training cannot start there are none.
+  struct LastFinite {
+    Weights weights;
+    Cursor at;
+  };
+  std::optional<LastFinite> last_finite;
+  bool loss_was_infinite = false;  ///< diverged: those kept are older, since the last finite ones give an infinite loss
   std::int64_t best_epoch = 0;
   std::optional<Problem> problem;  ///< a file that could not be written
 };
