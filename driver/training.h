@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "driver/baseline.h"
-#include "driver/dependence.h"
 #include "driver/figures.h"
 #include "driver/options.h"
 #include "driver/run_record.h"
@@ -80,8 +79,6 @@ class Training {
   void print_plan() const;
   Exit train_and_report();
   Exit say_diverged(const TrainOutcome& outcome, double least_loss);
-  std::vector<std::string> why_unsolved(double least_loss);
-  std::vector<Feature> features() const;
   Exit report(const TrainOutcome& outcome);
   std::optional<Problem> write_page();
   std::optional<Problem> write_record(const TrainOutcome* outcome);

@@ -7,11 +7,11 @@
 #include <utility>
 
 #include "driver/advice.h"
-#include "driver/column_names.h"
 #include "driver/first_wrong.h"
 #include "driver/trained.h"
 #include "driver/training.h"
 #include "driver/units.h"
+#include "driver/unsolved.h"
 #include "passes/pipeline.h"
 #include "runtime/metrics.h"
 
@@ -128,7 +128,8 @@ Exit Training::say_diverged(const TrainOutcome& outcome, double least_loss) {
                                       run_->file(last_weights)));
   if (!session_->solves()) problem.notes.push_back("help: try a lower learning rate");
   for (std::string& line :
-       session_->solves() ? why_unsolved(least_loss) : advice_of(optimise(block_.evaluate), *split("train"), *weights_))
+       session_->solves() ? why_unsolved({*split("train"), *session_, data_job_, *weights_, job_.models, least_loss})
+                          : advice_of(optimise(block_.evaluate), *split("train"), *weights_))
     problem.notes.push_back(std::move(line));
   console_.show(problem);
   return Exit::diverged;
@@ -152,60 +153,6 @@ void Training::compare_with_baseline() const {
       "help: look at train.loss of the first epochs: if it rises, the learning rate is too high; if it hardly moves, "
       "too low");
   for (const std::string& line : advice_of(optimise(block_.evaluate), *split("train"), *weights_)) console_.note(line);
-}
-
-/// `solve`, which `newton` uses, has no solution where its matrix is singular: where columns depend on each other, or
-/// where the loss has become flat because it falls without end as the weights grow.
-std::vector<std::string> Training::why_unsolved(double least_loss) {
-  const std::string penalty = fmt::format(
-      "a penalty in the loss makes it so: `1e-6 * sum([sum(square(w)) for w in params({})])`", job_.models.front());
-  std::vector<std::string> notes{
-      "note: `solve`, which `newton` uses, has no solution where its matrix is not positive definite"};
-  const bool exact = std::ranges::all_of(params_of(*weights_->layout), [](const nnc_slot& slot) {
-    return slot.dtype == static_cast<std::uint8_t>(DType::f64);
-  });
-  const std::vector<std::string> found = dependences(features(), exact ? 1e-9 : 1e-5);
-  for (const std::string& dependence : found)
-    notes.push_back(fmt::format("note: the matrix is singular: {}", dependence));
-  if (!found.empty()) {
-    notes.push_back("help: leave such a column out; or " + penalty);
-    return notes;
-  }
-  double largest = 0;
-  for (const nnc_slot& slot : params_of(*weights_->layout)) {
-    const DenseArray values = unpack(slot, weights_->params.data());
-    for (std::int64_t i = 0; i < values.count(); ++i) largest = std::max(largest, std::abs(values.at(i)));
-  }
-  if (largest > 100 && least_loss < 1e-6)
-    notes.push_back(
-        fmt::format("note: the loss has fallen to {:.3g} while the largest weight grew to {:.6g}: it has no lowest "
-                    "point, as where a "
-                    "line separates two classes; the further the weights go, the lower it gets, without end",
-                    least_loss, largest));
-  notes.push_back("help: " + penalty);
-  return notes;
-}
-
-/// Values of the columns that the model is given: those that `predict` needs, or where nothing says which these are,
-/// those of more than one value.
-std::vector<Feature> Training::features() const {
-  std::vector<Feature> features;
-  const std::vector<std::string> needed = session_->predict_inputs();
-  for (const NamedArray& column : split("train")->columns) {
-    if (!is_float(column.array.dtype)) continue;
-    const std::int64_t rows = split("train")->rows, width = rows == 0 ? 0 : column.array.count() / rows;
-    const auto made_of = session_->inputs_of_columns().find(column.name);
-    const bool known = !needed.empty() && made_of != session_->inputs_of_columns().end();
-    const auto is_needed = [&](const std::string& input) { return std::ranges::count(needed, input) > 0; };
-    if (known ? !std::ranges::all_of(made_of->second, is_needed) : width < 2) continue;
-    const std::vector<std::string> names = value_names(data_job_, *session_, column.name, width);
-    for (std::int64_t i = 0; i < width; ++i) {
-      Feature feature{names[static_cast<std::size_t>(i)], {}};
-      for (std::int64_t row = 0; row < rows; ++row) feature.values.push_back(column.array.at(row * width + i));
-      features.push_back(std::move(feature));
-    }
-  }
-  return features;
 }
 
 }  // namespace nnc::driver

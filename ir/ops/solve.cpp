@@ -1,5 +1,6 @@
 // Ops that are formulas in others: `expand` puts the formula in their place, after they were differentiated as what
 // they are.
+#include <algorithm>
 #include <cmath>
 
 #include "ir/loops.h"
@@ -43,32 +44,23 @@ Value element_at(Value here, Value x) {
   return builder.sum(builder.select(builder.broadcast(here, {0}, type.shape), x, zero), {0});
 }
 
-/// A pivot is what is left of a diagonal element when all that the rows before it explain is taken off. Below this
-/// share of the element it is nothing but rounding: the row is a combination of those before it, and A is singular.
-double least_pivot(const Type& a) {
-  const double unit = a.dtype == DType::f64 ? 0x1p-53 : 0x1p-24;
-  return 16 * static_cast<double>(a.shape[0].count) * unit;
-}
-
 /// Row j is column j of the factor L with L Lt = A, zeros above the diagonal (Cholesky, Golub and Van Loan 4.2.5, outer
 /// products): l = a[:, j] / sqrt(a[j, j]) from row j on, then A - l lt goes to the next step. A pivot that is not
-/// positive, or as good as zero, makes what follows NaN.
+/// positive makes what follows NaN.
 Value factor(Value a, Value here, Value below) {
   Builder& builder = *a.builder;
   const Type type = a.type(), row{type.dtype, {type.shape[0]}}, mask{DType::boolean, row.shape};
   Builder step("cholesky");
   const Value rest = step.leaf(Op::input, "rest", type), at = step.leaf(Op::input, "at", mask),
-              under = step.leaf(Op::input, "under", mask), least = step.leaf(Op::input, "least", {type.dtype, {}});
+              under = step.leaf(Op::input, "under", mask);
   const Value column = element_at(at, rest);
   const Value pivot = element_at(at, column);
-  const Value positive = apply(Op::less, least, pivot);
+  const Value positive = apply(Op::less, step.constant(0, type.dtype), pivot);
   const Value root = step.select(positive, apply(Op::sqrt, pivot), step.constant(std::nan(""), type.dtype));
   const Value l = step.select(under, column / root, zeros(step, type.dtype, row.shape));
   const Value next = rest - outer_product(l, l, type.shape);
-  const Value diagonal = builder.sum(builder.select(here, a, zeros(builder, type.dtype, type.shape)), {1});
-  const Value smallest = builder.constant(least_pivot(type), type.dtype) * diagonal;
-  return loop(builder, step, {"rest", "at", "under", "least"}, std::vector{next.id, l.id},
-              std::vector{a, here, below, smallest}, over(type.shape[0].count, 1, false, 3));
+  return loop(builder, step, {"rest", "at", "under"}, std::vector{next.id, l.id}, std::vector{a, here, below},
+              over(type.shape[0].count, 1, false, 2));
 }
 
 /// L z = b, b [n, m]: z[j] = b[j] / l[j, j], and l[:, j] z[j] is taken off what is left of b.
@@ -101,6 +93,73 @@ Value back_substitution(Value l, Value z, Value here) {
 
 Value symmetric_part(Value a) { return 0.5 * (a + a.builder->transpose(a, {1, 0})); }
 
+// ---- is it singular, but for rounding?
+
+/// Additions and other roundings that lie between what a graph is given and one of its values, on the longest way: so
+/// many, and so many for each row of the batch.
+struct Roundings {
+  double fixed = 0, of_rows = 0;
+};
+
+void add_terms(Roundings& roundings, const Shape& shape, std::span<const int> axes) {
+  double terms = 1;
+  bool rows = false;
+  for (const int axis : axes) {
+    terms *= static_cast<double>(shape[static_cast<std::size_t>(axis)].count);
+    rows = rows || shape[static_cast<std::size_t>(axis)].batched;
+  }
+  (rows ? roundings.of_rows : roundings.fixed) += terms;
+}
+
+Roundings roundings_of(const Graph& graph, NodeId id) {
+  std::vector<Roundings> found(id + 1);
+  for (NodeId at = 0; at <= id; ++at) {
+    const Node& node = graph.nodes[at];
+    Roundings& here = found[at];
+    for (const NodeId operand : node.operands) {
+      here.fixed = std::max(here.fixed, found[operand].fixed);
+      here.of_rows = std::max(here.of_rows, found[operand].of_rows);
+    }
+    if (const auto* dot = std::get_if<Dot>(&node.attributes))
+      add_terms(here, graph.nodes[node.operands[0]].type.shape, dot->a);
+    else if (const auto* reduce = std::get_if<Reduce>(&node.attributes); reduce && node.op == Op::sum)
+      add_terms(here, graph.nodes[node.operands[0]].type.shape, reduce->axes);
+    else if (const auto* scan = std::get_if<Scan>(&node.attributes))
+      here.fixed += static_cast<double>(scan->steps);
+    else if (definition(node.op).cls == OpClass::elementwise)
+      here.fixed += 1;
+  }
+  return found[id];
+}
+
+/// How far an element a[i, j] may be from what it would be without rounding, as a share of sqrt(a[i, i] a[j, j]). k
+/// roundings, each as likely up as down, come to more than 6 sqrt(k) units with a probability of 3e-8 (Higham and Mary
+/// 2019, theorem 2.4: 2 exp(-18)); the factorisation of n rows adds n + 1 units (Higham 2002, theorem 10.3), and that
+/// the numbers of A are rounded at all, one.
+Value rounding_of(Value a) {
+  Builder& builder = *a.builder;
+  const Type type = a.type();
+  const double unit = type.dtype == DType::f64 ? 0x1p-53 : 0x1p-24, n = static_cast<double>(type.shape[0].count);
+  const Roundings roundings = roundings_of(builder.graph(), a.id);
+  const Value k = roundings.fixed + roundings.of_rows * builder.size(Extent{1, true}, type.dtype);
+  return (6 * unit) * apply(Op::sqrt, k) + (n + 2) * unit;
+}
+
+/// Whether no matrix that is as near to A as rounding is singular, as far as the factorisation tells. Row j of
+/// L^-1, times l[j, j], is a v with v[j] = 1 and vt A v = l[j, j]^2, the pivot. The elements of A can be changed by the
+/// share e so that vt A v = 0 where e (sum |v[i]| sqrt(a[i, i]))^2 is the pivot or more: what v amplifies is counted,
+/// and units of measurement are not. With Z = L^-1 diag(sqrt(a[i, i])) that is e |Z[j, :]|^2 >= 1 in the 1-norm. (The
+/// componentwise distance to singularity of the equilibrated matrix: Demmel 1992; Higham 2002, 7.5 and 10.1.)
+Value is_regular(Value a, Value l, Value here) {
+  Builder& builder = *a.builder;
+  const Type type = a.type();
+  const Value none = zeros(builder, type.dtype, type.shape);
+  const Value z = forward_substitution(l, builder.select(here, apply(Op::sqrt, a), none), here);
+  const Value reach = builder.sum(apply(Op::abs, z), {1});
+  const Value greatest = builder.make(Op::reduce_max, std::vector{reach}, Reduce{.axes = {0}});
+  return apply(Op::less, rounding_of(a) * greatest * greatest, builder.constant(1, type.dtype));
+}
+
 /// x with A x = b by a factorisation and two substitutions.
 Value solution(Builder& builder, std::span<const Value> operands) {
   const Type type = operands[1].type();
@@ -110,9 +169,10 @@ Value solution(Builder& builder, std::span<const Value> operands) {
   const Value here = apply(Op::equal, row, column), below = apply(Op::less_equal, row, column);
   Shape matrix = type.shape;
   if (matrix.size() == 1) matrix.push_back(Extent{1, false});
-  const Value l = factor(symmetric_part(operands[0]), here, below);
+  const Value a = symmetric_part(operands[0]), l = factor(a, here, below);
   const Value z = forward_substitution(l, builder.reshape(operands[1], matrix), here);
-  return builder.reshape(back_substitution(l, z, here), type.shape);
+  const Value x = builder.reshape(back_substitution(l, z, here), type.shape);
+  return builder.select(is_regular(a, l, here), x, builder.constant(std::nan(""), type.dtype));
 }
 
 /// A x = b: b's gradient is A^-1 dx, and A's is minus that times xt, of which the symmetric part counts.
@@ -130,7 +190,7 @@ Gradients solve_gradient(const GradientQuery& query) {
 namespace ops {
 
 // x with A x = b, A [n, n] symmetric (of another, the symmetric part counts) and positive definite, b [n] or [n, m];
-// NaN where A is not positive definite, or so nearly singular that a pivot is nothing but rounding.
+// NaN where A is not positive definite, or where a matrix as near to it as rounding is singular.
 constinit const OpDef solve{
     .name = "solve",
     .cls = OpClass::formula,
