@@ -14,8 +14,12 @@ namespace nnc::seeds {
 /// Of the independent runs: the ends, and between them the middle four fifths.
 struct Spread {
   double least, low, median, high, greatest;
+  int runs;
 };
 Spread reference(const std::string& name, const std::string& figure);
+
+/// What docs/seeds.md says of a published number outside the middle of the independent runs.
+std::string why_outside(const std::string& published, const Spread& spread, const std::string& known);
 
 using Figure = std::function<double(const Run&)>;
 
@@ -25,9 +29,10 @@ class Drawn {
   /// `few` runs among them or half as far beyond as they reach.
   Drawn(Table& table, std::string system, std::string name, std::vector<Run> runs, bool few);
 
-  /// The median of a figure, whose spread has the name `known`. `grain`: in what steps the figure comes.
+  /// The median of a figure, whose spread has the name `known`. `grain`: in what steps the figure comes. `why`: what is
+  /// known of a published number outside, beside how far the independent runs reach.
   void row(const std::string& what, const std::string& published, const Figure& figure, const std::string& known,
-           double grain = 0) const;
+           double grain = 0, const std::string& why = "") const;
   /// The share of runs that get below the loss at which they stop, told as `what`: that of the independent ones, within
   /// three deviations of so many runs. The others are left out from then on.
   void keep_those_that_stopped(const std::string& what);

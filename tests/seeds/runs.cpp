@@ -1,5 +1,6 @@
 #include "tests/seeds/runs.h"
 
+#include <fmt/format.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -75,10 +76,15 @@ Run Runs::train(const std::string& example, const std::string& block, const Trai
   run.step = record.at("step");
   run.stopped = trained.err.find("stopped by `stop`") != std::string::npos;
   run.weights = nnc::test::read_weights(run.folder / "last.safetensors");
-  if (run.status != 0) return run;
-  for (const json& line : json_lines(run_nnc("eval " + name + " --json", scratch_.path()).out))
-    run.figures.emplace(line.at("split").get<std::string>(), line);
+  if (run.status == 0) run.figures = evaluate(run);
   return run;
+}
+
+std::map<std::string, json> Runs::evaluate(const Run& run) {
+  std::map<std::string, json> figures;
+  for (const json& line : json_lines(run_nnc("eval " + run.folder.string() + " --json", scratch_.path()).out))
+    figures.emplace(line.at("split").get<std::string>(), line);
+  return figures;
 }
 
 std::vector<std::string> Runs::predict(const Run& run, const std::string& rows) {
@@ -90,8 +96,10 @@ std::vector<std::string> Runs::predict(const Run& run, const std::string& rows) 
   return lines;
 }
 
-std::vector<json> Runs::test(const std::string& example) {
-  return json_lines(run_nnc("test examples/" + example + " --json", scratch_.path()).out);
+std::optional<TestedFile> Runs::test(const std::string& example) {
+  if (read_file(scratch_.path() / "examples" / example).find("\ntest \"") == std::string::npos) return std::nullopt;
+  const auto tested = run_nnc("test examples/" + example + " --json", scratch_.path());
+  return TestedFile{example, tested.status, json_lines(tested.out)};
 }
 
 double Runs::train_all(const std::string& example) {
@@ -105,13 +113,16 @@ double Runs::train_all(const std::string& example) {
   };
   std::string arguments = "train examples/" + example + " --threads 1";
   // The pictures are no part of the examples.
-  for (const char* pictures : {"mnist", "fashion"})
-    if (example.starts_with(pictures))
-      arguments += " --data " + (data_ / (std::string(pictures) == "fashion" ? "fashion-mnist" : pictures)).string();
+  if (needs_pictures(example))
+    arguments += " --data " + (data_ / (example.starts_with("fashion") ? "fashion-mnist" : "mnist")).string();
   const double before = seconds();
   const auto trained = run_nnc(arguments, scratch_.path());
   if (trained.status != 0 && trained.status != 3) throw std::runtime_error(arguments + "\n" + trained.err);
   return seconds() - before;
+}
+
+bool needs_pictures(const std::string& example) {
+  return example.starts_with("mnist/") || example == "fashion/fashion.nn";
 }
 
 std::vector<std::string> all_examples() {
@@ -121,6 +132,13 @@ std::vector<std::string> all_examples() {
     if (entry.path().extension() == ".nn") found.push_back(fs::relative(entry.path(), folder).string());
   std::sort(found.begin(), found.end());
   return found;
+}
+
+std::string held_out(const std::string& name, const std::string& seed) {
+  return fmt::format(
+      "  train, valid = split(csv(\"DATA/seeds/{}_train.csv\"), 0.9, 0.1, seed = {})\n  test = "
+      "csv(\"DATA/seeds/{}_test.csv\")\n",
+      name, seed.substr(seed.rfind(' ') + 1), name);
 }
 
 double median(std::vector<double> values) {

@@ -5,9 +5,11 @@
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "tests/seeds/pieces.h"
 #include "tests/support/scratch.h"
 
 namespace nnc::seeds {
@@ -34,6 +36,8 @@ struct TrainOptions {
   bool real = true;  ///< files named in the example are those of the material
 };
 
+/// Whether an example reads MNIST's files or Fashion-MNIST's; all others train without any file but their own.
+bool needs_pictures(const std::string& example);
 /// Below examples/, in order.
 std::vector<std::string> all_examples();
 
@@ -45,18 +49,29 @@ class Runs {
   bool has_data() const { return !data_.empty(); }
   /// `example` below examples/, e.g. "linear/descent.nn".
   Run train(const std::string& example, const std::string& block, const TrainOptions& options = {});
+  /// Loss and metrics of each split, by the weights that a run has kept.
+  std::map<std::string, nlohmann::json> evaluate(const Run& run);
   /// Output lines of predict, without the header.
   std::vector<std::string> predict(const Run& run, const std::string& rows);
   /// Trains all blocks of an example on its own data, on one thread: seconds of processor time.
   double train_all(const std::string& example);
-  /// `nnc test --json` of an example.
-  std::vector<nlohmann::json> test(const std::string& example);
+  /// `nnc test --json` of an example; nothing where it has no test.
+  std::optional<TestedFile> test(const std::string& example);
 
  private:
   test::Scratch scratch_;
   std::filesystem::path data_, real_;
   int number_ = 0;
 };
+
+constexpr int many = 20, some = 5;  ///< runs of a system; some of one that takes seconds
+
+inline double updates(const Run& run) { return static_cast<double>(run.step); }
+inline auto figure_of(const std::string& split, const std::string& name) {
+  return [=](const Run& run) { return run.figure(split, name); };
+}
+/// Lines of a data block: the rows of the run with `seed` ("--seed 7"), which also says which tenth is held out.
+std::string held_out(const std::string& name, const std::string& seed);
 
 double median(std::vector<double> values);
 /// Runs of the seeds from 1 on; three where it must be quick.

@@ -10,7 +10,7 @@ namespace nnc::seeds {
 void add_systems(Table& table, Runs& runs, bool quick);
 /// What needs no real rows.
 void add_own_systems(Table& table, Runs& runs, bool quick);
-/// The test blocks of all examples.
-void add_pieces(Table& table, Runs& runs);
+/// Nets of many layers on the real rows: tables, pictures, dropout; the example of residual connections on its own.
+void add_deep_nets(Table& table, Runs& runs, bool quick);
 
 }  // namespace nnc::seeds
