@@ -98,6 +98,24 @@ std::string Training::fitted_names() const {
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
+namespace {
+
+/// What a diverged run leaves.
+std::string kept_weights(const TrainOutcome& outcome) {
+  if (outcome.at.step == 0) return "the initial weights";
+  switch (outcome.kept) {
+    case TrainOutcome::Kept::last:
+      return "the last good weights";
+    case TrainOutcome::Kept::older:
+      return "the last weights with a finite loss over all rows";
+    case TrainOutcome::Kept::last_without_loss:
+      break;
+  }
+  return "the last finite weights, whose loss over all rows is not finite";
+}
+
+}  // namespace
+
 Exit Training::say_diverged(const TrainOutcome& outcome, double least_loss) {
   const TrainOutcome::Failure& failure = *outcome.failure;
   const std::string value = number_shown(failure.value, DType::f64);
@@ -120,9 +138,7 @@ Exit Training::say_diverged(const TrainOutcome& outcome, double least_loss) {
     if (first) problem.notes.push_back(first->what);
     if (first && first->place.line > 0) problem.place = first->place;
   }
-  const std::string kept = outcome.at.step == 0        ? "the initial weights"
-                           : outcome.loss_was_infinite ? "the last weights with a finite loss over all rows"
-                                                       : "the last good weights";
+  const std::string kept = kept_weights(outcome);
   problem.notes.push_back(fmt::format("note: {}{} are in {}", kept,
                                       outcome.at.step == 0 ? "" : fmt::format(", after step {},", outcome.at.step),
                                       run_->file(last_weights)));

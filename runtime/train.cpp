@@ -217,6 +217,7 @@ class Trainer {
  private:
   using End = TrainOutcome::End;
   using LastFinite = TrainOutcome::LastFinite;
+  using Kept = TrainOutcome::Kept;
   using Ended = TrainState::Ended;
 
   void go_on(const TrainState& from) {
@@ -414,6 +415,7 @@ class Trainer {
     }
     if (good < first) {  // not even the copy: the last finite weights are the best there is
       go_to(last_finite_->weights, last_finite_->at);
+      kept_ = Kept::last_without_loss;
       return;
     }
     while (bad - good > 1) {
@@ -422,7 +424,7 @@ class Trainer {
       (losses_are_finite() ? good : bad) = between;
     }
     repeat_to(good);
-    loss_was_infinite_ = true;
+    kept_ = Kept::older;
   }
 
   /// Over all rows of `train`.
@@ -522,9 +524,8 @@ class Trainer {
 
   TrainOutcome finish(End end) {
     if (!problem_) save();
-    return {end,     at_,          at_.batch == batches_.count, failure_,
-            spoilt_, last_finite_, loss_was_infinite_,          best_.seen().epoch,
-            problem_};
+    return {end,          at_,   at_.batch == batches_.count, failure_, spoilt_,
+            last_finite_, kept_, best_.seen().epoch,          problem_};
   }
 
   const TrainSettings& settings_;
@@ -553,7 +554,7 @@ class Trainer {
   std::optional<TrainOutcome::Failure> failure_;
   std::string spoilt_;
   std::optional<LastFinite> last_finite_;
-  bool loss_was_infinite_ = false;
+  Kept kept_ = Kept::last;
   Clock::time_point saved_, good_since_;
   double good_cost_ = 0;  ///< seconds; 0: there is no copy yet
   double save_cost_ = 0;  ///< seconds of the last checkpoint

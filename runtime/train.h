@@ -97,7 +97,10 @@ struct TrainOutcome {
     Cursor at;
   };
   std::optional<LastFinite> last_finite;
-  bool loss_was_infinite = false;  ///< diverged: those kept are older, since the last finite ones give an infinite loss
+  /// Diverged: the last finite weights are kept; older ones, since those give an infinite loss; or those although they do,
+  /// since nothing older is better.
+  enum class Kept : std::uint8_t { last, older, last_without_loss };
+  Kept kept = Kept::last;
   std::int64_t best_epoch = 0;
   std::optional<Problem> problem;  ///< a file that could not be written
 };
