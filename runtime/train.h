@@ -97,8 +97,8 @@ struct TrainOutcome {
     Cursor at;
   };
   std::optional<LastFinite> last_finite;
-  /// Diverged: the last finite weights are kept; older ones, since those give an infinite loss; or those although they do,
-  /// since nothing older is better.
+  /// Diverged: the last finite weights are kept; older ones, since those give an infinite loss; or those although they
+  /// do, since nothing older is better.
   enum class Kept : std::uint8_t { last, older, last_without_loss };
   Kept kept = Kept::last;
   std::int64_t best_epoch = 0;
