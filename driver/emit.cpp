@@ -7,6 +7,7 @@
 #include "driver/commands.h"
 #include "driver/options.h"
 #include "driver/pass_watch.h"
+#include "driver/trained.h"
 #include "frontend/parser.h"
 #include "ir/export.h"
 #include "ir/text.h"
@@ -144,11 +145,15 @@ Exit no_such_block(const EmitFlags& flags, const Console& console) {
   return exit_of(diagnostics);
 }
 
-Exit emit(const EmitFlags& flags, const Console& console) {
-  if (flags.stage == "ast") return emit_tree(flags, console);
-  auto options = flags.program.elaborate_options(console, "");
+Exit emit(EmitFlags flags, const Console& console) {
+  const auto own = flags.program.elaborate_options(console, "");
   auto compilation = flags.compile.compilation(console, false);
-  if (!options || !compilation) return Exit::usage;
+  if (!own || !compilation) return Exit::usage;
+  auto origin = program_or_run(flags.file, *own);
+  if (!origin) return console.show(origin.problem()), exit_of(origin.problem());
+  flags.file = origin->file;
+  if (flags.stage == "ast") return emit_tree(flags, console);
+  const ElaborateOptions* const options = &origin->options;
   Diagnostics diagnostics;
   std::vector<Elaborated> blocks = elaborate_file(flags.file, *options, diagnostics);
   std::string text;

@@ -221,21 +221,24 @@ void Trained::compare_columns(const SplitColumns& now, const Console& console) c
         fmt::format("the data have changed since the run: `{}` has as many rows, and other values", now.name));
 }
 
-std::vector<Elaborated> read_program_or_run(const std::string& path, ElaborateOptions options, const Console& console,
-                                            Exit& status) {
-  if (!is_run(path)) return read_program(path, options, console, status);
-  const auto fail = [&](const Problem& problem) {
-    console.show(problem);
-    status = exit_of(problem);
-    return std::vector<Elaborated>();
-  };
+Result<ProgramOrigin> program_or_run(const std::string& path, ElaborateOptions options) {
+  if (!is_run(path)) return ProgramOrigin{path, "", "", std::move(options)};
   auto record = read_run(path);
-  if (!record) return fail(record.problem());
+  if (!record) return record.problem();
   auto origin = origin_of_run(path, *record);
-  if (!origin) return fail(origin.problem());
+  if (!origin) return origin;
   for (auto& pair : options.overrides) origin->options.overrides.push_back(std::move(pair));
   origin->options.double_precision |= options.double_precision;
-  return read_program(origin->file, origin->options, console, status);
+  return origin;
+}
+
+std::vector<Elaborated> read_program_or_run(const std::string& path, ElaborateOptions options, const Console& console,
+                                            Exit& status) {
+  auto origin = program_or_run(path, std::move(options));
+  if (origin) return read_program(origin->file, origin->options, console, status);
+  console.show(origin.problem());
+  status = exit_of(origin.problem());
+  return {};
 }
 
 const std::vector<std::string>* Trained::classes_of(const ClassNames& known, const std::string& output) const {

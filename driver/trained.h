@@ -37,8 +37,9 @@ struct ProgramOrigin {
 /// The program of a run, whose text must be the one that it was trained with.
 Result<ProgramOrigin> origin_of_run(const std::string& run, const RunRecord& record);
 
-/// The train blocks of a program, or the one of a run with what the run has set, as `read_program` gives them;
-/// `options` come on top.
+/// A program as it is, or that of a run with what the run has set; `options` come on top.
+Result<ProgramOrigin> program_or_run(const std::string& path, ElaborateOptions options);
+/// Its train blocks, as `read_program` gives them.
 std::vector<Elaborated> read_program_or_run(const std::string& path, ElaborateOptions options, const Console& console,
                                             Exit& status);
 

@@ -24,7 +24,7 @@ constexpr std::array<std::string_view, 5> thousands = {"", "k", "M", "G", "T"};
 std::string bytes_text(std::uint64_t bytes) {
   constexpr std::array<std::string_view, 5> units = {"bytes", "KiB", "MiB", "GiB", "TiB"};
   const auto [value, steps] = scaled(static_cast<double>(bytes), 1024, units.size() - 1);
-  return fmt::format("{:.3g} {}", value, units[steps]);
+  return value < 999.5 ? fmt::format("{:.3g} {}", value, units[steps]) : fmt::format("{:.0f} {}", value, units[steps]);
 }
 
 std::string amount_text(double count, const std::string& unit) {

@@ -150,6 +150,7 @@ TEST_CASE("what a newcomer types first is answered with what was meant", "[newco
   }
   // What is about a program takes a run too, with what the run has set.
   CHECK(run_nnc("derive run", folder).out == run_nnc("derive mlp/mlp.nn", folder).out);
+  CHECK(run_nnc("emit run --stage opt", folder).out == run_nnc("emit mlp/mlp.nn --stage opt", folder).out);
   CHECK_THAT(run_nnc("bench run --seconds 0.01", folder).out, Catch::StartsWith("step: 32 rows, f32, "));
   CHECK(run_nnc("help", folder).out == run_nnc("--help", folder).out);
   CHECK(run_nnc("help train", folder).out == run_nnc("train --help", folder).out);

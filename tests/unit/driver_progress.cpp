@@ -11,6 +11,7 @@
 #include <regex>
 
 #include "driver/progress.h"
+#include "driver/units.h"
 #include "tests/support/command.h"
 #include "tests/support/json_lines.h"
 #include "tests/unit/catch.h"
@@ -135,4 +136,21 @@ TEST_CASE("arrays are not written to a terminal", "[command]") {
   CHECK(shown.text.find("error") != std::string::npos);
   CHECK(shown.text.find("an array is not for a terminal: say where it goes with --output") != std::string::npos);
   CHECK(shown.text.find("status 2") != std::string::npos);
+}
+
+TEST_CASE("sizes, amounts, rates and times have three digits and a unit that fits", "[progress]") {
+  using namespace nnc::driver;
+  CHECK(bytes_text(0) == "0 bytes");
+  CHECK(bytes_text(999) == "999 bytes");
+  CHECK(bytes_text(1000) == "0.977 KiB");
+  CHECK(bytes_text(3 << 20) == "3 MiB");
+  CHECK(bytes_text(std::uint64_t{5} << 50) == "5120 TiB");
+  CHECK(amount_text(0, "FLOP") == "0 FLOP");
+  CHECK(amount_text(38400, "FLOP") == "38.4 kFLOP");
+  CHECK(amount_text(999.6, "FLOP/s") == "1 kFLOP/s");
+  CHECK(rate_text(900, "rows/s") == "900 rows/s");
+  CHECK(rate_text(21'400, "rows/s") == "21.4k rows/s");
+  CHECK(duration_text(4.12e-6) == "4.12 us");
+  CHECK(duration_text(0.9999) == "1 s");
+  CHECK(duration_text(7200) == "7200 s");
 }
