@@ -1,5 +1,6 @@
 // The accuracy of the elementary functions, shown and not sampled: for f32 every one of the 2^32 inputs against libm in
-// f64, with range, oddness and monotonicity; for f64, and for pow, many samples against long double.
+// f64, with range, oddness and monotonicity; for f64, and for pow, many samples against long double. silu and gelu,
+// which are x times such a function, for f32 where that is a normal number.
 //
 //   ulp [FUNCTION...] [--samples N]        exit status 1 where a bound is exceeded
 #include <fmt/format.h>
@@ -180,6 +181,33 @@ bool examine(const ElementaryFunction& f, std::uint64_t samples) {
   return good;
 }
 
+/// The library's x times a function of x, from `least` on: below, the function's value is no normal number.
+struct Product {
+  const char* name;
+  const char* function;
+  float least;
+};
+constexpr Product products[] = {{"silu", "logistic", -87.0F}, {"gelu", "normal_cdf", -12.9F}};
+constexpr double bound_of_products = 2;
+
+bool examine(const Product& product) {
+  const ElementaryFunction& f = *nnc::test::scalar_function(product.function);
+  const ScalarProgram program = test::program_of(f, ScalarType::f32);
+  Worst worst;
+  std::vector<float> x(chunk);
+  for (std::uint64_t begin = 0; begin < (std::uint64_t{1} << 32); begin += chunk) {
+    for (std::size_t i = 0; i < chunk; ++i) x[i] = std::bit_cast<float>(static_cast<std::uint32_t>(begin + i));
+    if (x[0] < product.least) continue;  // and those that follow are further out
+    const std::vector<float> value = run(program, x);
+    for (std::size_t i = 0; i < chunk; ++i)
+      if (x[i] >= product.least)
+        worst.take(test::ulp_error(x[i] * value[i], static_cast<double>(x[i]) * f.fast(x[i])), x[i]);
+  }
+  ElementaryFunction shown;
+  shown.name = product.name;
+  return report(shown, "f32 all", program, bound_of_products, worst, {});
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -192,12 +220,18 @@ int main(int count, char** arguments) {
       names.emplace_back(arguments[i]);
   }
   bool good = true;
+  const auto asked = [&](const std::string& name) {
+    return names.empty() || std::ranges::find(names, name) != names.end();
+  };
   for (const std::string& name : names)
-    if (nnc::test::scalar_function(name) == nullptr) {
+    if (nnc::test::scalar_function(name) == nullptr &&
+        std::ranges::find(products, name, &Product::name) == std::end(products)) {
       fmt::print(stderr, "ulp: no function '{}'\n", name);
       return 2;
     }
   for (const ElementaryFunction& f : nnc::test::scalar_functions())
-    if (names.empty() || std::find(names.begin(), names.end(), f.name) != names.end()) good &= examine(f, samples);
+    if (asked(f.name)) good &= examine(f, samples);
+  for (const Product& product : products)
+    if (asked(product.name)) good &= examine(product);
   return good ? 0 : 1;
 }
