@@ -39,7 +39,7 @@ document is not made any more, and where a published number lies outside the bou
 
 "Published" is what the material prints, and nothing else; where it prints nothing there is a dash, and the bounds stand alone.
 
-Where a run is determined by its data, bounds are the published figure's last digit. Elsewhere the start, the order of the rows and the held-out tenth are
+Where a run is determined by its data, bounds are the published figure's last digit, or the rounding of float32. Elsewhere the start, the order of the rows and the held-out tenth are
 drawn by chance, and with them every figure; the published one is of a single draw. There the table has the median of twenty runs, of seeds 1 to 20 (of three
 or more for the curve's polynomials and for deep nets), and bounds are the middle four fifths of independent runs, with their median. Those are made by
 `tests/reference/make_seeds.py` and `make_seeds_deep.py`: textbook formulas in NumPy, in float64, at the material's own hyper-parameters, twenty draws of each
