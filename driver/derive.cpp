@@ -30,9 +30,13 @@ bool show_check(const Derivation& derivation, const Console& console) {
       fmt::format("{} of {} lines hold in f64, worst relative difference {:.1e}", good, report.checked, report.worst));
   if (report.on_kinks > 0)
     console.note(fmt::format("{} lines were not compared: a kink lies at each point that was drawn", report.on_kinks));
-  for (const DerivationFailure& failure : report.failures)
-    console.error(fmt::format("by {}: {}: the left side is {:.9g}, the right side {:.9g}",
-                              fmt::join(failure.reasons, ", "), failure.line, failure.left, failure.right));
+  for (const DerivationFailure& failure : report.failures) {
+    const std::string reasons = failure.reasons.empty() ? "" : fmt::format("by {}: ", fmt::join(failure.reasons, ", "));
+    const std::string why = failure.unreadable.empty() ? fmt::format("the left side is {:.9g}, the right side {:.9g}",
+                                                                     failure.left, failure.right)
+                                                       : failure.unreadable;
+    console.error(fmt::format("{}{}: {}", reasons, failure.line, why));
+  }
   return report.failures.empty();
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,19 +33,19 @@ struct DerivationLine {
   bool alike = false;                  ///< told by another line's `likewise`, and not printed
   std::vector<Formula> likewise{};  ///< what the lines are about that follow the same way, "…" between first and last
 
-  /// What is claimed: the two are one value. Both are nodes of Derivation::values; or the left side is the derivative
-  /// of one node of Derivation::marked by another.
+  /// The left side is the derivative of one node of Derivation::marked by another.
   struct Slope {
     NodeId of = 0, by = 0;
   };
   std::optional<Slope> slope{};
-  std::optional<NodeId> before{};
-  NodeId after = 0;
+  std::optional<NodeId> value{};  ///< the left side is the name of this node of Derivation::values
+  bool given = false;             ///< the right side says where the value comes from, and is no formula
 };
 
 struct DerivationPart {
   std::string title;
   std::vector<DerivationLine> lines;
+  std::size_t root = 0;  ///< names are those of one value that is differentiated
 };
 
 struct Derivation {
@@ -52,6 +53,8 @@ struct Derivation {
   std::vector<DerivationPart> parts;
   Graph values;  ///< every value that a line speaks of
   Graph marked;  ///< the expressions that were differentiated, with what their gradients hold
+  /// Columns, parameters and numbers that are drawn, as they stand in formulas, of each root: nodes of `values`.
+  std::vector<std::map<std::string, NodeId>> leaves;
 };
 
 /// The gradients that a step asks for by its parameters, by the passes up to simplify. Empty parts where it asks for
@@ -64,11 +67,12 @@ std::string print(const Derivation& derivation, DerivationFormat format);
 std::string html_list(const DerivationPart& part);
 extern const char* const html_list_style;
 
-/// A line whose sides are not one value: which, and by how much.
+/// A line whose sides are not one value: which, and by how much; or why it cannot be computed.
 struct DerivationFailure {
   std::string line;  ///< as text
   std::vector<std::string> reasons;
   double left = 0, right = 0;
+  std::string unreadable{};
 };
 struct DerivationReport {
   std::int64_t checked = 0;   ///< lines compared
@@ -76,8 +80,9 @@ struct DerivationReport {
   double worst = 0;           ///< greatest relative difference
   std::vector<DerivationFailure> failures;
 };
-/// Evaluates both sides of each line in f64 at random points. Derivatives are measured along random directions by
-/// differences of eighth order; all sides agree to 1e-9.
+/// Evaluates what is printed: formulas are read back, names mean what their own lines say, and both sides of each line
+/// are computed in f64 at random points. Values are compared with those of the program; derivatives are measured along
+/// random directions by differences of eighth order. All sides agree to 1e-9.
 DerivationReport check(const Derivation& derivation, std::uint64_t seed = 1);
 
 }  // namespace nnc

@@ -1,35 +1,60 @@
 #include "passes/derive/formula.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
+#include <string>
 #include <utility>
 
 namespace nnc {
 
-Formula number_formula(const std::string& digits) {
-  return {.kind = Formula::Kind::number, .text = digits, .scalar = true};
+Formula number_formula(const std::string& digits, double value) {
+  return {.kind = Formula::Kind::number, .text = digits, .scalar = true, .value = value};
 }
+Formula number_formula(const std::string& digits) { return number_formula(digits, std::stod(digits)); }
 Formula symbol_formula(std::string text, std::string super, std::string sub) {
   return {.kind = Formula::Kind::symbol, .text = std::move(text), .super = std::move(super), .sub = std::move(sub)};
 }
 
+std::string index_letter(int axis) { return std::string(1, "ijklmpqrs"[axis % 9]); }
+
+Formula index_formula(int axis, const Shape& shape) {
+  Formula index = symbol_formula(index_letter(axis));
+  index.axes = {axis};
+  index.shape = shape;
+  return index;
+}
+
 namespace {
+
+/// The base and the exponent of a power of a whole number; x itself is x¹.
+std::pair<Formula, int> base_and_exponent(const Formula& x) {
+  if (x.kind != Formula::Kind::power || x.parts[1].kind != Formula::Kind::number) return {x, 1};
+  const double exponent = x.parts[1].value;
+  if (exponent != std::trunc(exponent) || std::abs(exponent) > 1000) return {x, 1};
+  return {x.parts[0], static_cast<int>(exponent)};
+}
 
 /// x x x as x³, where the first of them stands; numbers stay as they are.
 void gather_powers(std::vector<Formula>& factors) {
-  std::vector<Formula> gathered;
+  std::vector<std::pair<Formula, int>> gathered;
   for (const Formula& factor : factors) {
-    if (factor.kind == Formula::Kind::number || std::ranges::find(gathered, factor) == gathered.end()) {
-      gathered.push_back(factor);
-    }
+    const auto [base, exponent] = base_and_exponent(factor);
+    const auto known = std::ranges::find(gathered, base, &std::pair<Formula, int>::first);
+    if (base.kind == Formula::Kind::number || known == gathered.end())
+      gathered.emplace_back(base, exponent);
+    else
+      known->second += exponent;
   }
-  for (Formula& factor : gathered) {
-    const auto times = std::ranges::count(factors, factor);
-    if (times < 2 || factor.kind == Formula::Kind::number) continue;
-    const bool scalar = factor.scalar;
-    factor = {.kind = Formula::Kind::power, .parts = {factor, number_formula(std::to_string(times))}, .scalar = scalar};
+  factors.clear();
+  for (auto& [base, exponent] : gathered) {
+    const bool scalar = base.scalar;
+    if (exponent != 1)
+      base = {.kind = Formula::Kind::power,
+              .parts = {std::move(base), number_formula(std::to_string(exponent))},
+              .scalar = scalar};
+    factors.push_back(std::move(base));
   }
-  factors = std::move(gathered);
 }
 
 bool is_one(const Formula& x) { return x.kind == Formula::Kind::number && x.text == "1"; }
@@ -43,6 +68,7 @@ bool take_sign(Formula& x) {
   }
   if (x.kind == Formula::Kind::number && x.text.starts_with("-")) {
     x.text.erase(0, 1);
+    x.value = -x.value;
     return true;
   }
   return false;
@@ -113,25 +139,158 @@ Formula quotient_of(Formula above, Formula below) {
   return minus ? negative(std::move(quotient)) : quotient;
 }
 
-Formula large_of(std::string sign, std::string indices, Formula x, bool scalar) {
+Formula large_of(std::string sign, std::string indices, Formula x, const Shape& of, bool scalar) {
   const bool minus = sign == "Σ" && take_sign(x);
   Formula large{.kind = Formula::Kind::large,
                 .text = std::move(sign),
                 .sub = std::move(indices),
                 .parts = {std::move(x)},
-                .scalar = scalar};
+                .scalar = scalar,
+                .shape = of};
   return minus ? negative(std::move(large)) : large;
 }
 
-Formula matrix_of(Formula a, Formula b, bool scalar) {
+Formula matrix_of(Formula a, Formula b, std::vector<int> axes, bool scalar) {
   const bool minus = take_sign(a) != take_sign(b);
   if (b.kind == Formula::Kind::quotient && b.parts[1].scalar && !b.parts[0].scalar) {
     Formula below = b.parts[1], above = b.parts[0];
-    Formula whole = quotient_of(matrix_of(std::move(a), std::move(above), scalar), std::move(below));
+    Formula whole = quotient_of(matrix_of(std::move(a), std::move(above), std::move(axes), scalar), std::move(below));
     return minus ? negative(std::move(whole)) : whole;
   }
-  Formula product{.kind = Formula::Kind::matrix, .parts = {std::move(a), std::move(b)}, .scalar = scalar};
+  Formula product{
+      .kind = Formula::Kind::matrix, .parts = {std::move(a), std::move(b)}, .scalar = scalar, .axes = std::move(axes)};
   return minus ? negative(std::move(product)) : product;
+}
+
+/// Two that undo each other are none.
+Formula transposed(Formula x, std::vector<int> permutation) {
+  if (x.kind == Formula::Kind::transpose && x.seen.empty() && x.axes.size() == permutation.size()) {
+    bool undone = true;
+    for (std::size_t i = 0; i < permutation.size(); ++i)
+      undone = undone && x.axes[static_cast<std::size_t>(permutation[i])] == static_cast<int>(i);
+    if (undone) {
+      Formula inner = std::move(x.parts[0]);
+      return inner;
+    }
+  }
+  return {.kind = Formula::Kind::transpose, .parts = {std::move(x)}, .axes = std::move(permutation)};
+}
+
+namespace {
+
+/// One look after the other, as one.
+Sight after(const Sight& first, const Sight& then) {
+  Sight both = then;
+  both.axes.clear();
+  for (int axis : first.axes) both.axes.push_back(axis < 0 ? -1 : then.axes[static_cast<std::size_t>(axis)]);
+  return both;
+}
+
+bool is_by_elements(const Formula& x) {
+  switch (x.kind) {
+    case Formula::Kind::call:
+    case Formula::Kind::sum:
+    case Formula::Kind::product:
+    case Formula::Kind::quotient:
+    case Formula::Kind::power:
+    case Formula::Kind::truth:
+    case Formula::Kind::relation:
+    case Formula::Kind::choice:
+      return true;
+    case Formula::Kind::number:
+    case Formula::Kind::symbol:
+    case Formula::Kind::slope:
+    case Formula::Kind::matrix:
+    case Formula::Kind::transpose:
+    case Formula::Kind::large:
+    case Formula::Kind::entry:
+    case Formula::Kind::stretch:
+    case Formula::Kind::operation:
+    case Formula::Kind::indexed:
+      return false;
+  }
+  return false;
+}
+
+}  // namespace
+
+/// Numbers are the same everywhere. An index is that of the axis where its own lies now.
+Formula seen_as(Formula x, const Sight& sight) {
+  if (x.scalar) return x;
+  if (is_by_elements(x)) {
+    for (Formula& part : x.parts) part = seen_as(std::move(part), sight);
+    return x;
+  }
+  if (x.kind == Formula::Kind::symbol && !x.shape.empty()) {
+    const int axis = sight.axes[static_cast<std::size_t>(x.axes[0])];
+    return axis < 0 ? number_formula("0") : index_formula(axis, sight.shape);
+  }
+  if (x.seen.empty())
+    x.seen.push_back(sight);
+  else
+    x.seen.back() = after(x.seen.back(), sight);
+  return x;
+}
+
+// Writing
+
+namespace {
+
+std::string extent_letters(Extent extent) {
+  if (!extent.batched) return std::to_string(extent.count);
+  return extent.count == 1 ? "n" : std::to_string(extent.count) + "n";
+}
+
+}  // namespace
+
+std::string shape_text(const Shape& shape) {
+  std::string text;
+  for (const Extent& extent : shape) text += (text.empty() ? "" : "×") + extent_letters(extent);
+  return text;
+}
+
+std::string argument_text(const Argument& argument) {
+  std::string numbers;
+  for (std::int64_t number : argument.numbers)
+    numbers += (numbers.empty() ? "" : ", ") +
+               (argument.are_axes ? index_letter(static_cast<int>(number)) : std::to_string(number));
+  return argument.name + " " + (argument.numbers.size() > 1 ? "(" + numbers + ")" : numbers);
+}
+
+/// As in the language: an element of an axis, or from its first to behind its last.
+std::string stretches_text(const Formula& x) {
+  std::string text;
+  for (const Stretch& axis : x.stretches) {
+    if (!text.empty()) text += ", ";
+    const std::int64_t end = axis.first + axis.step * axis.count;
+    if (axis.whole) {
+      text += ":";
+    } else if (axis.count == 1) {
+      text += std::to_string(axis.first);
+    } else {
+      text += std::to_string(axis.first) + ":" + (end >= 0 ? std::to_string(end) : "");
+      if (axis.step != 1) text += ":" + std::to_string(axis.step);
+    }
+  }
+  return text;
+}
+
+Indices indices_of(const Formula& x) {
+  const std::size_t first = x.text.find(','), second = x.text.find(',', first + 1);
+  Indices indices{"", x.text.substr(0, first), x.text.substr(first + 1, second - first - 1)};
+  for (char letter : indices.of_first)
+    if (x.text.find(letter, second) == std::string::npos) indices.summed += letter;
+  return indices;
+}
+
+Digits digits_of(const std::string& number) {
+  Digits digits{number.starts_with("-"), number, ""};
+  if (digits.minus) digits.mantissa.erase(0, 1);
+  const std::size_t e = digits.mantissa.find('e');
+  if (e == std::string::npos) return digits;
+  digits.exponent = std::to_string(std::stoi(digits.mantissa.substr(e + 1)));
+  digits.mantissa.erase(e);
+  return digits;
 }
 
 }  // namespace nnc

@@ -1,4 +1,5 @@
 // Formulas as LaTeX, for amsmath.
+#include <cctype>
 #include <map>
 #include <string_view>
 
@@ -12,10 +13,13 @@ bool is_loose(const Formula& x) {
   return x.kind == Formula::Kind::sum || x.kind == Formula::Kind::relation || x.kind == Formula::Kind::choice;
 }
 /// What stands as one factor beside others.
-bool is_factor(const Formula& x) { return !is_loose(x) && x.kind != Formula::Kind::large; }
+bool is_factor(const Formula& x) {
+  return !is_loose(x) && x.kind != Formula::Kind::large && x.kind != Formula::Kind::indexed;
+}
 bool is_whole(const Formula& x) {
   return x.kind == Formula::Kind::number || x.kind == Formula::Kind::symbol || x.kind == Formula::Kind::call ||
-         x.kind == Formula::Kind::truth || x.kind == Formula::Kind::entry;
+         x.kind == Formula::Kind::truth || x.kind == Formula::Kind::entry || x.kind == Formula::Kind::stretch ||
+         x.kind == Formula::Kind::operation;
 }
 
 std::string in_brackets(const std::string& text) { return "\\left(" + text + "\\right)"; }
@@ -62,8 +66,11 @@ std::string latex_product(const Formula& x) {
   std::string text;
   for (std::size_t i = 0; i < x.parts.size(); ++i) {
     const Formula& part = x.parts[i];
-    if (i > 0) text += x.parts[i - 1].scalar || part.scalar ? "\\, " : " \\odot ";
-    text += wrapped_unless(is_factor(part) || (part.kind == Formula::Kind::large && i + 1 == x.parts.size()), part);
+    const bool fits = is_factor(part) || (part.kind == Formula::Kind::large && i + 1 == x.parts.size());
+    const std::string factor = wrapped_unless(fits, part);
+    const bool number = std::isdigit(static_cast<unsigned char>(factor[0])) != 0 || factor.starts_with("\\tfrac");
+    if (i > 0) text += number ? " \\cdot " : x.parts[i - 1].scalar || part.scalar ? "\\, " : " \\odot ";
+    text += factor;
   }
   return text;
 }
@@ -72,6 +79,36 @@ std::string latex_list(const std::vector<Formula>& parts) {
   std::string text;
   for (const Formula& part : parts) text += (text.empty() ? "" : ", ") + as_latex(part);
   return text;
+}
+
+std::string latex_number(const std::string& number) {
+  if (number == "½") return "\\tfrac{1}{2}";
+  if (number == "π") return "\\pi";
+  const auto [minus, mantissa, exponent] = digits_of(number);
+  const std::string sign = minus ? "-" : "";
+  if (mantissa == "inf") return sign + "\\infty";
+  if (exponent.empty()) return sign + mantissa;
+  return sign + (mantissa == "1" ? "" : mantissa + " \\cdot ") + "10^{" + exponent + "}";
+}
+
+std::string latex_operation(const Formula& x) {
+  std::string text = latex_list(x.parts);
+  const auto add = [&](const std::string& more) { text += (text.empty() ? "" : ",\\ ") + more; };
+  std::string shape = shape_text(x.shape);
+  for (std::size_t at = shape.find("×"); at != std::string::npos; at = shape.find("×"))
+    shape.replace(at, std::string_view("×").size(), " \\times ");
+  if (!shape.empty()) add(shape);
+  for (const Argument& argument : x.arguments) add("\\text{" + argument_text(argument) + "}");
+  return latex_name(x.text) + in_brackets(text);
+}
+
+std::string latex_indexed(const Formula& x) {
+  const auto [summed, of_first, of_second] = indices_of(x);
+  const auto factor = [](const Formula& part, const std::string& letters) {
+    return (is_whole(part) && part.sub.empty() ? as_latex(part) : in_brackets(as_latex(part))) + "_{" + letters + "}";
+  };
+  return (summed.empty() ? "" : "\\sum_{" + summed + "} ") + factor(x.parts[0], of_first) + "\\, " +
+         factor(x.parts[1], of_second);
 }
 
 std::string latex_symbol(const Formula& x) {
@@ -86,7 +123,7 @@ std::string latex_symbol(const Formula& x) {
 std::string as_latex(const Formula& x) {
   switch (x.kind) {
     case Formula::Kind::number:
-      return x.text == "½" ? "\\tfrac{1}{2}" : x.text;
+      return latex_number(x.text);
     case Formula::Kind::symbol:
       return latex_symbol(x);
     case Formula::Kind::slope:
@@ -125,6 +162,12 @@ std::string as_latex(const Formula& x) {
              " & \\text{else}\\end{cases}";
     case Formula::Kind::entry:
       return wrapped_unless(is_whole(x.parts[0]), x.parts[0]) + "\\left[" + as_latex(x.parts[1]) + "\\right]";
+    case Formula::Kind::stretch:
+      return wrapped_unless(is_whole(x.parts[0]), x.parts[0]) + "\\left[" + stretches_text(x) + "\\right]";
+    case Formula::Kind::operation:
+      return latex_operation(x);
+    case Formula::Kind::indexed:
+      return latex_indexed(x);
   }
   return "";
 }

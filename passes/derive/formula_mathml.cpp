@@ -17,7 +17,8 @@ bool ml_is_loose(const Formula& x) {
 }
 bool ml_is_whole(const Formula& x) {
   return x.kind == Formula::Kind::number || x.kind == Formula::Kind::symbol || x.kind == Formula::Kind::call ||
-         x.kind == Formula::Kind::truth || x.kind == Formula::Kind::entry;
+         x.kind == Formula::Kind::truth || x.kind == Formula::Kind::entry || x.kind == Formula::Kind::stretch ||
+         x.kind == Formula::Kind::operation;
 }
 
 std::string ml_brackets(const std::string& content, const char* open = "(", const char* close = ")") {
@@ -45,13 +46,34 @@ std::string ml_sum(const Formula& x) {
   return ml_row(content);
 }
 
+/// Else a name, a sign or a bracket stands there.
+bool begins_with_number(const Formula& x) {
+  if (x.kind == Formula::Kind::number) return x.text != "π";
+  const bool inside = x.kind == Formula::Kind::power || x.kind == Formula::Kind::product;
+  return inside && begins_with_number(x.parts[0]);
+}
+
+std::string ml_number(const std::string& number) {
+  const auto [minus, mantissa, exponent] = digits_of(number);
+  std::string content = element("mn", mantissa == "inf" ? "∞" : mantissa);
+  if (!exponent.empty()) {
+    const bool small = exponent.starts_with("-");
+    const std::string power = element("mn", small ? exponent.substr(1) : exponent);
+    const std::string ten = element("msup", element("mn", "10") + (small ? ml_row(ml_operator("−") + power) : power));
+    content = mantissa == "1" ? ten : ml_row(content + ml_operator("·") + ten);
+  }
+  return minus ? ml_row(ml_operator("−") + content) : content;
+}
+
 std::string ml_product(const Formula& x) {
   std::string content;
   for (std::size_t i = 0; i < x.parts.size(); ++i) {
     const Formula& part = x.parts[i];
     // U+2062, the times sign that is not seen
     const bool plain = i > 0 && (x.parts[i - 1].scalar || part.scalar);
-    if (i > 0) content += plain ? ml_operator("\u2062") + "<mspace width=\"0.2em\"/>" : ml_operator("⊙");
+    const bool number = begins_with_number(part);
+    if (i > 0 && number) content += ml_operator("·");
+    if (i > 0 && !number) content += plain ? ml_operator("\u2062") + "<mspace width=\"0.2em\"/>" : ml_operator("⊙");
     const bool open = part.kind == Formula::Kind::large && i + 1 < x.parts.size();
     content += ml_unless(!ml_is_loose(part) && !open, part);
   }
@@ -70,13 +92,34 @@ std::string ml_large(const Formula& x) {
   return ml_row(below + ml_unless(!ml_is_loose(x.parts[0]), x.parts[0]));
 }
 
+std::string ml_text(const std::string& text) { return element("mtext", markup_escaped(text)); }
+
+std::string ml_operation(const Formula& x) {
+  std::string content = ml_list(x.parts);
+  const auto add = [&](const std::string& more) {
+    content += (content.empty() ? "" : ml_operator(",") + "<mspace width=\"0.3em\"/>") + ml_text(more);
+  };
+  if (!x.shape.empty()) add(shape_text(x.shape));
+  for (const Argument& argument : x.arguments) add(argument_text(argument));
+  return ml_row(element("mi", markup_escaped(x.text)) + ml_brackets(content));
+}
+
+std::string ml_indexed(const Formula& x) {
+  const auto [summed, of_first, of_second] = indices_of(x);
+  const auto factor = [](const Formula& part, const std::string& letters) {
+    const bool fits = ml_is_whole(part) && part.sub.empty() && part.super.empty();
+    return element("msub", ml_unless(fits, part) + element("mi", letters));
+  };
+  const std::string sign = summed.empty() ? "" : element("munder", ml_operator("∑") + element("mi", summed));
+  return ml_row(sign + factor(x.parts[0], of_first) + ml_operator("\u2062") + factor(x.parts[1], of_second));
+}
+
 }  // namespace
 
 std::string as_mathml(const Formula& x) {
   switch (x.kind) {
     case Formula::Kind::number:
-      return x.text.starts_with("-") ? ml_row(ml_operator("−") + element("mn", x.text.substr(1)))
-                                     : element("mn", markup_escaped(x.text));
+      return ml_number(x.text);
     case Formula::Kind::symbol:
       return ml_symbol(x);
     case Formula::Kind::slope:
@@ -121,6 +164,12 @@ std::string as_mathml(const Formula& x) {
                     as_mathml(x.parts[2]));
     case Formula::Kind::entry:
       return ml_row(ml_unless(ml_is_whole(x.parts[0]), x.parts[0]) + ml_brackets(as_mathml(x.parts[1]), "[", "]"));
+    case Formula::Kind::stretch:
+      return ml_row(ml_unless(ml_is_whole(x.parts[0]), x.parts[0]) + ml_brackets(ml_text(stretches_text(x)), "[", "]"));
+    case Formula::Kind::operation:
+      return ml_operation(x);
+    case Formula::Kind::indexed:
+      return ml_indexed(x);
   }
   return "";
 }

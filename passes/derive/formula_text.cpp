@@ -1,6 +1,6 @@
 // Formulas as one line of text. Signs are those of mathematics (−, ⊙, Σ, raised numbers of layers), so that a line
 // reads like one of a book.
-#include <array>
+#include <cctype>
 #include <map>
 #include <set>
 
@@ -22,6 +22,7 @@ Hold hold_of(const Formula& x) {
       return Hold::sum;
     case Formula::Kind::product:
     case Formula::Kind::large:
+    case Formula::Kind::indexed:
       return Hold::product;
     case Formula::Kind::quotient:
       return Hold::quotient;
@@ -36,6 +37,8 @@ Hold hold_of(const Formula& x) {
     case Formula::Kind::call:
     case Formula::Kind::truth:
     case Formula::Kind::entry:
+    case Formula::Kind::stretch:
+    case Formula::Kind::operation:
       return Hold::whole;
   }
   return Hold::whole;
@@ -58,9 +61,10 @@ std::string raised(const std::string& digits) {
 }
 
 std::string lowered(const std::string& letters) {
-  static const std::map<char, std::string> signs{{'0', "₀"}, {'1', "₁"}, {'2', "₂"}, {'3', "₃"}, {'4', "₄"},
-                                                 {'5', "₅"}, {'6', "₆"}, {'7', "₇"}, {'8', "₈"}, {'9', "₉"},
-                                                 {'i', "ᵢ"}, {'j', "ⱼ"}, {'k', "ₖ"}, {'l', "ₗ"}, {'m', "ₘ"}};
+  static const std::map<char, std::string> signs{{'0', "₀"}, {'1', "₁"}, {'2', "₂"}, {'3', "₃"}, {'4', "₄"}, {'5', "₅"},
+                                                 {'6', "₆"}, {'7', "₇"}, {'8', "₈"}, {'9', "₉"}, {'i', "ᵢ"}, {'j', "ⱼ"},
+                                                 {'k', "ₖ"}, {'l', "ₗ"}, {'m', "ₘ"}, {'p', "ₚ"}, {'r', "ᵣ"}, {'s', "ₛ"},
+                                                 {'t', "ₜ"}, {'n', "ₙ"}, {'-', "₋"}};
   std::string text;
   for (char c : letters) {
     if (c == ',') continue;
@@ -90,9 +94,13 @@ std::string product_text(const Formula& x) {
   for (std::size_t i = 0; i < x.parts.size(); ++i) {
     const Formula& part = x.parts[i];
     const bool last_large = part.kind == Formula::Kind::large && i + 1 == x.parts.size();
-    const bool digits = i > 0 && x.parts[i - 1].kind == Formula::Kind::number && part.kind == Formula::Kind::symbol;
-    if (i > 0 && !digits) text += x.parts[i - 1].scalar || part.scalar ? " " : " ⊙ ";
-    text += text_at(part, last_large ? Hold::product : Hold::matrix);
+    const std::string factor = text_at(part, last_large ? Hold::product : Hold::matrix);
+    const bool letter = i > 0 && x.parts[i - 1].kind == Formula::Kind::number && part.kind == Formula::Kind::symbol;
+    // Two numbers side by side would be one.
+    const bool number = std::isdigit(static_cast<unsigned char>(factor[0])) != 0 || factor.starts_with("½");
+    if (i > 0 && number) text += " · ";
+    if (i > 0 && !number && !letter) text += x.parts[i - 1].scalar || part.scalar ? " " : " ⊙ ";
+    text += factor;
   }
   return text;
 }
@@ -110,9 +118,30 @@ std::string power_text(const Formula& x) {
   return base + "^" + text_at(x.parts[1], Hold::whole);
 }
 
+std::string number_text(const std::string& number) {
+  const auto [minus, mantissa, exponent] = digits_of(number);
+  std::string text = minus ? "−" : "";
+  if (mantissa == "inf") return text + "∞";
+  if (exponent.empty()) return text + mantissa;
+  return text + (mantissa == "1" ? "" : mantissa + "·") + "10" + raised(exponent);
+}
+
 std::string list_of(const std::vector<Formula>& parts) {
   std::string text;
   for (const Formula& part : parts) text += (text.empty() ? "" : ", ") + as_text(part);
+  return text;
+}
+
+std::string operation_text(const Formula& x) {
+  std::string text = list_of(x.parts);
+  if (!x.shape.empty()) text += ", " + shape_text(x.shape);
+  for (const Argument& argument : x.arguments) text += ", " + argument_text(argument);
+  return x.text + "(" + text + ")";
+}
+
+std::string spaced(const std::string& letters) {
+  std::string text;
+  for (char letter : letters) text += (text.empty() ? "" : ", ") + std::string(1, letter);
   return text;
 }
 
@@ -121,7 +150,7 @@ std::string list_of(const std::vector<Formula>& parts) {
 std::string as_text(const Formula& x) {
   switch (x.kind) {
     case Formula::Kind::number:
-      return x.text.starts_with("-") ? "−" + x.text.substr(1) : x.text;
+      return number_text(x.text);
     case Formula::Kind::symbol:
       return x.text + lowered(x.sub) + (x.super.empty() ? "" : raised(x.super));
     case Formula::Kind::slope:
@@ -154,6 +183,16 @@ std::string as_text(const Formula& x) {
              text_at(x.parts[2], Hold::sum);
     case Formula::Kind::entry:
       return text_at(x.parts[0], Hold::whole) + "[" + as_text(x.parts[1]) + "]";
+    case Formula::Kind::stretch:
+      return text_at(x.parts[0], Hold::whole) + "[" + stretches_text(x) + "]";
+    case Formula::Kind::operation:
+      return operation_text(x);
+    case Formula::Kind::indexed: {
+      const auto [summed, of_first, of_second] = indices_of(x);
+      const std::string sign = summed.empty() ? "" : "Σ" + lowered(summed) + " ";
+      return sign + text_at(x.parts[0], Hold::whole) + "[" + spaced(of_first) + "] " +
+             text_at(x.parts[1], Hold::whole) + "[" + spaced(of_second) + "]";
+    }
   }
   return "";
 }

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <numbers>
 #include <numeric>
 #include <utility>
 
@@ -13,6 +15,12 @@ namespace nnc {
 
 namespace {
 
+Formula function_of(std::string name, Formula x) {
+  const bool scalar = x.scalar;
+  return {.kind = Formula::Kind::call, .text = std::move(name), .parts = {std::move(x)}, .scalar = scalar};
+}
+Formula pi_formula() { return number_formula("π", std::numbers::pi); }
+
 std::string number_digits(double value, DType dtype) {
   if (value == 0.5) return "½";
   if (dtype == DType::f32) return fmt::format("{}", static_cast<float>(value));
@@ -21,9 +29,9 @@ std::string number_digits(double value, DType dtype) {
   return fmt::format("{}", value);
 }
 
-std::string extent_letters(Extent extent) {
-  if (!extent.batched) return std::to_string(extent.count);
-  return extent.count == 1 ? "n" : std::to_string(extent.count) + "n";
+/// One number throughout.
+bool is_repeated(const Constant& constant) {
+  return std::ranges::all_of(constant.values, [&](double v) { return v == constant.values.front(); });
 }
 
 Formula extent_formula(Extent extent) {
@@ -56,27 +64,21 @@ Formula opposite(Formula condition) {
   return {.kind = Formula::Kind::call, .text = "not", .parts = {std::move(condition)}};
 }
 
-Formula transposed(Formula x) {
-  if (x.kind == Formula::Kind::transpose) {
-    Formula inner = std::move(x.parts[0]);
-    return inner;
-  }
-  return {.kind = Formula::Kind::transpose, .parts = {std::move(x)}};
-}
-
 std::string index_letters(const std::vector<int>& axes) {
   std::string letters;
-  for (int axis : axes) letters += Notation::index_letter(axis);
+  for (int axis : axes) letters += index_letter(axis);
   return letters;
 }
 
-}  // namespace
-
-std::string shape_formula(const Shape& shape) {
-  std::string text;
-  for (const Extent& extent : shape) text += (text.empty() ? "" : "×") + extent_letters(extent);
-  return text;
+/// A number as one reads it. Of f32 and of the density of a normal distribution it is the number that was meant.
+Formula constant_formula(double value, DType dtype) {
+  const double root = 1 / std::sqrt(2 * std::numbers::pi);  // the density of a normal distribution at 0
+  if (is_float(dtype) && (value == root || (dtype == DType::f32 && value == static_cast<float>(root))))
+    return quotient_of(number_formula("1"), function_of("√", product_of({number_formula("2"), pi_formula()})));
+  return number_formula(number_digits(value, dtype), value);
 }
+
+}  // namespace
 
 void Notation::name(NodeId id, Formula symbol) {
   for (int number = 2; !taken_.insert(as_text(symbol)).second; ++number) symbol.sub = std::to_string(number);
@@ -117,14 +119,14 @@ Formula Notation::made_of(NodeId id) {
       return contraction(x);
     case OpClass::index:
       if (x.op == Op::gather) return {.kind = Formula::Kind::entry, .parts = {of(x.operands[0]), of(x.operands[1])}};
-      return call(x, std::string(definition(x.op).name));
+      return operation(x, {{"rows", {std::get<Scatter>(x.attributes).count}}});
     case OpClass::control:
       if (x.op == Op::grad) return {.kind = Formula::Kind::slope, .parts = {of(x.operands[0]), of(x.operands[1])}};
       return of(x.operands[0]);
     case OpClass::loop:
-      return call(x, "loop");
+      return operation(x, {{"result", {std::get<Scan>(x.attributes).result}}});
     case OpClass::formula:
-      return call(x, std::string(definition(x.op).name));
+      return operation(x, {});
   }
   return {};
 }
@@ -167,19 +169,33 @@ bool Notation::is_number(NodeId id, double value) const {
   return repeats_number(*nodes_, id, number) && number == value;
 }
 
-Formula Notation::leaf(const Node& x) const {
+Formula Notation::leaf(const Node& x) {
   const bool scalar = x.type.rank() == 0;
   Formula result = symbol_formula(x.origin.name.empty() ? std::string(definition(x.op).name) : x.origin.name);
   if (const auto* named = std::get_if<Named>(&x.attributes)) result = symbol_formula(named->name);
   if (const auto* size = std::get_if<Size>(&x.attributes)) result = extent_formula(size->extent);
-  if (const auto* iota = std::get_if<Iota>(&x.attributes)) result = symbol_formula(index_letter(iota->axis));
-  if (std::holds_alternative<Random>(x.attributes)) result = symbol_formula("ξ");
+  if (const auto* iota = std::get_if<Iota>(&x.attributes)) return index_formula(iota->axis, x.type.shape);
+  if (std::holds_alternative<Random>(x.attributes))
+    return {.kind = Formula::Kind::operation,
+            .text = "uniform",
+            .parts = {number_formula("0"), number_formula("1")},
+            .scalar = scalar};
   if (const auto* constant = std::get_if<Constant>(&x.attributes)) {
-    const bool one = std::ranges::all_of(constant->values, [&](double v) { return v == constant->values.front(); });
-    if (one) return number_formula(number_digits(constant->values.front(), x.type.dtype));
-    result = symbol_formula("C");
+    if (is_repeated(*constant)) return constant_formula(constant->values.front(), x.type.dtype);
+    result = {.kind = Formula::Kind::operation, .text = "numbers"};
+    constexpr std::size_t shown = 4;
+    for (std::size_t i = 0; i < std::min(shown, constant->values.size()); ++i)
+      result.parts.push_back(constant_formula(constant->values[i], x.type.dtype));
+    if (constant->values.size() > shown) result.parts.push_back(symbol_formula("…"));
   }
   result.scalar = scalar;
+  return result;
+}
+
+Formula Notation::operation(const Node& x, std::vector<Argument> arguments) {
+  Formula result = call(x, std::string(definition(x.op).name));
+  result.kind = Formula::Kind::operation;
+  result.arguments = std::move(arguments);
   return result;
 }
 
@@ -235,7 +251,9 @@ Formula Notation::elementwise(const Node& x) {
   } else if (x.op == Op::select) {
     result = chosen(x);
   } else if (x.op == Op::cast) {
-    if (node(x.operands[0]).type.dtype != DType::boolean) return operand(0);
+    const DType from = node(x.operands[0]).type.dtype;
+    if (is_float(from) && x.type.dtype == DType::i32) return call(x, "trunc");
+    if (from != DType::boolean) return operand(0);
     result = {.kind = Formula::Kind::truth, .parts = {operand(0)}};
   } else {
     result = call(x, function_sign(x.op));
@@ -243,43 +261,117 @@ Formula Notation::elementwise(const Node& x) {
   return result;
 }
 
-/// Over all axes an index says nothing.
+/// Over all axes an index says nothing, but beside another sum.
 Formula Notation::reduction(const Node& x) {
   const auto* reduce = std::get_if<Reduce>(&x.attributes);
-  if (!reduce || x.operands.size() != 1) return call(x, std::string(definition(x.op).name));
-  const bool all = static_cast<int>(reduce->axes.size()) == node(x.operands[0]).type.rank();
+  if (!reduce || x.operands.size() != 1 || x.op == Op::argmax) {
+    std::vector<Argument> over;
+    if (reduce) over.push_back({"over", {reduce->axes.begin(), reduce->axes.end()}, true});
+    if (const auto* windows = std::get_if<OverlapAdd>(&x.attributes))
+      over = {{"along", {windows->axis}, true},
+              {"extent", {windows->extent}},
+              {"stride", {windows->stride}},
+              {"dilation", {windows->dilation}}};
+    return operation(x, std::move(over));
+  }
+  const Shape& shape = node(x.operands[0]).type.shape;
+  Formula of_what = of(x.operands[0]);
+  const bool all = reduce->axes.size() == shape.size();
+  const Formula& inner = of_what.kind == Formula::Kind::product ? of_what.parts.back() : of_what;
+  const bool is_sum = inner.kind == Formula::Kind::large && !inner.sub.empty() && x.op == Op::sum;
   const std::string sign = x.op == Op::sum ? "Σ" : x.op == Op::reduce_max ? "max" : std::string(definition(x.op).name);
-  return large_of(sign, all ? "" : index_letters(reduce->axes), of(x.operands[0]), x.type.rank() == 0);
+  return large_of(sign, all && !(is_sum && shape.size() == 1) ? "" : index_letters(reduce->axes), std::move(of_what),
+                  shape, x.type.rank() == 0);
 }
 
 Formula Notation::view(NodeId id) {
   const Node& x = node(id);
   if (x.op == Op::transpose) {
-    if (x.type.rank() == 2) return transposed(of(x.operands[0]));
-    return call(x, "transpose");
+    const std::vector<int>& permutation = std::get<Transpose>(x.attributes).permutation;
+    if (x.type.rank() == 2) return transposed(of(x.operands[0]), permutation);
+    return operation(x, {{"axes", {permutation.begin(), permutation.end()}}});
   }
-  if (x.op == Op::broadcast && !has_name(x.operands[0])) {
-    if (const auto* iota = std::get_if<Iota>(&node(x.operands[0]).attributes))
-      return symbol_formula(index_letter(std::get<Broadcast>(x.attributes).axes[iota->axis]));
+  if (View step; see_through_once(*nodes_, id, step)) return seen_as(of(x.operands[0]), {x.type.shape, step.axes});
+  if (const auto* slice = std::get_if<Slice>(&x.attributes)) {
+    const Shape& from = node(x.operands[0]).type.shape;
+    Formula result{.kind = Formula::Kind::stretch, .parts = {of(x.operands[0])}, .scalar = x.type.rank() == 0};
+    for (std::size_t i = 0; i < from.size(); ++i)
+      result.stretches.push_back({slice->starts[i], slice->steps[i], x.type.shape[i].count,
+                                  x.type.shape[i] == from[i] && slice->steps[i] > 0});
+    return result;
   }
-  if (x.op == Op::broadcast) return of(x.operands[0]);
-  if (View step; see_through_once(*nodes_, id, step)) return of(x.operands[0]);
-  return call(x, std::string(definition(x.op).name));
+  std::vector<Argument> arguments;
+  const auto tell = [&](const char* name, const std::vector<std::int64_t>& numbers) {
+    if (std::ranges::any_of(numbers, [](std::int64_t n) { return n != 0; })) arguments.push_back({name, numbers});
+  };
+  if (const auto* pad = std::get_if<Pad>(&x.attributes)) {
+    tell("before", pad->low);
+    tell("behind", pad->high);
+    tell("between", pad->between);
+  }
+  if (const auto* concat = std::get_if<Concat>(&x.attributes)) arguments = {{"along", {concat->axis}, true}};
+  if (const auto* window = std::get_if<Window>(&x.attributes)) {
+    arguments = {{"along", {window->axis}, true}, {"size", {window->size}}};
+    if (window->stride != 1) arguments.push_back({"stride", {window->stride}});
+    if (window->dilation != 1) arguments.push_back({"dilation", {window->dilation}});
+  }
+  Formula result = operation(x, std::move(arguments));
+  result.shape = x.op == Op::reshape ? x.type.shape : Shape{};
+  return result;
 }
 
+namespace {
+
+/// The axes of a factor in another order: those that go along, then its two other groups the other way round.
+std::vector<int> turned(int rank, int along, int first_group) {
+  std::vector<int> axes(static_cast<std::size_t>(rank));
+  std::iota(axes.begin(), axes.end(), 0);
+  std::rotate(axes.begin() + along, axes.begin() + along + first_group, axes.end());
+  return axes;
+}
+
+}  // namespace
+
 /// A product of matrices where all axes before the last are the rows of one, or all but the first the columns of the
-/// other.
+/// other; of stacks of matrices where the first axes of both go along. Else it is written element by element.
 Formula Notation::contraction(const Node& x) {
   const auto& dot = std::get<Dot>(x.attributes);
   const int rank_a = node(x.operands[0]).type.rank(), rank_b = node(x.operands[1]).type.rank();
-  const int pairs = static_cast<int>(dot.a.size());
-  const bool last_a = counts_up(dot.a, rank_a - pairs), first_a = counts_up(dot.a, 0);
-  const bool last_b = counts_up(dot.b, rank_b - pairs), first_b = counts_up(dot.b, 0);
-  if (!dot.batch_a.empty() || !(last_a || first_a) || !(last_b || first_b)) return call(x, "dot");
+  const int pairs = static_cast<int>(dot.a.size()), along = static_cast<int>(dot.batch_a.size());
+  const bool last_a = counts_up(dot.a, rank_a - pairs), first_a = counts_up(dot.a, along);
+  const bool last_b = counts_up(dot.b, rank_b - pairs), first_b = counts_up(dot.b, along);
+  const bool go_along = counts_up(dot.batch_a, 0) && counts_up(dot.batch_b, 0);
+  if (!go_along || !(last_a || first_a) || !(last_b || first_b)) return by_elements(x, dot);
   Formula a = of(x.operands[0]), b = of(x.operands[1]);
-  if (!last_a || (rank_a == 1 && rank_b == 1)) a = transposed(std::move(a));
-  if (!first_b) b = transposed(std::move(b));
-  return matrix_of(std::move(a), std::move(b), x.type.rank() == 0);
+  if (!last_a || (rank_a == 1 && rank_b == 1)) a = transposed(std::move(a), turned(rank_a, along, last_a ? 0 : pairs));
+  if (!first_b) b = transposed(std::move(b), turned(rank_b, along, rank_b - along - pairs));
+  return matrix_of(std::move(a), std::move(b), {pairs, along}, x.type.rank() == 0);
+}
+
+/// Letters of the result's axes first, then those of the axes that are summed.
+Formula Notation::by_elements(const Node& x, const Dot& dot) {
+  std::string letters[2];
+  const std::vector<int>* along[] = {&dot.batch_a, &dot.batch_b};
+  const std::vector<int>* summed[] = {&dot.a, &dot.b};
+  std::string result;
+  for (int axis = 0; axis < x.type.rank(); ++axis) result += index_letter(axis);
+  int free = static_cast<int>(dot.batch_a.size());
+  for (std::size_t side : {0, 1})
+    for (int axis = 0; axis < node(x.operands[side]).type.rank(); ++axis) {
+      const auto at = [&](const std::vector<int>& axes) {
+        return static_cast<int>(std::ranges::find(axes, axis) - axes.begin());
+      };
+      if (const int i = at(*along[side]); i < static_cast<int>(along[side]->size()))
+        letters[side] += index_letter(i);
+      else if (const int k = at(*summed[side]); k < static_cast<int>(summed[side]->size()))
+        letters[side] += index_letter(x.type.rank() + k);
+      else
+        letters[side] += index_letter(free++);
+    }
+  return {.kind = Formula::Kind::indexed,
+          .text = letters[0] + "," + letters[1] + "," + result,
+          .parts = {of(x.operands[0]), of(x.operands[1])},
+          .scalar = x.type.rank() == 0};
 }
 
 // Forms that have a name of their own
@@ -314,6 +406,10 @@ bool Notation::is_rectified(const Node& x) const {
 
 void Notation::name_known_forms(NodeId id) {
   if (names_.contains(id)) return;
+  if (const auto stable = stable_.find(id); stable != stable_.end() && stable->second != id) {
+    name_known_forms(stable->second);
+    if (names_.contains(stable->second)) return share_name(id, stable->second);
+  }
   const Node& x = node(id);
   if (NodeId label = 0; is_one_hot(x, label)) {
     std::string letters = std::get<Named>(node(label).attributes).name;
@@ -322,7 +418,11 @@ void Notation::name_known_forms(NodeId id) {
   } else if (is_softmax(x)) {
     name(id, symbol_formula("A"));
   } else if (definition(x.op).cls == OpClass::loop) {
-    name(id, symbol_formula("loop", "", "1"));
+    name(id, symbol_formula("r", "", "1"));
+  } else if (std::holds_alternative<Random>(x.attributes)) {
+    name(id, symbol_formula("ξ"));
+  } else if (const auto* constant = std::get_if<Constant>(&x.attributes); constant && !is_repeated(*constant)) {
+    name(id, symbol_formula("C"));
   }
 }
 

@@ -30,6 +30,10 @@ class Notation {
     names_.insert_or_assign(id, names_.at(with));
     stands_for_.insert_or_assign(id, with);
   }
+  /// `id` is written as `stable` is where that has a name.
+  void is_form_of(NodeId id, NodeId stable) { stable_.insert_or_assign(id, stable); }
+  /// A word that names nothing else.
+  void reserve(const std::string& word) { taken_.insert(word); }
   bool has_name(NodeId id) const { return names_.contains(id); }
   const Formula& name_of(NodeId id) const { return names_.at(id); }
   /// dL/dx = dL/dy ⊙ f′(x), where `share` is the node for it.
@@ -60,8 +64,6 @@ class Notation {
   /// Whether some f′ was written since the last call.
   bool took_factor() { return std::exchange(took_factor_, false); }
 
-  static std::string index_letter(int axis) { return std::string(1, static_cast<char>('i' + axis % 6)); }
-
  private:
   struct NamedFactor {
     NodeId dy = 0, x = 0;
@@ -70,11 +72,13 @@ class Notation {
   };
   Formula factor_formula(const NamedFactor& factor);
   const Node& node(NodeId id) const { return (*nodes_)[id]; }
-  Formula leaf(const Node& x) const;
+  Formula leaf(const Node& x);
   Formula elementwise(const Node& x);
   Formula reduction(const Node& x);
   Formula view(NodeId id);
   Formula contraction(const Node& x);
+  Formula by_elements(const Node& x, const Dot& dot);
+  Formula operation(const Node& x, std::vector<Argument> arguments);
   Formula call(const Node& x, std::string function);
   Formula relation(const Node& x, const char* sign);
   Formula chosen(const Node& x);
@@ -85,14 +89,11 @@ class Notation {
 
   const std::vector<Node>* nodes_;
   std::map<NodeId, Formula> names_;
-  std::map<NodeId, NodeId> stands_for_;
+  std::map<NodeId, NodeId> stands_for_, stable_;
   std::map<NodeId, NamedFactor> factors_;
   std::set<std::string> taken_;
   std::set<NodeId> mentioned_, hidden_;
   bool took_factor_ = false;
 };
-
-/// "3 × n", "n × 2 × 2"; empty for a number.
-std::string shape_formula(const Shape& shape);
 
 }  // namespace nnc

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <set>
 #include <sstream>
 
@@ -149,13 +150,63 @@ std::vector<std::string> broken(const Derivation& derivation) {
 
 TEST_CASE("a wrong rule of differentiation is found, and the line names it") {
   const Graph step = program("two_layers").step;
-  DeriveOptions spoilt;
-  spoilt.hook = [](const GradientQuery& query, Gradients& gradients) {
-    if (query.builder[query.y].op == Op::logistic) gradients[0] = *gradients[0] * 1.000001;
+  const auto spoilt = [&](Op op) {
+    DeriveOptions options;
+    options.hook = [op](const GradientQuery& query, Gradients& gradients) {
+      if (query.builder[query.y].op == op) gradients[0] = *gradients[0] * 1.000001;
+    };
+    return broken(derive(step, options));
   };
-  const std::vector<std::string> reasons = broken(derive(step, spoilt));
-  CHECK(std::ranges::find(reasons, "logistic") != reasons.end());
+  // σ′ is written where the rule of the logistic function was used; it is wrong where it is written out.
+  for (const auto& [op, name] : {std::pair(Op::dot, "dot"), std::pair(Op::pow, "pow"), std::pair(Op::logistic, "f′")}) {
+    INFO(name);
+    const std::vector<std::string> reasons = spoilt(op);
+    CHECK(std::ranges::find(reasons, name) != reasons.end());
+  }
   CHECK(broken(derive(step)).empty());
+}
+
+/// Every formula in it, the whole included.
+void visit(Formula& formula, const std::function<void(Formula&)>& see) {
+  see(formula);
+  for (Formula& part : formula.parts) visit(part, see);
+}
+
+TEST_CASE("what is checked is what is printed: a slip in a formula is found wherever it stands") {
+  const std::vector<std::function<void(Formula&)>> slips{[](Formula& x) {  // another number
+                                                           if (x.kind == Formula::Kind::number) x.value *= 1.00001;
+                                                         },
+                                                         [](Formula& x) {  // a sign the other way
+                                                           if (x.kind == Formula::Kind::sum && x.minus.size() > 1)
+                                                             x.minus.back() = !x.minus.back();
+                                                         },
+                                                         [](Formula& x) {  // another function
+                                                           if (x.kind == Formula::Kind::call && x.text == "σ")
+                                                             x.text = "tanh";
+                                                         },
+                                                         [](Formula& x) {  // a name that no line has
+                                                           if (x.kind == Formula::Kind::symbol && x.text == "a")
+                                                             x.super = "7";
+                                                         },
+                                                         [](Formula& x) {  // a transposition left out
+                                                           if (x.kind == Formula::Kind::transpose)
+                                                             x = Formula(x.parts[0]);
+                                                         }};
+  const Derivation whole = derive(program("two_layers").step);
+  for (std::size_t slip = 0; slip < slips.size(); ++slip) {
+    std::size_t tried = 0;
+    for (std::size_t part = 0; part < whole.parts.size(); ++part)
+      for (std::size_t line = 0; line < whole.parts[part].lines.size(); ++line) {
+        Derivation wrong = whole;
+        Formula& right = wrong.parts[part].lines[line].right;
+        visit(right, slips[slip]);
+        if (right == whole.parts[part].lines[line].right) continue;
+        INFO(slip << ": " << as_text(right));
+        ++tried;
+        CHECK(!check(wrong).failures.empty());
+      }
+    CHECK(tried >= 2);
+  }
 }
 
 TEST_CASE("a law whose condition does not hold is found, and the line names it") {
