@@ -50,6 +50,20 @@ std::uint64_t bytes_touched(const Program& program, const Kernel& kernel) {
   return bytes;
 }
 
+/// Steps of contractions that are written out, as in a net in one piece: chains of fma that begin with 0.
+std::uint64_t written_out_products(const ScalarProgram& program) {
+  std::uint64_t products = 0;
+  std::vector<bool> is_total(program.code.size(), false);
+  for (std::size_t i = 0; i < program.code.size(); ++i) {
+    const ScalarInstruction& x = program.code[i];
+    is_total[i] = x.op == ScalarOp::constant && x.bits == 0;
+    if (x.op != ScalarOp::fma || !is_total[x.operands[2]]) continue;
+    is_total[i] = true;
+    ++products;
+  }
+  return products;
+}
+
 }  // namespace
 
 std::uint64_t contraction_flops(const Kernel& kernel) {
@@ -60,6 +74,7 @@ std::uint64_t contraction_flops(const Kernel& kernel) {
     std::uint64_t inner = points;
     for (std::int64_t extent : stage.inner) inner *= static_cast<std::uint64_t>(extent);
     for (const Fold& fold : stage.folds) flops += fold.op == FoldOp::product ? 2 * inner : 0;
+    flops += 2 * inner * written_out_products(stage.body.program);
   }
   return flops;
 }

@@ -28,8 +28,8 @@ bool show_check(const Derivation& derivation, const Console& console) {
   const auto good = report.checked - static_cast<std::int64_t>(report.failures.size());
   console.note(
       fmt::format("{} of {} lines hold in f64, worst relative difference {:.1e}", good, report.checked, report.worst));
-  if (report.on_kinks > 0)
-    console.note(fmt::format("{} lines were not compared: a kink lies at each point that was drawn", report.on_kinks));
+  for (const std::string& line : report.on_kinks)
+    console.note(fmt::format("not compared, since a kink lies at each point that was drawn: {}", line));
   for (const DerivationFailure& failure : report.failures) {
     const std::string reasons = failure.reasons.empty() ? "" : fmt::format("by {}: ", fmt::join(failure.reasons, ", "));
     const std::string why = failure.unreadable.empty() ? fmt::format("the left side is {:.9g}, the right side {:.9g}",

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <numeric>
-#include <set>
 #include <sstream>
 
 #include "driver/model_drawing.h"
 #include "driver/report.h"
+#include "driver/report_differences.h"
 #include "driver/report_plots.h"
 #include "driver/report_style.h"
 #include "passes/derive/derivation.h"
@@ -227,7 +227,7 @@ std::string work_html(const RunReport& run) {
   std::string html = "<h2 id=\"work\">Time and memory</h2>\n<div class=\"tiles\">";
   if (time > 0) html += tile("a step", brief_time(time)) + tile("arithmetic", brief(flops / time * 1e9, "FLOP/s"));
   html += tile("weights", brief(static_cast<double>(step.params_bytes), "B")) +
-          tile("states", brief(static_cast<double>(step.state_bytes), "B")) +
+          tile("kept besides", brief(static_cast<double>(step.state_bytes), "B")) +
           tile("intermediate", brief(static_cast<double>(step.arena_bytes), "B")) + "</div>\n";
   html += fmt::format(
       "<p class=\"soft\">A training step of {} {} as compiled for {}: {}, {} moved.{}</p>\n", step.rows,
@@ -276,47 +276,34 @@ std::string contents_of(const std::string& page) {
 
 // ---- several runs
 
-std::string setting_text(const nlohmann::ordered_json& value) {
-  return value.is_string() ? value.get<std::string>() : value.dump();
+/// A line of a body stands on a line of its own.
+std::string difference_cell(const std::string& value) {
+  std::string html;
+  for (char c : markup_escaped(value)) html += c == '\n' ? std::string("<br/>") : std::string(1, c);
+  return html.empty() ? "<td class=\"soft\">none</td>" : "<td class=\"words\">" + html + "</td>";
 }
 
-/// --set as settings of their own, and of the machine what matters to a run.
-std::vector<std::pair<std::string, std::string>> settings_of(const RunReport& run) {
-  std::vector<std::pair<std::string, std::string>> settings;
-  for (const auto& [name, value] : run.record.items()) {
-    if (name == "schema" || name == "machine" || name == "data_folder" || name == "imports") continue;
-    if (name != "set") settings.emplace_back(name, setting_text(value));
-    if (name == "set" && value.is_array())
-      for (const auto& pair : value)
-        if (pair.is_array() && pair.size() == 2) settings.emplace_back(setting_text(pair[0]), setting_text(pair[1]));
-    if (name == "set" && value.is_object())
-      for (const auto& [constant, to] : value.items()) settings.emplace_back(constant, setting_text(to));
+std::string difference_table(const std::vector<RunReport>& runs, const std::vector<Difference>& rows,
+                             const std::string& what) {
+  std::vector<std::string> head{what};
+  for (const RunReport& run : runs) head.push_back(run.folder);
+  std::string html = "<table>" + row_of(head, "th");
+  for (const Difference& row : rows) {
+    html += "<tr><td>" + markup_escaped(row.name) + "</td>";
+    for (const std::string& value : row.values) html += difference_cell(value);
+    html += "</tr>\n";
   }
-  for (const ReportCurve& curve : run.curves)
-    if (!curve.points.empty())
-      settings.emplace_back("last " + curve.name, number_shown(curve.points.back().second, DType::f64));
-  return settings;
+  return wide(what + "s that differ", html + "</table>");
 }
 
 std::string differences_html(const std::vector<RunReport>& runs) {
-  std::vector<std::vector<std::pair<std::string, std::string>>> all;
-  std::vector<std::string> names, head{"setting"};
-  for (const RunReport& run : runs) {
-    head.push_back(run.folder);
-    all.push_back(settings_of(run));
-    for (const auto& [name, value] : all.back())
-      if (std::ranges::find(names, name) == names.end()) names.push_back(name);
-  }
-  std::string html = "<table>" + row_of(head, "th");
-  for (const std::string& name : names) {
-    std::vector<std::string> cells{name};
-    for (const auto& settings : all) {
-      const auto found = std::ranges::find(settings, name, &std::pair<std::string, std::string>::first);
-      cells.push_back(found == settings.end() ? "as written" : found->second);
-    }
-    if (std::set<std::string>(cells.begin() + 1, cells.end()).size() > 1) html += row_of(cells, "td");
-  }
-  return "<h2>In what they differ</h2>\n" + wide("settings that differ", html + "</table>");
+  const auto [settings, results] = differences_of(runs);
+  std::string html = "<h2>In what they differ</h2>\n";
+  html += settings.empty() ? "<p>In no setting: their programs and commands say the same.</p>\n"
+                           : difference_table(runs, settings, "setting");
+  html += results.empty() ? "<p>They ended alike, in every figure.</p>\n"
+                          : "<h2>How they ended</h2>\n" + difference_table(runs, results, "result");
+  return html;
 }
 
 }  // namespace

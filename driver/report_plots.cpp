@@ -38,12 +38,20 @@ std::vector<double> ticks(double low, double high) {
   return all;
 }
 
+/// Powers of ten; with 2 and 5 of each where there are few; where a range holds not two of these, round numbers.
 std::vector<double> decades(double low, double high) {
+  constexpr std::size_t few = 3;
   std::vector<double> all;
   const double step = std::max(1.0, std::ceil(std::log10(high / low) / 6));
   for (double power = std::ceil(std::log10(low) - 1e-9); power <= std::log10(high) + 1e-9; power += step)
     all.push_back(std::pow(10, power));
-  return all;
+  if (all.size() >= few) return all;
+  all.clear();
+  for (double power = std::floor(std::log10(low)); power <= std::log10(high); ++power)
+    for (double factor : {1, 2, 5})
+      if (const double at = factor * std::pow(10, power); at >= low * (1 - 1e-9) && at <= high * (1 + 1e-9))
+        all.push_back(at);
+  return all.size() >= few ? all : ticks(low, high);
 }
 
 /// Grid and numbers. A number that another is too near to is left out.

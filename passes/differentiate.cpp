@@ -131,7 +131,8 @@ Graph differentiate(const Graph& graph, const GradientHook& hook, Record* record
   const Graph whole = with_bodies(
       graph, [&](const Graph& g) { return without_gradients(g, hook, nullptr); },
       [&](const Graph& g) { return without_gradients(g, hook, record); });
-  return share_loops(with_bodies(whole, without_marks));
+  // A record goes on where the pass before left its values: a loop with another body would be another value.
+  return record ? with_bodies(whole, without_marks) : share_loops(with_bodies(whole, without_marks));
 }
 
 Graph differentiate(const Graph& graph, Record* record) { return differentiate(graph, {}, record); }

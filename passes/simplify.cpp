@@ -387,6 +387,8 @@ double work_of(const Graph& graph) { return Costs().of(graph); }
 
 Graph simplify(const Graph& graph, const SimplifyOptions& options) {
   const SimplifyOptions of_bodies{.disabled_laws = options.disabled_laws, .steps = options.steps};
+  // A record goes on where the pass before left its values: a loop with another body would be another value.
+  if (options.record) return simplified(graph, options);
   return with_bodies(
       graph, [&](const Graph& g) { return simplified(g, of_bodies); },
       [&](const Graph& g) { return simplified(g, options); });

@@ -49,11 +49,14 @@ void Deriver::derive_from(NodeId root, Derivation& result) {
   name_layers();
   name_parameters();
   name_drawn_numbers();
+  loops_before_ = result.loops.size();
+  find_loops();
   share_stable_names();
   name_long_values();
   name_factors();
   choose_displayed();
   share_stable_names();
+  for (LoopSteps& loop : loops_) name_steps(loop);
   const std::size_t number = result.leaves.size();
   DerivationPart values{.title = "The values", .lines = {}, .root = number};
   DerivationPart gradients{.title = "The gradients", .lines = {}, .root = number};
@@ -63,6 +66,11 @@ void Deriver::derive_from(NodeId root, Derivation& result) {
     for (std::vector<DerivationLine>* lines : {&values.lines, &gradients.lines}) tell_repeats_once(*lines);
   result.parts.push_back(std::move(values));
   result.parts.push_back(std::move(gradients));
+  for (std::size_t loop = 0; loop < loops_.size(); ++loop) {
+    result.parts.push_back(steps_of(loop));
+    result.parts.back().root = number;
+  }
+  for (const LoopSteps& loop : loops_) result.loops.push_back(loop.told);
   result.leaves.push_back(leaves());
 }
 

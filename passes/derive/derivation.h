@@ -38,8 +38,26 @@ struct DerivationLine {
     NodeId of = 0, by = 0;
   };
   std::optional<Slope> slope{};
-  std::optional<NodeId> value{};  ///< the left side is the name of this node of Derivation::values
-  bool given = false;             ///< the right side says where the value comes from, and is no formula
+  std::optional<NodeId> value{};      ///< the left side is the name of this node of Derivation::values
+  bool given = false;                 ///< the right side says where the value comes from, and is not computed by itself
+  std::optional<std::size_t> loop{};  ///< the left side is a result of this loop, or in its part what a step computes
+};
+
+/// A loop, whose part says what step t does. Names with a t belong to a step.
+struct DerivationLoop {
+  struct Carry {
+    Formula before, after, start;  ///< names: of what a step takes, of what it leaves, of what the first step takes
+    Formula first, next;           ///< what that is, and what a step makes of it
+    Type type{};
+  };
+  struct Sequence {
+    Formula name, of;
+    int axis = 0;  ///< of `of`, along which the steps lie
+  };
+  std::int64_t steps = 1;
+  bool backwards = false;
+  std::vector<Carry> carries{};
+  std::vector<Sequence> sequences{};
 };
 
 struct DerivationPart {
@@ -55,6 +73,7 @@ struct Derivation {
   Graph marked;  ///< the expressions that were differentiated, with what their gradients hold
   /// Columns, parameters and numbers that are drawn, as they stand in formulas, of each root: nodes of `values`.
   std::vector<std::map<std::string, NodeId>> leaves;
+  std::vector<DerivationLoop> loops;
 };
 
 /// The gradients that a step asks for by its parameters, by the passes up to simplify. Empty parts where it asks for
@@ -75,9 +94,9 @@ struct DerivationFailure {
   std::string unreadable{};
 };
 struct DerivationReport {
-  std::int64_t checked = 0;   ///< lines compared
-  std::int64_t on_kinks = 0;  ///< lines that were not, since no point was found at which the derivative is one
-  double worst = 0;           ///< greatest relative difference
+  std::int64_t checked = 0;           ///< lines compared
+  std::vector<std::string> on_kinks;  ///< lines that were not, since no point was found at which the derivative is one
+  double worst = 0;                   ///< greatest relative difference
   std::vector<DerivationFailure> failures;
 };
 /// Evaluates what is printed: formulas are read back, names mean what their own lines say, and both sides of each line

@@ -5,12 +5,14 @@
 #pragma once
 
 #include <algorithm>
+#include <list>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "ir/builder.h"
 #include "ir/op.h"
 #include "passes/derive/derivation.h"
 #include "passes/derive/notation.h"
@@ -48,6 +50,18 @@ struct LayerOutput {
   NodeId product = 0, weight = 0, input = 0;
   NodeId value = 0, bias = 0;
   bool has_bias = false;
+};
+
+/// One loop, however many of its results are nodes of their own: what all of them do at a step, in one graph.
+struct LoopSteps {
+  std::vector<NodeId> operands, forms;  ///< and what these became
+  Scan scan;
+  Builder body{"step"};
+  std::map<std::size_t, NodeId> inputs{};  ///< by operand, in `body`
+  std::vector<NodeId> next{};              ///< of the carries, in `body`
+  std::map<NodeId, NodeId> made{};         ///< of a result: what the step hands out, in `body`
+  std::optional<Notation> notation{};
+  DerivationLoop told{};
 };
 
 class Deriver {
@@ -108,6 +122,13 @@ class Deriver {
   void share_stable_names();
   std::map<std::string, NodeId> leaves() const;
 
+  void find_loops();
+  void name_steps(LoopSteps& loop);
+  Formula name_sequence(LoopSteps& loop, std::size_t operand);
+  void name_carry(LoopSteps& loop, std::size_t carry);
+  void write_result(NodeId id, DerivationLine& line);
+  DerivationPart steps_of(std::size_t loop);
+
   const DeriveOptions& options_;
   Record record_;
   std::vector<Obligation> obligations_;
@@ -124,6 +145,8 @@ class Deriver {
   std::map<NodeId, NodeId> value_of_gradient_;  ///< the other way, for those that have names
   std::optional<Notation> notation_;
   std::optional<Outcome> simplified_, stabilised_;
+  std::list<LoopSteps> loops_;    ///< notations point into them
+  std::size_t loops_before_ = 0;  ///< those of other roots
 };
 
 }  // namespace nnc

@@ -128,6 +128,11 @@ void Deriver::write_value(NodeId id, std::vector<DerivationLine>& lines) {
     return;
   }
   if (std::holds_alternative<Random>(x.attributes)) line.reasons = {"drawn"};
+  if (std::holds_alternative<Scan>(x.attributes)) {
+    write_result(id, line);
+    lines.push_back(std::move(line));
+    return;
+  }
   const auto written = std::ranges::find(record_.stabilised, id, &Rewrite::after);
   const bool rewritten = written != record_.stabilised.end();
   line.right = notation_->made_of(rewritten ? written->before : id);

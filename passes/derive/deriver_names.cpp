@@ -93,7 +93,8 @@ void Deriver::name_layers() {
     const OpClass cls = definition(node(layer.input).op).cls;
     if (i > 0 && is_learnt(layer.input) && cls == OpClass::elementwise)
       notation_->name(layer.input, symbol_formula("a", layer_number(i - 1)));
-    if (cls == OpClass::view && width_of(layer.input) > 12)
+    constexpr std::size_t worth_it = 24;
+    if (cls == OpClass::view && length_of(notation_->made_of(layer.input)) > worth_it)
       notation_->name(layer.input, symbol_formula("X", layer_number(i)));
   }
 }

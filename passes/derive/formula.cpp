@@ -263,7 +263,9 @@ std::string stretches_text(const Formula& x) {
   for (const Stretch& axis : x.stretches) {
     if (!text.empty()) text += ", ";
     const std::int64_t end = axis.first + axis.step * axis.count;
-    if (axis.whole) {
+    if (axis.at_step) {
+      text += "t";
+    } else if (axis.whole) {
       text += ":";
     } else if (axis.count == 1) {
       text += std::to_string(axis.first);

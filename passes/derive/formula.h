@@ -23,6 +23,7 @@ struct Sight {
 struct Stretch {
   std::int64_t first = 0, step = 1, count = 1;
   bool whole = false;
+  bool at_step = false;  ///< the element t, of step t
   bool operator==(const Stretch&) const = default;
 };
 

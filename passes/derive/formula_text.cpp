@@ -64,9 +64,14 @@ std::string lowered(const std::string& letters) {
   static const std::map<char, std::string> signs{{'0', "₀"}, {'1', "₁"}, {'2', "₂"}, {'3', "₃"}, {'4', "₄"}, {'5', "₅"},
                                                  {'6', "₆"}, {'7', "₇"}, {'8', "₈"}, {'9', "₉"}, {'i', "ᵢ"}, {'j', "ⱼ"},
                                                  {'k', "ₖ"}, {'l', "ₗ"}, {'m', "ₘ"}, {'p', "ₚ"}, {'r', "ᵣ"}, {'s', "ₛ"},
-                                                 {'t', "ₜ"}, {'n', "ₙ"}, {'-', "₋"}};
+                                                 {'t', "ₜ"}, {'n', "ₙ"}, {'-', "₋"}, {'+', "₊"}};
+  const auto is_digit = [&](std::size_t i) {
+    return i < letters.size() && std::isdigit(static_cast<unsigned char>(letters[i])) != 0;
+  };
   std::string text;
-  for (char c : letters) {
+  for (std::size_t i = 0; i < letters.size(); ++i) {
+    const char c = letters[i];
+    if (c == ',' && i > 0 && is_digit(i - 1) && is_digit(i + 1)) text += ",";
     if (c == ',') continue;
     if (!signs.contains(c)) return "_" + letters;
     text += signs.at(c);

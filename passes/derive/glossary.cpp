@@ -26,8 +26,28 @@ constexpr std::pair<std::string_view, std::string_view> signs[] = {
     {"Σᵢ", "the sum over the first index, the rows"},
     {"Σⱼ", "the sum over the second index, the columns of a row"},
     {"Σ ", "the sum over all elements that are left"},
+    {"¹", "behind z, a, δ, W, b or X it is the number of the layer, and no power: the square of z¹ is (z¹)²"},
+    {"ξ",
+     "numbers that are drawn between 0 and 1, anew at each step; ξ₁, ξ₂, … are drawn each for itself. Dropout keeps "
+     "what "
+     "stands where ξ is large enough"},
+    {"·", "times, between two numbers"},
+    {"reshape(", "the same numbers, row by row, in another shape"},
+    {"transpose(", "axes in another order, counted from 0: axis i of the result is the one that stands in place i"},
+    {"pad(", "zeros before, behind or between the elements, so many along each axis"},
+    {"window(",
+     "stretches of `size` neighbours along an axis, which becomes two: one for the stretch, one for its elements"},
+    {"overlap_add(", "the sum, for each element, of the places that stretches show it at"},
+    {"concat(", "the parts one behind the other along an axis"},
+    {"scatter_add(", "a table whose row r is the sum of the rows that have the number r"},
+    {"all(", "what a loop hands out at each step, one behind the other"},
+    {"last(", "what is left after a loop's last step"},
+    {"ₜ", "at step t; ₜ₋₁ is what the step before has left, and ₜ₊₁ in a loop that goes backwards"},
     {"′", "f′ is the derivative of f"},
-    {"[", "[condition] is 1 where it holds, else 0"},
+    {"[",
+     "[condition] is 1 where it holds, else 0; behind a name [...] are its elements: row x, or first:end of an axis, "
+     "counted from 0, where : alone is the whole axis"},
+    {"?", "c ? a : b is a where c holds, else b"},
     {"maxⱼ",
      "the greatest element of a row; where maximum-out has put it in, the loss does not depend on it, so it is a "
      "constant "
@@ -78,7 +98,8 @@ constexpr std::pair<std::string_view, std::string_view> words[] = {
     {"δ", "δ is put in as the line above gives it"},
     {"f′", "the derivative of the function is written out"},
     {"rearranged", "the parts were put in another order, or have other forms already"},
-    {"parameter", "what training learns"}};
+    {"parameter", "what training learns"},
+    {"drawn", "random numbers, which no derivative goes through"}};
 
 std::string printed_text(const Derivation& derivation) {
   std::string text;

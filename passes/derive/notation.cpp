@@ -80,8 +80,13 @@ Formula constant_formula(double value, DType dtype) {
 
 }  // namespace
 
-void Notation::name(NodeId id, Formula symbol) {
+Formula Notation::free_symbol(Formula symbol) {
   for (int number = 2; !taken_.insert(as_text(symbol)).second; ++number) symbol.sub = std::to_string(number);
+  return symbol;
+}
+
+void Notation::name(NodeId id, Formula symbol) {
+  symbol = free_symbol(std::move(symbol));
   symbol.scalar = node(id).type.rank() == 0;
   names_.insert_or_assign(id, std::move(symbol));
 }
@@ -280,8 +285,8 @@ Formula Notation::reduction(const Node& x) {
   const Formula& inner = of_what.kind == Formula::Kind::product ? of_what.parts.back() : of_what;
   const bool is_sum = inner.kind == Formula::Kind::large && !inner.sub.empty() && x.op == Op::sum;
   const std::string sign = x.op == Op::sum ? "Σ" : x.op == Op::reduce_max ? "max" : std::string(definition(x.op).name);
-  return large_of(sign, all && !(is_sum && shape.size() == 1) ? "" : index_letters(reduce->axes), std::move(of_what),
-                  shape, x.type.rank() == 0);
+  return large_of(sign, all && !is_sum ? "" : index_letters(reduce->axes), std::move(of_what), shape,
+                  x.type.rank() == 0);
 }
 
 Formula Notation::view(NodeId id) {

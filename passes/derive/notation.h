@@ -32,6 +32,8 @@ class Notation {
   }
   /// `id` is written as `stable` is where that has a name.
   void is_form_of(NodeId id, NodeId stable) { stable_.insert_or_assign(id, stable); }
+  /// The symbol, or with a number where it is taken; it names nothing else from here on.
+  Formula free_symbol(Formula symbol);
   /// A word that names nothing else.
   void reserve(const std::string& word) { taken_.insert(word); }
   bool has_name(NodeId id) const { return names_.contains(id); }

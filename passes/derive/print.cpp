@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <iterator>
 #include <set>
+#include <utility>
 
 #include "passes/derive/derivation.h"
 #include "passes/derive/glossary.h"
@@ -28,13 +29,49 @@ std::string listed(const std::vector<Formula>& formulas, const std::string& comm
   return text;
 }
 
-std::string reasons_of(const DerivationLine& line) { return fmt::format("{}", fmt::join(line.reasons, ", ")); }
-
-// Text
+constexpr std::size_t widest_formula = 100;  ///< in columns of text
 
 std::size_t columns_of(const std::string& text) {
   return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; }));
 }
+
+/// A sum or a product that is too long for one line, in stretches of its parts that are not; any other formula whole.
+std::vector<Formula> lines_of(const Formula& x) {
+  const bool is_sum = x.kind == Formula::Kind::sum && x.parts.size() > 1, is_product = x.kind == Formula::Kind::product;
+  if ((!is_sum && !is_product) || columns_of(as_text(x)) <= widest_formula) return {x};
+  std::vector<Formula> lines;
+  const auto add = [&](Formula& line, std::size_t i) {
+    line.parts.push_back(x.parts[i]);
+    if (is_sum) line.minus.push_back(x.minus[i]);
+  };
+  const Formula none{.kind = x.kind};
+  Formula line = none;
+  for (std::size_t i = 0; i < x.parts.size(); ++i) {
+    Formula longer = line;
+    add(longer, i);
+    // Behind a large sign nothing may follow in a product.
+    const bool may_end = line.parts.empty() || is_sum || line.parts.back().kind != Formula::Kind::large;
+    if (!line.parts.empty() && may_end && columns_of(as_text(longer)) > widest_formula) {
+      lines.push_back(std::exchange(line, none));
+      add(line, i);
+    } else {
+      line = std::move(longer);
+    }
+  }
+  lines.push_back(std::move(line));
+  return lines;
+}
+
+/// What stands before a stretch that goes on from another one: + or the sign of the product; − is its own.
+const char* sign_between(const Formula& before, const Formula& here, const char* plus, const char* by_elements,
+                         const char* times) {
+  if (here.kind == Formula::Kind::sum) return here.minus.front() ? "" : plus;
+  return before.parts.back().scalar || here.parts.front().scalar ? times : by_elements;
+}
+
+std::string reasons_of(const DerivationLine& line) { return fmt::format("{}", fmt::join(line.reasons, ", ")); }
+
+// Text
 
 /// Equations on the left; shapes and reasons in columns of their own, or behind a line that is too long for that.
 void add_text_line(std::string& out, const std::string& equation, const DerivationLine& line, std::size_t column,
@@ -70,7 +107,12 @@ std::string derivation_text(const Derivation& derivation) {
       } else {
         equation.append(left_width - columns_of(equation), ' ');
       }
-      equation += " = " + as_text(line.right);
+      const std::size_t right_at = columns_of(equation) + 3;
+      const std::vector<Formula> stretches = lines_of(line.right);
+      equation += " = " + as_text(stretches[0]);
+      for (std::size_t k = 1; k < stretches.size(); ++k)
+        equation += "\n" + std::string(right_at + 2, ' ') +
+                    sign_between(stretches[k - 1], stretches[k], "+ ", "⊙ ", "· ") + as_text(stretches[k]);
       if (columns_of(equation) <= widest_column) column = std::max(column, columns_of(equation));
       shape_width = std::max(shape_width, columns_of(line.shape));
       equations.push_back(std::move(equation));
@@ -108,6 +150,15 @@ std::string latex_note(const DerivationLine& line) {
   return note.empty() ? "" : " && \\text{\\small " + note + "}";
 }
 
+std::string latex_right(const Formula& right) {
+  const std::vector<Formula> stretches = lines_of(right);
+  std::string text = as_latex(stretches[0]);
+  for (std::size_t i = 1; i < stretches.size(); ++i)
+    text += std::string(" \\\\\n & \\quad {} ") +
+            sign_between(stretches[i - 1], stretches[i], "+ ", "\\odot ", "\\cdot ") + as_latex(stretches[i]);
+  return text;
+}
+
 std::string derivation_latex(const Derivation& derivation) {
   std::string out =
       "\\documentclass{article}\n\\usepackage{amsmath,amssymb}\n\\usepackage[landscape,margin=15mm]{geometry}\n"
@@ -120,7 +171,7 @@ std::string derivation_latex(const Derivation& derivation) {
     out += "\\begin{align*}\n";
     for (std::size_t i = 0; i < lines.size(); ++i) {
       const DerivationLine& line = lines[i];
-      out += (line.left ? as_latex(*line.left) : "") + " &= " + as_latex(line.right) + latex_note(line);
+      out += (line.left ? as_latex(*line.left) : "") + " &= " + latex_right(line.right) + latex_note(line);
       if (!line.likewise.empty()) out += " \\\\\n & \\text{likewise } " + listed(line.likewise, ",\\ ", as_latex);
       out += i + 1 < lines.size() ? " \\\\\n" : "\n";
     }
