@@ -11,6 +11,7 @@
 #include "driver/report_answers.h"
 #include "driver/run_record.h"
 #include "passes/derive/derivation.h"
+#include "passes/derive/markup.h"
 #include "passes/pipeline.h"
 #include "runtime/file.h"
 #include "runtime/metrics.h"
@@ -48,9 +49,12 @@ void add_derivation(RunReport& report, const Graph& step) {
   constexpr std::size_t most_nodes = 600;
   if (step.nodes.size() > most_nodes) return;
   const Derivation derivation = derive(step);
-  if (derivation.parts.size() != 2) return;
+  if (derivation.parts.size() < 2 || derivation.leaves.size() != 1) return;
   report.values = html_list(derivation.parts[0]);
   report.gradients = html_list(derivation.parts[1]);
+  for (std::size_t loop = 2; loop < derivation.parts.size(); ++loop)
+    report.gradients +=
+        "<h3>" + markup_escaped(derivation.parts[loop].title) + "</h3>\n" + html_list(derivation.parts[loop]);
 }
 
 /// Points over epochs. A line that was written within an epoch stands between two: epochs have equally many steps, and

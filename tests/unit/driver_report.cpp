@@ -167,6 +167,23 @@ TEST_CASE("the page of a run on handwritten digits shows what is furthest off as
   CHECK(count_of(run.page, ", answered ") == 8);
 }
 
+/// The rows of the tables of settings and of results.
+std::pair<std::vector<std::vector<std::string>>, std::vector<std::vector<std::string>>> tables_of_differences(
+    const std::string& page) {
+  std::pair<std::vector<std::vector<std::string>>, std::vector<std::vector<std::string>>> tables;
+  const std::regex row("<tr>(.*)</tr>"), cell("<t[dh][^>]*>(.*?)</t[dh]>");
+  auto* table = &tables.first;
+  for (std::sregex_iterator found(page.begin(), page.end(), row), end; found != end; ++found) {
+    const std::string cells = (*found)[1];
+    std::vector<std::string> texts;
+    for (std::sregex_iterator one(cells.begin(), cells.end(), cell), none; one != none; ++one)
+      texts.push_back((*one)[1]);
+    if (texts[0] == "result") table = &tables.second;
+    table->push_back(std::move(texts));
+  }
+  return tables;
+}
+
 TEST_CASE("two runs on one page: their curves, and in what they differ", "[report]") {
   const Scratch scratch;
   REQUIRE(run_nnc("new linear a", scratch.path()).status == 0);
@@ -176,15 +193,54 @@ TEST_CASE("two runs on one page: their curves, and in what they differ", "[repor
   const std::string page = read_file(scratch.path() / "report.html");
   CHECK(ill_formed(page) == "");
   CHECK(needs(page) == "");
-  CHECK(page.find("<td>seed</td><td>1</td><td>2</td>") != std::string::npos);
-  CHECK(page.find("<td>epochs</td><td>50</td><td>3</td>") != std::string::npos);
-  CHECK(page.find("<td>dtype</td>") == std::string::npos);  // the same in both
+  using Rows = std::vector<std::vector<std::string>>;
+  const auto [settings, results] = tables_of_differences(page);
+  CHECK(settings == Rows{{"setting", "one", "two"}, {"seed", "1", "2"}, {"epochs", "50", "3"}});
+  REQUIRE(results.size() > 3);
+  CHECK(results[0] == std::vector<std::string>{"result", "one", "two"});
   CHECK(page.find("one train.loss") != std::string::npos);
   CHECK(page.find("two train.loss") != std::string::npos);
   const std::string last = read_file(scratch.path() / "two/metrics.jsonl");
   const Json end = Json::parse(last.substr(last.rfind('\n', last.size() - 2) + 1));
-  CHECK(page.find("<td>" + end["train.loss"].dump() + "</td>") != std::string::npos);
+  const auto loss = std::ranges::find(results, "last train.loss", [](const auto& row) { return row[0]; });
+  REQUIRE(loss != results.end());
+  CHECK((*loss)[2] == end["train.loss"].dump());
   CHECK(count_of(page, "<svg") >= 2);
+}
+
+TEST_CASE("settings that are written in the programs are compared as well, layers and data line by line", "[report]") {
+  const Scratch scratch;
+  const auto program = [](const std::string& layer, const std::string& optimizer, const std::string& samples) {
+    return "const hidden = 3\ndata d {\n  samples = " + samples +
+           "\n  x: f32[2] = uniform(0, 1)\n  y: f32[1] = uniform(0, 1)\n}\n"
+           "model Net(x: f32[batch, 2]) -> f32[batch, 1] {\n  let h = x |> Dense(hidden) |> " +
+           layer +
+           "\n  return h |> Dense(1)\n}\ntrain Net on d {\n  let z = Net(x)\n  loss = half_mse(z, y)\n  optimizer = " +
+           optimizer + "\n  epochs = 2\n}\n";
+  };
+  std::ofstream(scratch.path() / "net.nn") << program("tanh", "sgd(lr = 0.1)", "8");
+  REQUIRE(run_nnc("train net.nn --out a", scratch.path()).status == 0);
+  REQUIRE(run_nnc("train net.nn --out same", scratch.path()).status == 0);
+  REQUIRE(run_nnc("train net.nn --out wide --set hidden=5", scratch.path()).status == 0);
+  std::ofstream(scratch.path() / "net.nn") << "# another text\n" + program("relu", "adam(lr = 0.01)", "12");
+  REQUIRE(run_nnc("train net.nn --out b", scratch.path()).status == 0);
+  using Rows = std::vector<std::vector<std::string>>;
+  const auto settings = [&](const std::string& runs) {
+    const auto made = run_nnc("report " + runs + " -o -", scratch.path());
+    INFO(made.err);
+    REQUIRE(made.status == 0);
+    return tables_of_differences(made.out).first;
+  };
+  CHECK(settings("a b") ==
+        Rows{{"setting", "a", "b"},
+             {"optimizer", "sgd(lr = 0.1)", "adam(lr = 0.01)"},
+             {"data d", "samples = 8", "samples = 12"},
+             {"model Net", "let h = x |&gt; Dense(hidden) |&gt; tanh", "let h = x |&gt; Dense(hidden) |&gt; relu"}});
+  CHECK(settings("a wide") == Rows{{"setting", "a", "wide"}, {"const hidden", "3", "5"}});
+  CHECK(settings("a same").empty());
+  const std::string page = run_nnc("report a same -o -", scratch.path()).out;
+  CHECK(page.find("In no setting") != std::string::npos);
+  CHECK(page.find("They ended alike") != std::string::npos);
 }
 
 TEST_CASE("figures from within an epoch stand between two epochs", "[report]") {
@@ -216,6 +272,20 @@ TEST_CASE("the axes of a picture have round numbers within the range of its valu
   for (std::sregex_iterator found(page.begin(), page.end(), text), end; found != end; ++found)
     CHECK(std::stod((*found)[1]) <= 3);
   CHECK(count_of(page, "<svg") == 2);  // linear and logarithmic
+}
+
+TEST_CASE("a logarithmic axis has numbers, also where its values hold no power of ten", "[report]") {
+  for (const auto& [low, high] :
+       {std::pair(0.21, 0.24), std::pair(0.3, 0.7), std::pair(2.0, 300.0), std::pair(1.0, 1e9)}) {
+    nnc::driver::RunReport run;
+    run.title = "axes";
+    run.record = Json::object();
+    run.curves = {{"train.loss", {{1, high}, {2, (low + high) / 2}, {3, low}}}};
+    const std::string page = nnc::driver::page_of({run});
+    const std::string log = page.substr(page.find("plots log"));
+    INFO(low << " to " << high);
+    CHECK(count_of(log, "text-anchor=\"end\">") >= 4);  // three numbers beside, "epoch" below
+  }
 }
 
 TEST_CASE("a curve in one line goes from its least to its greatest value", "[report]") {
