@@ -127,8 +127,9 @@ class Reader {
   Said said_;
 };
 
-const std::set<std::string> no_settings{"schema", "machine", "data_folder", "imports", "source_sha256", "set"};
-const std::set<std::string> how_it_ended{"state", "epoch", "step", "best_epoch", "classes", "missing", "rows"};
+const std::set<std::string> no_settings{"schema", "machine", "data_folder", "imports", "source_sha256", "set", "place"};
+const std::set<std::string> how_it_ended{"state",   "epoch",   "step", "best_epoch",  "classes",
+                                         "missing", "unknown", "rows", "fingerprints"};
 
 Named record_of_command(const RunReport& run) {
   Named settings;
@@ -155,11 +156,16 @@ void put_in_place(Named& settings, const RunReport& run) {
     for (const auto& [name, value] : set->items()) put(name, value_text(value));
 }
 
+std::string result_name(const std::string& key) {
+  if (key == "rows") return "rows of the data";
+  if (key == "fingerprints") return "fingerprints of the data";
+  return key;
+}
+
 Named results_of(const RunReport& run) {
   Named results;
   for (const auto& [name, value] : run.record.items())
-    if (how_it_ended.contains(name))
-      results.emplace_back(name == "rows" ? "rows of the data" : name, value_text(value));
+    if (how_it_ended.contains(name)) results.emplace_back(result_name(name), value_text(value));
   for (const ReportCurve& curve : run.curves)
     if (!curve.points.empty())
       results.emplace_back("last " + curve.name, number_shown(curve.points.back().second, DType::f64));

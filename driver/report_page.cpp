@@ -106,9 +106,10 @@ std::string confusion_html(const Confusion& table) {
     html += "</tr>\n";
   }
   return fmt::format(
-      "<figure><h3>Classes of {}</h3><p class=\"soft\">A row for what is, a column for what was "
+      "<figure{}><h3>Classes of {}</h3><p class=\"soft\">A row for what is, a column for what was "
       "answered.</p>{}</figure>\n",
-      markup_escaped(table.split), wide("classes of " + table.split, html + "</table>"));
+      table.names.size() > 6 ? " class=\"broad\"" : "", markup_escaped(table.split),
+      wide("classes of " + table.split, html + "</table>"));
 }
 
 std::string wrong_images(const RunReport& run) {
@@ -227,7 +228,7 @@ std::string work_html(const RunReport& run) {
   std::string html = "<h2 id=\"work\">Time and memory</h2>\n<div class=\"tiles\">";
   if (time > 0) html += tile("a step", brief_time(time)) + tile("arithmetic", brief(flops / time * 1e9, "FLOP/s"));
   html += tile("weights", brief(static_cast<double>(step.params_bytes), "B")) +
-          tile("kept besides", brief(static_cast<double>(step.state_bytes), "B")) +
+          tile("statistics, moments", brief(static_cast<double>(step.state_bytes), "B")) +
           tile("intermediate", brief(static_cast<double>(step.arena_bytes), "B")) + "</div>\n";
   html += fmt::format(
       "<p class=\"soft\">A training step of {} {} as compiled for {}: {}, {} moved.{}</p>\n", step.rows,

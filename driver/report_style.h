@@ -40,7 +40,8 @@ inline constexpr const char* report_style =
     ".classes td.hit{--k:var(--c2);font-weight:600}"
     // pictures
     ".plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,21rem),1fr));gap:1.6rem 2rem}"
-    "figure{margin:0;min-width:0}figcaption{display:flex;flex-wrap:wrap;gap:.1rem 1rem;align-items:baseline;"
+    ".plots>figure.broad{grid-column:1/-1}figure{margin:0;min-width:0}figcaption{display:flex;flex-wrap:wrap;gap:.1rem "
+    "1rem;align-items:baseline;"
     "font-size:.9rem;margin-bottom:.3rem}figcaption b{font-weight:600}"
     "svg{width:100%;height:auto;display:block}svg "
     "text{fill:var(--soft);font-size:11px;font-family:system-ui,sans-serif}"

@@ -10,6 +10,15 @@ namespace {
 /// The last name of a path: "W" of "Dense1.W".
 std::string last_name(const std::string& path) { return path.substr(path.rfind('.') + 1); }
 
+/// What a view adds to the text of what it shows: most are not seen, others say what they do.
+std::size_t width_of_view(const std::vector<Node>& nodes, NodeId id) {
+  const auto rank = static_cast<std::size_t>(nodes[id].type.rank());
+  if (nodes[id].op == Op::transpose) return rank > 2 ? 18 + 3 * rank : 1;
+  if (View step; see_through_once(nodes, id, step)) return 0;
+  if (nodes[id].op == Op::slice) return 4 * rank;
+  return nodes[id].op == Op::reshape ? 10 + 3 * rank : 16 + 4 * rank;
+}
+
 }  // namespace
 
 /// What columns and settings are called is called nothing else.
@@ -240,7 +249,7 @@ void Deriver::shorten(NodeId y, const std::vector<NodeId>& order) {
   }
 }
 
-/// An estimate of the characters that a value takes, views and signs left out; no more than `enough`.
+/// An estimate of the characters that a value takes, signs left out; no more than `enough`.
 std::size_t Deriver::width_of(NodeId gradient, bool written_out) const {
   constexpr std::size_t enough = 100000;
   std::map<NodeId, std::size_t> known;
@@ -248,7 +257,9 @@ std::size_t Deriver::width_of(NodeId gradient, bool written_out) const {
     const bool hidden = written_out && value_of_gradient_.contains(id);
     if (!top && !hidden && notation_->has_name(id)) return length_of(notation_->name_of(id));
     if (const auto found = known.find(id); found != known.end()) return found->second;
-    std::size_t width = definition(node(id).op).cls == OpClass::view ? 0 : 3;
+    constexpr std::size_t told_of_windows = 40;  // axis, extent, stride
+    std::size_t width = definition(node(id).op).cls == OpClass::view ? width_of_view(nodes(), id) : 3;
+    if (node(id).op == Op::overlap_add) width += told_of_windows;
     for (NodeId operand : node(id).operands) width = std::min(enough, width + self(self, operand, false));
     known[id] = width;
     return width;

@@ -272,17 +272,19 @@ Formula Notation::reduction(const Node& x) {
   if (!reduce || x.operands.size() != 1 || x.op == Op::argmax) {
     std::vector<Argument> over;
     if (reduce) over.push_back({"over", {reduce->axes.begin(), reduce->axes.end()}, true});
-    if (const auto* windows = std::get_if<OverlapAdd>(&x.attributes))
-      over = {{"along", {windows->axis}, true},
-              {"extent", {windows->extent}},
-              {"stride", {windows->stride}},
-              {"dilation", {windows->dilation}}};
+    if (const auto* windows = std::get_if<OverlapAdd>(&x.attributes)) {
+      over = {{"along", {windows->axis}, true}, {"extent", {windows->extent}}};
+      if (windows->stride != 1) over.push_back({"stride", {windows->stride}});
+      if (windows->dilation != 1) over.push_back({"dilation", {windows->dilation}});
+    }
     return operation(x, std::move(over));
   }
   const Shape& shape = node(x.operands[0]).type.shape;
   Formula of_what = of(x.operands[0]);
   const bool all = reduce->axes.size() == shape.size();
-  const Formula& inner = of_what.kind == Formula::Kind::product ? of_what.parts.back() : of_what;
+  const bool is_negative = of_what.kind == Formula::Kind::sum && of_what.parts.size() == 1;
+  const Formula& positive = is_negative ? of_what.parts[0] : of_what;
+  const Formula& inner = positive.kind == Formula::Kind::product ? positive.parts.back() : positive;
   const bool is_sum = inner.kind == Formula::Kind::large && !inner.sub.empty() && x.op == Op::sum;
   const std::string sign = x.op == Op::sum ? "Σ" : x.op == Op::reduce_max ? "max" : std::string(definition(x.op).name);
   return large_of(sign, all && !is_sum ? "" : index_letters(reduce->axes), std::move(of_what), shape,

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Whether LaTeX takes the derivations: those of every train block of the examples and of the golden programs are typeset
-# by pdflatex, which stops at the first error. A line that runs out of its page by more than 5 pt is a fault too.
+# Whether LaTeX takes the derivations: those of every train block of the examples, of the templates and of the golden
+# programs are typeset by pdflatex, which stops at the first error. A line that runs out of its page by more than 5 pt
+# is a fault too.
 #   latex.sh NNC SOURCE_DIR
 set -euo pipefail
 nnc=$(realpath "$1") source_dir=$(realpath "$2")
@@ -9,7 +10,7 @@ trap 'rm -rf "$scratch"' EXIT
 cd "$scratch"
 
 status=0 typeset=0 lines=0
-for program in "$source_dir"/examples/*/*.nn "$source_dir"/tests/golden/derive/*.nn; do
+for program in "$source_dir"/examples/*/*.nn "$source_dir"/driver/templates/{gpt,linear,logistic,mlp,rnn}.nn "$source_dir"/tests/golden/derive/*.nn; do
   mapfile -t blocks < <(sed -nE 's/^train ([A-Za-z0-9_]+).* on [A-Za-z0-9_]+( as ([A-Za-z0-9_]+))?.*/\1 \3/p' "$program" | awk '{ print $NF }')
   for block in "${blocks[@]}"; do
     name=${program#"$source_dir"/}:$block
