@@ -243,6 +243,18 @@ TEST_CASE("settings that are written in the programs are compared as well, layer
   CHECK(page.find("They ended alike") != std::string::npos);
 }
 
+TEST_CASE("the work of a net in one piece holds its contractions: two FLOPs for each weight and row, there and back",
+          "[report]") {
+  const Scratch scratch;
+  REQUIRE(run_nnc("new linear a", scratch.path()).status == 0);
+  REQUIRE(run_nnc("train a/linear.nn --out run --epochs 1", scratch.path()).status == 0);
+  const Json profile = Json::parse(read_file(scratch.path() / "run/profile.json"));
+  REQUIRE(profile["kernels"].size() == 1);
+  constexpr std::int64_t weights = 2, passes = 2;  // x W and xᵀ δ
+  CHECK(profile["kernels"][0]["flops"].get<std::int64_t>() ==
+        2 * passes * weights * profile["rows"].get<std::int64_t>());
+}
+
 TEST_CASE("figures from within an epoch stand between two epochs", "[report]") {
   const Scratch scratch;
   REQUIRE(run_nnc("new linear a", scratch.path()).status == 0);
