@@ -19,12 +19,13 @@ Log2 log_2(ScalarType type) {
 
 }  // namespace
 
+// By pairs for f64: in a net of few units and one row, a step is one chain of operations from exp to exp.
 Scalar exp_remainder(Scalar r) {
   if (r.type() == ScalarType::f32)
     return polynomial(r, {0x1.fffff8p-2, 0x1.55548ep-3, 0x1.555b96p-5, 0x1.123bdp-7, 0x1.685352p-10});
-  return polynomial(r, {0x1.000000000000bp-1, 0x1.555555555550fp-3, 0x1.55555555502a0p-5, 0x1.1111111122b4ap-7,
-                        0x1.6c16c1852c01cp-10, 0x1.a01a014498ae6p-13, 0x1.a01997c656a0fp-16, 0x1.71deec62e8918p-19,
-                        0x1.28af42a60c9fap-22, 0x1.add773f1864b3p-26});
+  return polynomial_by_pairs(r, {0x1.000000000000bp-1, 0x1.555555555550fp-3, 0x1.55555555502a0p-5, 0x1.1111111122b4ap-7,
+                                 0x1.6c16c1852c01cp-10, 0x1.a01a014498ae6p-13, 0x1.a01997c656a0fp-16,
+                                 0x1.71deec62e8918p-19, 0x1.28af42a60c9fap-22, 0x1.add773f1864b3p-26});
 }
 
 namespace {
@@ -38,7 +39,7 @@ struct Exponential {
 // from x by few bits. e^r = 1 + r + ... is added with what 1 + r loses, so that only the last addition rounds by much:
 // this exp is within 0.55 ulp, which what is made of it (softmax) needs to stay within its own bounds. The limits lie
 // just beyond those where the result is 0 or infinite, which it becomes by itself.
-Exponential exponential(Scalar x) {
+Exponential exponential(Scalar x, Scalar (*times_power)(Scalar, Scalar) = scale) {
   const bool f32 = x.type() == ScalarType::f32;
   const Log2 log2 = log_2(x.type());
   const Scalar one = number(x, 1);
@@ -49,7 +50,7 @@ Exponential exponential(Scalar x) {
   const Scalar small = fma(r * r, exp_remainder(r), low);
   const Scalar sum = one + high, lost = (one - sum) + high;
   const Scalar tail = lost + small, whole = sum + tail;
-  return {scale(whole, n_bits), scale((sum - whole) + tail, n_bits)};
+  return {times_power(whole, n_bits), times_power((sum - whole) + tail, n_bits)};
 }
 
 }  // namespace
@@ -188,10 +189,11 @@ Scalar normal_cdf(Scalar x) {
 
 // 1 / (1 + e^-x), from e^-|x| so that nothing overflows and small results keep their digits. What the denominator's
 // rounding lost is made good after the division, and so is what e^-|x| lacks: this logistic is within 0.6 ulp, so that
-// x times it (silu) is within 2.
+// x times it (silu) is within 2. In f64 e^-|x| is made with one factor 2^n, which is known before e^r is; that is 0
+// below 2^-1074, and so is e^-|x| then, though 2^-1074 may be nearer.
 Scalar logistic(Scalar x) {
   const Scalar one = number(x, 1), zero = number(x, 0);
-  const auto [e, e_rest] = exponential(-abs(x));
+  const auto [e, e_rest] = exponential(-abs(x), x.type() == ScalarType::f32 ? scale : scale_by_one_factor);
   const Scalar below = less(x, zero);
   const Scalar numerator = select(below, e, one), numerator_rest = select(below, e_rest, zero);
   const Scalar denominator = one + e, denominator_rest = (e - (denominator - one)) + e_rest;

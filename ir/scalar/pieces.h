@@ -6,6 +6,8 @@
 
 #include <cassert>
 #include <initializer_list>
+#include <utility>
+#include <vector>
 
 #include "ir/scalar/builder.h"
 
@@ -56,6 +58,20 @@ inline Scalar polynomial(Scalar x, std::initializer_list<double> coefficients) {
   return sum;
 }
 
+/// The same polynomial by pairs (Estrin's scheme): c0 + c1 x, c2 + c3 x, ... side by side, then those by pairs with
+/// x^2, x^4, ... A few multiplications more, and a chain of operations as long as the logarithm of the degree.
+inline Scalar polynomial_by_pairs(Scalar x, std::initializer_list<double> coefficients) {
+  std::vector<Scalar> terms;
+  for (const double coefficient : coefficients) terms.push_back(number(x, coefficient));
+  for (Scalar power = x; terms.size() > 1; power = power * power) {
+    std::vector<Scalar> pairs;
+    for (std::size_t i = 0; i < terms.size(); i += 2)
+      pairs.push_back(i + 1 < terms.size() ? fma(terms[i + 1], power, terms[i]) : terms[i]);
+    terms = std::move(pairs);
+  }
+  return terms[0];
+}
+
 /// min(x, limit) and max(x, limit) that pass a NaN on, and are one instruction of most machines.
 inline Scalar at_most(Scalar x, double limit) { return select(less(number(x, limit), x), number(x, limit), x); }
 inline Scalar at_least(Scalar x, double limit) { return select(less(x, number(x, limit)), number(x, limit), x); }
@@ -92,6 +108,12 @@ inline Scalar power_of_two(Scalar n_bits, ScalarType type) {
 inline Scalar scale(Scalar x, Scalar n_bits) {
   const Scalar half = shift_right(n_bits, 1);
   return x * power_of_two(half, x.type()) * power_of_two(int_sub(n_bits, half), x.type());
+}
+
+/// x * 2^n for 2^n that does not overflow; 0 where 2^n is less than the smallest number.
+inline Scalar scale_by_one_factor(Scalar x, Scalar n_bits) {
+  const Scalar half = shift_right(n_bits, 1);
+  return x * (power_of_two(half, x.type()) * power_of_two(int_sub(n_bits, half), x.type()));
 }
 
 // Pieces of one function that others are made of.
