@@ -101,6 +101,7 @@ class Deriver {
   void choose_displayed();
   void number_displayed();
   void shorten(NodeId y, const std::vector<NodeId>& order);
+  bool name_value_inside(const std::set<NodeId>& within);
   void name_gradient(NodeId y);
   std::set<NodeId> inside(NodeId gradient) const;
   std::size_t width_of(NodeId gradient, bool written_out = false) const;

@@ -227,6 +227,24 @@ void Deriver::number_displayed() {
     if (notation_->name_of(gradient).kind == Formula::Kind::slope) notation_->rename(gradient, slope_of(y));
 }
 
+/// The longest value without a name that these nodes of a gradient are written with gets one; whether there was one.
+bool Deriver::name_value_inside(const std::set<NodeId>& within) {
+  std::optional<NodeId> longest;
+  std::size_t width = 16;  // what is shorter is not worth a line
+  for (NodeId derivative : within) {
+    for (NodeId value : node(derivative).operands) {
+      const Node& x = node(value);
+      if (x.derived || !is_float(x.type.dtype) || x.type.rank() == 0 || notation_->has_name(value)) continue;
+      if (const std::size_t own = width_of(value); own > width) {
+        width = own;
+        longest = value;
+      }
+    }
+  }
+  if (longest) notation_->name(*longest, symbol_formula("v"));
+  return longest.has_value();
+}
+
 void Deriver::shorten(NodeId y, const std::vector<NodeId>& order) {
   constexpr std::size_t not_worth_it = 12;
   while (width_of(gradient_of_.at(y)) > longest_line) {
@@ -243,6 +261,7 @@ void Deriver::shorten(NodeId y, const std::vector<NodeId>& order) {
       best = other;
       best_width = width;
     }
+    if (!best && name_value_inside(within)) continue;
     if (!best) return;
     displayed_.insert(*best);
     name_gradient(*best);

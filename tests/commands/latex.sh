@@ -10,7 +10,7 @@ trap 'rm -rf "$scratch"' EXIT
 cd "$scratch"
 
 status=0 typeset=0 lines=0
-for program in "$source_dir"/examples/*/*.nn "$source_dir"/driver/templates/{gpt,linear,logistic,mlp,rnn}.nn "$source_dir"/tests/golden/derive/*.nn; do
+for program in "$source_dir"/examples/*/*.nn "$source_dir"/driver/templates/{cnn,gpt,linear,logistic,mlp,rnn}.nn "$source_dir"/tests/golden/derive/*.nn; do
   mapfile -t blocks < <(sed -nE 's/^train ([A-Za-z0-9_]+).* on [A-Za-z0-9_]+( as ([A-Za-z0-9_]+))?.*/\1 \3/p' "$program" | awk '{ print $NF }')
   for block in "${blocks[@]}"; do
     name=${program#"$source_dir"/}:$block
