@@ -206,14 +206,23 @@ std::string html_line(const DerivationLine& line) {
       kind, left, as_mathml(line.right), note);
 }
 
+/// No line ends inside ∂L/∂v: U+2060 stands behind the stroke.
+std::string kept_together(std::string text) {
+  const std::string slope = "∂L/";
+  for (std::size_t at = text.find(slope); at != std::string::npos; at = text.find(slope, at + 1))
+    text.insert(at + slope.size(), "\u2060");
+  return text;
+}
+
 std::string html_glossary(const Derivation& derivation) {
   const Glossary glossary = glossary_of(derivation);
   std::string out = "<h2>How to read it</h2>\n<div class=\"glossary\">\n";
   const auto add = [&](const char* title, const std::vector<GlossaryEntry>& entries) {
     if (entries.empty()) return;
-    out += fmt::format("<section><h3>{}</h3>\n<dl>", title);
+    out += fmt::format("<section><h3>{}</h3>\n<dl>", kept_together(title));
     for (const GlossaryEntry& entry : entries)
-      out += fmt::format("<dt>{}</dt><dd>{}</dd>\n", markup_escaped(entry.word), markup_escaped(entry.meaning));
+      out += fmt::format("<dt>{}</dt><dd>{}</dd>\n", markup_escaped(entry.word),
+                         kept_together(markup_escaped(entry.meaning)));
     out += "</dl></section>\n";
   };
   add("Signs", glossary.signs);
