@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 
 #include "driver/baseline.h"
 #include "driver/column_names.h"
@@ -25,7 +26,7 @@ class RowProgram {
   RowProgram(Graph graph, Session& session, const Compilation& compilation)
       : graph_(std::move(graph)), session_(session), compilation_(compilation) {}
 
-  DenseArray run(Runner& runner, Weights& weights, const SplitColumns& rows) {
+  DenseArray run(Runner& runner, Weights& weights, const SplitColumns& rows, std::int64_t block = block_rows) {
     Programs programs;
     programs.entry = [this](EntryKind kind, int, std::int64_t count) {
       auto& code = compiled_[count];
@@ -34,7 +35,7 @@ class RowProgram {
       return Entry{&code->entry(), 1};
     };
     ColumnFeeder feeder(rows);
-    return std::move(map_rows(runner, programs, EntryKind::predict, weights, feeder, 0).at(0).array);
+    return std::move(map_rows(runner, programs, EntryKind::predict, weights, feeder, 0, block).at(0).array);
   }
 
  private:
@@ -138,13 +139,16 @@ class Answers {
 
   void add(RunReport& report, const std::vector<const SplitColumns*>& splits, const ClassNames& names) {
     const SplitColumns& shown = *shown_split(splits);
-    const DenseArray answer = program_->run(runner_, weights_, shown);
+    std::vector<std::int64_t> rows;
+    for (const SplitColumns* split : splits) rows.push_back(split->rows);
+    const std::int64_t block = common_block(rows);
+    const DenseArray answer = program_->run(runner_, weights_, shown, block);
     if (answer.dims.size() != 2) return;
     const std::optional<Classes> classes = classes_of(shown, width_of_row(answer), names);
     if (classes && classes->names.size() <= most_classes) {
       for (const SplitColumns* split : splits)
         report.confusions.push_back(
-            confusion(*split, *classes, split == &shown ? answer : program_->run(runner_, weights_, *split)));
+            confusion(*split, *classes, split == &shown ? answer : program_->run(runner_, weights_, *split, block)));
     }
     add_wrong(report, shown, answer, classes);
     add_field(report, shown, answer, classes);
@@ -373,6 +377,15 @@ class Answers {
 };
 
 }  // namespace
+
+std::int64_t common_block(std::span<const std::int64_t> splits) {
+  constexpr std::int64_t most_blocks = 64;
+  std::int64_t shared = 0, most_rows = 0;
+  for (const std::int64_t rows : splits) shared = std::gcd(shared, rows), most_rows = std::max(most_rows, rows);
+  std::int64_t block = std::min(shared, block_rows);
+  while (block > 1 && shared % block != 0) --block;
+  return most_rows > most_blocks * block ? block_rows : std::max<std::int64_t>(block, 1);
+}
 
 void add_model_answers(RunReport& report, const Elaborated& block, Session& session, const Compilation& compilation,
                        Runner& runner, Weights& weights, const std::vector<const SplitColumns*>& splits,

@@ -9,6 +9,8 @@
 #include <sstream>
 
 #include "driver/report.h"
+#include "driver/report_answers.h"
+#include "runtime/programs.h"
 #include "tests/support/command.h"
 #include "tests/support/html.h"
 #include "tests/unit/catch.h"
@@ -143,6 +145,16 @@ TEST_CASE("a page costs little more than the forward passes that it shows", "[re
     INFO(name);
     CHECK(least < 0.3);
   }
+}
+
+TEST_CASE("one program answers for all splits where a block divides their rows", "[report]") {
+  using Rows = std::vector<std::int64_t>;
+  CHECK(nnc::driver::common_block(Rows{60000, 10000}) == 2500);
+  CHECK(nnc::driver::common_block(Rows{120, 30}) == 30);
+  CHECK(nnc::driver::common_block(Rows{4096}) == 4096);
+  CHECK(nnc::driver::common_block(Rows{150, 0}) == 150);
+  CHECK(nnc::driver::common_block(Rows{1437, 360}) == nnc::block_rows);  // blocks of three rows
+  CHECK(nnc::driver::common_block(Rows{1000000}) == nnc::block_rows);    // many blocks in any case
 }
 
 TEST_CASE("the page of a run on handwritten digits shows what is furthest off as images", "[report]") {
