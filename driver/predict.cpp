@@ -203,6 +203,20 @@ std::optional<Problem> unknown_ending(const PredictFlags& flags) {
                  .notes = {"help: name a .csv, .jsonl, .npy or .npz file, or say what it is with --format"}};
 }
 
+/// The rows that were asked about are not to be replaced by their answers.
+std::optional<Problem> same_file(const PredictFlags& flags) {
+  std::error_code unknown;
+  if (flags.output == "-" || !std::filesystem::is_regular_file(flags.output, unknown) ||
+      !std::filesystem::equivalent(flags.input, flags.output, unknown))
+    return std::nullopt;
+  return Problem{.kind = Problem::Kind::io,
+                 .message = "--output is the file that --input reads: its rows would be lost",
+                 .place = {flags.output, 0, 0},
+                 .expected = {},
+                 .found = {},
+                 .notes = {"help: write to another file"}};
+}
+
 /// Why outputs cannot be written as arrays, or nothing.
 std::optional<Problem> not_as_arrays(const std::vector<std::string>& outputs, Format format,
                                      const PredictFlags& flags) {
@@ -283,6 +297,7 @@ Exit predict(const PredictFlags& flags, const Console& console) {
   if (auto problem = unknown_ending(flags)) return console.show(*problem), exit_of(*problem);
   if (flags.input != "-")
     if (auto problem = unreadable(flags.input)) return console.show(*problem), exit_of(*problem);
+  if (auto problem = same_file(flags)) return console.show(*problem), exit_of(*problem);
   Exit status = Exit::done;
   auto trained = Trained::open(flags.trained, console, status);
   if (!trained) return status;

@@ -27,6 +27,19 @@ std::vector<std::string> stored_paths(const Elaborated& block) {
 
 std::string fingerprint_text(const SplitColumns& columns) { return fmt::format("{:016x}", columns.fingerprint()); }
 
+std::optional<Problem> lost_best(const std::string& path, const CheckpointRecord& last) {
+  if (!last.state.best.value) return std::nullopt;
+  return Problem{
+      .kind = Problem::Kind::data,
+      .message = fmt::format("the run's best weights, of epoch {}, are not there any more", last.state.best.epoch),
+      .place = {(fs::path(path).parent_path() / best_weights).string(), 0, 0},
+      .expected = {},
+      .found = {},
+      .notes = {fmt::format("help: put the file back; `--weights {}` takes the last ones, and `nnc train "
+                            "PROGRAM --init {}` starts another run from them",
+                            path, path)}};
+}
+
 std::string part_of(const std::string& folder, int index) { return fmt::format("{}/part-{}", folder, index + 1); }
 
 int parts_of(const std::string& folder) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "driver/session.h"
+#include "runtime/checkpoint.h"
 #include "runtime/data.h"
 #include "runtime/train.h"
 
@@ -54,6 +55,10 @@ std::string fingerprint_text(const SplitColumns& columns);
 /// is none of a cross-validation.
 std::string part_of(const std::string& folder, int index);
 int parts_of(const std::string& folder);
+
+/// Of a run that keeps its best weights and has no file of them: a problem where its last weights, at `path`, know of
+/// any. There are none before the first evaluation, or where the figure was never a number.
+std::optional<Problem> lost_best(const std::string& path, const CheckpointRecord& last);
 
 /// `outcome` is null while the run is under way.
 std::string run_json(const RunRecord& record, const Compilation& compilation, const TrainOutcome* outcome);

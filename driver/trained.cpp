@@ -182,13 +182,16 @@ void Trained::remember(const std::string& run, const RunRecord& record) {
   rows = record.rows;
   fingerprints = record.fingerprints;
   weights_path = run + "/" + record.weights_file();
-  if (record.best && !fs::exists(weights_path)) weights_path = run + "/" + last_weights;
+  if (record.best && !fs::exists(weights_path)) best_is_absent = true, weights_path = run + "/" + last_weights;
 }
 
 Result<TensorFile> Trained::read_weights() const {
   auto tensors = read_safetensors(weights_path);
-  if (tensors && own_weights)
-    if (auto record = record_of(*tensors, weights_path, source_hash); !record) return record.problem();
+  if (!tensors || !own_weights) return tensors;
+  auto record = record_of(*tensors, weights_path, source_hash);
+  if (!record) return record.problem();
+  if (best_is_absent)
+    if (auto problem = lost_best(weights_path, *record)) return *problem;
   return tensors;
 }
 

@@ -59,9 +59,10 @@ struct Trained {
   std::uint64_t seed = 0;
   std::map<std::string, std::int64_t> rows;  ///< of each split; a run's
   std::map<std::string, std::string>
-      fingerprints;          ///< of its columns; where the program is the run's, with its settings
-  std::string weights_path;  ///< empty: there are none
-  bool own_weights = false;  ///< the run's, which fit its program exactly
+      fingerprints;             ///< of its columns; where the program is the run's, with its settings
+  std::string weights_path;     ///< empty: there are none
+  bool own_weights = false;     ///< the run's, which fit its program exactly
+  bool best_is_absent = false;  ///< of a run that keeps its best weights; `weights_path` are its last ones
 
   std::optional<Session> session;
   Programs programs;

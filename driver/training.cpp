@@ -132,8 +132,10 @@ Result<StoppedRun> StoppedRun::open(const std::string& path) {
                               "lower learning rate, say",
                               run.folder.file(last_weights))});
   // The file of the best weights says itself how good they are: it is written first, and may be newer than the last.
-  run.at.state.best = {};
-  if (!fs::exists(run.folder.file(best_weights))) return run;
+  if (!fs::exists(run.folder.file(best_weights))) {
+    if (auto problem = lost_best(run.folder.file(last_weights), run.at)) return *problem;
+    return run;
+  }
   auto best = read_safetensors(run.folder.file(best_weights));
   if (!best) return best.problem();
   auto best_at = record_of(*best, run.folder.file(best_weights), run.record.source_hash);

@@ -106,6 +106,38 @@ TEST_CASE("a run whose program or weights are not its own any more is refused", 
   CHECK(contains(surplus.err, "these are weights of another program"));
 }
 
+TEST_CASE("best weights that are gone are missed, and not replaced by the last", "[command]") {
+  const Scratch scratch;
+  const fs::path& folder = scratch.path();
+  write_plain(folder, "  best = lowest(train.loss)\n");
+  REQUIRE(run_nnc("train pick.nn --out run", folder).status == 0);
+  write_file(folder / "new.csv", "x\n-1\n");
+  fs::remove(folder / "run/best.safetensors");
+  const std::string last = read_file(folder / "run/last.safetensors");
+  for (const char* line : {"eval run", "predict run --input new.csv", "train --resume run --epochs 61"}) {
+    const auto refused = run_nnc(line, folder);
+    INFO(line << "\n" << refused.err);
+    CHECK(refused.status != 0);
+    CHECK(contains(refused.err, "the run's best weights, of epoch 60, are not there any more"));
+    CHECK(contains(refused.err, "run/best.safetensors"));
+  }
+  CHECK_FALSE(fs::exists(folder / "run/best.safetensors"));
+  CHECK(read_file(folder / "run/last.safetensors") == last);
+  CHECK(run_nnc("predict run --input new.csv --weights run/last.safetensors", folder).status == 0);
+}
+
+TEST_CASE("predict does not write over the rows that it reads", "[command]") {
+  const Scratch scratch;
+  write_plain(scratch.path());
+  REQUIRE(run_nnc("train pick.nn --out run", scratch.path()).status == 0);
+  const std::string rows = read_file(scratch.path() / "rows.csv");
+  const auto refused = run_nnc("predict run --input rows.csv --output ./rows.csv", scratch.path());
+  INFO(refused.err);
+  CHECK(refused.status != 0);
+  CHECK(contains(refused.err, "--output is the file that --input reads"));
+  CHECK(read_file(scratch.path() / "rows.csv") == rows);
+}
+
 TEST_CASE("a damaged record of a run is answered with its key", "[command]") {
   const Scratch scratch;
   write_plain(scratch.path());
