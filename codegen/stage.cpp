@@ -299,14 +299,16 @@ void StageEmitter::run() {
   finish_folds(run_chunks(state));
 }
 
-/// Sums go in chunks (ir/order.h) of so many steps of the outermost loop; other accumulators pass through.
+/// Sums go in chunks (ir/order.h) of so many steps of the outermost loop; other accumulators pass through. Of nothing
+/// there is no chunk: what a sum goes on from stays as it is, -0 too.
 Carried StageEmitter::run_chunks(const Carried& state) {
   std::vector<std::int64_t> lengths;
   for (int loop : inner_) lengths.push_back(extents_[static_cast<std::size_t>(loop)]);
   const std::int64_t length = lengths.empty() ? 1 : lengths.front();
   std::int64_t inside = 1;
   for (std::size_t i = 1; i < lengths.size(); ++i) inside *= lengths[i];
-  const std::int64_t chunk = inside == 0 ? length : order_chunk(lengths) / inside;
+  if (length == 0 || inside == 0) return state;
+  const std::int64_t chunk = order_chunk(lengths) / inside;
   const bool chunked = std::any_of(folds_.begin(), folds_.end(), [](const FoldPlan& plan) { return plan.chunked; });
   if (!chunked || length <= chunk) return run_only_chunk(state, length);
   return emit_loop(emit_, emit_.index(0), emit_.index(length), chunk, state,

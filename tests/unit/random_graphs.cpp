@@ -121,4 +121,23 @@ result "r" = %0
       }
 }
 
+// A sum over nothing that goes on from -0 was that and +0, so +0.
+TEST_CASE("a sum over nothing leaves what it goes on from") {
+  const Graph graph = parsed(R"(graph "nothing"
+%0 = input "x1" : f64[batch, 14, 0]
+%1 = carry "c5" : f64[14]
+%2 : f64[14] = sum(%0, %1, [0, 2])
+result "r" = %2
+)");
+  for (const bool fuse : {false, true})
+    for (const std::int64_t batch : {1, 16}) {
+      test::Trial trial{.seed = 2305, .gradients = false, .disabled_laws = {}, .configuration = {}};
+      trial.configuration.machine = machine_avx2();
+      trial.configuration.target = test::targets()[0];
+      trial.configuration.fuse = fuse;
+      trial.configuration.batch = batch;
+      CHECK(test::in_child([&] { return test::difference(graph, trial); }) == "");
+    }
+}
+
 }  // namespace
