@@ -131,11 +131,11 @@ Result<StoppedRun> StoppedRun::open(const std::string& path) {
                  {fmt::format("help: `nnc train PROGRAM --init {}` starts another from its last good weights; with a "
                               "lower learning rate, say",
                               run.folder.file(last_weights))});
-  // The file of the best weights says itself how good they are: it is written first, and may be newer than the last.
   if (!fs::exists(run.folder.file(best_weights))) {
     if (auto problem = lost_best(run.folder.file(last_weights), run.at)) return *problem;
     return run;
   }
+  // The file of the best weights says itself how good they are: it is written first, and may be newer than the last.
   auto best = read_safetensors(run.folder.file(best_weights));
   if (!best) return best.problem();
   auto best_at = record_of(*best, run.folder.file(best_weights), run.record.source_hash);
