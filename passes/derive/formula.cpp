@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -173,6 +174,13 @@ Formula transposed(Formula x, std::vector<int> permutation) {
       return inner;
     }
   }
+  // (aᵀ b)ᵀ = bᵀ a
+  const bool of_product = x.kind == Formula::Kind::matrix && x.seen.empty() && x.axes == std::vector<int>{1, 0};
+  if (of_product && permutation == std::vector<int>{1, 0} && x.parts[0].kind == Formula::Kind::transpose &&
+      x.parts[0].seen.empty() && x.parts[0].axes == permutation) {
+    Formula first = transposed(std::move(x.parts[1]), permutation), second = std::move(x.parts[0].parts[0]);
+    return matrix_of(std::move(first), std::move(second), {1, 0}, x.scalar);
+  }
   return {.kind = Formula::Kind::transpose, .parts = {std::move(x)}, .axes = std::move(permutation)};
 }
 
@@ -214,6 +222,25 @@ bool is_by_elements(const Formula& x) {
 
 }  // namespace
 
+namespace {
+
+/// What is left to say of how a part stands among others once the axes of which it is one element are left out of it.
+std::optional<Sight> without_elements(Formula& x, const Sight& sight) {
+  Sight rest{sight.shape, {}};
+  bool as_it_is = true;
+  for (std::size_t i = 0; i < sight.axes.size(); ++i) {
+    Stretch& axis = x.stretches[i];
+    axis.left_out = sight.axes[i] < 0 && axis.count == 1 && !axis.whole;
+    if (axis.left_out) continue;
+    as_it_is = as_it_is && sight.axes[i] == static_cast<int>(rest.axes.size());
+    rest.axes.push_back(sight.axes[i]);
+  }
+  if (as_it_is && rest.axes.size() == sight.shape.size()) return std::nullopt;
+  return rest;
+}
+
+}  // namespace
+
 /// Numbers are the same everywhere. An index is that of the axis where its own lies now.
 Formula seen_as(Formula x, const Sight& sight) {
   if (x.scalar) return x;
@@ -224,6 +251,10 @@ Formula seen_as(Formula x, const Sight& sight) {
   if (x.kind == Formula::Kind::symbol && !x.shape.empty()) {
     const int axis = sight.axes[static_cast<std::size_t>(x.axes[0])];
     return axis < 0 ? number_formula("0") : index_formula(axis, sight.shape);
+  }
+  if (x.kind == Formula::Kind::stretch && x.seen.empty()) {
+    if (const auto rest = without_elements(x, sight)) x.seen.push_back(*rest);
+    return x;
   }
   if (x.seen.empty())
     x.seen.push_back(sight);
@@ -267,7 +298,7 @@ std::string stretches_text(const Formula& x) {
       text += "t";
     } else if (axis.whole) {
       text += ":";
-    } else if (axis.count == 1) {
+    } else if (axis.left_out) {
       text += std::to_string(axis.first);
     } else {
       text += std::to_string(axis.first) + ":" + (end >= 0 ? std::to_string(end) : "");

@@ -23,7 +23,8 @@ struct Sight {
 struct Stretch {
   std::int64_t first = 0, step = 1, count = 1;
   bool whole = false;
-  bool at_step = false;  ///< the element t, of step t
+  bool at_step = false;   ///< the element t, of step t
+  bool left_out = false;  ///< one element, and no axis in what it makes: "5", where "5:6" keeps the axis
   bool operator==(const Stretch&) const = default;
 };
 

@@ -65,14 +65,12 @@ std::string lowered(const std::string& letters) {
                                                  {'6', "₆"}, {'7', "₇"}, {'8', "₈"}, {'9', "₉"}, {'i', "ᵢ"}, {'j', "ⱼ"},
                                                  {'k', "ₖ"}, {'l', "ₗ"}, {'m', "ₘ"}, {'p', "ₚ"}, {'r', "ᵣ"}, {'s', "ₛ"},
                                                  {'t', "ₜ"}, {'n', "ₙ"}, {'-', "₋"}, {'+', "₊"}};
-  const auto is_digit = [&](std::size_t i) {
-    return i < letters.size() && std::isdigit(static_cast<unsigned char>(letters[i])) != 0;
-  };
   std::string text;
-  for (std::size_t i = 0; i < letters.size(); ++i) {
-    const char c = letters[i];
-    if (c == ',' && i > 0 && is_digit(i - 1) && is_digit(i + 1)) text += ",";
-    if (c == ',') continue;
+  for (char c : letters) {
+    if (c == ',') {
+      text += c;
+      continue;
+    }
     if (!signs.contains(c)) return "_" + letters;
     text += signs.at(c);
   }
@@ -139,7 +137,7 @@ std::string list_of(const std::vector<Formula>& parts) {
 
 std::string operation_text(const Formula& x) {
   std::string text = list_of(x.parts);
-  if (!x.shape.empty()) text += ", " + shape_text(x.shape);
+  if (!x.shape.empty()) text += (text.empty() ? "" : ", ") + shape_text(x.shape);
   for (const Argument& argument : x.arguments) text += ", " + argument_text(argument);
   return x.text + "(" + text + ")";
 }

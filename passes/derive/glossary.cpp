@@ -22,7 +22,10 @@ constexpr std::pair<std::string_view, std::string_view> signs[] = {
      "training goes against it, downhill"},
     {"⊙", "element by element: places of two tables are multiplied with one another"},
     {"ᵀ", "transposed: rows become columns"},
-    {"x W", "two tables side by side are a product of matrices: row of the first times column of the second, added up"},
+    {"x W",
+     "two tables side by side are a product of matrices: row of the first times column of the second, added up. A "
+     "value "
+     "with more than two axes stands there as a table of all its rows: xᵀ δ is the sum over every axis but the last"},
     {"Σᵢ", "the sum over the first index, the rows"},
     {"Σⱼ", "the sum over the second index, the columns of a row"},
     {"Σ ", "the sum over all elements that are left"},
@@ -34,6 +37,8 @@ constexpr std::pair<std::string_view, std::string_view> signs[] = {
     {"·", "times, between two numbers"},
     {"reshape(", "the same numbers, row by row, in another shape"},
     {"transpose(", "axes in another order, counted from 0: axis i of the result is the one that stands in place i"},
+    {"ones(", "1 everywhere, in this shape"},
+    {"broadcast(", "the same values, repeated along the axes that are not named"},
     {"pad(", "zeros before, behind or between the elements, so many along each axis"},
     {"window(",
      "stretches of `size` neighbours along an axis, which becomes two: one for the stretch, one for its elements"},
@@ -46,7 +51,7 @@ constexpr std::pair<std::string_view, std::string_view> signs[] = {
     {"′", "f′ is the derivative of f"},
     {"[",
      "[condition] is 1 where it holds, else 0; behind a name [...] are its elements: row x, or first:end of an axis, "
-     "counted from 0, where : alone is the whole axis"},
+     "counted from 0, where : alone is the whole axis and a number alone takes the axis away"},
     {"?", "c ? a : b is a where c holds, else b"},
     {"maxⱼ",
      "the greatest element of a row; where maximum-out has put it in, the loss does not depend on it, so it is a "

@@ -174,6 +174,51 @@ bool Notation::is_number(NodeId id, double value) const {
   return repeats_number(*nodes_, id, number) && number == value;
 }
 
+namespace {
+
+Formula ones(const Shape& shape) { return {.kind = Formula::Kind::operation, .text = "ones", .shape = shape}; }
+
+/// Only axes of extent 1 come or go.
+bool is_reshape(const Shape& from, const Sight& sight) {
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < sight.axes.size(); ++i) {
+    if (sight.axes[i] < 0) continue;
+    if (from[i] != sight.shape[static_cast<std::size_t>(sight.axes[i])]) return false;
+    ++kept;
+  }
+  const auto units = std::ranges::count_if(sight.shape, [](const Extent& extent) { return is_unit(extent); });
+  const auto units_kept = std::ranges::count_if(
+      sight.axes, [&](int axis) { return axis >= 0 && is_unit(sight.shape[static_cast<std::size_t>(axis)]); });
+  return sight.shape.size() - kept == static_cast<std::size_t>(units - units_kept);
+}
+
+}  // namespace
+
+/// Where axes are counted, as a reader needs it who does not know how the value stands there: numbers as tables, and
+/// what a view adds, repeats or leaves out in words.
+Formula Notation::whole(NodeId id) {
+  const Node& x = node(id);
+  name_known_forms(id);
+  View step;
+  if (x.type.rank() > 0 && !(has_name(id) && !hidden_.contains(id)) && x.op != Op::transpose &&
+      see_through_once(*nodes_, id, step) && node(step.base).type.rank() > 0) {
+    Formula base = whole(step.base);
+    const Sight sight{x.type.shape, step.axes};
+    if (base.kind == Formula::Kind::stretch && base.seen.empty()) {
+      Formula part = seen_as(base, sight);
+      if (part.seen.empty()) return part;
+    }
+    const bool reshapes = is_reshape(node(step.base).type.shape, sight);
+    Formula shown{.kind = Formula::Kind::operation, .text = reshapes ? "reshape" : "broadcast", .shape = x.type.shape};
+    shown.parts = {std::move(base)};
+    if (!reshapes) shown.arguments = {{"axes", {step.axes.begin(), step.axes.end()}}};
+    return shown;
+  }
+  Formula formula = of(id);
+  if (!formula.scalar || x.type.rank() == 0) return formula;
+  return product_of({std::move(formula), ones(x.type.shape)});
+}
+
 Formula Notation::leaf(const Node& x) {
   const bool scalar = x.type.rank() == 0;
   Formula result = symbol_formula(x.origin.name.empty() ? std::string(definition(x.op).name) : x.origin.name);
@@ -198,8 +243,9 @@ Formula Notation::leaf(const Node& x) {
 }
 
 Formula Notation::operation(const Node& x, std::vector<Argument> arguments) {
-  Formula result = call(x, std::string(definition(x.op).name));
-  result.kind = Formula::Kind::operation;
+  Formula result{.kind = Formula::Kind::operation, .text = std::string(definition(x.op).name)};
+  result.scalar = x.type.rank() == 0;
+  for (NodeId operand : x.operands) result.parts.push_back(x.op == Op::reshape ? of(operand) : whole(operand));
   result.arguments = std::move(arguments);
   return result;
 }
@@ -301,7 +347,7 @@ Formula Notation::view(NodeId id) {
   if (View step; see_through_once(*nodes_, id, step)) return seen_as(of(x.operands[0]), {x.type.shape, step.axes});
   if (const auto* slice = std::get_if<Slice>(&x.attributes)) {
     const Shape& from = node(x.operands[0]).type.shape;
-    Formula result{.kind = Formula::Kind::stretch, .parts = {of(x.operands[0])}, .scalar = x.type.rank() == 0};
+    Formula result{.kind = Formula::Kind::stretch, .parts = {whole(x.operands[0])}, .scalar = x.type.rank() == 0};
     for (std::size_t i = 0; i < from.size(); ++i)
       result.stretches.push_back({slice->starts[i], slice->steps[i], x.type.shape[i].count,
                                   x.type.shape[i] == from[i] && slice->steps[i] > 0});
@@ -349,7 +395,11 @@ Formula Notation::contraction(const Node& x) {
   const bool last_b = counts_up(dot.b, rank_b - pairs), first_b = counts_up(dot.b, along);
   const bool go_along = counts_up(dot.batch_a, 0) && counts_up(dot.batch_b, 0);
   if (!go_along || !(last_a || first_a) || !(last_b || first_b)) return by_elements(x, dot);
-  Formula a = of(x.operands[0]), b = of(x.operands[1]);
+  const auto factor = [&](NodeId id) {
+    Formula formula = of(id);
+    return formula.scalar && node(id).type.rank() > 0 ? whole(id) : formula;
+  };
+  Formula a = factor(x.operands[0]), b = factor(x.operands[1]);
   if (!last_a || (rank_a == 1 && rank_b == 1)) a = transposed(std::move(a), turned(rank_a, along, last_a ? 0 : pairs));
   if (!first_b) b = transposed(std::move(b), turned(rank_b, along, rank_b - along - pairs));
   return matrix_of(std::move(a), std::move(b), {pairs, along}, x.type.rank() == 0);
@@ -377,7 +427,7 @@ Formula Notation::by_elements(const Node& x, const Dot& dot) {
     }
   return {.kind = Formula::Kind::indexed,
           .text = letters[0] + "," + letters[1] + "," + result,
-          .parts = {of(x.operands[0]), of(x.operands[1])},
+          .parts = {whole(x.operands[0]), whole(x.operands[1])},
           .scalar = x.type.rank() == 0};
 }
 

@@ -74,6 +74,7 @@ class Notation {
   };
   Formula factor_formula(const NamedFactor& factor);
   const Node& node(NodeId id) const { return (*nodes_)[id]; }
+  Formula whole(NodeId id);
   Formula leaf(const Node& x);
   Formula elementwise(const Node& x);
   Formula reduction(const Node& x);

@@ -244,10 +244,18 @@ Value ReadBack::matrix(const Formula& x) {
   return rounded(made(Op::dot, {a, b}, dot));
 }
 
+/// A part whose axes are counted: there no axis may come, go or be repeated that is not written.
+Value ReadBack::whole(const Formula& x, std::size_t i) {
+  if (!x.parts.at(i).seen.empty())
+    throw Unreadable{
+        fmt::format("{} has other axes where axes are counted, and nothing says which", as_text(x.parts[i]))};
+  return part(x, i);
+}
+
 /// "ijl,ilk,ijk": of both and of the result. What both have goes along where the result has it, and is summed
 /// elsewhere.
 Value ReadBack::indexed(const Formula& x) {
-  const Value a = number(x, 0), b = number(x, 1);
+  const Value a = as_number(whole(x, 0)), b = as_number(whole(x, 1));
   const std::size_t first = x.text.find(','), second = x.text.find(',', first + 1);
   if (second == std::string::npos) throw Unreadable{"a sum of products names no indices"};
   const std::string of_a = x.text.substr(0, first), of_b = x.text.substr(first + 1, second - first - 1);
@@ -302,7 +310,7 @@ Value ReadBack::choice(const Formula& x) {
 }
 
 Value ReadBack::stretch(const Formula& x) {
-  const Value of = part(x, 0);
+  const Value of = whole(x, 0);
   const Shape from = of.type().shape;
   if (from.size() != x.stretches.size()) throw Unreadable{"a part says nothing of some axis"};
   Slice slice;
@@ -313,17 +321,24 @@ Value ReadBack::stretch(const Formula& x) {
     slice.steps.push_back(axis.whole ? 1 : axis.step);
     extents.push_back(axis.whole ? from[i] : Extent{axis.count, false});
   }
-  return made(Op::slice, {of}, slice, {of.type().dtype, extents});
+  const Value elements = made(Op::slice, {of}, slice, {of.type().dtype, extents});
+  Shape kept;
+  for (std::size_t i = 0; i < from.size(); ++i)
+    if (!x.stretches[i].left_out) kept.push_back(extents[i]);
+  return kept == extents ? elements : made(Op::reshape, {elements}, {}, {of.type().dtype, kept});
 }
 
 Value ReadBack::operation(const Formula& x) {
+  if (x.text == "ones") return builder_.spread(builder_.constant(1, DType::f64), x.shape);
   const auto op = op_named(x.text);
   if (!op) throw Unreadable{fmt::format("{} is nothing that can be computed", x.text)};
   std::vector<Value> operands;
-  for (std::size_t i = 0; i < x.parts.size(); ++i) operands.push_back(part(x, i));
+  for (std::size_t i = 0; i < x.parts.size(); ++i) operands.push_back(*op == Op::reshape ? part(x, i) : whole(x, i));
   const int rank = operands.empty() ? 0 : operands[0].type().rank();
   const auto axis = [&] { return axes_told(x, "along").at(0); };
   if (*op == Op::reshape) return made(*op, operands, {}, {operands.at(0).type().dtype, x.shape});
+  if (*op == Op::broadcast)
+    return made(*op, operands, Broadcast{axes_told(x, "axes")}, {operands.at(0).type().dtype, x.shape});
   if (*op == Op::transpose) return made(*op, operands, Transpose{axes_told(x, "axes")});
   if (*op == Op::pad)
     return made(

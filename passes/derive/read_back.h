@@ -47,6 +47,7 @@ class ReadBack {
   Value operation(const Formula& x);
 
   Value part(const Formula& x, std::size_t i) { return (*this)(x.parts.at(i)); }
+  Value whole(const Formula& x, std::size_t i);
   Value number(const Formula& x, std::size_t i) { return as_number(part(x, i)); }
   Value as_number(Value x);
   Value as_whole(Value x);
