@@ -276,6 +276,43 @@ TEST_CASE("what depends on no input is a number, to the bit of what it computes"
   }
 }
 
+TEST_CASE("a division by a power of two is a product, and one by one is nothing, to the bit") {
+  struct Divisor {
+    double value;
+    bool f32, f64;  ///< whether the division goes
+  };
+  const Divisor divisors[] = {{1, true, true},          {-1, true, true},        {2, true, true},
+                              {0.03125, true, true},    {-4096, true, true},     {3, false, false},
+                              {0, false, false},        {0x1p-126, true, true},  {0x1p127, false, true},
+                              {0x1p126, true, true},    {0x1p-149, false, true}, {0x1p-1022, false, true},
+                              {INFINITY, false, false}, {NAN, false, false},     {0x1p1023, false, false}};
+  for (const Divisor& divisor : divisors)
+    for (const ScalarType type : {ScalarType::f32, ScalarType::f64}) {
+      CAPTURE(divisor.value, static_cast<int>(type));
+      ScalarBuilder b;
+      const Scalar x = b.input(type), quotient = x / b.constant(divisor.value, type);
+      const Scalar results[] = {quotient, quotient + x};
+      const ScalarProgram whole = std::move(b).finish(results), known = with_known_values(whole);
+      const bool divides = std::ranges::any_of(known.code, [](const auto& i) { return i.op == ScalarOp::div; });
+      CHECK(divides != (type == ScalarType::f32 ? divisor.f32 : divisor.f64));
+      const auto check_same = [&](const auto& values) {
+        auto expected = std::array{values, values}, found = expected;
+        const void* inputs[] = {values.data()};
+        void* to_expected[] = {expected[0].data(), expected[1].data()};
+        void* to_found[] = {found[0].data(), found[1].data()};
+        interpret(whole, inputs, to_expected, static_cast<std::int64_t>(values.size()));
+        interpret(known, inputs, to_found, static_cast<std::int64_t>(values.size()));
+        for (int i = 0; i < 2; ++i) CHECK(std::memcmp(expected[i].data(), found[i].data(), sizeof values) == 0);
+      };
+      if (type == ScalarType::f32)
+        check_same(std::array{0.F, -0.F, 1.F, -3.3F, 0x1p-149F, -0x1.8p-140F, 0x1.fffffep127F, INFINITY, -INFINITY, NAN,
+                              0x1.000002p-126F, 0x1.000006p-125F});
+      else
+        check_same(std::array{0., -0., 1., -3.3, 0x1p-1074, -0x1.8p-1060, 0x1.fffffffffffffp1023, HUGE_VAL, -HUGE_VAL,
+                              0. * HUGE_VAL, 0x1.0000000000001p-1022, 0x1.0000000000003p-1021});
+    }
+}
+
 TEST_CASE("uniform numbers: in [0, 1), even, and functions of their place alone") {
   const std::vector<double> u = uniforms<double>(256, 256, 7, 3, 0x1234);
   double sum = 0, square = 0, neighbours = 0;
