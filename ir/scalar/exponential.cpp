@@ -39,13 +39,11 @@ struct Exponential {
 // from x by few bits. e^r = 1 + r + ... is added with what 1 + r loses, so that only the last addition rounds by much:
 // this exp is within 0.55 ulp, which what is made of it (softmax) needs to stay within its own bounds. The limits lie
 // just beyond those where the result is 0 or infinite, which it becomes by itself.
-Exponential exponential(Scalar x, Scalar (*times_power)(Scalar, Scalar) = scale) {
-  const bool f32 = x.type() == ScalarType::f32;
+Exponential exponential_within(Scalar x, Scalar (*times_power)(Scalar, Scalar)) {
   const Log2 log2 = log_2(x.type());
   const Scalar one = number(x, 1);
-  const Scalar limited = at_least(at_most(x, f32 ? 89.0 : 710.0), f32 ? -104.0 : -746.0);
-  const auto [n, n_bits] = round_product(limited, log2_e);
-  const Scalar high = fma(n, number(x, -log2.high), limited), low = n * number(x, -log2.low);
+  const auto [n, n_bits] = round_product(x, log2_e);
+  const Scalar high = fma(n, number(x, -log2.high), x), low = n * number(x, -log2.low);
   const Scalar r = high + low;
   const Scalar small = fma(r * r, exp_remainder(r), low);
   const Scalar sum = one + high, lost = (one - sum) + high;
@@ -53,9 +51,19 @@ Exponential exponential(Scalar x, Scalar (*times_power)(Scalar, Scalar) = scale)
   return {times_power(whole, n_bits), times_power((sum - whole) + tail, n_bits)};
 }
 
+Scalar at_least_lowest(Scalar x) { return at_least(x, x.type() == ScalarType::f32 ? -104.0 : -746.0); }
+
+/// Of x that is not positive: one limit less.
+Exponential exponential_of_negative(Scalar x, Scalar (*times_power)(Scalar, Scalar) = scale) {
+  return exponential_within(at_least_lowest(x), times_power);
+}
+
 }  // namespace
 
-Scalar exp(Scalar x) { return exponential(x).value; }
+Scalar exp(Scalar x) {
+  const double highest = x.type() == ScalarType::f32 ? 89.0 : 710.0;
+  return exponential_within(at_least_lowest(at_most(x, highest)), scale).value;
+}
 
 // 2 (2^(n-1) e^r - 1/2), with e^r in two parts as in exp and what the subtraction loses added to the second. Half of
 // the value is computed first because 2^n overflows before e^x - 1 does. Below the lower limit the
@@ -193,7 +201,7 @@ Scalar normal_cdf(Scalar x) {
 // below 2^-1074, and so is e^-|x| then, though 2^-1074 may be nearer.
 Scalar logistic(Scalar x) {
   const Scalar one = number(x, 1), zero = number(x, 0);
-  const auto [e, e_rest] = exponential(-abs(x), x.type() == ScalarType::f32 ? scale : scale_by_one_factor);
+  const auto [e, e_rest] = exponential_of_negative(-abs(x), x.type() == ScalarType::f32 ? scale : scale_by_one_factor);
   const Scalar below = less(x, zero);
   const Scalar numerator = select(below, e, one), numerator_rest = select(below, e_rest, zero);
   const Scalar denominator = one + e, denominator_rest = (e - (denominator - one)) + e_rest;
@@ -210,7 +218,7 @@ Scalar softplus(Scalar x) {
   const bool f32 = x.type() == ScalarType::f32;
   const Log2 log2 = log_2(x.type());
   const Scalar zero = number(x, 0), half = number(x, 0.5);
-  const Scalar e = exp(-abs(x));
+  const Scalar e = exponential_of_negative(-abs(x)).value;
   const Scalar halved = less_equal(number(x, f32 ? 0.41421356 : 0.5), e);
   const Scalar f = select(halved, fma(e, half, -half), e);
   const Scalar high = select(halved, number(x, log2.high), zero), low = select(halved, number(x, log2.low), zero);
