@@ -42,6 +42,7 @@ StageEmitter::StageEmitter(Emitter& emit, const Kernel& kernel, std::size_t stag
   choose_vector_loop(vectorise_inner);
   plan_levels();
   plan_folds();
+  plan_packs();
 }
 
 /// The last inner loop is vectorised unless a fold has to visit its elements one after the other. The vector has as
@@ -168,6 +169,17 @@ void StageEmitter::plan_folds() {
   fold_values_[index_] = std::move(results);
 }
 
+/// What a stage computes once, where it begins, may be packed: values of one point, that no vector is made of, and no
+/// address.
+void StageEmitter::plan_packs() {
+  std::vector<bool> single(body_.code.size());
+  for (std::size_t id = 0; id < single.size(); ++id)
+    single[id] = levels_[id] == begin_level() && !varying_[id] && !splatted_[id];
+  for (const ComputedIndex& index : stage_.body.indices) single[result(index.value)] = false;
+  packs_ = pack_alike(body_, single, kernel_.schedule.lanes);
+  pack_values_.assign(packs_.packs.size(), nullptr);
+}
+
 bool worth_writing_out(std::int64_t points, std::int64_t instructions) {
   return points <= most_written_out && instructions <= most_instructions_written_out;
 }
@@ -231,6 +243,12 @@ void StageEmitter::enter_level(int level) {
 }
 
 void StageEmitter::emit_body_instruction(std::size_t id) {
+  const int pack = packs_.pack_of[id];
+  if (pack < 0) return emit_single(id);
+  if (packs_.packs[static_cast<std::size_t>(pack)].last == id) emit_pack(static_cast<std::size_t>(pack));
+}
+
+void StageEmitter::emit_single(std::size_t id) {
   const ScalarInstruction& x = body_.code[id];
   const int lanes = varying_[id] ? nest_.lanes : 1;
   if (x.op == ScalarOp::constant) {
@@ -246,6 +264,39 @@ void StageEmitter::emit_body_instruction(std::size_t id) {
   }
   splats_[id] = splatted_[id] && !varying_[id] ? emit_.splat(values_[id], nest_.lanes) : values_[id];
   note_index(id);
+}
+
+void StageEmitter::emit_pack(std::size_t number) {
+  const std::vector<ScalarId>& members = packs_.packs[number].members;
+  const ScalarInstruction& x = body_.code[members.front()];
+  std::array<llvm::Value*, 3> operands{};
+  const int count = operand_count(x.op);
+  for (int i = 0; i < count; ++i) {
+    std::vector<ScalarId> lanes;
+    for (const ScalarId member : members) lanes.push_back(body_.code[member].operands[i]);
+    operands[i] = vector_of(lanes);
+  }
+  llvm::Value* value = emit_instruction(emit_, x, body_.code[x.operands[0]].type, std::span(operands).first(count),
+                                        static_cast<int>(members.size()));
+  pack_values_[number] = value;
+  for (std::size_t lane = members.size(); lane-- > 0;)
+    if (packs_.taken_out[members[lane]]) values_[members[lane]] = emit_.ir.CreateExtractElement(value, lane);
+}
+
+/// Values as the lanes of a vector: a pack as it is, one value for all lanes, others put together.
+llvm::Value* StageEmitter::vector_of(const std::vector<ScalarId>& members) {
+  const ScalarId first = members.front();
+  if (std::ranges::all_of(members, [&](ScalarId id) { return id == first; }))
+    return emit_.splat(values_[first], static_cast<int>(members.size()));
+  if (const int pack = packs_.pack_of[first]; pack >= 0) {
+    const auto number = static_cast<std::size_t>(pack);
+    if (packs_.packs[number].members == members) return pack_values_[number];
+  }
+  llvm::Value* vector =
+      llvm::PoisonValue::get(llvm_type(emit_.context, body_.code[first].type, static_cast<int>(members.size())));
+  for (std::size_t lane = 0; lane < members.size(); ++lane)
+    vector = emit_.ir.CreateInsertElement(vector, values_[members[lane]], lane);
+  return vector;
 }
 
 llvm::Value* StageEmitter::uniform_or_vector(ScalarId id, bool vector) { return vector ? splats_[id] : values_[id]; }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "codegen/access.h"
+#include "codegen/packs.h"
 #include "codegen/scalar.h"
 
 namespace nnc {
@@ -70,12 +71,16 @@ class StageEmitter {
   void plan_input(std::size_t id);
   void note_index(std::size_t id);
   void plan_folds();
+  void plan_packs();
   int level_of_input(const BodyInput& input) const;
   bool stored_in_kernel(BufferId buffer) const;
 
   void enter_level(int level);
   void fetch_parked();
   void emit_body_instruction(std::size_t id);
+  void emit_single(std::size_t id);
+  void emit_pack(std::size_t number);
+  llvm::Value* vector_of(const std::vector<ScalarId>& members);
   llvm::Value* emit_input(std::size_t id);
   llvm::Value* uniform_or_vector(ScalarId id, bool vector);
   /// The instruction of one of the body's results.
@@ -121,6 +126,8 @@ class StageEmitter {
   std::vector<bool> varying_;
   std::vector<bool> splatted_;  ///< a uniform value that a varying one uses
   std::vector<llvm::Value*> values_, splats_;
+  Packs packs_;
+  std::vector<llvm::Value*> pack_values_;
   std::vector<std::pair<ScalarId, llvm::Value*>> parked_;  ///< and where it is
   std::vector<FoldPlan> folds_;
   int accumulators_ = 0;  ///< carried values before the totals

@@ -94,7 +94,6 @@ class Scheduler {
     Schedule schedule;
     schedule.lanes = options_.machine.lanes(element_bytes(kernel));
     schedule.vector = kernel.core ? Schedule::Vector::outer : vector_loop(kernel);
-    if (schedule.vector == Schedule::Vector::none) schedule.lanes = 1;
     if (kernel.core) tile_contraction(*kernel.core, element_bytes(kernel), options_.machine, schedule);
     schedule.parallel = pieces(kernel);
     return schedule;
