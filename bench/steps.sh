@@ -13,20 +13,19 @@ trap 'rm -rf "$folder"' EXIT
 net=bench/mnist_made.nn
 sed 's/adam(lr = 1e-3)/sgd(lr = 0.01)/' $net >"$folder/sgd.nn"
 processors=$(nproc)
+rounds=9
 
 # field NAME: of a JSON line on stdin.
 field() { sed -n "s/.*\"$1\": \([0-9.]*\).*/\1/p"; }
-# bench FILE ROWS THREADS [PREFIX...]: ns and GFLOP/s of the best of several runs.
+# bench FILE ROWS THREADS [PREFIX...]: ns of a step, GFLOP/s of the fma loop and the step's share of that.
 bench() {
-  local file=$1 rows=$2 threads=$3 line ns peak best=''
+  local file=$1 rows=$2 threads=$3 line
   shift 3
-  for _ in 1 2 3 4 5; do
-    line=$("$@" "$nnc" bench "$file" --rows "$rows" --threads "$threads" --seconds 0.3 --json | sed 's/"kernels".*//')
-    ns=$(field ns <<<"$line") peak=$(field peak_gflops <<<"$line") share=$(field share_of_peak <<<"$line")
-    best=$(printf '%s\n%s' "$best" "$ns $peak $share" | sed '/^$/d' | sort -g | head -1)
-  done
-  echo "$best"
+  line=$("$@" "$nnc" bench "$file" --rows "$rows" --threads "$threads" --seconds 0.3 --json | sed 's/"kernels".*//')
+  echo "$(field ns <<<"$line") $(field peak_gflops <<<"$line") $(field share_of_peak <<<"$line")"
 }
+# best_bench ...: that of five runs which took least.
+best_bench() { for _ in 1 2 3 4 5; do bench "$@"; done | sort -g | head -1; }
 
 # verdict VALUE least|most GOAL: the goal, and whether it is reached.
 verdict='function verdict(value, bound, goal) {
@@ -36,7 +35,7 @@ verdict='function verdict(value, bound, goal) {
 shares() {
   printf 'one thread, %% of the fma peak\n%8s %10s %10s\n' rows SGD Adam
   for rows in 10 32 128 512; do
-    sgd=$(bench "$folder/sgd.nn" $rows 1) adam=$(bench $net $rows 1)
+    sgd=$(best_bench "$folder/sgd.nn" $rows 1) adam=$(best_bench $net $rows 1)
     awk -v r=$rows -v s="${sgd##* }" -v a="${adam##* }" "$verdict"' BEGIN {
       printf "%8d %9.1f%% %9.1f%%", r, 100 * s, 100 * a
       if (r == 128) printf "   SGD, %s; Adam, %s", verdict(100 * s, "least", 80), verdict(100 * a, "least", 70)
@@ -44,26 +43,37 @@ shares() {
   done
 }
 
+# One thread and several by turns: what else the machine does changes from moment to moment, and meets both. The median
+# of the rounds' shares counts.
 threads() {
-  printf 'threads, Adam: us a step, gain over one thread, gain of an fma loop, and the one as a share of the other\n'
+  printf 'threads, Adam, by turns: least us a step; gains over one thread of the step and of an fma loop, and the one as\n'
+  printf 'a share of the other: medians of %d rounds, and between which the middle half of the shares lies\n' $rounds
   printf '%8s %8s %10s %8s %8s %8s\n' rows threads us gain fma share
+  local rows threads round
   for rows in 128 512; do
-    one=$(bench $net $rows 1)
     for threads in 2 4; do
       [ "$threads" -le "$processors" ] || continue
-      several=$(bench $net $rows $threads)
-      awk -v r=$rows -v t=$threads -v one="$one" -v several="$several" "$verdict"' BEGIN {
-        split(one, a, " "); split(several, b, " "); gain = a[1] / b[1]; fma = b[2] / a[2]
-        printf "%8d %8d %10.1f %8.2f %8.2f %7.1f%%", r, t, b[1] / 1000, gain, fma, 100 * gain / fma
-        if (t == 2) printf "   %s", verdict(100 * gain / fma, "least", 85)
-        print "" }'
+      for ((round = 0; round < rounds; round++)); do
+        echo "$(bench $net $rows 1) $(bench $net $rows $threads)"
+      done | awk '{ print $1 / $4 * $2 / $5, $1 / $4, $5 / $2, $4 }' | sort -g |
+        awk -v r=$rows -v t=$threads "$verdict"' {
+          share[NR] = 100 * $1; gain[NR] = $2; fma[NR] = $3
+          if (NR == 1 || $4 < least) least = $4
+        } END {
+          middle = (NR + 1) / 2; quarter = int((NR + 3) / 4)
+          printf "%8d %8d %10.1f %8.2f %8.2f %7.1f%% (%.0f to %.0f)", r, t, least / 1000, gain[middle], fma[middle],
+                 share[middle], share[quarter], share[NR + 1 - quarter]
+          if (t == 2) printf "   %s", verdict(share[middle], "least", 85)
+          print "" }'
     done
   done
   [ "$processors" -ge 2 ] || return 0
-  two=$(bench $net 512 2 taskset -c 0,1) seven=$(bench $net 512 7 taskset -c 0,1)
-  awk -v a="${two%% *}" -v b="${seven%% *}" "$verdict"' BEGIN {
-    printf "7 threads on 2 processors: %.1f us, 2 threads on them: %.1f us, ratio %.2f   %s\n",
-           b / 1000, a / 1000, b / a, verdict(b / a, "most", 1.5) }'
+  for ((round = 0; round < rounds; round++)); do
+    echo "$(bench $net 512 2 taskset -c 0,1) $(bench $net 512 7 taskset -c 0,1)"
+  done | awk '{ print $4 / $1, $1, $4 }' | sort -g | awk "$verdict"' { ratio[NR] = $1; two[NR] = $2; seven[NR] = $3 } END {
+    middle = (NR + 1) / 2
+    printf "7 threads on 2 processors: %.1f us, 2 threads on them: %.1f us, ratio %.2f, the median of %d rounds   %s\n",
+           seven[middle] / 1000, two[middle] / 1000, ratio[middle], NR, verdict(ratio[middle], "most", 1.5) }'
 }
 
 # A run until its first step is in its record; what a run makes after its last step, its page above all, is left out.
