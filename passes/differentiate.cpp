@@ -55,12 +55,15 @@ class RuleNotes {
   RuleNotes(Record* record, const Builder& builder, const GradientHook& hook)
       : record_(record), builder_(&builder), hook_(hook), value_(record, builder.graph()) {}
 
-  /// Rules of loops' bodies work on other builders; those are not told of.
+  /// Rules of loops' bodies work on other builders: their answers are marked there.
   GradientHook hook_for(NodeId root) {
     if (!record_) return hook_;
     return [this, root](const GradientQuery& query, Gradients& gradients) {
       if (hook_) hook_(query, gradients);
-      if (&query.builder == builder_) note(query, gradients, root);
+      if (&query.builder == builder_)
+        note(query, gradients, root);
+      else
+        note_in_step(query, gradients);
     };
   }
   void asked(NodeId root, NodeId by, NodeId gradient) {
@@ -76,13 +79,35 @@ class RuleNotes {
     const std::vector<NodeId> operands = (*builder_)[query.y].operands;
     for (std::size_t i = 0; i < operands.size(); ++i)
       if (gradients[i]) use.shares.push_back({value_(operands[i]), value_(gradients[i]->id)});
+    for (; loops_told_ < record_->step_gradients.size(); ++loops_told_)
+      record_->step_gradients[loops_told_].loop = use.y;  // its rule is the one that asked those of the body
     record_->rules.push_back(std::move(use));
+  }
+
+  /// One value may be the derivative by several: it counts for the last of them.
+  void note_in_step(const GradientQuery& query, const Gradients& gradients) {
+    StepGradient* const dy = marked(query.builder, query.dy);
+    if (dy && !dy->by) dy->by = query.y;
+    for (const std::optional<Value>& gradient : gradients) {
+      if (!gradient || gradient->id == query.dy) continue;
+      StepGradient* const share = marked(query.builder, gradient->id);
+      if (share && !share->rule) share->rule = query.builder[query.y].op;
+    }
+  }
+  StepGradient* marked(Builder& step, NodeId id) {
+    if (step[id].derived || step[id].op == Op::input)
+      step.name_node(id, step_gradient_name(record_->step_gradients.size()));
+    const auto entry = step_gradient_entry(step[id].origin.name);
+    if (!entry) return nullptr;
+    if (*entry == record_->step_gradients.size()) record_->step_gradients.emplace_back();
+    return &record_->step_gradients[*entry];
   }
 
   Record* record_;
   const Builder* builder_;
   const GradientHook& hook_;
   Record::Reader value_;
+  std::size_t loops_told_ = 0;  ///< entries of Record::step_gradients that know their loop
 };
 
 Graph without_gradients(const Graph& graph, const GradientHook& hook, Record* record) {

@@ -3,6 +3,7 @@
 // next one goes on. Passes write it where they are asked to; passes/derive reads it.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,14 @@ struct AskedGradient {
   NodeId marked_root = 0, marked_by = 0;  ///< in Record::differentiated
 };
 
+/// What a derived value in the body of a loop's derivative is. The node carries the number of its entry as its name,
+/// which passes keep (step_gradient).
+struct StepGradient {
+  std::optional<Op> rule{};    ///< the op whose rule gave it
+  std::optional<NodeId> by{};  ///< it is the derivative by this node of the body of the loop that was differentiated
+  NodeId loop = 0;             ///< that loop, in Record::values
+};
+
 struct Record {
   /// Without marks of gradients (stop_gradient, point), as after differentiate.
   Builder values{"derivation"};
@@ -50,6 +59,7 @@ struct Record {
   std::vector<Rewrite> stabilised, simplified;
   std::vector<RuleUse> rules;
   std::vector<AskedGradient> asked;
+  std::vector<StepGradient> step_gradients;
   Graph differentiated;  ///< what was differentiated and what came of it, with the marks
 
   /// Copies the values of one graph, which may grow but not change, into the record.
@@ -64,6 +74,14 @@ struct Record {
     const Graph* graph_;
     std::vector<Value> known_;
   };
+
+  /// The entry of a node of a loop's body; nullptr where it has none.
+  const StepGradient* step_gradient(const Node& node) const;
 };
+
+/// The name by which a node carries its entry in Record::step_gradients.
+std::string step_gradient_name(std::size_t entry);
+/// Nothing for any other name.
+std::optional<std::size_t> step_gradient_entry(const std::string& name);
 
 }  // namespace nnc

@@ -252,6 +252,7 @@ class Page {
       if (node.type.dtype == DType::f32) node.type.dtype = DType::f64;
       return *(values_[name] = copy_node(builder_, node, {}));
     }
+    if (name.ends_with(at_every_step)) return steps_of(name.substr(0, name.size() - at_every_step.size()));
     const auto line = defined_.find(name);
     if (line == defined_.end()) throw Unreadable{"nothing says what " + name + " is"};
     values_[name] = std::nullopt;
@@ -264,10 +265,39 @@ class Page {
     }
   }
 
+  /// What the steps take from a sequence, or what they compute, under a name with a t.
+  Value steps_of(const std::string& name) {
+    std::set<std::size_t> loops;
+    for (const PageLine& line : lines_)
+      if (line.root == root_ && line.line->loop) loops.insert(*line.line->loop);
+    for (std::size_t loop : loops) {
+      for (const DerivationLoop::Sequence& sequence : derivation_.loops.at(loop).sequences)
+        if (as_text(sequence.name) == name) return stack_of(sequence);
+      for (const DerivationLoop::Carry& carry : derivation_.loops.at(loop).carries)
+        if (as_text(carry.before) == name) return all_of(carry.before, loop);
+    }
+    const auto line = defined_.find(name);
+    if (line == defined_.end() || !lines_[line->second].line->loop)
+      throw Unreadable{"no step says what " + name + " is"};
+    const Formula& one = *lines_[line->second].line->left;
+    return all_of(one.kind == Formula::Kind::relation ? one.parts[0] : one, *lines_[line->second].line->loop);
+  }
+
+  Value all_of(const Formula& one, std::size_t loop) {
+    return result_of({.right = {.kind = Formula::Kind::operation, .text = "all", .parts = {one}}, .loop = loop});
+  }
+
+  /// The steps along its first axis.
+  Value stack_of(const DerivationLoop::Sequence& sequence) {
+    if (sequence.handed_out_by) return all_of(sequence.name, *sequence.handed_out_by);
+    const Value of = read(sequence.of);
+    return sequence.axis == 1 ? builder_.transpose(of, swapped_first(of.type().rank())) : of;
+  }
+
   /// "all x" or "last x" of a loop, whose steps are read from its part.
   Value result_of(const DerivationLine& line) {
     const DerivationLoop& loop = derivation_.loops.at(*line.loop);
-    Step step{*line.loop, Builder("step"), {}, {}};
+    Step step{Builder("step"), {}, {}};
     for (const DerivationLoop::Carry& carry : loop.carries) {
       const Type type{DType::f64, carry.type.shape};
       Value first = read(carry.first);
@@ -275,8 +305,7 @@ class Page {
       step.values.emplace(as_text(carry.before), step.leaf(first, type));
     }
     for (const DerivationLoop::Sequence& sequence : loop.sequences) {
-      Value of = read(sequence.of);
-      if (sequence.axis == 1) of = builder_.transpose(of, swapped_first(of.type().rank()));
+      const Value of = stack_of(sequence);
       Type type = of.type();
       type.shape.erase(type.shape.begin());
       step.values.emplace(as_text(sequence.name), step.leaf(of, type));
@@ -304,7 +333,6 @@ class Page {
 
   /// What a step reads: what it takes along and its elements of sequences; all else is whole at every step.
   struct Step {
-    std::size_t loop;
     Builder body;
     std::vector<Value> operands;  ///< of the loop, on the page
     std::map<std::string, Value> values;
@@ -319,8 +347,8 @@ class Page {
     const auto named = [&](const std::string& name) {
       if (const auto known = step.values.find(name); known != step.values.end()) return known->second;
       const auto line = defined_.find(name);
-      const bool inside =
-          line != defined_.end() && lines_[line->second].line->given && lines_[line->second].line->loop == step.loop;
+      // What a step of another loop computes is computed here again.
+      const bool inside = line != defined_.end() && lines_[line->second].line->given && lines_[line->second].line->loop;
       Value value;
       if (inside) {
         value = in_step(step, lines_[line->second].line->right);

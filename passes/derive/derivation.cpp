@@ -125,7 +125,9 @@ void Deriver::find_layers() {
         const NodeId weight = under_views(y.operands[i]);
         if (node(weight).op != Op::param || node(weight).type.rank() < 2) continue;
         layer_of[use->y] = layers_.size();
-        layers_.push_back({use->y, weight, base_of(y.operands[1 - i]), use->y});
+        const NodeId base = base_of(y.operands[1 - i]);
+        const bool is_element = node(base).op == Op::slice;  // of which an axis may be left out
+        layers_.push_back({use->y, weight, is_element ? y.operands[1 - i] : base, use->y});
         break;
       }
     } else if (y.op == Op::add) {

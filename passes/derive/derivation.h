@@ -53,6 +53,8 @@ struct DerivationLoop {
   struct Sequence {
     Formula name, of;
     int axis = 0;  ///< of `of`, along which the steps lie
+    /// The loop before it that hands the elements out, under the same name; then there is no `of`.
+    std::optional<std::size_t> handed_out_by{};
   };
   std::int64_t steps = 1;
   bool backwards = false;

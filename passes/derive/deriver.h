@@ -60,6 +60,13 @@ struct LoopSteps {
   std::map<std::size_t, NodeId> inputs{};  ///< by operand, in `body`
   std::vector<NodeId> next{};              ///< of the carries, in `body`
   std::map<NodeId, NodeId> made{};         ///< of a result: what the step hands out, in `body`
+  std::map<NodeId, NodeId> results{};      ///< the same of all forms of a result
+  /// Of a loop that goes back through another one: that one, what is the same in both bodies, and whose derivative a
+  /// value of this body is.
+  LoopSteps* forward = nullptr;
+  std::map<NodeId, NodeId> same{}, derivative_by{};
+  std::map<NodeId, Formula> slopes{};  ///< of values with other names: ∂loss/∂zₜ
+  std::set<NodeId> names_needed{};     ///< in `body`: values whose derivatives are told of
   std::optional<Notation> notation{};
   DerivationLoop told{};
 };
@@ -124,7 +131,22 @@ class Deriver {
   std::map<std::string, NodeId> leaves() const;
 
   void find_loops();
+  void join_loop(NodeId id);
+  void tie_loops();
+  LoopSteps* loop_of(NodeId result);
+  std::size_t number_of(const LoopSteps& loop) const;
+  void find_same(LoopSteps& back);
+  std::optional<NodeId> same_input(const LoopSteps& back, std::size_t operand) const;
+  void find_derivatives(LoopSteps& back, NodeId of, const std::vector<NodeId>& entries);
   void name_steps(LoopSteps& loop);
+  void name_what_steps_share(LoopSteps& loop);
+  void name_derivatives(LoopSteps& back);
+  void name_long_steps(LoopSteps& loop);
+  void name_stacks(LoopSteps& loop);
+  std::vector<std::string> step_rules(const LoopSteps& loop, NodeId id) const;
+  const StepGradient* step_gradient(const LoopSteps& loop, NodeId id) const {
+    return record_.step_gradient(loop.body[id]);
+  }
   Formula name_sequence(LoopSteps& loop, std::size_t operand);
   void name_carry(LoopSteps& loop, std::size_t carry);
   void write_result(NodeId id, DerivationLine& line);

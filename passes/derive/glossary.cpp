@@ -28,6 +28,7 @@ constexpr std::pair<std::string_view, std::string_view> signs[] = {
      "with more than two axes stands there as a table of all its rows: xᵀ δ is the sum over every axis but the last"},
     {"Σᵢ", "the sum over the first index, the rows"},
     {"Σⱼ", "the sum over the second index, the columns of a row"},
+    {"Σₜ", "the sum over the steps of a loop"},
     {"Σ ", "the sum over all elements that are left"},
     {"¹", "behind z, a, δ, W, b or X it is the number of the layer, and no power: the square of z¹ is (z¹)²"},
     {"ξ",
@@ -48,6 +49,9 @@ constexpr std::pair<std::string_view, std::string_view> signs[] = {
     {"all(", "what a loop hands out at each step, one behind the other"},
     {"last(", "what is left after a loop's last step"},
     {"ₜ", "at step t; ₜ₋₁ is what the step before has left, and ₜ₊₁ in a loop that goes backwards"},
+    {"gₜ",
+     "in a loop that goes backwards: what step t gives back to what the step before has left; step t itself gets gₜ₊₁ "
+     "from the step after it"},
     {"′", "f′ is the derivative of f"},
     {"[",
      "[condition] is 1 where it holds, else 0; behind a name [...] are its elements: row x, or first:end of an axis, "
@@ -103,6 +107,8 @@ constexpr std::pair<std::string_view, std::string_view> words[] = {
     {"δ", "δ is put in as the line above gives it"},
     {"f′", "the derivative of the function is written out"},
     {"rearranged", "the parts were put in another order, or have other forms already"},
+    {"ways", "ways to the loss that meet: what the value gets by each of them is added up"},
+    {"over steps", "what a parameter gets is the sum over the steps; this is the sum so far"},
     {"parameter", "what training learns"},
     {"drawn", "random numbers, which no derivative goes through"}};
 

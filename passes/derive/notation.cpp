@@ -391,6 +391,7 @@ Formula Notation::contraction(const Node& x) {
   const auto& dot = std::get<Dot>(x.attributes);
   const int rank_a = node(x.operands[0]).type.rank(), rank_b = node(x.operands[1]).type.rank();
   const int pairs = static_cast<int>(dot.a.size()), along = static_cast<int>(dot.batch_a.size());
+  if (std::optional<Formula> sum = over_steps(x, dot)) return std::move(*sum);
   const bool last_a = counts_up(dot.a, rank_a - pairs), first_a = counts_up(dot.a, along);
   const bool last_b = counts_up(dot.b, rank_b - pairs), first_b = counts_up(dot.b, along);
   const bool go_along = counts_up(dot.batch_a, 0) && counts_up(dot.batch_b, 0);
@@ -403,6 +404,18 @@ Formula Notation::contraction(const Node& x) {
   if (!last_a || (rank_a == 1 && rank_b == 1)) a = transposed(std::move(a), turned(rank_a, along, last_a ? 0 : pairs));
   if (!first_b) b = transposed(std::move(b), turned(rank_b, along, rank_b - along - pairs));
   return matrix_of(std::move(a), std::move(b), {pairs, along}, x.type.rank() == 0);
+}
+
+/// Σₜ xₜᵀ δₜ: of stacks whose steps and then rows go together, the products of each step, added up.
+std::optional<Formula> Notation::over_steps(const Node& x, const Dot& dot) {
+  const auto a = elements_.find(x.operands[0]), b = elements_.find(x.operands[1]);
+  const int pairs = static_cast<int>(dot.a.size());
+  if (a == elements_.end() || b == elements_.end() || !dot.batch_a.empty() || pairs < 2) return std::nullopt;
+  if (!counts_up(dot.a, 0) || !counts_up(dot.b, 0)) return std::nullopt;
+  const auto element = [](const std::pair<Notation*, NodeId>& at) { return at.first->of(at.second); };
+  Formula left = transposed(element(a->second), turned(node(x.operands[0]).type.rank() - 1, 0, pairs - 1));
+  Formula product = matrix_of(std::move(left), element(b->second), {pairs - 1, 0}, x.type.rank() == 0);
+  return large_of("Σ", "t", std::move(product), {}, x.type.rank() == 0);
 }
 
 /// Letters of the result's axes first, then those of the axes that are summed.

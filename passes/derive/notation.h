@@ -41,6 +41,9 @@ class Notation {
   /// dL/dx = dL/dy ⊙ f′(x), where `share` is the node for it.
   void name_factor(NodeId share, NodeId dy, const std::string& function, NodeId x, std::vector<NodeId> slope);
 
+  /// Along its first axis lie the steps of a loop: its element is a node that has a name in the loop's notation.
+  void name_element(NodeId stack, Notation& step, NodeId element) { elements_.try_emplace(stack, &step, element); }
+
   /// By its name, or what it is made of.
   Formula of(NodeId id);
   /// What it is made of, though it has a name.
@@ -80,6 +83,7 @@ class Notation {
   Formula reduction(const Node& x);
   Formula view(NodeId id);
   Formula contraction(const Node& x);
+  std::optional<Formula> over_steps(const Node& x, const Dot& dot);
   Formula by_elements(const Node& x, const Dot& dot);
   Formula operation(const Node& x, std::vector<Argument> arguments);
   Formula call(const Node& x, std::string function);
@@ -94,6 +98,7 @@ class Notation {
   std::map<NodeId, Formula> names_;
   std::map<NodeId, NodeId> stands_for_, stable_;
   std::map<NodeId, NamedFactor> factors_;
+  std::map<NodeId, std::pair<Notation*, NodeId>> elements_;  ///< of stacks over steps
   std::set<std::string> taken_;
   std::set<NodeId> mentioned_, hidden_;
   bool took_factor_ = false;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <iterator>
 #include <set>
+#include <string_view>
 #include <utility>
 
 #include "passes/derive/derivation.h"
@@ -129,8 +130,15 @@ std::string derivation_text(const Derivation& derivation) {
 // LaTeX
 
 std::string latex_escaped(const std::string& text) {
+  constexpr std::string_view dots = "…";
   std::string result;
-  for (char c : text) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (std::string_view(text).substr(i).starts_with(dots)) {
+      result += "\\ldots{}";
+      i += dots.size() - 1;
+      continue;
+    }
+    const char c = text[i];
     if (c == '_' || c == '&' || c == '%' || c == '#' || c == '$') result += '\\';
     result += c;
   }

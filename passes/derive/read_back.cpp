@@ -273,7 +273,30 @@ Value ReadBack::indexed(const Formula& x) {
   return rounded(made(Op::dot, {a, b}, dot));
 }
 
+/// Σₜ aₜᵀ bₜ, as one product of what the steps make of both.
+Value ReadBack::over_steps(const Formula& product) {
+  if (product.kind != Formula::Kind::matrix) throw Unreadable{"over steps only products of matrices are added up"};
+  const auto stack = [&](const Formula& factor) {
+    const bool turned = factor.kind == Formula::Kind::transpose;
+    const Formula& element = turned ? factor.parts.at(0) : factor;
+    if (element.kind != Formula::Kind::symbol && element.kind != Formula::Kind::slope)
+      throw Unreadable{fmt::format("{} is no name of what a step makes", as_text(element))};
+    const Value steps = as_number(names_(as_text(element) + std::string(at_every_step)));
+    if (!turned) return steps;
+    std::vector<int> axes{0};
+    for (int axis : factor.axes) axes.push_back(axis + 1);
+    return made(Op::transpose, {steps}, Transpose{axes});
+  };
+  const Value a = stack(product.parts.at(0)), b = stack(product.parts.at(1));
+  const int pairs = product.axes.at(0);
+  Dot dot{.a = axes_from(a.type().rank() - pairs, pairs), .b = axes_from(1, pairs)};
+  dot.a.insert(dot.a.begin(), 0);
+  dot.b.insert(dot.b.begin(), 0);
+  return rounded(made(Op::dot, {a, b}, dot));
+}
+
 Value ReadBack::large(const Formula& x) {
+  if (x.sub == "t") return over_steps(x.parts.at(0));
   Value of = number(x, 0);
   if (of.type().rank() == 0 && !x.shape.empty()) of = builder_.spread(of, x.shape);
   std::vector<int> axes;
@@ -317,6 +340,7 @@ Value ReadBack::stretch(const Formula& x) {
   Shape extents;
   for (std::size_t i = 0; i < from.size(); ++i) {
     const Stretch& axis = x.stretches[i];
+    if (axis.at_step) throw Unreadable{fmt::format("{} stands where there is no step", as_text(x))};
     slice.starts.push_back(axis.whole ? 0 : axis.first);
     slice.steps.push_back(axis.whole ? 1 : axis.step);
     extents.push_back(axis.whole ? from[i] : Extent{axis.count, false});

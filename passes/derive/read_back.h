@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 
 #include "ir/builder.h"
 #include "passes/derive/formula.h"
@@ -14,6 +15,9 @@ namespace nnc {
 struct Unreadable {
   std::string why;
 };
+
+/// Behind a name that belongs to the steps of a loop: what all steps make of it, one behind the other.
+constexpr std::string_view at_every_step = " at every step";
 
 class ReadBack {
  public:
@@ -40,6 +44,7 @@ class ReadBack {
   Value power(const Formula& x);
   Value matrix(const Formula& x);
   Value indexed(const Formula& x);
+  Value over_steps(const Formula& product);
   Value large(const Formula& x);
   Value relation(const Formula& x);
   Value choice(const Formula& x);

@@ -222,6 +222,44 @@ TEST_CASE("a law whose condition does not hold is found, and the line names it")
   CHECK(std::ranges::find(reasons, "dot") == reasons.end());
 }
 
+TEST_CASE("a loop's steps back name the rule of each line, and a slip in any line of them is found") {
+  const Derivation whole = derive(program("recurrent").step);
+  CHECK(broken(whole).empty());
+  const std::string text = print(whole, DerivationFormat::text);
+  CHECK(text.find("δₜ = ∂loss/∂z₂,ₜ = ∂loss/∂rₜ ⊙ (1 − rₜ²)") != std::string::npos);
+  CHECK(text.find("∂loss/∂W = Σₜ xₜᵀ δₜ") != std::string::npos);
+  CHECK(text.find("∂loss/∂U = Σₜ rₜ₋₁ᵀ δₜ") != std::string::npos);
+  std::size_t tried = 0, back = 0;
+  for (std::size_t part = 2; part < whole.parts.size(); ++part)
+    for (std::size_t line = 0; line < whole.parts[part].lines.size(); ++line) {
+      const DerivationLine& right = whole.parts[part].lines[line];
+      INFO(as_text(*right.left) << " = " << as_text(right.right));
+      back += !right.reasons.empty();
+      if (right.right.kind == Formula::Kind::number || right.right.kind == Formula::Kind::stretch) continue;
+      Derivation wrong = whole;
+      Formula& slip = wrong.parts[part].lines[line].right;
+      slip = product_of({number_formula("1.00001"), slip});
+      for (DerivationLoop& loop : wrong.loops)  // a carry's value is its line
+        for (DerivationLoop::Carry& carry : loop.carries)
+          if (carry.after == *right.left && carry.next == right.right) carry.next = slip;
+      ++tried;
+      CHECK(!check(wrong).failures.empty());
+    }
+  CHECK(tried >= 8);
+  CHECK(back >= 4);
+}
+
+TEST_CASE("a wrong rule inside of a loop is found") {
+  for (Op op : {Op::tanh, Op::dot}) {
+    DeriveOptions options;
+    options.hook = [op](const GradientQuery& query, Gradients& gradients) {
+      const bool in_step = query.builder.graph().name == "back";
+      if (in_step && query.builder[query.y].op == op) gradients[0] = *gradients[0] * 1.000001;
+    };
+    CHECK(!broken(derive(program("recurrent").step, options)).empty());
+  }
+}
+
 TEST_CASE("only what is asked for is derived") {
   const Graph step = program("two_layers").step;
   CHECK(derive(step, {.parameter = "Dense9.W"}).parts.empty());
