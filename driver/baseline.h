@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "driver/session.h"
 #include "ir/graph.h"
 #include "runtime/data.h"
 
@@ -20,10 +21,18 @@ struct Baseline {
 /// one value does.
 std::optional<NodeId> answer_of(const Graph& evaluate);
 
+/// What it takes to compile the figures of a constant and to run them.
+struct Native {
+  Session& session;
+  const Compilation& compilation;
+  Runner& runner;
+};
+
 /// `evaluate` as optimise gives it. The constant is learnt from `train`, its figures are those of `shown`; `fitted` has
-/// the fitted states. Nothing where
-/// no one value separates what is learnt from the figures (a penalty on weights), or no column says what it should be.
+/// the fitted states. Nothing where no one value separates what is learnt from the figures (a penalty on weights), or
+/// no column says what it should be. Of streamed rows no more than a block is in memory.
 std::optional<Baseline> baseline_of(const Graph& evaluate, const std::vector<std::string>& losses,
-                                    const SplitColumns& train, const SplitColumns& shown, const Weights& fitted);
+                                    const SplitColumns& train, const SplitColumns& shown, Weights& fitted,
+                                    const Native& native);
 
 }  // namespace nnc::driver

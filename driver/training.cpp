@@ -371,9 +371,10 @@ std::uint64_t Training::gathered() const {
   return static_cast<std::uint64_t>(batches.size) * train.streamed->rows.row_bytes();
 }
 
-std::optional<Baseline> Training::find_baseline() const {
+std::optional<Baseline> Training::find_baseline() {
   const SplitColumns* shown = split("valid") ? split("valid") : split("train");
-  return baseline_of(optimise(block_.evaluate), job_.losses, *split("train"), *shown, *weights_);
+  return baseline_of(optimise(block_.evaluate), job_.losses, *split("train"), *shown, *weights_,
+                     {*session_, compilation_, *runner_});
 }
 
 Exit Training::train_and_report() {

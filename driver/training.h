@@ -72,7 +72,7 @@ class Training {
   std::int64_t parameters() const;
   std::uint64_t memory() const;  ///< bytes
   std::uint64_t gathered() const;
-  std::optional<Baseline> find_baseline() const;
+  std::optional<Baseline> find_baseline();
   void announce();
   void warn_of_classes() const;
   void compare_with_baseline() const;

@@ -76,6 +76,36 @@ TEST_CASE("rows that are streamed give the bits of rows in memory, in training, 
   CHECK(run_nnc("train --resume run1 --epochs 4 --stream-over 0", scratch.path()).status == 0);
 }
 
+TEST_CASE("streamed rows have the baseline of rows in memory, and a run that ends no better is told so", "[command]") {
+  const Scratch scratch;
+  write_file(scratch.path() / "rows.csv", rows(9000));
+  write_file(scratch.path() / "net.nn",
+             "data rows {\n  train, valid = split(csv(\"rows.csv\"), 0.5, 0.5, seed = 3)\n"
+             "  x: f32[2] = standardize(cols(\"b\", to = \"c\"))\n  y: i32[] = classes(col(\"kind\"))\n"
+             "  a: f32[1] = standardize(cols(\"a\"))\n}\n"
+             "model Pick(x: f32[batch, 2]) -> f32[batch, 3] { return x |> Dense(3) }\n"
+             "model Line(x: f32[batch, 2]) -> f32[batch, 1] { return x |> Dense(1) }\n"
+             "train Pick on rows {\n  loss = softmax_cross_entropy(Pick(x), y)\n  metric acc = accuracy(Pick(x), y)\n"
+             "  optimizer = sgd(lr = 1e-9)\n  epochs = 1\n}\n"
+             "train Line on rows {\n  loss = mse(Line(x), a)\n  metric off = mae(undo(Line(x), a), undo(a, a))\n"
+             "  optimizer = sgd(lr = 1e-9)\n  epochs = 1\n}\n");
+  for (const std::string block : {"Pick", "Line"}) {
+    std::string said[2];
+    for (int i = 0; i < 2; ++i) {
+      const auto trained = run_nnc("train net.nn " + block + (i == 0 ? "" : " --stream-over 0"), scratch.path());
+      INFO(trained.err);
+      REQUIRE(trained.status == 0);
+      said[i] = trained.err.substr(trained.err.find("baseline (always "));
+      said[i].erase(said[i].find('\n'),
+                    said[i].find("warning: the model is no better than always ") - said[i].find('\n'));
+    }
+    CHECK(said[0].starts_with(block == "Pick" ? "baseline (always the most frequent class of `y`): valid.loss "
+                                              : "baseline (always the mean of `a`): valid.loss "));
+    CHECK(said[0].find("warning: the model is no better than always ") != std::string::npos);
+    CHECK(said[1] == said[0]);
+  }
+}
+
 TEST_CASE("streamed rows leave nothing behind, and a folder that does not take them is named", "[command]") {
   const Scratch scratch;
   write_file(scratch.path() / "net.nn", program);
