@@ -13,6 +13,7 @@
 #include "runtime/file.h"
 #include "runtime/metrics.h"
 #include "runtime/npy.h"
+#include "runtime/unpacked.h"
 #include "runtime/zip.h"
 
 namespace nnc::driver {
@@ -30,17 +31,22 @@ bool ends_with_any(const std::string& text, std::initializer_list<std::string_vi
   return std::any_of(endings.begin(), endings.end(), [&](std::string_view ending) { return text.ends_with(ending); });
 }
 
-/// What a file holds, by its first bytes: those of NPY, of a zip archive, two zero bytes of IDX or gzip's mark; a CSV
-/// file begins with none of these.
+/// What a file holds, by its first bytes, unpacked where it is a gzip file: those of NPY, of a zip archive, two zero
+/// bytes of IDX; a CSV file begins with none of these.
 Source::Kind kind_of(const std::string& path) {
-  std::array<char, 6> head = {};
-  std::ifstream file(path, std::ios::binary);
-  file.read(head.data(), head.size());
-  const std::string_view text(head.data(), static_cast<std::size_t>(file.gcount()));
-  if (text == "\x93NUMPY") return Source::Kind::npy;
-  if (text.starts_with("PK\x03\x04")) return Source::Kind::npz;
-  const bool idx = text.starts_with(std::string_view("\0\0", 2)) || text.starts_with("\x1f\x8b");
-  return idx ? Source::Kind::idx : Source::Kind::csv;
+  if (path == "-") return Source::Kind::csv;
+  const std::string head = first_unpacked(path, 6);
+  if (head == "\x93NUMPY") return Source::Kind::npy;
+  if (head.starts_with("PK\x03\x04")) return Source::Kind::npz;
+  return head.starts_with(std::string_view("\0\0", 2)) ? Source::Kind::idx : Source::Kind::csv;
+}
+
+/// gzip around NPY or NPZ, which have their own way to pack.
+bool is_packed_array(const Source& source) {
+  if (source.kind != Source::Kind::npy && source.kind != Source::Kind::npz) return false;
+  std::array<char, gzip_mark.size()> head{};
+  std::ifstream(source.path, std::ios::binary).read(head.data(), head.size());
+  return std::string_view(head.data(), head.size()) == gzip_mark;
 }
 
 /// An array has no names: it gives the columns in the order in which the data block reads them, each once.
@@ -82,6 +88,14 @@ Result<DataJob> job_for_input(const Trained& trained, const std::string& input) 
             "help: predict reads the columns that a data block takes from a file, as in `x: f32[1] = cols(\"x\")`"}};
   source.kind = kind_of(input);
   source.path = input;
+  if (is_packed_array(source))
+    return Problem{
+        .kind = Problem::Kind::data,
+        .message = fmt::format("this is an {} file that is packed", source.kind == Source::Kind::npy ? "NPY" : "NPZ"),
+        .place = {input, 0, 0},
+        .expected = "a CSV or IDX file where it is packed",
+        .found = {},
+        .notes = {"help: unpack it: `gzip -d`"}};
   if (has_arrays(source.kind) && source.kind != Source::Kind::npz) columns_in_order(job, needed, source);
   if (source.kind == Source::Kind::idx && source.columns.size() != 1)
     return Problem{.kind = Problem::Kind::data,
@@ -326,10 +340,10 @@ void add_predict(CLI::App& app, Action& action) {
       "  nnc predict runs/Mlp-1 --input - --format jsonl < mlp.csv\n");
   flags->trained.add_to(*command);
   command
-      ->add_option(
-          "--input", flags->input,
-          "a CSV file (- for stdin) or an NPZ file with the columns by name, an NPY file with all of them side by "
-          "side, or an IDX file (also .gz) for a model that reads one column")
+      ->add_option("--input", flags->input,
+                   "a CSV file (also .gz; - for stdin) or an NPZ file with the columns by name, an NPY file with all "
+                   "of them side by "
+                   "side, or an IDX file (also .gz) for a model that reads one column")
       ->required()
       ->type_name("FILE");
   command->add_option("--output", flags->output, "where to write (default: stdout)")->type_name("FILE");

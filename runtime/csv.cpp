@@ -6,9 +6,9 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
-#include <iostream>
-#include <iterator>
 #include <limits>
+
+#include "runtime/unpacked.h"
 
 namespace nnc {
 
@@ -215,14 +215,21 @@ std::optional<std::string> parse_number(std::string_view text, DType dtype, std:
   return "a boolean cannot be read from a file";
 }
 
+constexpr const char* stdin_called = "stdin";
+
 /// What a file is that begins like no text, and what to do.
 struct Foreign {
   std::string_view begins;
   const char *what, *help;
+  const char* help_piped = help;
 };
+constexpr const char* arrays_piped = "help: standard input is CSV: give an array as a file, `--input FILE`";
 constexpr Foreign foreign_files[] = {
-    {"\x1f\x8b", "a gzip file", "help: unpack it: `gzip -d`"},
+    {gzip_mark, "a gzip file", "help: unpack it: `gzip -d`"},  // within another: one is unpacked
     {"PK\x03\x04", "a zip archive, as spreadsheets are", "help: save the sheet as CSV, in UTF-8"},
+    {"\x93NUMPY", "an NPY array", "help: `npy(NAME = \"FILE\")` reads it, in place of `csv`", arrays_piped},
+    {std::string_view("\0\0", 2), "an IDX array", "help: `idx(NAME = \"FILE\")` reads it, in place of `csv`",
+     arrays_piped},
     {"\xff\xfe", "text in UTF-16", "help: save it in UTF-8: `iconv -f UTF-16 -t UTF-8`"},
     {"\xfe\xff", "text in UTF-16", "help: save it in UTF-8: `iconv -f UTF-16 -t UTF-8`"},
 };
@@ -237,7 +244,7 @@ class CsvReader {
       if (text_.starts_with(foreign.begins)) {
         Problem wrong = problem(0, "this is not a CSV file", "text: names, then rows, with commas", foreign.what);
         wrong.place.line = wrong.place.column = 0;
-        wrong.notes.push_back(foreign.help);
+        wrong.notes.push_back(table_.path_ == stdin_called ? foreign.help_piped : foreign.help);
         return wrong;
       }
     if (text_.starts_with("\xef\xbb\xbf")) at_ = 3;
@@ -263,7 +270,7 @@ class CsvReader {
     const auto flush = [&] {
       auto problem = table_.records_->append(block.data(), static_cast<std::int64_t>(filled));
       filled = 0;
-      if (at_ - released > release_bytes) table_.file_.release(std::exchange(released, at_), at_);
+      if (at_ - released > release_bytes) table_.release(std::exchange(released, at_), at_);
       return problem;
     };
     while (at_ < text_.size() && !at_the_end()) {
@@ -274,7 +281,7 @@ class CsvReader {
         if (auto wrong = flush()) return wrong;
     }
     auto wrong = flush();
-    table_.file_.release(released, text_.size());
+    table_.release(released, text_.size());
     return wrong;
   }
 
@@ -460,23 +467,35 @@ std::int32_t TextNumbers::number_of(std::string_view text) {
   return at->second;
 }
 
-Result<CsvTable> CsvTable::open(const std::string& path) {
-  if (path == "-") return parse({std::istreambuf_iterator<char>(std::cin), {}}, "stdin");
-  auto file = MappedFile::open(path);
-  if (!file) return file.problem();
+Result<CsvTable> CsvTable::open(const std::string& path, const Storage& storage) {
+  constexpr std::uint64_t most_in_memory = std::uint64_t{16} << 20;  // of a text that is gone through once
+  const std::uint64_t most = std::min(most_in_memory, storage.stream_over);
+  const auto opened = [&]() -> Result<KeptBytes> {
+    if (path == "-") return unpacked_stdin(most, storage.folder);
+    auto file = MappedFile::open(path);
+    if (!file) return file.problem();
+    if (file->text().starts_with(gzip_mark)) return unpacked(path, most, storage.folder);
+    return KeptBytes::of(std::move(*file));
+  };
+  auto content = opened();
+  if (!content) return content.problem();
+  return of(std::move(*content), path == "-" ? stdin_called : path);
+}
+
+Result<CsvTable> CsvTable::parse(std::string text, const std::string& path) {
+  return of(KeptBytes::of(std::vector<char>(text.begin(), text.end())), path);
+}
+
+Result<CsvTable> CsvTable::of(KeptBytes content, const std::string& path) {
   CsvTable table;
-  table.file_ = std::move(*file);
+  table.content_ = std::move(content);
   table.path_ = path;
   if (auto problem = CsvReader(table).read_header()) return *problem;
   return table;
 }
 
-Result<CsvTable> CsvTable::parse(std::string text, const std::string& path) {
-  CsvTable table;
-  table.owned_ = std::move(text);
-  table.path_ = path;
-  if (auto problem = CsvReader(table).read_header()) return *problem;
-  return table;
+void CsvTable::release(std::size_t from, std::size_t to) const {
+  if (content_.file) content_.file->release(from, to);
 }
 
 std::size_t CsvTable::want(std::size_t column, DType dtype, bool as_text, bool missing) {

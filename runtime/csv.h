@@ -4,7 +4,8 @@
 // with its place: nothing is skipped but empty lines at the end of the file.
 //
 // A file is mapped and gone through once, when it is known which columns are wanted: what they hold goes into records
-// of equal length (RowStore), and pages that were read are let go of. So a file may be larger than memory.
+// of equal length (RowStore), and pages that were read are let go of. So a file may be larger than memory, also one
+// that is packed, and what comes through a pipe: its text is spooled into a file without a name.
 #pragma once
 
 #include <map>
@@ -15,9 +16,9 @@
 #include <vector>
 
 #include "ir/type.h"
-#include "runtime/mapped_file.h"
 #include "runtime/result.h"
 #include "runtime/row_store.h"
+#include "runtime/stored_array.h"
 
 namespace nnc {
 
@@ -34,8 +35,9 @@ class TextNumbers {
 
 class CsvTable {
  public:
-  /// Opens a file and reads its header; "-" is stdin, which is read whole.
-  static Result<CsvTable> open(const std::string& path);
+  /// Opens a file and reads its header; it may be a gzip file. "-" is stdin. What is unpacked, or comes through a pipe,
+  /// is kept in memory where it is little, else in a file in `storage.folder`.
+  static Result<CsvTable> open(const std::string& path, const Storage& storage = {});
   /// `path` is for messages.
   static Result<CsvTable> parse(std::string text, const std::string& path);
 
@@ -71,12 +73,14 @@ class CsvTable {
   };
   static constexpr std::int64_t rows_between_marks = 64;
 
-  std::string_view text() const { return file_.text().data() ? file_.text() : std::string_view(owned_); }
+  std::string_view text() const { return {content_.bytes.data(), content_.bytes.size()}; }
+  static Result<CsvTable> of(KeptBytes content, const std::string& path);
+  /// Lets go of pages of a file.
+  void release(std::size_t from, std::size_t to) const;
   std::size_t want(std::size_t column, DType dtype, bool as_text, bool missing);
   std::size_t offset_of(std::int64_t row) const;
 
-  MappedFile file_;
-  std::string owned_;  ///< stdin
+  KeptBytes content_;
   std::string path_;
   std::vector<std::string> names_;
   std::size_t first_row_ = 0;  ///< where the rows begin

@@ -51,6 +51,13 @@ std::optional<Problem> RawData::check(const std::vector<RangeCheck>& checks) con
           fmt::format("{}: {}", names->second.names.size(), listed(names->second.names)));
       return problem;
     }
+    const auto out_of_range = [&](int at, std::uint32_t index, double value) {
+      const Place place = state_->place(at, raw->input, index);
+      const Source& source = state_->job.sources[static_cast<std::size_t>(at)];
+      return wrong_at(place, "a value is out of range",
+                      fmt::format("a whole number from {} to {}", range.low, range.high - 1),
+                      fmt::format("{}{}", value, in_row(source, place, index)));
+    };
     DenseArray row(raw->type.dtype, {row_elements(raw->type)});
     for (const auto& [name, split] : state_->splits) {
       if (!state_->stored[static_cast<std::size_t>(split.source)].contains(raw->input)) continue;
@@ -58,9 +65,7 @@ std::optional<Problem> RawData::check(const std::vector<RangeCheck>& checks) con
         state_->copy(split.source, *raw, index, row.bytes.data());
         for (std::int64_t i = 0; i < row.count(); ++i)
           if (row.at(i) < static_cast<double>(range.low) || row.at(i) >= static_cast<double>(range.high))
-            return wrong_at(state_->place(split.source, raw->input, index), "a value is out of range",
-                            fmt::format("a whole number from {} to {}", range.low, range.high - 1),
-                            fmt::format("{}", row.at(i)));
+            return out_of_range(split.source, index, row.at(i));
       }
     }
   }

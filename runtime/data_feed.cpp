@@ -231,7 +231,7 @@ Result<SplitColumns> RawData::feed(const std::string& split, EntryKind kind, Run
     Place place = traced ? state_->place(chosen.source, inputs->second[0], row) : source.place;
     Problem problem = wrong_at(place, fmt::format("a value of column `{}` is out of range", wanted.name),
                                fmt::format("a whole number from {} to {}", wanted.low, wanted.high - 1),
-                               fmt::format("{} in row {} of split `{}`", bad->value, row + 1, split));
+                               fmt::format("{}{}", bad->value, in_row(source, place, row)));
     const RawColumn* raw = traced ? state_->input(inputs->second[0]) : nullptr;
     if (raw != nullptr && raw->classes)
       problem.found += fmt::format(", which is the class `{}`",

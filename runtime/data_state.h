@@ -29,6 +29,13 @@ inline std::string called(const Source& source) {
   return source.kind == Source::Kind::generated ? "`samples`" : "the table";
 }
 
+/// " in row 3 of `labels.idx`", behind a value whose place does not say which row (from 1) of its source it is in.
+inline std::string in_row(const Source& source, const Place& place, std::int64_t row) {
+  if (source.kind == Source::Kind::csv && place.line > 0) return "";
+  const std::string where = has_arrays(source.kind) && !place.file.empty() ? "`" + place.file + "`" : called(source);
+  return fmt::format(" in row {} of {}", row + 1, where);
+}
+
 /// Elements in one row of a batched type.
 inline std::int64_t row_elements(const Type& type) { return element_count(type.shape).count; }
 

@@ -1,17 +1,13 @@
 #include "runtime/idx.h"
 
 #include <fmt/format.h>
-#include <zlib.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
 
-#include "runtime/file.h"
+#include "runtime/unpacked.h"
 
 namespace nnc {
 
@@ -43,68 +39,6 @@ std::optional<StoredArray::Element> element_of(unsigned char code) {
       return StoredArray::Element::f64;
   }
   return std::nullopt;
-}
-
-/// Takes bytes from the beginning of a packed file on.
-class Unpacker {
- public:
-  explicit Unpacker(const std::string& path) : file_(gzopen(path.c_str(), "rb")) {
-    if (file_ != nullptr) gzbuffer(file_, 1 << 18);
-  }
-  Unpacker(const Unpacker&) = delete;
-  Unpacker& operator=(const Unpacker&) = delete;
-  ~Unpacker() {
-    if (file_ != nullptr) gzclose(file_);
-  }
-
-  bool open() const { return file_ != nullptr; }
-  /// Up to `count` bytes; fewer where the stream ends. False where it is damaged.
-  bool read(std::size_t count, std::vector<char>& to) {
-    to.resize(count);
-    const int got = gzread(file_, to.data(), static_cast<unsigned>(count));
-    to.resize(static_cast<std::size_t>(std::max(got, 0)));
-    if (got < 0) return false;
-    if (to.size() == count) return true;
-    int error = Z_OK;
-    gzerror(file_, &error);
-    return error == Z_OK || error == Z_STREAM_END;  // a stream that ends early is Z_BUF_ERROR
-  }
-
- private:
-  gzFile file_;
-};
-
-/// What the file holds, unpacked: in memory, or, where that is more than Storage says, in a file without a name. It is
-/// gone through in pieces, so that a header that lies about its size allocates nothing that is not there, and one that
-/// tells of less than there is stops it early.
-Result<KeptBytes> unpacked(const std::string& path, const Storage& storage) {
-  constexpr std::size_t piece = std::size_t{1} << 22;
-  Unpacker packed(path);
-  if (!packed.open()) {
-    Problem problem = wrong("", fmt::format("cannot read `{}`: {}", path, std::strerror(errno)));
-    problem.kind = Problem::Kind::io;
-    return problem;
-  }
-  std::vector<char> memory, some;
-  std::optional<UnnamedFile> file;
-  do {
-    if (!packed.read(piece, some)) return wrong(path, "the packed file is damaged or cut off");
-    if (!file && memory.size() + some.size() > storage.stream_over) {
-      auto made = UnnamedFile::make(storage.folder);
-      if (!made) return made.problem();
-      file.emplace(std::move(*made));
-      if (auto problem = file->append(memory)) return *problem;
-      memory = {};
-    }
-    if (!file)
-      memory.insert(memory.end(), some.begin(), some.end());
-    else if (auto problem = file->append(some))
-      return *problem;
-  } while (some.size() == piece);
-  if (!file) return KeptBytes::of(std::move(memory));
-  auto mapped = file->map();
-  if (!mapped) return mapped.problem();
-  return KeptBytes::of(std::move(*mapped));
 }
 
 std::string hexadecimal(std::span<const char> bytes) {
@@ -153,8 +87,8 @@ Result<StoredArray> parse_idx(const KeptBytes& content, const std::string& path)
 Result<StoredArray> read_idx(const std::string& path, const Storage& storage) {
   auto file = MappedFile::open(path);
   if (!file) return file.problem();
-  if (!file->text().starts_with("\x1f\x8b")) return parse_idx(KeptBytes::of(std::move(*file)), path);
-  auto content = unpacked(path, storage);
+  if (!file->text().starts_with(gzip_mark)) return parse_idx(KeptBytes::of(std::move(*file)), path);
+  auto content = unpacked(path, storage.stream_over, storage.folder);
   if (!content) return content.problem();
   return parse_idx(*content, path);
 }

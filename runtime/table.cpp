@@ -56,7 +56,7 @@ class CsvSource : public Table {
  public:
   CsvSource(CsvTable table, const Source& source, const Storage& storage) : table_(std::move(table)) {
     described_ = fmt::format("`{}`", source.path);
-    if (source.path != "-" && table_.bytes() > storage.stream_over) folder_ = storage.folder;
+    if (table_.bytes() > storage.stream_over) folder_ = storage.folder;
   }
 
   std::vector<std::string> names() const override { return table_.names(); }
@@ -352,7 +352,7 @@ Problem placed(Problem problem, const Source& source) {
 Result<std::unique_ptr<Table>> open_source(const Source& source, const Storage& storage) {
   switch (source.kind) {
     case Source::Kind::csv: {
-      auto table = CsvTable::open(source.path);
+      auto table = CsvTable::open(source.path, storage);
       if (!table) return table.problem();
       return std::unique_ptr<Table>(std::make_unique<CsvSource>(std::move(*table), source, storage));
     }

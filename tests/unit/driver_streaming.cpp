@@ -142,6 +142,73 @@ TEST_CASE("twenty times the rows take the same memory where they are streamed", 
   CHECK(large - small < 24 * 1024);
 }
 
+TEST_CASE("a CSV file that is packed, or comes through a pipe, gives the bits of the file", "[command]") {
+  const Scratch scratch;
+  write_file(scratch.path() / "net.nn", program);
+  write_file(scratch.path() / "rows.csv", rows(9000));
+  REQUIRE(std::system(("gzip -k '" + (scratch.path() / "rows.csv").string() + "'").c_str()) == 0);
+  const auto trained = run_nnc("train net.nn --out run", scratch.path());
+  REQUIRE(trained.status == 0);
+  std::string packed_program = program;
+  packed_program.replace(packed_program.find("rows.csv"), 8, "rows.csv.gz");
+  write_file(scratch.path() / "packed.nn", packed_program);
+  const std::string predicted = run_nnc("predict run --input rows.csv", scratch.path()).out;
+  CHECK(predicted.size() > 9000);
+  for (const std::string options : {"", " --stream-over 0"}) {
+    fs::remove_all(scratch.path() / "packed");
+    const auto packed = run_nnc("train packed.nn --out packed" + options, scratch.path());
+    INFO(packed.err);
+    CHECK(packed.out == trained.out);
+    CHECK(run_nnc("predict run --input rows.csv.gz" + options, scratch.path()).out == predicted);
+    for (const std::string file : {"rows.csv", "rows.csv.gz"}) {
+      run_nnc("predict run --input - --output piped.csv" + options + "; true", scratch.path(), "cat " + file + " |");
+      CHECK(read_file(scratch.path() / "piped.csv") == predicted);
+      fs::remove(scratch.path() / "piped.csv");
+    }
+  }
+}
+
+TEST_CASE("what is no CSV text is told of on standard input and in packed files", "[command]") {
+  const Scratch scratch;
+  write_file(scratch.path() / "net.nn", program);
+  write_file(scratch.path() / "rows.csv", rows(500));
+  REQUIRE(run_nnc("train net.nn --out run", scratch.path()).status == 0);
+  write_file(scratch.path() / "rows.npy", nnc::npy_text({nnc::DType::f32, {4, 3}}));
+  REQUIRE(std::system(("cd '" + scratch.path().string() +
+                       "' && gzip -k rows.csv && head -c 900 rows.csv.gz >cut.csv.gz && gzip -k rows.npy && mkdir rows")
+                          .c_str()) == 0);
+  const auto said = [&](const std::string& input) {
+    const bool piped = input.starts_with("<");
+    run_nnc("predict run --input " + (piped ? "- " + input : input) + " 2>said; true", scratch.path());
+    return read_file(scratch.path() / "said");
+  };
+  CHECK(said("<rows.npy") ==
+        "error: this is not a CSV file\n  --> stdin\n   = expected: text: names, then rows, with commas\n"
+        "   = found:    an NPY array\n   = help: standard input is CSV: give an array as a file, `--input FILE`\n");
+  CHECK(said("rows.npy.gz").starts_with("error: this is an NPY file that is packed\n  --> rows.npy.gz\n"));
+  CHECK(said("cut.csv.gz") == "error: the packed file is damaged or cut off\n  --> cut.csv.gz\n");
+  CHECK(said("<cut.csv.gz") == "error: the packed file is damaged or cut off\n  --> stdin\n");
+  CHECK(said("<rows") == "error: cannot read `stdin`: Is a directory\n");
+}
+
+TEST_CASE("predict takes the memory of a file for what comes through a pipe, however long", "[command]") {
+  const Scratch scratch;
+  write_file(scratch.path() / "net.nn", program);
+  write_file(scratch.path() / "rows.csv", rows(9000));
+  REQUIRE(run_nnc("train net.nn --out run", scratch.path()).status == 0);
+  const auto peak = [&](int times) {
+    std::string all = "head -n 1 rows.csv; for i in $(seq " + std::to_string(times) + "); do tail -n +2 rows.csv; done";
+    const auto piped = run_nnc("predict run --input - --threads 1 --stream-over 0 --output piped.csv; true",
+                               scratch.path(), "{ " + all + "; } |");
+    CHECK(fs::file_size(scratch.path() / "piped.csv") > static_cast<std::uintmax_t>(times) * 9000 * 5);
+    return piped.peak_kib;
+  };
+  // 200 KB and 40 MB of text; what grows is the column of answers.
+  const long small = peak(1), large = peak(160);
+  INFO(small << " KiB, " << large << " KiB");
+  CHECK(large - small < 36 * 1024);
+}
+
 namespace {
 
 /// Images of 4 x 4 bytes and their labels, as IDX, NPY or NPZ.
