@@ -164,7 +164,9 @@ void DataBlock::fitted_on(const ast::Setting& form) {
   for (const ast::Expr* expr : names) {
     const auto* use = std::get_if<ast::NameUse>(&expr->form);
     if (!use || !is_split_name(use->name)) {
-      error(Code::bad_split, expr->span, "`fit` names splits", "such as `fit = [train, test]`");
+      const std::vector<std::string> splits{"train", "valid", "test"};
+      const std::string meant = use ? did_you_mean(use->name, splits) : "";
+      error(Code::bad_split, expr->span, "`fit` names splits", meant.empty() ? "such as `fit = [train, test]`" : meant);
       return;
     }
     if (std::ranges::find(job_.fit, use->name) != job_.fit.end())

@@ -177,6 +177,7 @@ Term Elaborator::lookup(const std::string& name, Span span, Scope& scope) {
   if (graph_->test && frames_.size() == 1 && knows_below(name)) return Host{"a path", name};  // `Block1.Dense1.W`
   std::vector<std::string> known;
   if (!diagnostics.beyond_help()) {
+    known = {"true", "false"};
     scope.names(known);
     primitive_names(known);
   }

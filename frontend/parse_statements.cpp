@@ -15,6 +15,8 @@ void StatementParser::end(std::string_view what) {
   std::string help;
   if (at(Kind::assign)) help = "`==` compares";
   if (at(Kind::name) || at(Kind::number)) help = repair_of_word(text(tokens_[position_ - 1]));
+  const std::vector<std::string> joining{"and", "or"};
+  if (at(Kind::name) && help.empty()) help = did_you_mean(text(token()), joining);
   if (at(Kind::kw_if)) help = "write `if c { a } else { b }`";
   if (at(Kind::comma)) help = "a statement ends with its line, without a comma";
   if (token().kind >= Kind::equal && after_on_line(Kind::pipe)) help = "put the pipe in parentheses: `(x |> f) + y`";

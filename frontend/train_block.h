@@ -105,6 +105,7 @@ class TrainBlock {
   void setting(const ast::Setting& form, Pass& pass);
   void unknown_setting(const ast::Name& name);
   void plain_setting(TrainKey key, const ast::Setting& form, Pass& pass);
+  bool told_slip(const ast::NameUse& use, Span span, const std::string& word, Pass& pass);
   std::optional<std::int64_t> count(const ast::Setting& form, const ast::Expr& written, Pass& pass, std::int64_t least);
   void check_missing();
   const Span* find_let(std::string_view name) const;

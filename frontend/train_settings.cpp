@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "frontend/primitives.h"
 #include "frontend/train_block.h"
 
 namespace nnc {
@@ -39,6 +40,12 @@ constexpr Alias aliases[] = {
 
 /// The settings that may be about a part of the models.
 bool takes_path(TrainKey key) { return key == TrainKey::loss || key == TrainKey::optimizer; }
+
+/// The name that is called, or null.
+const ast::Expr* callee_of(const ast::Expr& value) {
+  const auto* call = std::get_if<ast::Call>(&value.form);
+  return call && std::holds_alternative<ast::NameUse>(call->callee->form) ? call->callee.get() : nullptr;
+}
 
 /// n of steps(n), or null.
 const ast::Expr* steps_of(const ast::Expr& value) {
@@ -105,7 +112,7 @@ void TrainBlock::plain_setting(TrainKey key, const ast::Setting& form, Pass& pas
       const auto* word = std::get_if<ast::NameUse>(&form.value->form);
       if (word && word->name == "full")
         job_.batch_size = 0;
-      else
+      else if (!word || !told_slip(*word, span, "full", pass))
         job_.batch_size = count(form, *form.value, pass, 1).value_or(1);
       return;
     }
@@ -121,7 +128,8 @@ void TrainBlock::plain_setting(TrainKey key, const ast::Setting& form, Pass& pas
     case TrainKey::check_every:
       if (const ast::Expr* steps = steps_of(*form.value))
         job_.check_every_steps = count(form, *steps, pass, 1).value_or(1);
-      else
+      else if (const ast::Expr* callee = callee_of(*form.value);
+               !callee || !told_slip(std::get<ast::NameUse>(callee->form), callee->span, "steps", pass))
         job_.check_every = count(form, *form.value, pass, 1).value_or(1);
       return;
     case TrainKey::early_stop:
@@ -140,6 +148,17 @@ void TrainBlock::plain_setting(TrainKey key, const ast::Setting& form, Pass& pas
       average_ = &form;
       return;
   }
+}
+
+/// Words such as `full` are no values, so the names of values do not offer them: where something near to one stands
+/// that means nothing else here (`step` is a number only while training goes), it is told.
+bool TrainBlock::told_slip(const ast::NameUse& use, Span span, const std::string& word, Pass& pass) {
+  const bool means_something = pass.scope.find(use.name) || module_.find(use.name) ||
+                               (find_primitive(use.name) && !is_run_time_scalar(use.name));
+  const std::vector<std::string> words{word};
+  const std::string help = means_something ? "" : did_you_mean(use.name, words);
+  if (!help.empty()) error(Code::unknown_name, span, fmt::format("there is no {}", backquoted(use.name)), help);
+  return !help.empty();
 }
 
 std::optional<std::int64_t> TrainBlock::count(const ast::Setting& form, const ast::Expr& written, Pass& pass,

@@ -1,6 +1,6 @@
-// A slip of the finger in any setting of a data or train block, or in an argument of an optimizer, a schedule or a
-// reader, is answered with the right name: every pair of neighbours swapped, every letter left out, every letter typed
-// twice.
+// A slip of the finger in any setting of a data or train block, in what it is set to, or in an argument of an
+// optimizer, a schedule or a reader, is answered with the right name: every pair of neighbours swapped, every letter
+// left out, every letter typed twice.
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -21,9 +21,10 @@ data points {
   train, valid = split(rest, 4, 1, every = 5)
   test = held
   fit = [train, valid]
-  x: f32[2] = standardize(cols("a", "b")) + minmax(cols("c", to = "d"))
+  x: f32[2] = standardize(cols("a", "b", missing = median)) + minmax(cols("c", to = "d"))
   y: f32[1] = standardize(cols(except = ["a", "b", "c", "d", "kind"]))
-  k: i32[] = classes(col("kind"))
+  k: i32[] = classes(col("kind", unknown = most_frequent))
+  h: f32[3] = one_hot(classes(col("kind")))
 }
 train Net on points {
   let z = Net(x)
@@ -31,14 +32,15 @@ train Net on points {
   metric off = mae(z, y)
   output price = undo(z, y)
   optimizer = adamw(lr = cosine(1e-3, to = 1e-5, warmup = 10), beta1 = 0.9, beta2 = 0.99, eps = 1e-8, weight_decay = 0.01)
+  optimizer(Net.Dense2) = frozen
   epochs = 3
-  batch_size = 16
+  batch_size = full
   shuffle = true
   seed = 42
-  check_every = 2
+  check_every = steps(2)
   early_stop = lowest(valid.loss, patience = 3)
   best = highest(valid.off)
-  stop = train.loss < 1e-3
+  stop = train.loss < 1e-3 or epoch >= 50 and step > 100
   clip_norm = 1.0
   average = ema(0.999)
 }
@@ -53,6 +55,33 @@ const std::vector<std::string> words = {"epochs",     "batch_size",  "shuffle", 
                                         "adamw",      "split(",      "valid =",      "train,",     "every =",
                                         "except",     "init =",      "bias =",       "valid.loss", "train.loss"};
 
+/// What settings are set to, and words that calls are made of, behind what stands before them.
+struct Value {
+  std::string before, word;
+};
+const std::vector<Value> values = {{"fit = [", "train"},
+                                   {"fit = [train, ", "valid"},
+                                   {"let rows = ", "csv"},
+                                   {"test = ", "held"},
+                                   {"missing = ", "median"},
+                                   {"unknown = ", "most_frequent"},
+                                   {"h: f32[3] = ", "one_hot"},
+                                   {"bias = ", "true"},
+                                   {"init = ", "glorot_uniform"},
+                                   {"shuffle = ", "true"},
+                                   {"batch_size = ", "full"},
+                                   {"check_every = ", "steps"},
+                                   {"1e-3 ", "or"},
+                                   {"1e-3 or ", "epoch"},
+                                   {"50 ", "and"},
+                                   {"50 and ", "step"},
+                                   {"optimizer(Net.", "Dense2"},
+                                   {"optimizer(Net.Dense2) = ", "frozen"},
+                                   {"average = ", "ema"},
+                                   {"loss = ", "mse"},
+                                   {"metric off = ", "mae"},
+                                   {"output price = ", "undo"}};
+
 std::string word_of(const std::string& place) { return place.substr(0, place.find_first_of(" =(,")); }
 
 std::set<std::string> slips(const std::string& word) {
@@ -63,7 +92,7 @@ std::set<std::string> slips(const std::string& word) {
     all.insert(swapped);
   }
   for (std::size_t i = 1; i < word.size(); ++i) {
-    all.insert(word.substr(0, i) + word.substr(i + 1));
+    if (word.size() > 3) all.insert(word.substr(0, i) + word.substr(i + 1));
     all.insert(word.substr(0, i) + word[i] + word.substr(i));
   }
   all.erase(word);
@@ -101,4 +130,28 @@ TEST_CASE("a slip in any setting is answered with the right name") {
     }
   }
   CHECK(tried > 500);
+}
+
+/// Slips that are another word, or one letter from another.
+const std::set<std::string> near_another = {"mea", "medan", "meian", "Dense"};
+
+TEST_CASE("a slip in what a setting is set to is answered with the right word") {
+  const nnc::test::Scratch scratch;
+  REQUIRE(messages_of(program, scratch).find("error") == std::string::npos);
+  int tried = 0;
+  for (const Value& value : values) {
+    const std::string text = program, place = value.before + value.word;
+    const std::size_t at = text.find(place) + value.before.size();
+    INFO(place);
+    REQUIRE(text.find(place) != std::string::npos);
+    for (const std::string& slip : slips(value.word)) {
+      if (near_another.contains(slip)) continue;
+      const std::string messages =
+          messages_of(text.substr(0, at) + slip + text.substr(at + value.word.size()), scratch);
+      INFO(slip << "\n" << messages);
+      CHECK(messages.find("did you mean `" + value.word + "`") != std::string::npos);
+      ++tried;
+    }
+  }
+  CHECK(tried > 150);
 }
