@@ -309,11 +309,26 @@ class UnusedCheck {
         inside.names.insert(uses_of(declaration).begin(), uses_of(declaration).end());
       }
     for (const ast::Datum& datum : data.data) {
-      if (const auto* let = std::get_if<ast::Let>(&datum.form)) this->let(*let, inside.names);
+      const auto* let = std::get_if<ast::Let>(&datum.form);
+      if (let && !(is_source(*let->value) && !has_splits(data))) this->let(*let, inside.names);
       if (const auto* column = std::get_if<ast::ColumnDef>(&datum.form);
           column && trained && !inside.names.contains(column->name.text))
         unused(column->name, "column");
     }
+  }
+
+  /// Without splits all rows of the one source are `train`.
+  static bool has_splits(const ast::Data& data) {
+    return std::ranges::any_of(data.data, [](const ast::Datum& datum) {
+      const auto* setting = std::get_if<ast::Setting>(&datum.form);
+      return setting && setting->keys.front().text != "fit" && setting->keys.front().text != "samples";
+    });
+  }
+  static bool is_source(const ast::Expr& value) {
+    constexpr std::string_view readers[] = {"csv", "idx", "npy", "npz", "table"};
+    const auto* call = std::get_if<ast::Call>(&value.form);
+    const auto* callee = call ? std::get_if<ast::NameUse>(&call->callee->form) : nullptr;
+    return callee && std::ranges::find(readers, callee->name) != std::end(readers);
   }
 
   const Module& module_;
