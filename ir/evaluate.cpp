@@ -1,17 +1,15 @@
-// Row-major index spaces are walked by tables of offsets: one for the elements of the result, one for the elements that
-// are reduced. Views, sums and contractions are then the same few loops.
 #include "ir/evaluate.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <stdexcept>
 
 #include "ir/builder.h"
+#include "ir/index_space.h"
 #include "ir/op.h"
 #include "ir/order.h"
 #include "ir/scalar/builder.h"
@@ -20,56 +18,7 @@ namespace nnc {
 
 namespace {
 
-using Dims = std::vector<std::int64_t>;
-using Offsets = std::vector<std::int64_t>;
-
-std::int64_t product(std::span<const std::int64_t> dims) {
-  std::int64_t count = 1;
-  for (std::int64_t extent : dims) count *= extent;
-  return count;
-}
-
-Dims row_major_strides(std::span<const std::int64_t> dims) {
-  Dims strides(dims.size());
-  std::int64_t stride = 1;
-  for (std::size_t axis = dims.size(); axis-- > 0; stride *= dims[axis]) strides[axis] = stride;
-  return strides;
-}
-
-/// Offset of every index of the space `dims`, in row-major order.
-Offsets offsets_over(std::span<const std::int64_t> dims, std::span<const std::int64_t> strides) {
-  Offsets offsets{0};
-  for (std::size_t axis = 0; axis < dims.size(); ++axis) {
-    Offsets longer;
-    longer.reserve(offsets.size() * static_cast<std::size_t>(dims[axis]));
-    for (std::int64_t base : offsets)
-      for (std::int64_t i = 0; i < dims[axis]; ++i) longer.push_back(base + i * strides[axis]);
-    offsets = std::move(longer);
-  }
-  return offsets;
-}
-
-std::vector<std::int64_t> pick(std::span<const std::int64_t> numbers, std::span<const int> axes) {
-  std::vector<std::int64_t> picked;
-  for (int axis : axes) picked.push_back(numbers[axis]);
-  return picked;
-}
-
-std::vector<int> axes_outside(std::span<const int> axes, std::size_t rank) {
-  std::vector<int> rest;
-  for (int axis = 0; axis < static_cast<int>(rank); ++axis)
-    if (std::ranges::find(axes, axis) == axes.end()) rest.push_back(axis);
-  return rest;
-}
-
-template <class T>
-const T* elements(const Tensor& tensor) {
-  return reinterpret_cast<const T*>(tensor.data.data());
-}
-template <class T>
-T* elements(Tensor& tensor) {
-  return reinterpret_cast<T*>(tensor.data.data());
-}
+using namespace index_space;
 
 /// IEEE 754-2019 maximum: NaN wins, -0 < +0.
 template <class T>
@@ -81,45 +30,6 @@ T greater_of(T a, T b) {
   }
   return a < b ? b : a;
 }
-
-template <class T>
-T plus(T a, T b) {
-  if constexpr (std::is_integral_v<T>)
-    return std::bit_cast<T>(std::bit_cast<std::uint32_t>(a) + std::bit_cast<std::uint32_t>(b));
-  else
-    return a + b;
-}
-
-/// The reduced index space of a sum or a contraction: which accumulator each index goes to, and where chunks end.
-struct Walk {
-  std::int64_t count = 0, chunk = 0;
-  int lanes = 1;
-  std::vector<int> lane;
-
-  Walk(std::span<const std::int64_t> extents, Order order, DType dtype)
-      : count(product(extents)), chunk(order_chunk(extents)), lane(static_cast<std::size_t>(count), 0) {
-    const int axis = order_lane_axis(extents);
-    if (order != Order::lanes) return;
-    lanes = order_lanes(dtype);
-    if (axis < 0) return;
-    const std::int64_t inside = product(extents.subspan(axis + 1)), extent = extents[axis];
-    for (std::int64_t k = 0; k < count; ++k) lane[k] = static_cast<int>(k / inside % extent % lanes);
-  }
-
-  /// total + the chunks' totals, where step(accumulator, k) takes element k in.
-  template <class T, class Step>
-  double fold(double total, Step&& step) const {
-    for (std::int64_t begin = 0; begin < count; begin += chunk) {
-      T accumulators[16] = {};
-      for (std::int64_t k = begin; k < std::min(count, begin + chunk); ++k)
-        accumulators[lane[k]] = step(accumulators[lane[k]], k);
-      for (int half = lanes / 2; half >= 1; half /= 2)
-        for (int i = 0; i < half; ++i) accumulators[i] = plus(accumulators[i], accumulators[i + half]);
-      total += static_cast<double>(accumulators[0]);
-    }
-    return total;
-  }
-};
 
 /// Calls f with a value of the C++ type of a number's element type.
 template <class F>
@@ -595,56 +505,6 @@ class Evaluation {
 };
 
 }  // namespace
-
-Tensor Tensor::zeros(DType dtype, std::vector<std::int64_t> dims) {
-  Tensor tensor{.dtype = dtype, .dims = std::move(dims), .data = {}};
-  tensor.data.resize(static_cast<std::size_t>(tensor.count()) * size_of(dtype));
-  return tensor;
-}
-
-std::int64_t Tensor::count() const { return product(dims); }
-
-double Tensor::at(std::int64_t index) const {
-  switch (dtype) {
-    case DType::f32:
-      return elements<float>(*this)[index];
-    case DType::f64:
-      return elements<double>(*this)[index];
-    case DType::i32:
-      return elements<std::int32_t>(*this)[index];
-    case DType::boolean:
-      return static_cast<double>(data[index]);
-  }
-  return 0;
-}
-
-void Tensor::set(std::int64_t index, double value) {
-  switch (dtype) {
-    case DType::f32:
-      elements<float>(*this)[index] = static_cast<float>(value);
-      return;
-    case DType::f64:
-      elements<double>(*this)[index] = value;
-      return;
-    case DType::i32:
-      elements<std::int32_t>(*this)[index] = static_cast<std::int32_t>(value);
-      return;
-    case DType::boolean:
-      data[index] = std::byte{value != 0};
-      return;
-  }
-}
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  if (a.dtype != b.dtype || a.dims != b.dims) return false;
-  if (a.data == b.data) return true;
-  const std::size_t bytes = size_of(a.dtype);
-  for (std::int64_t i = 0; i < a.count(); ++i) {
-    const bool equal = std::memcmp(a.data.data() + i * bytes, b.data.data() + i * bytes, bytes) == 0;
-    if (!equal && !(std::isnan(a.at(i)) && std::isnan(b.at(i)))) return false;
-  }
-  return true;
-}
 
 std::map<std::string, Tensor> evaluate(const Graph& graph, const Environment& environment, bool assume_order) {
   return Evaluation(graph, environment, assume_order).run();
