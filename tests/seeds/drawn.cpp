@@ -45,7 +45,7 @@ void Drawn::row(const std::string& what, const std::string& published, const Fig
   const double low = few_ ? spread.least - beyond : spread.low, high = few_ ? spread.greatest + beyond : spread.high;
   const double slack = std::max(grain, 1e-5 * std::max(std::abs(low), std::abs(high)));  // the rounding of f32
   table_.within(system_, what, published, median(figure), low - slack, high + slack, spread.median).why =
-      why_outside(published, spread, why);
+      why_outside(published, spread, why.empty() ? why_ : why);
 }
 
 void Drawn::keep_those_that_stopped(const std::string& what) {

@@ -33,6 +33,8 @@ class Drawn {
   /// known of a published number outside, beside how far the independent runs reach.
   void row(const std::string& what, const std::string& published, const Figure& figure, const std::string& known,
            double grain = 0, const std::string& why = "") const;
+  /// The material's run is repeated in other rows: that is said of each of its numbers outside.
+  void is_repeated() { why_ = "its own order of rows gives it: see below"; }
   /// The share of runs that get below the loss at which they stop, told as `what`: that of the independent ones, within
   /// three deviations of so many runs. The others are left out from then on.
   void keep_those_that_stopped(const std::string& what);
@@ -42,7 +44,7 @@ class Drawn {
 
  private:
   Table& table_;
-  std::string system_, name_;
+  std::string system_, name_, why_;
   std::vector<Run> runs_;
   bool few_;
 };

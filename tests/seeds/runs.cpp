@@ -4,8 +4,10 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <sstream>
 #include <stdexcept>
 
+#include "tests/seeds/order.h"
 #include "tests/support/command.h"
 #include "tests/support/json_lines.h"
 
@@ -42,6 +44,29 @@ std::string with_data(const std::string& program, const std::string& block, cons
   return program.substr(0, begin) + head + lines + program.substr(end);
 }
 
+/// The program with other settings in a train block, each `name = value`; without those of an empty value.
+std::string with_settings(const std::string& program, const std::string& block,
+                          const std::map<std::string, std::string>& settings) {
+  std::istringstream in(program);
+  std::string text;
+  bool inside = false, found = false;
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with("train "))
+      inside = line.starts_with("train " + block + " on ") || line.ends_with(" as " + block + " {");
+    const bool ends = inside && line == "}";
+    if (ends)
+      for (const auto& [name, value] : settings)
+        if (!value.empty()) text += "  " + name + " = " + value + "\n";
+    found |= inside;
+    if (!inside || std::ranges::none_of(
+                       settings, [&](const auto& setting) { return line.starts_with("  " + setting.first + " = "); }))
+      text += line + "\n";
+    if (ends) inside = false;
+  }
+  if (!found) throw std::runtime_error("no train block " + block);
+  return text;
+}
+
 }  // namespace
 
 Runs::Runs(fs::path data) : data_(data.empty() ? data : fs::absolute(data)), real_(scratch_.path() / "real") {
@@ -60,6 +85,7 @@ Run Runs::train(const std::string& example, const std::string& block, const Trai
   std::string program = read_file(scratch_.path() / "examples" / example);
   for (const auto& [name, lines] : options.data)
     program = with_data(program, name, replaced(lines, "DATA", data_.string()));
+  if (!options.settings.empty()) program = with_settings(program, block, options.settings);
   const std::string name = "run" + std::to_string(++number_);
   write_file(scratch_.path() / folder / (name + ".nn"), program);
   std::string arguments = "train " + (folder / (name + ".nn")).string() + " " + block + " --threads 1 --out " + name;
@@ -78,6 +104,20 @@ Run Runs::train(const std::string& example, const std::string& block, const Trai
   run.weights = nnc::test::read_weights(run.folder / "last.safetensors");
   if (run.status == 0) run.figures = evaluate(run);
   return run;
+}
+
+fs::path Runs::in_order(const std::string& file, std::uint32_t drawn, std::size_t count) {
+  std::vector<std::string> rows = text_lines(read_file(data_ / file));
+  const std::string head = rows.front();
+  rows.erase(rows.begin());
+  MaterialOrder order(drawn, rows.size());
+  std::string text = head + "\n";
+  for (std::size_t left = count; left > 0;)
+    for (const std::size_t row : order.next())
+      if (left > 0) text += rows[row] + "\n", --left;
+  const fs::path ordered = scratch_.path() / ("rows" + std::to_string(++number_) + ".csv");
+  write_file(ordered, text);
+  return ordered;
 }
 
 std::map<std::string, json> Runs::evaluate(const Run& run) {

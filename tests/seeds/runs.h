@@ -33,7 +33,8 @@ struct TrainOptions {
   /// Of a data block, what stands between its braces in place of what the example says; DATA is the folder of real
   /// rows.
   std::map<std::string, std::string> data{};
-  bool real = true;  ///< files named in the example are those of the material
+  std::map<std::string, std::string> settings{};  ///< of the train block; those with an empty value go
+  bool real = true;                               ///< files named in the example are those of the material
 };
 
 /// Whether an example reads MNIST's files or Fashion-MNIST's; all others train without any file but their own.
@@ -49,6 +50,9 @@ class Runs {
   bool has_data() const { return !data_.empty(); }
   /// `example` below examples/, e.g. "linear/descent.nn".
   Run train(const std::string& example, const std::string& block, const TrainOptions& options = {});
+  /// So many rows of a file of the material, over and over, in the order in which the material takes them when its
+  /// first epoch draws `drawn`.
+  std::filesystem::path in_order(const std::string& file, std::uint32_t drawn, std::size_t count);
   /// Loss and metrics of each split, by the weights that a run has kept.
   std::map<std::string, nlohmann::json> evaluate(const Run& run);
   /// Output lines of predict, without the header.
@@ -61,7 +65,7 @@ class Runs {
  private:
   test::Scratch scratch_;
   std::filesystem::path data_, real_;
-  int number_ = 0;
+  int number_ = 0;  ///< of files and folders made so far
 };
 
 constexpr int many = 20, some = 5;  ///< runs of a system; some of one that takes seconds

@@ -8,6 +8,8 @@ namespace nnc::seeds {
 
 /// Every system on the real rows; `quick` leaves out what takes longer than a few seconds.
 void add_systems(Table& table, Runs& runs, bool quick);
+/// The material's own runs of nets that start from zero, repeated row by row.
+void add_repeated(Table& table, Runs& runs, bool quick);
 /// What needs no real rows.
 void add_own_systems(Table& table, Runs& runs, bool quick);
 /// Nets of many layers on the real rows: tables, pictures, dropout; the example of residual connections on its own.

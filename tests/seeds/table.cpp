@@ -23,6 +23,17 @@ std::string bounds(const Cell& cell) {
 
 std::string reached(const Cell& cell) { return cell.shown.empty() ? number(cell.reached) : cell.shown; }
 
+/// Rows of a system stand together, where its first one stands.
+std::vector<Cell> by_system(const std::vector<Cell>& cells) {
+  std::vector<std::string> systems;
+  for (const Cell& cell : cells)
+    if (std::ranges::find(systems, cell.system) == systems.end()) systems.push_back(cell.system);
+  std::vector<Cell> sorted;
+  for (const std::string& system : systems)
+    std::ranges::copy_if(cells, std::back_inserter(sorted), [&](const Cell& cell) { return cell.system == system; });
+  return sorted;
+}
+
 /// What identifies a row, and does not change from run to run.
 std::string start_of(const Cell& cell) {
   return fmt::format("| {} | {} | {} |", cell.system, cell.what, cell.published);
@@ -44,8 +55,15 @@ drawn by chance, and with them every figure; the published one is of a single dr
 or more for the curve's polynomials and for deep nets), and bounds are the middle four fifths of independent runs, with their median. Those are made by
 `tests/reference/make_seeds.py` and `make_seeds_deep.py`: textbook formulas in NumPy, in float64, at the material's own hyper-parameters, twenty draws of each
 system (a hundred of XOR, thirty of the deep nets on MNIST; from five to twelve of what takes minutes; six orders of a gate's rows). A published number outside is
-one draw as well: the last column says how far the independent runs reach, and what is known of the reason. Where not every run gets to the loss at which the
-material stops, the share of those that do is a row, within three deviations of the independent share, and the other figures are of those.
+one draw as well: the last column says how far the independent runs reach, and what is known of the reason.
+
+Where not every run gets to the loss at which the material stops, the share of those that do is a row, within three deviations of the independent share, and the other
+figures are of those.
+
+A net that starts from zero leaves to chance the order of the rows alone, and the material's programs have only a hundred orders: each epoch seeds NumPy's generator anew,
+with a number below 100 that the epoch before has left. `tests/reference/find_order.py` tries all and finds the one that a printed run took. "The material's run, row by
+row" is nnc's training in that order, in float64: what is printed is reached to its last digit. Updates of single samples and mini-batches are held to 2, as the material looks
+at its loss after every second one.
 
 )";
 
@@ -89,7 +107,7 @@ void Table::holds(const std::string& system, const std::string& what, const std:
 
 std::string Table::markdown() const {
   std::string text = fmt::format("{}## Systems\n\n{}| --- | --- | --- | --- | --- | --- |\n", preface, systems_head);
-  for (const Cell& cell : cells)
+  for (const Cell& cell : by_system(cells))
     text += fmt::format("{} {} | {} | {} |\n", start_of(cell), reached(cell), bounds(cell),
                         cell.published_outside() ? cell.why : "");
   text +=

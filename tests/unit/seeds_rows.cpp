@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/seeds/order.h"
 #include "tests/seeds/pieces.h"
 #include "tests/seeds/table.h"
 #include "tests/unit/catch.h"
@@ -129,4 +130,28 @@ TEST_CASE("a figure out of its bounds is a fault, and so is a published number o
   CHECK_THAT(apart.markdown(), Contains("| 4253 | 4251 .. 4255 | its run ended early |"));
   apart.within("line", "order", "diverges", 3, 3, 3);
   CHECK(apart.faults().empty());
+}
+
+TEST_CASE("rows come in the order in which NumPy's generator permutes them, epoch after epoch") {
+  // First, second and last of 100 rows: numpy.random.RandomState, as tests/reference/find_order.py uses it.
+  using Epoch = std::vector<std::size_t>;
+  const std::map<std::uint32_t, std::vector<Epoch>> expected = {{0, {{26, 86, 44}, {7, 98, 68}, {1, 69, 16}}},
+                                                                {2, {{83, 30, 40}, {28, 88, 59}, {76, 57, 15}}},
+                                                                {35, {{40, 71, 73}, {68, 72, 24}, {83, 91, 55}}}};
+  for (const auto& [drawn, epochs] : expected) {
+    MaterialOrder order(drawn, 100);
+    for (const Epoch& epoch : epochs) {
+      const auto& rows = order.next();
+      CHECK(Epoch{rows[0], rows[1], rows[99]} == epoch);
+    }
+  }
+}
+
+TEST_CASE("rows of a system stand together in the document, where its first one stands") {
+  Table table;
+  table.within("line", "w", "-", 1, 0, 2);
+  table.within("border", "w", "-", 1, 0, 2);
+  table.within("line", "b", "-", 1, 0, 2);
+  const std::string text = table.markdown();
+  CHECK(text.find("| line | b |") < text.find("| border | w |"));
 }
