@@ -7,94 +7,17 @@
 #include <set>
 #include <string_view>
 
-#include "driver/tensor.h"
 #include "ir/op.h"
 #include "passes/derive/notation.h"
 #include "passes/pipeline.h"
 #include "runtime/metrics.h"
-#include "runtime/random.h"
 
 namespace nnc::driver {
 
 namespace {
 
-constexpr double most_work = 4e8;            // products and elements: some seconds of the evaluator
 constexpr std::size_t longest_formula = 60;  // of what is shown in a line
 constexpr int deepest = 3;                   // values without a name that are written out in each other
-
-// ---- the step once more
-
-/// Rows of the step, as training shuffles them.
-std::vector<std::uint32_t> rows_of(const StepTaken& step) {
-  const Batches batches(step.job.batch_size, step.train.rows);
-  const bool next = step.after.epoch == 0 || step.after.batch == batches.count;
-  const std::int64_t epoch = step.after.epoch + (next ? 1 : 0), batch = next ? 0 : step.after.batch;
-  std::vector<std::uint32_t> order(static_cast<std::size_t>(step.train.rows));
-  for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::uint32_t>(i);
-  if (step.job.shuffle)
-    order = permutation(step.train.rows, step.job.seed, Purpose::epoch, static_cast<std::uint32_t>(epoch));
-  const auto first = order.begin() + batch * batches.size;
-  return {first, first + std::min<std::int64_t>(batches.size, order.end() - first)};
-}
-
-Environment environment_of(const StepTaken& step, const std::vector<std::uint32_t>& rows) {
-  const Batches batches(step.job.batch_size, step.train.rows);
-  Environment environment;
-  environment.batch = std::ssize(rows);
-  environment.seed = step.job.seed;
-  environment.step = static_cast<std::uint64_t>(step.after.step + 1);
-  environment.scalars = {{"step", static_cast<double>(step.after.step + 1)},
-                         {"epoch", static_cast<double>(step.after.step / batches.count + 1)},
-                         {"steps_per_epoch", static_cast<double>(batches.count)},
-                         {"total_steps", static_cast<double>(step.planned_epochs * batches.count)},
-                         {"rows", static_cast<double>(rows.size())}};
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    for (const NamedArray& column : step.train.part(rows[i], 1).columns) {
-      Tensor row = tensor_of(column.array);
-      Tensor& all = environment.inputs[column.name];
-      if (i == 0) {
-        all = std::move(row);
-        all.dims[0] = std::ssize(rows);
-      } else {
-        all.data.insert(all.data.end(), row.data.begin(), row.data.end());
-      }
-    }
-  set_variables(step.weights, environment);
-  return environment;
-}
-
-double length(const Shape& shape, std::int64_t rows) {
-  double count = 1;
-  for (const Extent& extent : shape) count *= static_cast<double>(extent.count * (extent.batched ? rows : 1));
-  return count;
-}
-
-double work_of(const Graph& graph, std::int64_t rows) {
-  double work = 0;
-  for (const Node& node : graph.nodes) {
-    double count = length(node.type.shape, rows);
-    if (const auto* dot = std::get_if<Dot>(&node.attributes))
-      for (const int axis : dot->a) {
-        const Extent& extent = graph[node.operands[0]].type.shape[static_cast<std::size_t>(axis)];
-        count *= static_cast<double>(extent.count * (extent.batched ? rows : 1));
-      }
-    if (const auto* scan = std::get_if<Scan>(&node.attributes))
-      count += static_cast<double>(scan->steps) * work_of(*scan->body, rows);
-    work += count;
-  }
-  return work;
-}
-
-/// Values of all nodes.
-std::vector<Tensor> values_of(Graph graph, const Environment& environment) {
-  graph.outputs.clear();
-  for (NodeId id = 0; id < graph.nodes.size(); ++id)
-    graph.outputs.push_back({OutputKind::result, std::to_string(id), id});
-  auto results = evaluate(graph, environment, true);
-  std::vector<Tensor> values;
-  for (NodeId id = 0; id < graph.nodes.size(); ++id) values.push_back(std::move(results.at(std::to_string(id))));
-  return values;
-}
 
 // ---- back to the first
 
@@ -283,12 +206,12 @@ std::optional<FirstWrong> first_wrong(const Elaborated& block, const StepTaken& 
                                       bool is_loss) {
   const Graph graph = optimise(block.step);
   const std::vector<std::uint32_t> rows = rows_of(step);
-  if (rows.empty() || work_of(graph, std::ssize(rows)) > most_work) return std::nullopt;
   const OutputKind kind = is_loss ? OutputKind::result : OutputKind::update;
   const auto output =
       std::ranges::find_if(graph.outputs, [&](const Output& one) { return one.kind == kind && one.name == failed; });
   if (output == graph.outputs.end()) return std::nullopt;
-  const std::vector<Tensor> values = values_of(graph, environment_of(step, rows));
+  const std::vector<Tensor> values = values_again(graph, step, rows);
+  if (values.empty()) return std::nullopt;
   const auto at = FailureTrace(graph, values).first(output->node);
   if (!at) return std::nullopt;
 

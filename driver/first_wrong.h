@@ -8,21 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "driver/step_again.h"
 #include "frontend/elaborate.h"
-#include "runtime/data.h"
-#include "runtime/train.h"
-#include "runtime/weights.h"
 
 namespace nnc::driver {
-
-/// A step, as training takes it.
-struct StepTaken {
-  Cursor after;                     ///< where training stood before it
-  const Weights& weights;           ///< those before it
-  const SplitColumns& train;        ///< its rows
-  const TrainJob& job;              ///< with the seed of the run
-  std::int64_t planned_epochs = 0;  ///< what schedules see
-};
 
 struct FirstWrong {
   std::string what;  ///< a line for a message

@@ -129,12 +129,13 @@ Exit Training::say_diverged(const TrainOutcome& outcome, double least_loss) {
   if (!outcome.spoilt.empty())
     problem.notes.push_back(fmt::format("note: the update of step {} had made `{}` infinite or NaN",
                                         outcome.last_finite->at.step + 1, outcome.spoilt));
-  if (failure.at.step > 0 && !session_->solves() && outcome.last_finite) {
-    const std::int64_t planned = record_.epochs > 0 ? record_.epochs : job_.epochs;
+  std::optional<StepTaken> step;
+  if (failure.at.step > 0 && outcome.last_finite)
+    step.emplace(StepTaken{outcome.last_finite->at, outcome.last_finite->weights, *split("train"), job_,
+                           record_.epochs > 0 ? record_.epochs : job_.epochs});
+  if (step && !session_->solves()) {
     const bool spoilt = !outcome.spoilt.empty();
-    const auto first =
-        first_wrong(block_, {outcome.last_finite->at, outcome.last_finite->weights, *split("train"), job_, planned},
-                    spoilt ? outcome.spoilt : failure.what, failure.is_loss && !spoilt);
+    const auto first = first_wrong(block_, *step, spoilt ? outcome.spoilt : failure.what, failure.is_loss && !spoilt);
     if (first) problem.notes.push_back(first->what);
     if (first && first->place.line > 0) problem.place = first->place;
   }
@@ -143,9 +144,9 @@ Exit Training::say_diverged(const TrainOutcome& outcome, double least_loss) {
                                       outcome.at.step == 0 ? "" : fmt::format(", after step {},", outcome.at.step),
                                       run_->file(last_weights)));
   if (!session_->solves()) problem.notes.push_back("help: try a lower learning rate");
-  for (std::string& line :
-       session_->solves() ? why_unsolved({*split("train"), *session_, data_job_, *weights_, job_.models, least_loss})
-                          : advice_of(optimise(block_.evaluate), *split("train"), *weights_))
+  for (std::string& line : session_->solves() ? why_unsolved({*split("train"), *session_, data_job_, *weights_,
+                                                              job_.models, least_loss, block_, step})
+                                              : advice_of(optimise(block_.evaluate), *split("train"), *weights_))
     problem.notes.push_back(std::move(line));
   console_.show(problem);
   return Exit::diverged;

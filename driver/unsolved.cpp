@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "driver/column_names.h"
+#include "driver/curvature.h"
 #include "driver/dependence.h"
 
 namespace nnc::driver {
@@ -72,7 +73,23 @@ std::vector<std::string> why_unsolved(const UnsolvedRun& run) {
     return notes;
   }
   const double largest = largest_weight(run.weights);
-  if (largest > 100 && run.least_loss < 1e-6)
+  const bool grown = largest > 100 && run.least_loss < 1e-6;
+  const auto down = grown || !run.step ? std::nullopt : negative_pivot(run.block, *run.step);
+  if (down) {
+    notes.push_back(fmt::format(
+        "note: the matrix is indefinite: by {} the second derivative of the loss is {:.3g}{}; the loss bends down "
+        "there, "
+        "which it does nowhere near a lowest point",
+        down->weight, down->pivot,
+        down->row == 0 ? ""
+                       : fmt::format(" when the {} before it are eliminated",
+                                     down->row == 1 ? "weight" : fmt::format("{} weights", down->row))));
+    notes.push_back(
+        "help: take gradient steps first and go on from where they end (`--init RUN/last.safetensors`), begin "
+        "elsewhere (`--seed`), or take a loss that is convex in the weights");
+    return notes;
+  }
+  if (grown)
     notes.push_back(
         fmt::format("note: the loss has fallen to {:.3g} while the largest weight grew to {:.6g}: it has no lowest "
                     "point, as where a line separates two classes; the further the weights go, the lower it gets, "

@@ -194,3 +194,27 @@ TEST_CASE("a step that makes NaN of the weights is told with its own epoch, and 
     CHECK(epoch == step);  // a step an epoch
   }
 }
+
+// x^2 and x^4 by one weight each: the loss (w^2 - 1)^2 bends down at w = 0, and up at w = 1.
+TEST_CASE("newton where the loss bends down says which weight's pivot is negative, and recommends no penalty") {
+  const Scratch scratch;
+  const auto train = [&](const std::string& up, const std::string& down) {
+    std::ofstream(scratch.path() / "well.nn")
+        << "data rows {\n  samples = 40\n  x: f64[1] = uniform(1, 2)\n  y: f64[1] = 1\n}\n"
+           "model Net(x: f64[batch, 1]) -> f64[batch, 1] {\n  param a: f64[2] = " +
+               up + "\n  param b: f64[3] = " + down +
+               "\n  return x * (sum((a^2 - 1)^2) + sum((b^2 - 1)^2))\n}\n"
+               "train Net on rows {\n  loss = mean(Net(x))\n  optimizer = newton()\n  batch_size = full\n  epochs = "
+               "9\n}\n";
+    fs::remove_all(scratch.path() / "run");
+    return run_nnc("train well.nn --out run", scratch.path());
+  };
+  const auto refused = train("[1.1, 0.9]", "[1.2, 0, 1]");
+  INFO(refused.err);
+  CHECK(refused.status == 3);
+  CHECK_THAT(refused.err, Contains("the matrix is indefinite: by `b[1]` the second derivative of the loss is -") &&
+                              Contains("when the 3 weights before it are eliminated") &&
+                              Contains("help: take gradient steps first") && !Contains("penalty") &&
+                              !Contains("singular"));
+  CHECK(train("[1.1, 0.9]", "[1.2, 1, 1]").status == 0);  // from where it bends up it goes down
+}
