@@ -79,6 +79,73 @@ std::uint64_t contraction_flops(const Kernel& kernel) {
   return flops;
 }
 
+namespace {
+
+std::uint64_t flops_of(ScalarOp op) {
+  switch (op) {
+    case ScalarOp::add:
+    case ScalarOp::sub:
+    case ScalarOp::mul:
+    case ScalarOp::div:
+    case ScalarOp::sqrt:
+    case ScalarOp::minimum:
+    case ScalarOp::maximum:
+      return 1;
+    case ScalarOp::fma:
+      return 2;
+    case ScalarOp::input:
+    case ScalarOp::constant:
+    case ScalarOp::neg:
+    case ScalarOp::abs:
+    case ScalarOp::equal:
+    case ScalarOp::less:
+    case ScalarOp::less_equal:
+    case ScalarOp::select:
+    case ScalarOp::logical_and:
+    case ScalarOp::logical_or:
+    case ScalarOp::logical_not:
+    case ScalarOp::int_add:
+    case ScalarOp::int_sub:
+    case ScalarOp::int_mul:
+    case ScalarOp::int_and:
+    case ScalarOp::int_or:
+    case ScalarOp::int_xor:
+    case ScalarOp::shift_left:
+    case ScalarOp::shift_right:
+    case ScalarOp::shift_right_signed:
+    case ScalarOp::bitcast:
+    case ScalarOp::convert:
+    case ScalarOp::philox:
+      return 0;
+  }
+  return 0;
+}
+
+std::uint64_t times_in_loops(const Program& program, std::size_t kernel) {
+  std::uint64_t times = 1;
+  for (std::uint32_t loop : loops_around(program, kernel))
+    times *= static_cast<std::uint64_t>(program.loops[loop].steps);
+  return times;
+}
+
+}  // namespace
+
+std::uint64_t arithmetic_flops(const Program& program, std::size_t number) {
+  const Kernel& kernel = program.kernels[number];
+  std::uint64_t points = 1;
+  for (std::int64_t extent : kernel.outer) points *= static_cast<std::uint64_t>(extent);
+  std::uint64_t flops = kernel.core ? 2 * points * static_cast<std::uint64_t>(kernel.core->k) : 0;
+  for (const Stage& stage : kernel.stages) {
+    std::uint64_t at_a_point = 0, inner = points;
+    for (std::int64_t extent : stage.inner) inner *= static_cast<std::uint64_t>(extent);
+    for (const ScalarInstruction& x : stage.body.program.code) at_a_point += flops_of(x.op);
+    for (const Fold& fold : stage.folds) at_a_point += fold.op == FoldOp::product ? 2 : 1;
+    for (const Store& store : stage.stores) at_a_point += store.add ? 1 : 0;
+    flops += inner * at_a_point;
+  }
+  return times_in_loops(program, number) * flops;
+}
+
 const nnc_slot* EntryTables::slots(const Program& program, const std::vector<Slot>& list) {
   std::vector<nnc_slot>& made = slots_.emplace_back();
   for (const Slot& slot : list) {
@@ -104,8 +171,7 @@ EntryTables::EntryTables(const Program& program, nnc_function function, nnc_repe
     obligations_.push_back({keep(obligation.input), obligation.low, obligation.high});
   for (std::size_t i = 0; i < program.kernels.size(); ++i) {
     const Kernel& kernel = program.kernels[i];
-    std::uint64_t times = 1;
-    for (std::uint32_t loop : loops_around(program, i)) times *= static_cast<std::uint64_t>(program.loops[loop].steps);
+    const std::uint64_t times = times_in_loops(program, i);
     kernels_.push_back(
         {keep(kernel.name), kernel.line, times * contraction_flops(kernel), times * bytes_touched(program, kernel)});
   }

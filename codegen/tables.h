@@ -33,5 +33,9 @@ class EntryTables {
 /// Multiplications and additions of a kernel's contractions and of its folds by product; two for an fma. What
 /// elementwise work costs is not counted: the bound that steps are measured against is that of the contractions.
 std::uint64_t contraction_flops(const Kernel& kernel);
+/// All arithmetic of a kernel on floats, in all steps of the loops around it: one for each addition, subtraction,
+/// multiplication, division, root, minimum and maximum, two for an fma. An exponential and the like count as what they
+/// are computed with.
+std::uint64_t arithmetic_flops(const Program& program, std::size_t kernel);
 
 }  // namespace nnc

@@ -115,7 +115,7 @@ std::string text_of(const Measured& m) {
   std::string text = fmt::format(
       "{}: {} rows, {}, {}, {}\n"
       "  {} a call, {} a row; the median call {}\n"
-      "  {} at {}: {:.1f}% of what this machine can, {}; {:.1f}% of what the kernels' bounds allow\n"
+      "  contractions of {} at {}: {:.1f}% of what this machine can, {}; {:.1f}% of what the kernels' bounds allow\n"
       "  memory of its size is copied at {}; passes and lowering {}, code generation {}\n",
       m.entry, m.rows, m.dtype, m.threads == 1 ? "1 thread" : fmt::format("{} threads", m.threads), m.cpu,
       duration_text(best), duration_text(best / static_cast<double>(m.rows)), duration_text(m.timing.median),
@@ -123,7 +123,7 @@ std::string text_of(const Measured& m) {
       amount_text(m.limits.flops, "FLOP/s"), 100 * m.bound() / best, amount_text(m.limits.bytes, "B/s"),
       duration_text(m.lower_seconds), duration_text(m.compile_seconds));
   if (m.kernel_timings.empty()) return text;
-  text += "\n      time        work       bytes  of its bound   line  kernel\n";
+  text += "\n      time contraction       bytes  of its bound   line  kernel\n";
   for (std::size_t i = 0; i < m.kernels.size(); ++i) {
     const nnc_kernel& kernel = m.kernels[i];
     const bool compute = m.limits.compute(kernel) >= m.limits.memory(kernel);

@@ -132,7 +132,8 @@ Exit inspect_program(const Elaborated& block, const Compilation& compilation) {
   std::uint64_t flops = 0, bytes = 0;
   for (std::uint32_t i = 0; i < code.kernel_count; ++i) flops += code.kernels[i].flops, bytes += code.kernels[i].bytes;
   fmt::print("{}: {} parameters\n", block.train.name, parameters);
-  fmt::print("a step of {} rows: {} kernels, {}, {} moved\n", rows, code.kernel_count,
+  fmt::print("a step of {} {}: {} {}, {} in contractions, {} moved\n", rows, rows == 1 ? "row" : "rows",
+             code.kernel_count, code.kernel_count == 1 ? "kernel" : "kernels",
              amount_text(static_cast<double>(flops), "FLOP"), bytes_text(bytes));
   fmt::print("memory: parameters {}, states {}, intermediate values {}\n\n", bytes_text(code.params_bytes),
              bytes_text(code.state_bytes), bytes_text(code.arena_bytes));

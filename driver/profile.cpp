@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "codegen/tables.h"
 #include "driver/workload.h"
 #include "runtime/measure.h"
 
@@ -76,16 +77,16 @@ StepProfile profile_step(Session& session, const Compilation& compilation, std::
   StepProfile profile{.rows = rows, .cpu = compilation.host.target.cpu, .kernels = {}};
   profile.params_bytes = step.params_bytes, profile.state_bytes = step.state_bytes;
   profile.arena_bytes = step.arena_bytes;
+  const Program program = session.step_program(rows);
   for (std::uint32_t i = 0; i < step.kernel_count; ++i)
-    profile.kernels.push_back(
-        {step.kernels[i].name, step.kernels[i].line, step.kernels[i].flops, step.kernels[i].bytes});
+    profile.kernels.push_back({step.kernels[i].name, step.kernels[i].line, arithmetic_flops(program, i),
+                               step.kernels[i].flops, step.kernels[i].bytes});
   if (step.kernel_count == 0 || step.kernel_count > most_kernels) return profile;
   if (step.repeat) {
     Workload work(step, session);
     profile.steps = time_repeated(work, profile);
     return profile;
   }
-  const Program program = session.step_program(rows);
   const auto code = compile(program, {compilation.host.target, compilation.level, true});
   Workload work(code->entry(), session);
   profile.steps = time_kernels(program, work, profile);
@@ -108,6 +109,7 @@ std::string json_of(const StepProfile& profile) {
     one["line"] = kernel.line;
     one["ns"] = std::round(10 * kernel.nanoseconds) / 10;
     one["flops"] = kernel.flops;
+    one["contraction_flops"] = kernel.contracted;
     one["bytes"] = kernel.bytes;
     json["kernels"].push_back(std::move(one));
   }
@@ -126,8 +128,9 @@ std::optional<StepProfile> profile_of(const Json& json) {
   profile.arena_bytes = json.value("arena_bytes", std::uint64_t{0});
   for (const Json& kernel : json["kernels"])
     profile.kernels.push_back({kernel.value("name", ""), kernel.value("line", 0U),
-                               kernel.value("flops", std::uint64_t{0}), kernel.value("bytes", std::uint64_t{0}),
-                               kernel.value("ns", 0.0)});
+                               kernel.value("flops", std::uint64_t{0}),
+                               kernel.value("contraction_flops", std::uint64_t{0}),
+                               kernel.value("bytes", std::uint64_t{0}), kernel.value("ns", 0.0)});
   return profile;
 }
 

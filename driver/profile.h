@@ -12,7 +12,9 @@ namespace nnc::driver {
 struct KernelWork {
   std::string name;
   std::uint32_t line = 0;
-  std::uint64_t flops = 0, bytes = 0;
+  std::uint64_t flops = 0;       ///< all arithmetic (arithmetic_flops)
+  std::uint64_t contracted = 0;  ///< of these those of contractions
+  std::uint64_t bytes = 0;
   double nanoseconds = 0;  ///< the shortest of all steps that were timed
 };
 

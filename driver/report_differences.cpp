@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
 #include <map>
 #include <set>
+#include <string_view>
 #include <utility>
 
 #include "frontend/diagnostics.h"
@@ -17,6 +19,8 @@ namespace nnc::driver {
 
 namespace {
 
+constexpr std::string_view last_figure = "last ";
+
 using Named = std::vector<std::pair<std::string, std::string>>;
 
 /// What a program says: settings by their names, and the lines of each body by the name of what it is the body of.
@@ -27,6 +31,16 @@ struct Said {
 
 std::string value_text(const nlohmann::ordered_json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+/// "a, b, c" of a list of words or numbers, so many of them that they can be read.
+std::string listed(const nlohmann::ordered_json& value) {
+  constexpr std::size_t most = 12;
+  if (!value.is_array()) return value_text(value);
+  std::string text;
+  for (std::size_t i = 0; i < std::min(most, value.size()); ++i)
+    text += (text.empty() ? "" : ", ") + value_text(value[i]);
+  return value.size() > most ? fmt::format("{}, … ({} in all)", text, value.size()) : text;
 }
 
 /// Whatever its layout is.
@@ -156,19 +170,59 @@ void put_in_place(Named& settings, const RunReport& run) {
     for (const auto& [name, value] : set->items()) put(name, value_text(value));
 }
 
-std::string result_name(const std::string& key) {
-  if (key == "rows") return "rows of the data";
-  if (key == "fingerprints") return "fingerprints of the data";
-  return key;
+/// What is said of each split, or of each column of words, in a line of its own; of fingerprints only where the runs
+/// read other data, which their rows do not show.
+void add_results(Named& results, const std::string& key, const nlohmann::ordered_json& value) {
+  if (!value.is_object()) return results.emplace_back(key, value_text(value)), void();
+  for (const auto& [of, one] : value.items()) {
+    if (key == "rows")
+      results.emplace_back("rows of " + of, value_text(one));
+    else if (key == "fingerprints")
+      results.emplace_back("data of " + of, value_text(one));
+    else
+      results.emplace_back(key + " of " + of, listed(one));
+  }
+}
+
+/// Fingerprints say that data are others, and nothing to a reader.
+void tell_data(std::vector<Difference>& rows) {
+  for (Difference& row : rows) {
+    if (!row.name.starts_with("data of ")) continue;
+    const std::string first = row.values[0];
+    for (std::string& value : row.values)
+      if (!value.empty()) value = value == first ? "its data" : "other data";
+  }
+}
+
+/// Six digits, or as many as it takes to tell one run from another.
+void shorten_figures(std::vector<Difference>& rows) {
+  constexpr int least_digits = 6, most_digits = 17;
+  for (Difference& row : rows) {
+    if (!row.name.starts_with(last_figure)) continue;
+    for (int digits = least_digits; digits <= most_digits; ++digits) {
+      std::vector<std::string> shown;
+      for (const std::string& value : row.values) {
+        char* end = nullptr;
+        const double number = std::strtod(value.c_str(), &end);
+        shown.push_back(value.empty() || *end != '\0' ? value : fmt::format("{:.{}g}", number, digits));
+      }
+      const auto alike = [](const std::vector<std::string>& values) {
+        return std::set<std::string>(values.begin(), values.end()).size();
+      };
+      if (alike(shown) < alike(row.values) && digits < most_digits) continue;
+      row.values = std::move(shown);
+      break;
+    }
+  }
 }
 
 Named results_of(const RunReport& run) {
   Named results;
   for (const auto& [name, value] : run.record.items())
-    if (how_it_ended.contains(name)) results.emplace_back(result_name(name), value_text(value));
+    if (how_it_ended.contains(name)) add_results(results, name, value);
   for (const ReportCurve& curve : run.curves)
     if (!curve.points.empty())
-      results.emplace_back("last " + curve.name, number_shown(curve.points.back().second, DType::f64));
+      results.emplace_back(std::string(last_figure) + curve.name, number_shown(curve.points.back().second, DType::f64));
   return results;
 }
 
@@ -219,7 +273,10 @@ Differences differences_of(const std::vector<RunReport>& runs) {
     settings.back().insert(settings.back().end(), lines.begin(), lines.end());
     results.push_back(results_of(runs[i]));
   }
-  return {compared(settings), compared(results)};
+  Differences all{compared(settings), compared(results)};
+  tell_data(all.results);
+  shorten_figures(all.results);
+  return all;
 }
 
 }  // namespace nnc::driver

@@ -217,10 +217,11 @@ std::string kernel_row(const KernelWork& kernel, double all) {
 std::string work_html(const RunReport& run) {
   if (!run.profile || run.profile->kernels.empty()) return "";
   const StepProfile& step = *run.profile;
-  double time = 0, flops = 0, bytes = 0;
+  double time = 0, flops = 0, contracted = 0, bytes = 0;
   for (const KernelWork& kernel : step.kernels) {
     time += kernel.nanoseconds;
     flops += static_cast<double>(kernel.flops), bytes += static_cast<double>(kernel.bytes);
+    contracted += static_cast<double>(kernel.contracted);
   }
   const auto tile = [](const char* what, const std::string& value) {
     return fmt::format("<div class=\"tile\"><span>{}</span><b>{}</b></div>", what, value);
@@ -231,8 +232,12 @@ std::string work_html(const RunReport& run) {
           tile("statistics, moments", brief(static_cast<double>(step.state_bytes), "B")) +
           tile("intermediate", brief(static_cast<double>(step.arena_bytes), "B")) + "</div>\n";
   html += fmt::format(
-      "<p class=\"soft\">A training step of {} {} as compiled for {}: {}, {} moved.{}</p>\n", step.rows,
-      step.rows == 1 ? "row" : "rows", markup_escaped(step.cpu), brief(flops, "FLOP"), brief(bytes, "B"),
+      "<p class=\"soft\">A training step of {} {} as compiled for {}: {}, {} of them in contractions, {} moved. FLOP "
+      "are all additions, multiplications, divisions, roots, minima and maxima of floats, two for a fused "
+      "multiply-add; "
+      "exp and the like count as what they are computed with.{}</p>\n",
+      step.rows, step.rows == 1 ? "row" : "rows", markup_escaped(step.cpu), brief(flops, "FLOP"), brief(contracted, ""),
+      brief(bytes, "B"),
       time > 0 ? fmt::format(" Each kernel's time is the shortest of {} steps on one thread.", step.steps) : "");
   std::string table = "<table><tr><th>kernel</th><th>line</th>";
   if (time > 0) table += "<th>µs</th><th>share</th><th></th>";

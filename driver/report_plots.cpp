@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "passes/derive/markup.h"
+#include "runtime/metrics.h"
 
 namespace nnc::driver {
 
@@ -219,6 +220,22 @@ std::string key_of(const std::vector<std::string>& names) {
   return html + "</span>";
 }
 
+namespace {
+
+/// Figures that were told once, as they stand in metrics.jsonl.
+std::string single_values(const std::vector<RunReport>& runs, const std::string& kind) {
+  std::string html;
+  for (const RunReport& run : runs)
+    for (const ReportCurve& curve : run.curves)
+      if (kind_of_figure(curve.name) == kind && curve.points.size() == 1)
+        html += fmt::format("<div class=\"tile\"><span>{}{}</span><b>{}</b></div>",
+                            runs.size() > 1 ? markup_escaped(run.folder) + " " : "", markup_escaped(curve.name),
+                            number_shown(curve.points[0].second, DType::f64));
+  return html;
+}
+
+}  // namespace
+
 std::string curves_html(const std::vector<RunReport>& runs) {
   std::vector<std::string> kinds;
   for (const RunReport& run : runs)
@@ -226,7 +243,7 @@ std::string curves_html(const std::vector<RunReport>& runs) {
       if (const std::string kind = kind_of_figure(curve.name); std::ranges::find(kinds, kind) == kinds.end())
         kinds.push_back(kind);
   const double best = runs.size() == 1 ? runs[0].record.value("best_epoch", 0.0) : 0;
-  std::string linear, log;
+  std::string linear, log, single;
   for (const std::string& kind : kinds) {
     std::vector<Line> lines;
     for (std::size_t i = 0; i < runs.size(); ++i)
@@ -234,15 +251,19 @@ std::string curves_html(const std::vector<RunReport>& runs) {
         if (kind_of_figure(curve.name) == kind) lines.push_back(line_of(runs, i, curve));
     const std::string plain = lines_svg(lines, false, best), by_decades = lines_svg(lines, true, best);
     const std::string caption = caption_of(kind, lines, best);
+    if (plain.empty()) single += single_values(runs, kind);
     if (!plain.empty()) linear += figure_of(caption, plain, kind + " by epoch");
     if (!by_decades.empty()) log += figure_of(caption, by_decades, kind + " by epoch, logarithmic");
   }
-  if (linear.empty()) return "";
+  if (!single.empty())
+    single = "<p class=\"soft\">Of one epoch there is no curve, but a value:</p>\n<div class=\"tiles\">" + single +
+             "</div>\n";
+  if (linear.empty()) return single.empty() ? "" : "<h2 id=\"curves\">Figures by epoch</h2>\n" + single;
   return "<h2 id=\"curves\">Figures by epoch</h2>\n<div class=\"scales\">\n"
          "<input type=\"radio\" name=\"scale\" id=\"linear\" checked=\"\"/><label for=\"linear\">linear</label>\n"
          "<input type=\"radio\" name=\"scale\" id=\"log\"/><label for=\"log\">logarithmic</label>\n"
          "<div class=\"plots linear\">" +
-         linear + "</div>\n<div class=\"plots log\">" + log + "</div>\n</div>\n";
+         linear + "</div>\n<div class=\"plots log\">" + log + "</div>\n</div>\n" + single;
 }
 
 std::string field_html(const RunReport& run) {

@@ -14,6 +14,14 @@ void append_new(std::vector<std::string>& list, const std::string& text) {
   if (std::ranges::find(list, text) == list.end()) list.push_back(text);
 }
 
+/// By which laws `built` came of `before`, and whether its numbers were multiplied for `shown`.
+std::vector<std::string> reasons_of(const Formula& before, const Formula& built, const Formula& shown,
+                                    std::vector<std::string> laws) {
+  if (laws.empty() && with_one_number(before) != shown) laws.emplace_back("rearranged");
+  if (laws.empty() || built != shown) append_new(laws, "numbers");
+  return laws;
+}
+
 }  // namespace
 
 /// The ops whose rules lead from the derivatives that have names to this one, from the loss on.
@@ -86,18 +94,20 @@ void Deriver::write_gradient(NodeId y, std::vector<DerivationLine>& lines) {
     lines.push_back(std::move(line));
   };
   const std::vector<std::string> laws = write_laws(gradient, lines);
-  const Formula plain = notation_->without_factors([&] { return notation_->made_of(simple); });
+  const Formula built = notation_->without_factors([&] { return notation_->made_of(simple); });
+  const Formula plain = with_one_number(built);
   // A form that is longer than a line, and than the first one, is cheaper to compute and not to read.
   const std::size_t longest = std::max(longest_line, length_of(lines.back().right));
   if (length_of(plain) > longest) return;
-  if (simple != gradient)
-    go_on(notation_->with_factors(plain), laws.empty() ? std::vector<std::string>{"rearranged"} : laws);
+  if (simple != gradient) go_on(notation_->with_factors(plain), reasons_of(lines.back().right, built, plain, laws));
   if (notation_->took_factor() || took_factor) go_on(plain, {"f′"});
   if (node(y).op != Op::param || width_of(simple, true) > longest_written_out) return;
   std::set<NodeId> derivatives;
   for (const auto& [id, value] : value_of_gradient_) derivatives.insert(id);
   notation_->hide(derivatives);
-  go_on(notation_->with_factors(notation_->without_factors([&] { return notation_->made_of(simple); })), {"δ"});
+  go_on(
+      notation_->with_factors(with_one_number(notation_->without_factors([&] { return notation_->made_of(simple); }))),
+      {"δ"});
   notation_->hide({});
 }
 

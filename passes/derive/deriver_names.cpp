@@ -157,7 +157,7 @@ void Deriver::name_factors() {
       if (slope.size() == 1 && (!node(slope[0]).derived || std::ranges::all_of(node(slope[0]).operands, reads)))
         continue;
     }
-    std::string function = y.op == Op::logistic ? "σ" : std::string(definition(y.op).name);
+    std::string function = function_sign(y.op);
     if (rectified) function = "relu";
     constexpr std::size_t not_worth_it = 12;
     if (!notation_->has_name(x) && width_of(x) > not_worth_it) notation_->name(x, symbol_formula("v"));

@@ -1,5 +1,7 @@
 #include "passes/derive/formula.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -161,6 +163,61 @@ Formula matrix_of(Formula a, Formula b, std::vector<int> axes, bool scalar) {
   Formula product{
       .kind = Formula::Kind::matrix, .parts = {std::move(a), std::move(b)}, .scalar = scalar, .axes = std::move(axes)};
   return minus ? negative(std::move(product)) : product;
+}
+
+namespace {
+
+bool is_decimal(const Formula& x) { return x.kind == Formula::Kind::number && x.text != "π" && x.seen.empty(); }
+
+Formula decimal(double value) {
+  return value == 0.5 ? number_formula("½", value) : number_formula(fmt::format("{:.7g}", value), value);
+}
+
+/// The numbers among the factors as one; the numerator of the first fraction that has only a number there is one too.
+Formula with_one_factor(Formula product) {
+  std::vector<Formula> rest;
+  std::optional<Formula> below;
+  double value = 1;
+  int numbers = 0;
+  for (Formula& part : product.parts) {
+    if (is_decimal(part)) {
+      value *= part.value;
+    } else if (part.kind == Formula::Kind::quotient && part.scalar && is_decimal(part.parts[0]) && !below) {
+      value *= part.parts[0].value;
+      below = std::move(part.parts[1]);
+    } else {
+      rest.push_back(std::move(part));
+      continue;
+    }
+    ++numbers;
+  }
+  if (numbers == 0) {
+    product.parts = std::move(rest);
+    return product;
+  }
+  rest.insert(rest.begin(), below ? quotient_of(decimal(value), std::move(*below)) : decimal(value));
+  return product_of(std::move(rest));
+}
+
+}  // namespace
+
+Formula with_one_number(Formula x) {
+  for (Formula& part : x.parts) part = with_one_number(std::move(part));
+  if (x.kind == Formula::Kind::product) {
+    const auto is_number = [](const Formula& part) {
+      return is_decimal(part) || (part.kind == Formula::Kind::quotient && part.scalar && is_decimal(part.parts[0]));
+    };
+    const bool is_none =
+        std::ranges::any_of(x.parts, [](const Formula& part) { return is_decimal(part) && part.value == 0; });
+    return !is_none && std::ranges::count_if(x.parts, is_number) > 1 ? with_one_factor(std::move(x)) : x;
+  }
+  // 0.3 z / 2 is 0.15 z, where it comes out as a short number
+  if (x.kind != Formula::Kind::quotient || !is_decimal(x.parts[1]) || x.parts[0].kind != Formula::Kind::product ||
+      !is_decimal(x.parts[0].parts[0]) || x.parts[0].parts[0].value == 1)
+    return x;
+  Formula product = std::move(x.parts[0]);
+  product.parts[0] = decimal(product.parts[0].value / x.parts[1].value);
+  return product_of(std::move(product.parts));
 }
 
 /// Two that undo each other are none.

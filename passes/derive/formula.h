@@ -95,6 +95,8 @@ Formula large_of(std::string sign, std::string indices, Formula x, const Shape& 
 /// A product of matrices; a number below the second is below the whole. `axes` as in Formula.
 Formula matrix_of(Formula a, Formula b, std::vector<int> axes, bool scalar);
 Formula transposed(Formula x, std::vector<int> permutation);
+/// Numbers that are multiplied are one: 0.01 · 2W is 0.02W, (1 / n) · 2 is 2 / n. π stays as it is.
+Formula with_one_number(Formula x);
 
 /// What operations, parts and indices are written with, which is the same in all formats: "size 3", "along j"; ":,
 /// 2:5"; the letters that are summed, of the first and of the second factor. "3×n", "n×2×2"; empty for a number.

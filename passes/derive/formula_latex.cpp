@@ -28,9 +28,9 @@ std::string wrapped_unless(bool fits, const Formula& x) { return fits ? as_latex
 /// A name: one letter as it is, Greek by its command, a word upright.
 std::string latex_name(const std::string& name) {
   static const std::map<std::string_view, std::string> known{
-      {"δ", "\\delta"},   {"σ", "\\sigma"}, {"Φ", "\\Phi"},   {"σ′", "\\sigma'"}, {"Σ", "\\sum"},
-      {"max", "\\max"},   {"exp", "\\exp"}, {"log", "\\log"}, {"sin", "\\sin"},   {"cos", "\\cos"},
-      {"tanh", "\\tanh"}, {"√", "\\sqrt"},  {"…", "\\dots"},  {"ξ", "\\xi"}};
+      {"δ", "\\delta"}, {"σ", "\\sigma"},   {"Φ", "\\Phi"},   {"σ′", "\\sigma'"}, {"Φ′", "\\Phi'"},
+      {"Σ", "\\sum"},   {"max", "\\max"},   {"exp", "\\exp"}, {"log", "\\log"},   {"sin", "\\sin"},
+      {"cos", "\\cos"}, {"tanh", "\\tanh"}, {"√", "\\sqrt"},  {"…", "\\dots"},    {"ξ", "\\xi"}};
   if (const auto found = known.find(name); found != known.end()) return found->second;
   std::string base = name, prime;
   if (base.ends_with("′")) {

@@ -41,14 +41,6 @@ Formula extent_formula(Extent extent) {
   return extent.count == 1 ? rows : product_of({number_formula(std::to_string(extent.count)), rows});
 }
 
-/// Functions whose sign is not their name in the language.
-std::string function_sign(Op op) {
-  if (op == Op::logistic) return "σ";
-  if (op == Op::sqrt) return "√";
-  if (op == Op::normal_cdf) return "Φ";
-  return std::string(definition(op).name);
-}
-
 bool counts_up(const std::vector<int>& axes, int from) {
   for (std::size_t i = 0; i < axes.size(); ++i)
     if (axes[i] != from + static_cast<int>(i)) return false;
@@ -79,6 +71,12 @@ Formula constant_formula(double value, DType dtype) {
 }
 
 }  // namespace
+
+std::string function_sign(Op op) {
+  if (op == Op::logistic) return "σ";
+  if (op == Op::normal_cdf) return "Φ";
+  return std::string(definition(op).name);
+}
 
 Formula Notation::free_symbol(Formula symbol) {
   for (int number = 2; !taken_.insert(as_text(symbol)).second; ++number) symbol.sub = std::to_string(number);
@@ -307,7 +305,7 @@ Formula Notation::elementwise(const Node& x) {
     if (from != DType::boolean) return operand(0);
     result = {.kind = Formula::Kind::truth, .parts = {operand(0)}};
   } else {
-    result = call(x, function_sign(x.op));
+    result = call(x, x.op == Op::sqrt ? "√" : function_sign(x.op));
   }
   return result;
 }

@@ -14,6 +14,9 @@
 
 namespace nnc {
 
+/// σ, Φ, or the name that the function has in the language.
+std::string function_sign(Op op);
+
 class Notation {
  public:
   explicit Notation(const std::vector<Node>& nodes) : nodes_(&nodes) {}

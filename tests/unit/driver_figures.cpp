@@ -80,10 +80,10 @@ std::string figures(const Elaborated& block, const std::string& cpu) {
                                 core->k, here.stores, here.loads);
     contractions += loops_of(assembly);
   }
-  return fmt::format(
-      "{}: {} rows, {} kernels, {} functions, {} FLOP, {} bytes moved, arena {} bytes, {} spills, {} reloads\n{}", cpu,
-      rows, program.kernels.size(), shared_kernels(program).size(), flops, bytes, program.arena_bytes, all.stores,
-      all.loads, contractions);
+  return fmt::format("{}: {} rows, {} {}, {} {}, {} FLOP, {} bytes moved, arena {} bytes, {} spills, {} reloads\n{}",
+                     cpu, rows, program.kernels.size(), program.kernels.size() == 1 ? "kernel" : "kernels",
+                     shared_kernels(program).size(), shared_kernels(program).size() == 1 ? "function" : "functions",
+                     flops, bytes, program.arena_bytes, all.stores, all.loads, contractions);
 }
 
 /// Of the first train block: the others of a file differ in what they try, not in what a step is made of.

@@ -343,6 +343,20 @@ TEST_CASE("a page explains each rule and each law that it names") {
   }
 }
 
+TEST_CASE("numbers that are multiplied are one in what a line ends in") {
+  const Formula x = symbol_formula("W"), n = [] {
+    Formula rows = symbol_formula("n");
+    rows.scalar = true;
+    return rows;
+  }();
+  const auto number = [](const char* digits) { return number_formula(digits); };
+  CHECK(as_text(with_one_number(product_of({number("0.01"), number("2"), x}))) == "0.02W");
+  CHECK(as_text(with_one_number(product_of({quotient_of(number("1"), n), number("2"), x}))) == "(2 / n) W");
+  CHECK(as_text(with_one_number(quotient_of(product_of({number("3"), x}), number("4")))) == "0.75W");
+  CHECK(as_text(with_one_number(quotient_of(x, number("4")))) == "W / 4");
+  CHECK(as_text(with_one_number(product_of({number("0"), number("2"), x}))) == "0 · 2W");
+}
+
 // Examples and templates
 
 /// Programs of the project by the paths of their goldens, without ".txt".
