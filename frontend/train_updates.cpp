@@ -78,11 +78,15 @@ void TrainBlock::update_jointly(std::span<Trained*> all, const OptimizerInstance
     count += element_count(type.shape).count;
   }
   if (count > most_joint) {
+    const std::string& last = all.back()->path;  // of the model's last layer
+    const std::string part = last.substr(0, last.rfind('.'));
     error(Code::bad_setting, span,
           fmt::format("`{}` takes all parameters at once, {} of them; that is built for {} at most", e_.source(span),
                       count, most_joint),
-          "give it a part, as in `optimizer(Net.Head) = ...`, or take an optimizer of one parameter at a time, such as "
-          "adam");
+          fmt::format(
+              "give it a part, as in `optimizer({}{}) = ...`, or take an optimizer of one parameter at a time, such "
+              "as adam",
+              train_.models.size() > 1 ? "" : job_.models.front() + ".", part));
     return;
   }
   const Value p = b.concat(flat, 0), g = b.concat(gradients, 0);
