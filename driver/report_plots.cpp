@@ -228,9 +228,9 @@ std::string single_values(const std::vector<RunReport>& runs, const std::string&
   for (const RunReport& run : runs)
     for (const ReportCurve& curve : run.curves)
       if (kind_of_figure(curve.name) == kind && curve.points.size() == 1)
-        html += fmt::format("<div class=\"tile\"><span>{}{}</span><b>{}</b></div>",
-                            runs.size() > 1 ? markup_escaped(run.folder) + " " : "", markup_escaped(curve.name),
-                            number_shown(curve.points[0].second, DType::f64));
+        html +=
+            fmt::format("<tr><td>{}{}</td><td>{}</td></tr>\n", runs.size() > 1 ? markup_escaped(run.folder) + " " : "",
+                        markup_escaped(curve.name), number_shown(curve.points[0].second, DType::f64));
   return html;
 }
 
@@ -256,8 +256,8 @@ std::string curves_html(const std::vector<RunReport>& runs) {
     if (!by_decades.empty()) log += figure_of(caption, by_decades, kind + " by epoch, logarithmic");
   }
   if (!single.empty())
-    single = "<p class=\"soft\">Of one epoch there is no curve, but a value:</p>\n<div class=\"tiles\">" + single +
-             "</div>\n";
+    single = "<p class=\"soft\">Told once, so that there is no curve:</p>\n<div class=\"wide\"><table>" + single +
+             "</table></div>\n";
   if (linear.empty()) return single.empty() ? "" : "<h2 id=\"curves\">Figures by epoch</h2>\n" + single;
   return "<h2 id=\"curves\">Figures by epoch</h2>\n<div class=\"scales\">\n"
          "<input type=\"radio\" name=\"scale\" id=\"linear\" checked=\"\"/><label for=\"linear\">linear</label>\n"

@@ -1,4 +1,6 @@
 // Formulas as presentation MathML (MathML Core), which browsers show without a script.
+#include <cctype>
+
 #include "passes/derive/formula.h"
 #include "passes/derive/markup.h"
 
@@ -28,9 +30,27 @@ std::string ml_brackets(const std::string& content, const char* open = "(", cons
 }
 std::string ml_unless(bool fits, const Formula& x) { return fits ? as_mathml(x) : ml_brackets(as_mathml(x)); }
 
+/// "2,t-1": numbers and letters each as what they are, and − between them.
+std::string ml_index(const std::string& letters) {
+  std::string content;
+  for (std::size_t at = 0, end = 0; at < letters.size(); at = end) {
+    const auto is_digit = [&](std::size_t i) { return std::isdigit(static_cast<unsigned char>(letters[i])) != 0; };
+    end = at + 1;
+    if (is_digit(at)) {
+      while (end < letters.size() && is_digit(end)) ++end;
+      content += element("mn", letters.substr(at, end - at));
+    } else if (std::isalpha(static_cast<unsigned char>(letters[at]))) {
+      content += element("mi", letters.substr(at, 1));
+    } else {
+      content += ml_operator(letters[at] == '-' ? "−" : letters.substr(at, 1));
+    }
+  }
+  return ml_row(content);
+}
+
 std::string ml_symbol(const Formula& x) {
   const std::string base = element("mi", markup_escaped(x.text));
-  const std::string super = element("mn", x.super), sub = element("mi", markup_escaped(x.sub));
+  const std::string super = element("mn", x.super), sub = ml_index(x.sub);
   if (!x.super.empty() && !x.sub.empty()) return element("msubsup", base + sub + super);
   if (!x.super.empty()) return element("msup", base + super);
   if (!x.sub.empty()) return element("msub", base + sub);

@@ -20,11 +20,11 @@ for template in linear logistic mlp; do
 done
 "$nnc" train mlp/mlp.nn --seed 3 --set hidden=4 --out run-small >/dev/null 2>&1
 "$nnc" report run-mlp run-small -o report-compared.html 2>/dev/null
-cp "$source_dir"/tests/golden/derive/{two_layers,deep,residual}.nn .
-for program in two_layers deep residual; do
+cp "$source_dir"/tests/golden/derive/{two_layers,deep,residual,recurrent}.nn .
+for program in two_layers deep residual recurrent; do
   "$nnc" derive $program.nn --format html -o "derive-${program/_/-}.html"
 done
-pages+=(report-compared derive-two-layers derive-deep derive-residual)
+pages+=(report-compared derive-two-layers derive-deep derive-residual derive-recurrent)
 digits=$source_dir/../shared/data/mnist
 if [ -d "$digits" ]; then
   "$nnc" train "$source_dir/examples/mnist/mnist.nn" --data "$digits" --out run-digits >/dev/null 2>&1

@@ -227,7 +227,7 @@ TEST_CASE("a run of one epoch has no curve and shows its figures all the same", 
   const std::string page = read_file(scratch.path() / "run/report.html"),
                     log = read_file(scratch.path() / "run/metrics.jsonl");
   const Json line = Json::parse(log.substr(0, log.find('\n')));
-  CHECK(page.find(fmt::format("<span>train.loss</span><b>{}</b>", line["train.loss"].dump())) != std::string::npos);
+  CHECK(page.find(fmt::format("<td>train.loss</td><td>{}</td>", line["train.loss"].dump())) != std::string::npos);
   CHECK(page.find("<h2 id=\"curves\"") != std::string::npos);
   CHECK(ill_formed(page) == "");
 }
