@@ -129,7 +129,7 @@ std::optional<StepProfile> profile_of(const Json& json) {
   for (const Json& kernel : json["kernels"])
     profile.kernels.push_back({kernel.value("name", ""), kernel.value("line", 0U),
                                kernel.value("flops", std::uint64_t{0}),
-                               kernel.value("contraction_flops", std::uint64_t{0}),
+                               kernel.value("contraction_flops", kernel.value("flops", std::uint64_t{0})),
                                kernel.value("bytes", std::uint64_t{0}), kernel.value("ns", 0.0)});
   return profile;
 }

@@ -229,7 +229,7 @@ std::string work_html(const RunReport& run) {
   std::string html = "<h2 id=\"work\">Time and memory</h2>\n<div class=\"tiles\">";
   if (time > 0) html += tile("a step", brief_time(time)) + tile("arithmetic", brief(flops / time * 1e9, "FLOP/s"));
   html += tile("weights", brief(static_cast<double>(step.params_bytes), "B")) +
-          tile("statistics, moments", brief(static_cast<double>(step.state_bytes), "B")) +
+          tile("states", brief(static_cast<double>(step.state_bytes), "B")) +
           tile("intermediate", brief(static_cast<double>(step.arena_bytes), "B")) + "</div>\n";
   html += fmt::format(
       "<p class=\"soft\">A training step of {} {} as compiled for {}: {}, {} of them in contractions, {} moved. FLOP "
