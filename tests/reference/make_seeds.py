@@ -57,7 +57,8 @@ class System:
     hidden: str = "sigmoid"
     start: str = "glorot"  # or "zero", or "he": normal by the number of inputs (the material divides by outputs, a slip)
     held_out: bool = False  # a tenth of the rows is not trained on, and is what the loss that stops is of
-    every: int = 0  # updates between two looks at that loss; 0: an epoch
+    every: int = 0  # updates between two looks at that loss; 0: an epoch, or as many as `epochs_apart` says
+    epochs_apart: int = 1
     test: tuple = None
     runs: int = RUNS
     only_reached: bool = False  # figures are those of the runs that got there
@@ -118,7 +119,7 @@ def train(system):
         nonlocal live
         live &= ~(loss_of(layers, judged_x, judged_y, system) < system.enough)
 
-    for _ in range(system.epochs):
+    for epoch in range(system.epochs):
         rows = random.permuted(rows, axis=1)
         made += live
         for i, first in enumerate(range(0, count, system.batch)):
@@ -127,7 +128,7 @@ def train(system):
             updates += live
             if system.every and (i + 1) % system.every == 0:
                 look()
-        if not system.every:
+        if not system.every and (epoch + 1) % system.epochs_apart == 0:
             look()
         if not live.any():
             break
@@ -137,11 +138,14 @@ def train(system):
         figures.update({f"b{j + 1}": b[:, j] for j in range(b[0].size)})
     if system.test is not None:
         figures.update(tested(layers, system))
+    if held and system.output == "half_mse":
+        z, mean = forward(layers, judged_x, system)[1], judged_y.mean(axis=1, keepdims=True)
+        figures["valid_r2"] = 1 - ((z - judged_y) ** 2).sum(axis=(1, 2)) / ((judged_y - mean) ** 2).sum(axis=(1, 2))
     if system.places is not None:
         z = forward(layers, np.repeat(system.places[None], runs, 0), system)[1]
         answers = OUTPUTS[system.output][0](z)[..., 0] * system.undo[0] + system.undo[1]
         figures.update({f"place{i + 1}": answers[:, i] for i in range(answers.shape[1])})
-        if system.output == "logistic":
+        if system.output == "logistic" and len(layers) == 1:
             figures.update({"train_" + name: figure for name, figure in thresholds(layers, system).items()})
     return figures
 
@@ -213,12 +217,13 @@ def bent(name, hidden, rate, epochs, **more):
 
 def xor():
     x, y = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], float), np.array([[0], [1], [1], [0]], float)
-    return System(x, y, [2, 2, 1], "logistic", 0.1, 1, 10000, 0.005, runs=100, only_reached=True)
+    return System(x, y, [2, 2, 1], "logistic", 0.1, 1, 10000, 0.005, runs=100, only_reached=True, places=x)
 
 
-def arcs():
+def arcs(hidden=2, epochs=10000, enough=0.08):
     (x, y), test = columns_of("ch10_double_arc_train.csv", "ch10_double_arc_test.csv")
-    return System(x, y, [2, 2, 1], "logistic", 0.1, 5, 10000, 0.08, held_out=True, test=test)
+    return System(x, y, [2, hidden, 1], "logistic", 0.1, 5, epochs, enough, held_out=True, test=test, only_reached=hidden > 2,
+                  epochs_apart=10)
 
 
 def coin():
@@ -264,8 +269,10 @@ SYSTEMS = {
     "or": lambda: gate([0, 1, 1, 1]), "nor": lambda: gate([1, 0, 0, 0]),
     "sine_2": lambda: sine(2), "sine_3": lambda: sine(3), "sine_4": lambda: sine(4),
     "cobra_4": lambda: cobra(4, 10000), "cobra_6": lambda: cobra(6, 50000), "cobra_8": lambda: cobra(8, 50000),
-    "sine_net": lambda: bent("ch08_sin", 2, 0.05, 5000), "cobra_net": lambda: bent("ch09_curve", 3, 0.5, 10000, only_reached=True),
-    "xor": xor, "arcs": arcs, "coin": coin, "county": county, "income": income,
+    "sine_net": lambda: bent("ch08_sin", 2, 0.05, 5000), "cobra_net": lambda: bent("ch09_curve", 3, 0.5, 10000, only_reached=True, epochs_apart=100),
+    "sine_one_net": lambda: bent("ch08_sin", 1, 0.05, 5000),
+    "cobra_four_net": lambda: bent("ch09_curve", 4, 0.5, 10000, only_reached=True, epochs_apart=100),
+    "xor": xor, "arcs": arcs, "arcs_three": lambda: arcs(3, 1000, 0.02), "coin": coin, "county": county, "income": income,
 }
 
 

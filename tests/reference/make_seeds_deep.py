@@ -22,7 +22,8 @@ class Dense:
     def __init__(self, inputs, outputs, random, start, bias=True):
         bound = np.sqrt(6 / (inputs + outputs))
         self.W = {"glorot": lambda: random.uniform(-bound, bound, (inputs, outputs)), "zero": lambda: np.zeros((inputs, outputs)),
-                  "he": lambda: random.normal(0, np.sqrt(2 / inputs), (inputs, outputs))}[start]()
+                  "he": lambda: random.normal(0, np.sqrt(2 / inputs), (inputs, outputs)),
+                  "material": lambda: random.normal(0, np.sqrt(2 / outputs), (inputs, outputs))}[start]()
         self.b = np.zeros(outputs)
         self.parameters = [self.W, self.b] if bias else [self.W]
 
@@ -52,9 +53,12 @@ class Activation:
 
 
 class BatchNorm:
-    """Ioffe and Szegedy 2015; inference by moving averages of means and of unbiased variances."""
+    """Ioffe and Szegedy 2015; inference by moving averages of means and of unbiased variances.
 
-    def __init__(self, width, momentum=0.9, eps=1e-5):
+    `as_material`: scale and shift go along the sum of the rows' gradients, where all else goes along the mean."""
+
+    def __init__(self, width, momentum=0.9, eps=1e-5, as_material=False):
+        self.as_material = as_material
         self.parameters = [np.ones(width), np.zeros(width)]
         self.mean, self.variance, self.momentum, self.eps = np.zeros(width), np.ones(width), momentum, eps
 
@@ -68,7 +72,8 @@ class BatchNorm:
         return self.parameters[0] * self.normal + self.parameters[1]
 
     def backward(self, delta, first):
-        self.gradients = [(delta * self.normal).sum(axis=0), delta.sum(axis=0)]
+        rows = len(delta) if self.as_material else 1
+        self.gradients = [rows * (delta * self.normal).sum(axis=0), rows * delta.sum(axis=0)]
         d = delta * self.parameters[0]
         return (d - d.mean(axis=0) - self.normal * (d * self.normal).mean(axis=0)) / self.deviation
 
@@ -241,29 +246,38 @@ def idx(folder, name):
     return np.frombuffer(raw, np.uint8, offset=16 if "images" in name else 8)
 
 
-def pictures(folder, held_out):
+def pictures(folder, held_out, drawn=True):
+    """`held_out` rows for training are not trained on: drawn ones, or the file's first, as the material takes them."""
     train_x, test_x = (idx(folder, part + "-images-idx3").reshape(-1, 784) / 255 for part in ("train", "t10k"))
     train_y, test_y = (np.eye(10)[idx(folder, part + "-labels-idx1")] for part in ("train", "t10k"))
 
     def rows(random):
-        order = random.permutation(len(train_x)) if held_out else np.arange(len(train_x))
+        order = random.permutation(len(train_x)) if held_out and drawn else np.arange(len(train_x))
         held = (train_x[order[:held_out]], train_y[order[:held_out]]) if held_out else None
         return (train_x[order[held_out:]], train_y[order[held_out:]]), held, (test_x, test_y)
     return rows
 
 
-def published(kind):
-    """784-64-16-10 with sigmoid and tanh; 784-128-64-32-16-10 with ReLU, also with batch normalisation before each."""
+def published(kind, start="he"):
+    """784-64-16-10 with sigmoid and tanh; 784-128-64-32-16-10 with ReLU, also with batch normalisation before each.
+
+    `start` "material": weights have variance 2 / outputs, the file's first twentieth is held out, and batch normalisation's scale
+    and shift go along sums: as the material's program does it."""
     def net(random):
         if kind == "sigmoid":
             return Chain([Dense(784, 64, random, "glorot"), Activation("sigmoid"), Dense(64, 16, random, "glorot"), Activation("tanh"),
                           Dense(16, 10, random, "glorot")])
         layers = []
         for a, b in zip([784, 128, 64, 32], [128, 64, 32, 16]):
-            layers += [Dense(a, b, random, "he", bias=kind == "relu")] + ([BatchNorm(b)] if kind == "normalised" else []) + [Activation("relu")]
-        return Chain(layers + [Dense(16, 10, random, "he")])
+            layers.append(Dense(a, b, random, start, bias=kind == "relu"))
+            if kind == "normalised":
+                layers.append(BatchNorm(b, as_material=start == "material"))
+            layers.append(Activation("relu"))
+        return Chain(layers + [Dense(16, 10, random, start)])
     if kind == "sigmoid":
-        return Deep(pictures("mnist", 5000), net, Output("softmax"), lambda: Sgd(0.2), 128, 40, 8)
+        return Deep(pictures("mnist", 5000), net, Output("softmax"), lambda: Sgd(0.2), 128, 40, 20)
+    if start == "material":
+        return Deep(pictures("mnist", 3000, drawn=False), net, Output("softmax"), lambda: Sgd(0.1), 64, 40, 10, enough=0.12, every=44)
     return Deep(pictures("mnist", 5000), net, Output("softmax"), lambda: Sgd(0.1), 64, 40, 30, enough=0.12, every=44)
 
 
@@ -335,7 +349,8 @@ SYSTEMS = {
     "kingdoms_pairs": lambda: problems([[1, -1, 0], [1, 0, -1], [0, 1, -1]], True), "digits_coded": coded_digits,
     "wave_plain": lambda: wave(0), "wave_dropped": lambda: wave(0.1),
     "mnist_sigmoid": lambda: published("sigmoid"), "mnist_relu": lambda: published("relu"),
-    "mnist_normalised": lambda: published("normalised"), "fashion": fashion,
+    "mnist_normalised": lambda: published("normalised"), "mnist_relu_material": lambda: published("relu", "material"),
+    "mnist_normalised_material": lambda: published("normalised", "material"), "fashion": fashion,
     "spiral_residual": lambda: spiral(True), "spiral_stacked": lambda: spiral(False),
 }
 

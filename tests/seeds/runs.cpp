@@ -85,6 +85,7 @@ Run Runs::train(const std::string& example, const std::string& block, const Trai
   std::string program = read_file(scratch_.path() / "examples" / example);
   for (const auto& [name, lines] : options.data)
     program = with_data(program, name, replaced(lines, "DATA", data_.string()));
+  for (const auto& [what, with] : options.replace) program = replaced(program, what, with);
   if (!options.settings.empty()) program = with_settings(program, block, options.settings);
   const std::string name = "run" + std::to_string(++number_);
   write_file(scratch_.path() / folder / (name + ".nn"), program);

@@ -34,6 +34,7 @@ struct TrainOptions {
   /// rows.
   std::map<std::string, std::string> data{};
   std::map<std::string, std::string> settings{};  ///< of the train block; those with an empty value go
+  std::map<std::string, std::string> replace{};   ///< in the text of the program
   bool real = true;                               ///< files named in the example are those of the material
 };
 

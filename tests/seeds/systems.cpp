@@ -271,19 +271,27 @@ void add_polynomials(Table& table, Runs& runs, bool quick) {
              figure_of("train", "loss"), "loss");
 }
 
-constexpr double check_every = 10;  // epochs, in two_layers.nn and coin.nn
-
 void add_two_layers(Table& table, Runs& runs, bool quick) {
   const std::string system = "two layers";
+  constexpr double looks_apart = 100;  // epochs, of the material at the curve: its loss is lower when it stops
   const auto data = [](const std::string& seed) {
     return std::map<std::string, std::string>{{"sine", held_out("ch08_sin", seed) + columns_xy},
                                               {"cobra", held_out("ch09_curve", seed) + columns_xy}};
   };
-  const auto of_block = [&](const std::string& block) {
-    return Drawn(table, system, block + "_net",
+  const auto of_block = [&](const std::string& block, int neurons = 0) {
+    std::map<std::string, std::string> other;
+    if (neurons > 0)
+      for (const std::string width : {"2", "3"})
+        other["x |> Dense(" + width + ") |> sigmoid"] = fmt::format("x |> Dense({}) |> sigmoid", neurons);
+    const std::string name = neurons == 1 ? "_one_net" : neurons == 4 ? "_four_net" : "_net";
+    std::map<std::string, std::string> settings;
+    if (block == "cobra") settings["check_every"] = fmt::format("{}", looks_apart);
+    return Drawn(table, system, block + name,
                  several(quick, many,
                          [&](const std::string& seed) {
-                           return runs.train("two_layers/two_layers.nn", block, {seed, data(seed)});
+                           return runs.train(
+                               "two_layers/two_layers.nn", block,
+                               {.more = seed, .data = data(seed), .settings = settings, .replace = other});
                          }),
                  quick);
   };
@@ -292,8 +300,21 @@ void add_two_layers(Table& table, Runs& runs, bool quick) {
   sine.row("sine, 1-2-1: loss of the held-out rows", "0.004366", figure_of("valid", "loss"), "loss");
   Drawn cobra = of_block("cobra");
   cobra.keep_those_that_stopped("curve, 1-3-1: share of runs that get to a loss below 0.001");
-  cobra.row("curve, 1-3-1: epochs to that", "4200", epochs, "epochs", check_every);
+  cobra.row("curve, 1-3-1: epochs to that", "4200", epochs, "epochs", looks_apart);
   cobra.row("curve, 1-3-1: R² of the test", "0.97659", figure_of("test", "r2"), "test_r2");
+  cobra.row("curve, 1-3-1: loss of the held-out rows", "0.000863", figure_of("valid", "loss"), "loss");
+  if (quick) {
+    for (const std::string net : {"sine, 1-1-1", "curve, 1-4-1"}) table.skipped.push_back("| two layers | " + net);
+  } else {
+    const Drawn one = of_block("sine", 1);
+    one.row("sine, 1-1-1: R² of the test", "0.85757", figure_of("test", "r2"), "test_r2");
+    one.row("sine, 1-1-1: loss of the held-out rows", "0.038609", figure_of("valid", "loss"), "loss");
+    Drawn four = of_block("cobra", 4);
+    four.keep_those_that_stopped("curve, 1-4-1: share of runs that get to a loss below 0.001");
+    four.row("curve, 1-4-1: epochs to that", "5000", epochs, "epochs", looks_apart);
+    four.row("curve, 1-4-1: R² of the test", "0.98178", figure_of("test", "r2"), "test_r2");
+    four.row("curve, 1-4-1: loss of the held-out rows", "0.000839", figure_of("valid", "loss"), "loss");
+  }
   const Run straight = runs.train("two_layers/two_layers.nn", "straight", {.data = data("--seed 0")});
   const auto ends = [&](double x) { return std::stod(runs.predict(straight, fmt::format("x\n{}\n", x)).at(0)); };
   table.within(system, "without activation: bend at the middle, y(0) - 2 y(0.5) + y(1)", "a line",
@@ -308,18 +329,46 @@ void add_bent_borders(Table& table, Runs& runs, bool quick) {
   gates.keep_those_that_stopped("XOR, 2-2-1: share of runs that get to a loss below 0.005");
   gates.row("XOR, 2-2-1: epochs to that", "5900", epochs, "epochs");
   table.within(two, "XOR, 2-2-1: greatest error", "below 0.01", gates.median(figure_of("train", "off")), 0, 0.01);
+  int place = 0;
+  for (const auto& [inputs, published] : {std::pair<std::string, std::string>{"0,0", "0.00418973"},
+                                          {"0,1", "0.99457721"},
+                                          {"1,0", "0.99457729"},
+                                          {"1,1", "0.00474491"}})
+    gates.row(
+        fmt::format("XOR, 2-2-1: output at ({})", inputs), published,
+        [&runs, &inputs = inputs](const Run& run) {
+          return std::stod(runs.predict(run, "x1,x2\n" + inputs + "\n").at(0));
+        },
+        fmt::format("place{}", ++place));
 
+  constexpr double looks_apart = 10;  // epochs, of the material at the arcs
   const std::string scaled = "  fit = [train, valid, test]\n  x: f32[2] = minmax(cols(\"x1\", \"x2\"))\n";
   const auto of_real = [&](const std::string& example, const std::string& block, const std::string& file,
-                           const std::string& y) {
+                           const std::string& y, const TrainOptions& other = {}) {
     return several(quick, many, [&](const std::string& seed) {
-      return runs.train(example, "Net", {seed, {{block, held_out(file, seed) + scaled + y}}});
+      TrainOptions options = other;
+      options.more = seed, options.data = {{block, held_out(file, seed) + scaled + y}};
+      return runs.train(example, "Net", options);
     });
   };
-  const Drawn arcs(table, two, "arcs", of_real("arcs/arcs.nn", "arcs", "ch10_double_arc", "  y: f32[1] = cols(\"y\")"),
+  const Drawn arcs(table, two, "arcs",
+                   of_real("arcs/arcs.nn", "arcs", "ch10_double_arc", "  y: f32[1] = cols(\"y\")",
+                           {.settings = {{"check_every", fmt::format("{}", looks_apart)}}}),
                    quick);
-  arcs.row("double arc, 2-2-1: epochs until the loss is below 0.08", "260", epochs, "epochs");
+  arcs.row("double arc, 2-2-1: epochs until the loss is below 0.08", "260", epochs, "epochs", looks_apart);
   arcs.row("double arc, 2-2-1: accuracy on the test", "1", figure_of("test", "acc"), "test_accuracy");
+  arcs.row("double arc, 2-2-1: loss of the held-out rows", "0.074073", figure_of("valid", "loss"), "loss");
+  Drawn wide(table, two, "arcs_three",
+             of_real("arcs/arcs.nn", "arcs", "ch10_double_arc", "  y: f32[1] = cols(\"y\")",
+                     {.settings = {{"epochs", "1000"},
+                                   {"stop", "valid.loss < 0.02"},
+                                   {"check_every", fmt::format("{}", looks_apart)}},
+                      .replace = {{"Dense(2)", "Dense(3)"}}}),
+             quick);
+  wide.keep_those_that_stopped("double arc, 2-3-1: share of runs that get to a loss below 0.02");
+  wide.row("double arc, 2-3-1: epochs to that", "420", epochs, "epochs", looks_apart);
+  wide.row("double arc, 2-3-1: accuracy on the test", "1", figure_of("test", "acc"), "test_accuracy");
+  wide.row("double arc, 2-3-1: loss of the held-out rows", "0.019141", figure_of("valid", "loss"), "loss");
 
   const std::string three = "two layers, three classes";
   const Drawn coin(table, three, "coin",
