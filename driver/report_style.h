@@ -19,9 +19,9 @@ inline constexpr const char* report_style =
     ":focus-visible{outline:2px solid var(--c0);outline-offset:2px;border-radius:3px}"
     "nav{display:flex;flex-wrap:wrap;gap:.1rem 1.1rem;margin:.8rem 0;font-size:.9rem}nav a{color:var(--c0)}"
     // figures
-    ".tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(10.2rem,1fr));gap:.7rem;margin:1rem 0}"
+    ".tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(9.7rem,1fr));gap:.7rem;margin:1rem 0}"
     ".tile{background:var(--card);border-radius:10px;padding:.6rem .9rem .7rem}.tile span{color:var(--soft);"
-    "font-size:.85rem}.tile b{display:block;font-size:1.25rem;white-space:nowrap;line-height:1.3;font-weight:600;"
+    "font-size:.85rem}.tile b{display:block;font-size:1.08rem;white-space:nowrap;line-height:1.3;font-weight:600;"
     "font-variant-numeric:tabular-nums}"
     // tables
     ".wide{overflow-x:auto;max-width:100%}table{border-collapse:collapse;font-variant-numeric:tabular-nums;"

@@ -91,6 +91,7 @@ report-compared 900 1000 light
 derive-two-layers 900 1500 light
 derive-two-layers 900 1500 dark
 derive-deep 900 1300 light
+derive-recurrent 900 2000 light
 PICTURES
 [ $status = 0 ] && echo "looked at ${#pages[@]} pages"
 exit $status
