@@ -15,6 +15,7 @@
 #include "passes/pipeline.h"
 #include "runtime/checkpoint.h"
 #include "runtime/metrics.h"
+#include "runtime/names.h"
 #include "runtime/run_directory.h"
 
 namespace nnc::driver {
@@ -224,7 +225,7 @@ Exit inspect_run(Trained& trained, const std::string& folder, const Console& con
   for (const auto& [name, value] : record->set) fmt::print("set: {} = {}\n", name, value);
   for (const Column& column : trained.data.columns)
     if (!column.classes_of.empty())
-      fmt::print("classes of `{}`: {}\n", column.name, fmt::join(record->classes.at(column.classes_of).names, ", "));
+      fmt::print("classes of `{}`: {}\n", column.name, in_list(record->classes.at(column.classes_of).names));
   const auto train = record->rows.find("train");
   const Batches batches(trained.block.train.batch_size, train == record->rows.end() ? 1 : train->second);
   if (at)

@@ -11,6 +11,7 @@
 #include <span>
 
 #include "runtime/data.h"
+#include "runtime/names.h"
 #include "runtime/table.h"
 
 namespace nnc {
@@ -18,8 +19,7 @@ namespace nnc {
 /// The first names of a list, for messages.
 inline std::string listed(const std::vector<std::string>& names) {
   constexpr std::size_t most = 12;
-  std::span<const std::string> first(names.data(), std::min(names.size(), most));
-  return fmt::format("{}{}", fmt::join(first, ", "), names.size() > most ? ", ..." : "");
+  return in_list(names, most);
 }
 
 /// What the user calls a source.

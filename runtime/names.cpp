@@ -43,4 +43,15 @@ std::string closest_name(std::string_view name, std::span<const std::string> can
   return best;
 }
 
+std::string in_list(std::span<const std::string> names, std::size_t most) {
+  std::string list;
+  for (std::size_t i = 0; i < std::min(most, names.size()); ++i) {
+    const std::string& name = names[i];
+    const bool plain =
+        !name.empty() && name.find_first_of(",\"\n") == std::string::npos && name.front() != ' ' && name.back() != ' ';
+    list += (i > 0 ? ", " : "") + (plain ? name : "\"" + name + "\"");
+  }
+  return list + (names.size() > most ? ", ..." : "");
+}
+
 }  // namespace nnc

@@ -381,9 +381,7 @@ Result<std::size_t> Table::resolve(const std::string& name, const Place& asked) 
   if (found == all.end()) {
     Problem problem = wrong_at(asked, fmt::format("{} has no column `{}`", described_, name));
     constexpr std::size_t most = 12;
-    std::span<const std::string> listed(all.data(), std::min(all.size(), most));
-    problem.found = fmt::format("column{} {}{}", all.size() == 1 ? "" : "s", fmt::join(listed, ", "),
-                                all.size() > most ? ", ..." : "");
+    problem.found = fmt::format("column{} {}", all.size() == 1 ? "" : "s", in_list(all, most));
     for (std::size_t tab; (tab = problem.found.find('\t')) != std::string::npos;) problem.found.replace(tab, 1, "\\t");
     std::string near = closest_name(name, all);
     const auto is_number = [](const std::string& text) {
