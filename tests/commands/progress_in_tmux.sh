@@ -1,8 +1,21 @@
 #!/usr/bin/env bash
 # What `nnc train` shows in a real terminal: tmux runs it, and what stands on its screen is taken while it trains and when it
 # is done. docs/progress.txt keeps it:   tests/commands/progress_in_tmux.sh build/nnc > docs/progress.txt
+# With the file behind, what is shown is compared with it but for what hangs on the machine: times, rates, memory, and how
+# far the epoch is. Without tmux the status is 77.
 set -euo pipefail
+command -v tmux >/dev/null || exit 77
 nnc=$(realpath "$1")
+if [ $# -gt 1 ]; then
+  without_times() { sed -E 's/memory .*//; s/[0-9.]+[kM]? rows\/s/RATE/; s/\[[=> ]*\].*/BAR/; /^ *(run runs)?\/Net-1$/d' "$1"; }
+  shown=$(mktemp)
+  trap 'rm -f "$shown"' EXIT
+  "$0" "$nnc" >"$shown"
+  grep -qE 'epoch 3/8 \[=+> *\] [0-9]+/625  loss [0-9.]+  valid.loss [0-9.]+  valid.off [0-9.]+  [0-9.]+k? rows/s  .* left$' "$shown" ||
+    { echo "there is no bar of the third epoch:"; cat "$shown"; exit 1; }
+  diff <(without_times "$2") <(without_times "$shown")
+  exit
+fi
 room=$(mktemp -d)
 server="nnc-$$"
 trap 'tmux -L "$server" kill-server 2>/dev/null || true; rm -rf "$room"' EXIT

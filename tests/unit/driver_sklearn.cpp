@@ -54,8 +54,8 @@ double score(const fs::path& folder, int seed) {
 
 }  // namespace
 
-// The median of five seeds may lie below that of scikit-learn's ten by no more than twice the deviation of one of its
-// seeds over the root of five: what chance does to such a median.
+// The median of n seeds may lie below that of scikit-learn's ten by no more than twice the deviation of one of its
+// seeds over the root of n: what chance does to such a median. Five seeds say enough where they are close together.
 TEST_CASE("on eight real data sets networks reach what scikit-learn's reach", "[real-data]") {
   const fs::path data = nnc::test::shared_data("scikit-learn");
   if (data.empty()) return;
@@ -66,13 +66,16 @@ TEST_CASE("on eight real data sets networks reach what scikit-learn's reach", "[
     set["outputs"] = set.at("kind") == "number" ? 1 : name == "digits" ? 10 : name == "iris" || name == "wine" ? 3 : 2;
     const nnc::test::Scratch scratch;
     nnc::test::write_file(scratch.path() / "net.nn", program(set, data));
+    const double deviation = set.at("deviation");
+    const int seeds = deviation > 0.02 ? 41 : 5;
     std::vector<double> scores;
-    for (int seed = 1; seed <= 5; ++seed) scores.push_back(score(scratch.path(), seed));
+    for (int seed = 1; seed <= seeds; ++seed) scores.push_back(score(scratch.path(), seed));
     std::sort(scores.begin(), scores.end());
-    const double median = set.at("median"), chance = 2 * set.at("deviation").get<double>() / std::sqrt(5.0);
-    INFO(name << ": " << scores[2] << ", scikit-learn " << median << " and " << chance << " by chance");
-    if (std::getenv("NNC_SHOW") != nullptr) fmt::print("{} {:.4f} {:.4f} {:.4f}\n", name, scores[2], median, chance);
+    const double median = set.at("median"), chance = 2 * deviation / std::sqrt(seeds);
+    const double reached = scores[scores.size() / 2];
+    INFO(name << ": " << reached << ", scikit-learn " << median << " and " << chance << " by chance");
+    if (std::getenv("NNC_SHOW") != nullptr) fmt::print("{} {:.4f} {:.4f} {:.4f}\n", name, reached, median, chance);
     constexpr double written = 0.5e-6;  // the reference has six digits
-    CHECK(scores[2] >= median - chance - written);
+    CHECK(reached >= median - chance - written);
   }
 }
