@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
+#include <regex>
 
 #include "driver/commands.h"
 #include "frontend/explanations.h"
@@ -115,6 +117,30 @@ std::string in_lines(std::string_view text, std::string_view margin) {
   return lines;
 }
 
+/// Those of the library that have an argument or a setting of this name.
+std::vector<const LibraryEntry*> with_argument(const std::vector<LibraryEntry>& library, const std::string& name) {
+  const std::regex written(fmt::format("[(,]\\s*{}\\s*:", name));
+  std::vector<const LibraryEntry*> found;
+  for (const LibraryEntry& entry : library)
+    if (std::regex_search(entry.signature, written)) found.push_back(&entry);
+  return found;
+}
+
+/// What has it, line by line. Whether there is any.
+bool explain_argument(const std::string& name, const char*& between) {
+  constexpr std::size_t most = 12;
+  if (name.empty() || !std::ranges::all_of(name, [](unsigned char c) { return std::isalnum(c) || c == '_'; }))
+    return false;
+  const std::vector<LibraryEntry> library = library_entries();
+  const std::vector<const LibraryEntry*> found = with_argument(library, name);
+  if (found.empty()) return false;
+  fmt::print("{}{}  (an argument of these)\n", std::exchange(between, "\n"), name);
+  for (std::size_t i = 0; i < std::min(found.size(), most); ++i)
+    fmt::print("{}", in_lines(fmt::format("{}\n  {}", found[i]->signature, found[i]->doc), "  "));
+  if (found.size() > most) fmt::print("  and {} more: `nnc explain NAME` says what each does\n", found.size() - most);
+  return true;
+}
+
 Exit list_all(const std::vector<Meaning>& all) {
   std::string text = list_of_codes();
   std::string kind;
@@ -156,7 +182,7 @@ Exit explain_names(const std::vector<std::string>& names, const CLI::App& app, c
       fmt::print("{}{}  ({})\n{}", std::exchange(between, "\n"), meaning.text.substr(0, head), meaning.kind,
                  in_lines(meaning.text.substr(head + 1), "  "));
     }
-    if (known) continue;
+    if (known || explain_argument(name, between)) continue;
     std::vector<std::string> candidates;
     for (const Meaning& meaning : all) candidates.push_back(meaning.name);
     const bool is_number = name.find_first_of("0123456789") != std::string::npos && name.size() <= 6;

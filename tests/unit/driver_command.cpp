@@ -267,6 +267,7 @@ TEST_CASE("explain prints the page of a code, lists all codes, and answers anoth
                          {"train", "nnc train  (commands)"},
                          {"simplify", "(passes)"},
                          {"dot", "(ops of graphs)"},
+                         {"lr", "lr  (an argument of these)\n  optimizer sgd(lr: float)"},
                          {"scan", "its `carry` goes from step to step"}};
   for (const auto& [words, answer] : asked) {
     const auto told = run_nnc("explain " + words, scratch.path());
