@@ -200,6 +200,21 @@ std::string values_text(const Graph& graph, const std::vector<Tensor>& values, c
   return texts.empty() ? ", where " + last : fmt::format(", where {} and {}", fmt::join(texts, ", "), last);
 }
 
+/// How far what goes into an op reaches, of its one operand or of what it divides by.
+std::string input_text(const Graph& graph, const std::vector<Tensor>& values, NodeId id) {
+  const Node& node = graph[id];
+  const bool divides = node.op == Op::div;
+  if (node.operands.size() != (divides ? 2 : 1) || definition(node.op).cls != OpClass::elementwise) return "";
+  const Tensor& operand = values[node.operands.back()];
+  double least = INFINITY, greatest = -INFINITY;
+  for (std::int64_t i = 0; i < operand.count(); ++i)
+    least = std::min(least, operand.at(i)), greatest = std::max(greatest, operand.at(i));
+  if (!(least <= greatest)) return "";
+  return fmt::format("{} {:.4g} to {:.4g}",
+                     divides ? "what is divided by goes from" : fmt::format("`{}` takes", definition(node.op).name),
+                     least, greatest);
+}
+
 }  // namespace
 
 std::optional<FirstWrong> first_wrong(const Elaborated& block, const StepTaken& step, const std::string& failed,
@@ -223,7 +238,8 @@ std::optional<FirstWrong> first_wrong(const Elaborated& block, const StepTaken& 
     where = fmt::format(", in row {} of {}", rows[static_cast<std::size_t>(row)] + 1, step.train.name);
   }
   const std::string wrong = number_in(value, at->index);
-  if (node.op == Op::input) return FirstWrong{fmt::format("note: column `{}` is {}{}", called(node), wrong, where), {}};
+  if (node.op == Op::input)
+    return FirstWrong{fmt::format("note: column `{}` is {}{}", called(node), wrong, where), {}, {}};
   const Shown formula = shown(graph, at->node);
   const auto source = source_of(block, node.origin);
   const bool brief = characters(formula.text) <= longest_formula;
@@ -233,7 +249,7 @@ std::optional<FirstWrong> first_wrong(const Elaborated& block, const StepTaken& 
   const std::string reached = brief ? values_text(graph, values, formula, *at) : "";
   return FirstWrong{
       fmt::format("note: the first that went wrong is {}{}: {}{}{}", what, written, wrong, where, reached),
-      source ? source->place : Place{}};
+      source ? source->place : Place{}, input_text(graph, values, at->node)};
 }
 
 }  // namespace nnc::driver

@@ -14,8 +14,9 @@
 namespace nnc::driver {
 
 struct FirstWrong {
-  std::string what;  ///< a line for a message
-  Place place;       ///< of the expression; line 0: nowhere
+  std::string what;   ///< a line for a message
+  Place place;        ///< of the expression; line 0: nowhere
+  std::string input;  ///< what went into the op that made it: "`log` takes -2.5 to 4.1 here"; or empty
 };
 
 /// `failed` is a loss, or the path of a parameter or a state. Nothing where the step is too much work for the

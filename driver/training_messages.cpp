@@ -14,6 +14,7 @@
 #include "driver/unsolved.h"
 #include "passes/pipeline.h"
 #include "runtime/metrics.h"
+#include "runtime/names.h"
 
 namespace nnc::driver {
 
@@ -37,7 +38,7 @@ void Training::announce() {
     console_.note(fmt::format("fitted on {}: {}", fmt::join(data_job_.fit, ", "), names));
   for (const auto& [input, learnt] : data_->classes())
     console_.note(
-        fmt::format("classes of `{}`: {}{}{}", column_of(input), fmt::join(learnt.names, ", "),
+        fmt::format("classes of `{}`: {}{}{}", column_of(input), in_list(learnt.names),
                     learnt.missing.empty() ? "" : fmt::format("; `{}` where the value is missing", learnt.missing),
                     learnt.unknown.empty() ? "" : fmt::format("; `{}` where it is none of them", learnt.unknown)));
   tell_unknown(*data_, console_);
@@ -133,17 +134,29 @@ Exit Training::say_diverged(const TrainOutcome& outcome, double least_loss) {
   if (failure.at.step > 0 && outcome.last_finite)
     step.emplace(StepTaken{outcome.last_finite->at, outcome.last_finite->weights, *split("train"), job_,
                            record_.epochs > 0 ? record_.epochs : job_.epochs});
+  // The loss of the first step is that of the initial weights: no rate has had a part in it.
+  const bool at_once = failure.is_loss && failure.at.step == 1 && outcome.spoilt.empty();
+  std::string help = "help: try a lower learning rate";
+  if (at_once)
+    help =
+        "help: the loss of the initial weights is not finite, whatever the learning rate: look at the ranges of the "
+        "columns, and at what the loss does with them";
   if (step && !session_->solves()) {
     const bool spoilt = !outcome.spoilt.empty();
     const auto first = first_wrong(block_, *step, spoilt ? outcome.spoilt : failure.what, failure.is_loss && !spoilt);
     if (first) problem.notes.push_back(first->what);
+    if (first && at_once && !first->input.empty())
+      help = fmt::format(
+          "help: {} in this batch, and no weight has changed yet: what goes in there must be kept within "
+          "its range",
+          first->input);
     if (first && first->place.line > 0) problem.place = first->place;
   }
   const std::string kept = kept_weights(outcome);
   problem.notes.push_back(fmt::format("note: {}{} are in {}", kept,
                                       outcome.at.step == 0 ? "" : fmt::format(", after step {},", outcome.at.step),
                                       run_->file(last_weights)));
-  if (!session_->solves()) problem.notes.push_back("help: try a lower learning rate");
+  if (!session_->solves()) problem.notes.push_back(help);
   for (std::string& line : session_->solves() ? why_unsolved({*split("train"), *session_, data_job_, *weights_,
                                                               job_.models, least_loss, block_, step})
                                               : advice_of(optimise(block_.evaluate), *split("train"), *weights_))
