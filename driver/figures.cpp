@@ -50,10 +50,13 @@ std::string table_of(const std::vector<SplitFigures>& all) {
 
 }  // namespace
 
-void print_figures(const std::vector<SplitFigures>& all, bool json, const Console& console) {
+void print_figures(const std::vector<SplitFigures>& all, bool json, const Console& console, const std::string& owner) {
   if (!json && console.table && !all.empty()) return fmt::print("{}", table_of(all));
-  for (const SplitFigures& figures : all) fmt::print("{}\n", json ? json_of(figures) : text_of(figures));
+  for (const SplitFigures& figures : all)
+    fmt::print("{}\n", json ? with_owner(json_of(figures), owner) : text_of(figures));
 }
+
+std::string with_owner(std::string line, const std::string& owner) { return line.insert(line.find(", ") + 2, owner); }
 
 std::string json_of(const SplitFigures& figures) {
   return fmt::format("{{\"schema\": \"nnc.eval.1\", \"split\": \"{}\", \"rows\": {}{}}}", figures.split, figures.rows,

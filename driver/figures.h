@@ -23,9 +23,13 @@ SplitFigures figures_of(Runner& runner, const Programs& programs, Weights& weigh
 std::string text_of(const SplitFigures& figures);
 /// The figures of all splits: with --json a line of JSON each; on a terminal a table; else a line of text each.
 /// Matrices stand below a table.
-void print_figures(const std::vector<SplitFigures>& all, bool json, const Console& console);
+/// `owner`: further members of each JSON line, behind its schema ("\"train\": \"Net\", ").
+void print_figures(const std::vector<SplitFigures>& all, bool json, const Console& console,
+                   const std::string& owner = "");
 
 /// {"schema": "nnc.eval.1", "split": "test", "rows": 10000, "loss": ..., "acc": ...}
 std::string json_of(const SplitFigures& figures);
+/// A line of JSON with further members behind its schema.
+std::string with_owner(std::string line, const std::string& owner);
 
 }  // namespace nnc::driver

@@ -1,9 +1,13 @@
 #include "driver/profile.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "codegen/tables.h"
+#include "driver/units.h"
 #include "driver/workload.h"
 #include "runtime/measure.h"
 
@@ -93,7 +97,7 @@ StepProfile profile_step(Session& session, const Compilation& compilation, std::
   return profile;
 }
 
-std::string json_of(const StepProfile& profile) {
+std::string json_of(const StepProfile& profile, int indent) {
   Json json;
   json["schema"] = "nnc.profile.1";
   json["rows"] = profile.rows;
@@ -113,7 +117,24 @@ std::string json_of(const StepProfile& profile) {
     one["bytes"] = kernel.bytes;
     json["kernels"].push_back(std::move(one));
   }
-  return json.dump(1) + "\n";
+  return json.dump(indent);
+}
+
+std::string text_of(const StepProfile& profile) {
+  if (profile.steps == 0) return "a step has too many kernels to be timed one by one\n";
+  double all = 0;
+  for (const KernelWork& kernel : profile.kernels) all += kernel.nanoseconds;
+  std::string text = fmt::format(
+      "a step of {} rows on one thread takes {}, by kernels:\n"
+      "      time  share        work       bytes   line  kernel\n",
+      profile.rows, duration_text(1e-9 * all));
+  std::vector<KernelWork> kernels = profile.kernels;
+  std::ranges::stable_sort(kernels, std::greater<>(), &KernelWork::nanoseconds);
+  for (const KernelWork& kernel : kernels)
+    text += fmt::format("{:>10} {:>5.1f}% {:>11} {:>11} {:>6}  {}\n", duration_text(1e-9 * kernel.nanoseconds),
+                        100 * kernel.nanoseconds / all, amount_text(static_cast<double>(kernel.flops), "FLOP"),
+                        bytes_text(kernel.bytes), kernel.line, kernel.name);
+  return text;
 }
 
 std::optional<StepProfile> profile_of(const Json& json) {

@@ -31,7 +31,10 @@ struct StepProfile {
 StepProfile profile_step(Session& session, const Compilation& compilation, std::int64_t rows);
 
 /// Schema "nnc.profile.1".
-std::string json_of(const StepProfile& profile);
+/// In lines with so many blanks a level, or in one line where `indent` is -1.
+std::string json_of(const StepProfile& profile, int indent = 1);
+/// A line for each kernel, the longest first.
+std::string text_of(const StepProfile& profile);
 /// Nothing where it is no such record.
 std::optional<StepProfile> profile_of(const nlohmann::ordered_json& json);
 

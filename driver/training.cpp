@@ -36,6 +36,12 @@ void note_signal(int signal) {
   caught_signal = signal;
 }
 
+/// Whose event a line of JSON is: the train block's and, in a cross-validation, the part's (from 1).
+std::string owner_of(const RunRecord& record) {
+  return fmt::format("\"train\": \"{}\", {}", record.train_block,
+                     record.fold ? fmt::format("\"part\": {}, ", record.fold->index + 1) : "");
+}
+
 /// Writes what training keeps, and shows how it goes.
 class RunObserver : public TrainObserver {
  public:
@@ -61,7 +67,7 @@ class RunObserver : public TrainObserver {
       add_line(line);
     else
       run_.add_metrics(line);
-    if (flags_.json) fmt::print("{}\n", line);
+    if (flags_.json) fmt::print("{}\n", with_owner(line, owner_of(record_)));
     progress_.epoch(report);
   }
   std::optional<Problem> save(const Weights& weights, const TrainState& state, bool best) override {
@@ -415,7 +421,11 @@ std::string Training::how_to_go_on() const {
 /// Figures of every split by the weights that `eval` will use.
 Exit Training::report(const TrainOutcome& outcome) {
   std::string kept = record_.weights_file();
-  if (!fs::exists(run_->file(kept))) kept = last_weights;  // `best` never had a number to go by
+  if (!fs::exists(run_->file(kept))) {
+    console_.warning(fmt::format(
+        "`best` goes by {}, which was never a number: the figures are those of the last weights", job_.best->metric));
+    kept = last_weights;
+  }
   if (kept == best_weights) {
     auto file = read_safetensors(run_->file(kept));
     if (!file) return console_.show(file.problem()), exit_of(file.problem());
@@ -432,7 +442,7 @@ Exit Training::report(const TrainOutcome& outcome) {
   for (const SplitColumns& columns : splits_) {
     figures_.push_back(figures_of(*runner_, programs_, *weights_, columns, job_.seed));
   }
-  print_figures(figures_, flags_.json, console_);
+  print_figures(figures_, flags_.json, console_, owner_of(record_));
   if (outcome.end != TrainOutcome::End::max_steps) compare_with_baseline();
   if (auto problem = write_page()) return console_.show(*problem), exit_of(*problem);
   std::fflush(stdout);  // before what the next train block says on stderr
@@ -442,8 +452,12 @@ Exit Training::report(const TrainOutcome& outcome) {
 /// report.html, by the weights that the figures are of.
 std::optional<Problem> Training::write_page() {
   const Batches batches(job_.batch_size, split("train")->rows);
-  if (auto problem = run_->write("profile.json", json_of(profile_step(*session_, compilation_, batches.size))))
-    return problem;
+  const StepProfile profile = profile_step(*session_, compilation_, batches.size);
+  if (auto problem = run_->write("profile.json", json_of(profile) + "\n")) return problem;
+  if (flags_.profile && flags_.json)
+    fmt::print("{}\n", with_owner(json_of(profile, -1), owner_of(record_)));
+  else if (flags_.profile)
+    fmt::print("{}", text_of(profile));
   auto page = read_report(run_->path());
   if (!page) return page.problem();
   page->figures = figures_;

@@ -23,7 +23,7 @@ struct TrainFlags {
   std::optional<std::uint64_t> seed;
   std::optional<int> cv;
   double save_every = 2;  ///< seconds
-  bool log_steps = false, json = false, dry_run = false;
+  bool log_steps = false, json = false, dry_run = false, profile = false;
   ProgramOptions program;
   CompileFlags compile;
   StorageFlags storage;
