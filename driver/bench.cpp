@@ -205,7 +205,7 @@ Exit bench(const BenchFlags& flags, const Console& console) {
   auto compilation = flags.compile.compilation(console, true);
   if (!options || !compilation) return Exit::usage;
   Exit status = Exit::done;
-  const std::vector<Elaborated> blocks = read_program_or_run(flags.file, *options, console, status);
+  const std::vector<Elaborated> blocks = read_program_or_run(flags.file, *options, flags.program, console, status);
   if (status != Exit::done) return status;
   if (blocks.empty()) return console.error(fmt::format("{} has no train block", flags.file)), Exit::wrong;
   for (const Elaborated& block : blocks) status = std::max(status, bench_block(block, flags, *compilation, console));

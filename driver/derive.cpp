@@ -55,7 +55,7 @@ Exit derive_file(const DeriveFlags& flags, const Console& console) {
   auto options = flags.program.elaborate_options(console, flags.model);
   if (!options) return Exit::usage;
   Exit status = Exit::done;
-  const std::vector<Elaborated> blocks = read_program_or_run(flags.file, *options, console, status);
+  const std::vector<Elaborated> blocks = read_program_or_run(flags.file, *options, flags.program, console, status);
   if (status != Exit::done) return status;
   if (blocks.empty()) return console.error(fmt::format("`{}` has no train block", flags.file)), Exit::wrong;
   if (blocks.size() > 1) {

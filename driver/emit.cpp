@@ -149,7 +149,7 @@ Exit emit(EmitFlags flags, const Console& console) {
   const auto own = flags.program.elaborate_options(console, "");
   auto compilation = flags.compile.compilation(console, false);
   if (!own || !compilation) return Exit::usage;
-  auto origin = program_or_run(flags.file, *own);
+  auto origin = program_or_run(flags.file, *own, flags.program);
   if (!origin) return console.show(origin.problem()), exit_of(origin.problem());
   flags.file = origin->file;
   if (flags.stage == "ast") return emit_tree(flags, console);

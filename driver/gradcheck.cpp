@@ -48,7 +48,7 @@ Exit gradcheck(const GradcheckFlags& flags, const Console& console) {
   auto options = flags.program.elaborate_options(console, flags.model);
   if (!options) return Exit::usage;
   Exit status = Exit::done;
-  std::vector<Elaborated> blocks = read_program_or_run(flags.file, *options, console, status);
+  std::vector<Elaborated> blocks = read_program_or_run(flags.file, *options, flags.program, console, status);
   if (status != Exit::done) return status;
   if (blocks.empty()) return console.error(fmt::format("`{}` has no train block", flags.file)), Exit::wrong;
   bool good = true;

@@ -22,9 +22,9 @@ void ProgramOptions::add_to(CLI::App& app, bool both) {
   std::vector<std::string> types{"f32", "f64"};
   if (both) types.emplace_back("both");
   const std::string help = "compute in f32 (as written) or f64";
-  app.add_option("--dtype", dtype, both ? help + ", or once in each" : help)
-      ->check(CLI::IsMember(types))
-      ->type_name(fmt::format("{}", fmt::join(types, "|")));
+  dtype_option = app.add_option("--dtype", dtype, both ? help + ", or once in each" : help)
+                     ->check(CLI::IsMember(types))
+                     ->type_name(fmt::format("{}", fmt::join(types, "|")));
 }
 
 std::optional<ElaborateOptions> ProgramOptions::elaborate_options(const Console& console,
@@ -46,6 +46,13 @@ std::optional<ElaborateOptions> ProgramOptions::elaborate_options(const Console&
     options.overrides.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
   return options;
+}
+
+bool ProgramOptions::put_on(ElaborateOptions& run, const ElaborateOptions& own) const {
+  run.overrides.insert(run.overrides.end(), own.overrides.begin(), own.overrides.end());
+  const bool other_type = gives_dtype() && run.double_precision != own.double_precision;
+  if (other_type) run.double_precision = own.double_precision;
+  return other_type || !own.overrides.empty();
 }
 
 void CompileFlags::add_to(CLI::App& app) {
@@ -80,9 +87,10 @@ std::optional<Compilation> CompileFlags::compilation(const Console& console, boo
 }
 
 void StorageFlags::add_to(CLI::App& app) {
-  app.add_option("--stream-over", stream_over,
-                 "CSV files larger than this are streamed, and their numbers kept in files without a name in TMPDIR "
-                 "(default: 256)")
+  app.add_option(
+         "--stream-over", stream_over,
+         "data files larger than this are streamed: their rows lie in files, without a name in TMPDIR where they are "
+         "made, not in memory (default: 256)")
       ->check(CLI::Range(0, 1 << 30))
       ->type_name("MIB");
 }
@@ -136,9 +144,6 @@ Exit exit_of(const Diagnostics& diagnostics) {
   return Exit::wrong;
 }
 
-namespace {
-
-/// What is given for a program and is a run, a folder or data: what was meant.
 std::optional<Problem> no_program(const std::string& path) {
   Problem problem{.kind = Problem::Kind::io, .message = {}, .place = {}, .expected = {}, .found = {}, .notes = {}};
   std::error_code ignored;
@@ -159,17 +164,24 @@ std::optional<Problem> no_program(const std::string& path) {
     return problem;
   }
   const std::string kind = fs::path(path).extension().string();
-  if (kind != ".csv" && kind != ".npy" && kind != ".npz") return std::nullopt;
+  if (kind.empty() || kind == ".nn" || !fs::exists(path, ignored)) return std::nullopt;
   const std::string name = fs::path(path).filename().string();
   problem.kind = Problem::Kind::data;
-  problem.message = fmt::format("`{}` holds data, and this is for a program, which reads them", path);
-  problem.notes = {fmt::format(
-      "help: in a program: `{}`; `nnc new` lists programs to begin with",
-      kind == ".npy" ? fmt::format("npy(x = \"{}\")", name) : fmt::format("{}(\"{}\")", kind.substr(1), name))};
+  if (kind == ".csv" || kind == ".npy" || kind == ".npz" || name.ends_with(".csv.gz")) {
+    problem.message = fmt::format("`{}` holds data, and this is for a program, which reads them", path);
+    const std::string reader = kind == ".gz" ? "csv" : kind.substr(1);
+    problem.notes = {
+        fmt::format("help: in a program: `{}`; `nnc new` lists programs to begin with",
+                    kind == ".npy" ? fmt::format("npy(x = \"{}\")", name) : fmt::format("{}(\"{}\")", reader, name))};
+  } else if (kind == ".safetensors") {
+    problem.message = fmt::format("`{}` holds weights, and this is for a program", path);
+    problem.notes = {"help: `--weights FILE` and `--init FILE` stand beside a program; `nnc inspect` looks into it"};
+  } else {
+    problem.message = fmt::format("`{}` is no program: the name of a program ends in .nn", path);
+    problem.notes = {"help: `nnc new` lists programs to begin with"};
+  }
   return problem;
 }
-
-}  // namespace
 
 std::vector<Elaborated> read_program(const std::string& path, const ElaborateOptions& options, const Console& console,
                                      Exit& status) {

@@ -17,11 +17,15 @@ namespace nnc::driver {
 struct ProgramOptions {
   std::vector<std::string> set;  ///< NAME=EXPRESSION
   std::string dtype = "f32";
+  const CLI::Option* dtype_option = nullptr;
 
   /// With `both`, --dtype takes that word too, and `dtype` may be it.
   void add_to(CLI::App& app, bool both = false);
   /// Nothing, with a message shown, where a --set has no `=`.
   std::optional<ElaborateOptions> elaborate_options(const Console& console, const std::string& train_block) const;
+  bool gives_dtype() const { return dtype_option != nullptr && dtype_option->count() > 0; }
+  /// Puts `own`, which these options came to, on top of what a run remembers. Whether that changes anything.
+  bool put_on(ElaborateOptions& run, const ElaborateOptions& own) const;
 };
 
 /// --threads, --cpu, --codegen-level: how it is compiled.
@@ -51,6 +55,8 @@ CLI::Validator whole_of_64_bits();
 /// For laws to leave out, by name.
 CLI::Validator law_name();
 
+/// What is given for a program and is a run, a folder, data or another file: what was meant.
+std::optional<Problem> no_program(const std::string& path);
 /// The train blocks of a file, with all diagnostics shown. `status` is done, or says what kind of error there was.
 std::vector<Elaborated> read_program(const std::string& path, const ElaborateOptions& options, const Console& console,
                                      Exit& status);

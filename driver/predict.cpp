@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <span>
@@ -206,7 +207,7 @@ Format format_of(const PredictFlags& flags) {
 /// What the output's name ends in says how it is written; an ending that says something else is refused.
 std::optional<Problem> unknown_ending(const PredictFlags& flags) {
   const std::string ending = std::filesystem::path(flags.output).extension().string();
-  constexpr std::array<std::string_view, 7> known = {"", ".csv", ".txt", ".jsonl", ".json", ".npy", ".npz"};
+  constexpr std::array<std::string_view, 6> known = {"", ".csv", ".jsonl", ".json", ".npy", ".npz"};
   if (!flags.format.empty() || flags.output.starts_with("/dev/") || std::ranges::find(known, ending) != known.end())
     return std::nullopt;
   return Problem{.kind = Problem::Kind::io,
@@ -215,6 +216,17 @@ std::optional<Problem> unknown_ending(const PredictFlags& flags) {
                  .expected = {},
                  .found = {},
                  .notes = {"help: name a .csv, .jsonl, .npy or .npz file, or say what it is with --format"}};
+}
+
+/// Rows are data, whatever their file is called but this.
+std::optional<Problem> program_as_rows(const std::string& input) {
+  if (!input.ends_with(".nn")) return std::nullopt;
+  return Problem{.kind = Problem::Kind::data,
+                 .message = fmt::format("`{}` is a program, and --input is for rows", input),
+                 .place = {},
+                 .expected = {},
+                 .found = {},
+                 .notes = {"help: give a CSV, NPY, NPZ or IDX file, or `-` for CSV on standard input"}};
 }
 
 /// The rows that were asked about are not to be replaced by their answers.
@@ -248,6 +260,20 @@ std::optional<Problem> not_as_arrays(const std::vector<std::string>& outputs, Fo
   else
     return std::nullopt;
   return problem;
+}
+
+/// Answers that are no numbers: mostly of rows that are far from those of training.
+void warn_of_no_numbers(const std::vector<LabelledOutput>& outputs, const Console& console) {
+  for (const LabelledOutput& output : outputs) {
+    const DenseArray& array = output.values.array;
+    if (!is_float(array.dtype)) continue;
+    std::int64_t count = 0, first = 0;
+    for (std::int64_t i = array.count(); i-- > 0;)
+      if (!std::isfinite(array.at(i))) ++count, first = i / output.width();
+    if (count > 0)
+      console.warning(fmt::format("`{}` is no finite number in {} place{}, first in row {} of the input",
+                                  output.values.name, count, count == 1 ? "" : "s", first + 1));
+  }
 }
 
 /// The outputs of a file that has a header and nothing else.
@@ -302,6 +328,7 @@ Exit predict_rows(Trained& trained, const PredictFlags& flags, Format format, co
     const std::vector<std::string>* names = trained.classes_of(classes, values.name);
     outputs.push_back({std::move(values), names});
   }
+  warn_of_no_numbers(outputs, console);
   if (auto problem = write_text(flags.output, as_text(outputs, columns->rows, format))) return fail(*problem);
   return Exit::done;
 }
@@ -311,6 +338,7 @@ Exit predict(const PredictFlags& flags, const Console& console) {
   if (auto problem = unknown_ending(flags)) return console.show(*problem), exit_of(*problem);
   if (flags.input != "-")
     if (auto problem = unreadable(flags.input)) return console.show(*problem), exit_of(*problem);
+  if (auto problem = program_as_rows(flags.input)) return console.show(*problem), exit_of(*problem);
   if (auto problem = same_file(flags)) return console.show(*problem), exit_of(*problem);
   Exit status = Exit::done;
   auto trained = Trained::open(flags.trained, console, status);

@@ -238,6 +238,7 @@ Exit test_file(const std::string& file, const TestFlags& flags, const Compilatio
                Tally& tally) {
   const auto options = flags.program.elaborate_options(console, "");
   if (!options) return Exit::usage;
+  if (auto problem = no_program(file)) return console.show(*problem), exit_of(*problem);
   Diagnostics diagnostics;
   const ElaboratedTests found = elaborate_tests(file, *options, diagnostics);
   console.show(diagnostics);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <filesystem>
 #include <utility>
 
 #include "driver/commands.h"
@@ -14,16 +15,28 @@ namespace nnc::driver {
 
 namespace {
 
-/// Options that would make another run of the one that is to go on.
+/// Options that would make another run of the one that is to go on, which has all of that already.
 std::optional<std::string> not_when_going_on(const TrainFlags& flags) {
   if (flags.seed) return "--seed";
   if (flags.init) return "--init";
   if (!flags.program.set.empty()) return "--set";
-  if (flags.program.dtype != "f32") return "--dtype";
+  if (flags.program.gives_dtype()) return "--dtype";
   if (!flags.model.empty()) return "MODEL";
   if (flags.cv) return "--cv";
   if (flags.out && *flags.out != *flags.resume) return "another --out";
   return std::nullopt;
+}
+
+Problem not_in_a_run(const std::string& option, const std::string& run) {
+  return {
+      .kind = Problem::Kind::io,
+      .message = fmt::format("{} cannot change a run that goes on (--resume)", option),
+      .place = {},
+      .expected = {},
+      .found = {},
+      .notes = {fmt::format("help: without it the run goes on as it was begun; `nnc train PROGRAM --init {}` begins "
+                            "another with its weights",
+                            shell_word((std::filesystem::path(run) / last_weights).string()))}};
 }
 
 /// Where a program is named beside --resume, it must be the one of the run.
@@ -42,9 +55,10 @@ std::optional<Problem> check_program(const TrainFlags& flags, const RunRecord& r
 }
 
 /// Mean and deviation (of a sample) of each figure over the parts.
-std::string summary(const std::vector<SplitFigures>& parts, bool json) {
-  std::string text = json ? fmt::format("{{\"schema\": \"nnc.cv.1\", \"folds\": {}", parts.size())
-                          : fmt::format("valid, over {} parts:", parts.size());
+std::string summary(const std::string& train_block, const std::vector<SplitFigures>& parts, bool json) {
+  std::string text =
+      json ? fmt::format("{{\"schema\": \"nnc.cv.1\", \"train\": \"{}\", \"folds\": {}", train_block, parts.size())
+           : fmt::format("valid, over {} parts:", parts.size());
   const char* comma = "";
   for (std::size_t i = 0; i < parts[0].figures.size(); ++i) {
     const NamedArray& figure = parts[0].figures[i];
@@ -112,14 +126,13 @@ Exit resume_parts(TrainFlags flags, const Compilation& compilation, const Consol
     if (result != Exit::done) return result;
     add_valid(training, parts);
   }
-  fmt::print("{}\n", summary(parts, flags.json));
+  fmt::print("{}\n", summary(record->train_block, parts, flags.json));
   return Exit::done;
 }
 
 Exit resume(TrainFlags flags, const Console& console) {
   const auto fail = [&](const Problem& problem) { return console.show(problem), exit_of(problem); };
-  if (auto option = not_when_going_on(flags))
-    return console.error(fmt::format("{} cannot change a run that goes on (--resume)", *option)), Exit::usage;
+  if (auto option = not_when_going_on(flags)) return console.show(not_in_a_run(*option, *flags.resume)), Exit::usage;
   auto compilation = flags.compile.compilation(console, true);
   if (!compilation) return Exit::usage;
   watch_signals();
@@ -150,7 +163,7 @@ Exit cross_validate(const Elaborated& block, TrainFlags flags, const Compilation
     if (result != Exit::done) return result;
     add_valid(training, parts);
   }
-  if (!flags.dry_run) fmt::print("{}\n", summary(parts, flags.json));
+  if (!flags.dry_run) fmt::print("{}\n", summary(block.train.name, parts, flags.json));
   return Exit::done;
 }
 
@@ -219,6 +232,7 @@ void add_train(CLI::App& app, Action& action) {
       ->type_name("SECONDS");
   command->add_flag("--dry-run", flags->dry_run, "read the data, compile, say what would be trained, and stop");
   command->add_flag("--log-steps", flags->log_steps, "a line in metrics.jsonl for every step too");
+  command->add_flag("--profile", flags->profile, "at the end, what a step takes, kernel by kernel");
   command->add_flag("--json", flags->json, "epochs and results as JSON lines on stdout");
   flags->program.add_to(*command);
   flags->compile.add_to(*command);

@@ -133,12 +133,13 @@ std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console&
     if (!found) return fail(found.problem());
     origin = *found;
     trained->remember(flags.source, *record);
-    // What the command line says comes on top of what the run remembers.
-    for (const auto& pair : own->overrides) origin.options.overrides.push_back(pair);
-    if (own->double_precision) origin.options.double_precision = true;
-    if (!own->overrides.empty() || own->double_precision) trained->fingerprints.clear();
+    if (flags.program.put_on(origin.options, *own)) trained->fingerprints.clear();
   } else if (!fs::exists(flags.source)) {
     console.error(fmt::format("there is no run and no program `{}`", flags.source));
+    return nullptr;
+  } else if (auto problem = no_program(flags.source)) {
+    problem->notes.insert(problem->notes.begin(), "help: a run is named here, the folder that `nnc train` made");
+    console.show(*problem);
     return nullptr;
   } else if (!flags.weights && flags.needs_weights) {
     console.error(fmt::format("`{}` is a program: say with --weights which weights it has", flags.source));
@@ -224,20 +225,20 @@ void Trained::compare_columns(const SplitColumns& now, const Console& console) c
         fmt::format("the data have changed since the run: `{}` has as many rows, and other values", now.name));
 }
 
-Result<ProgramOrigin> program_or_run(const std::string& path, ElaborateOptions options) {
-  if (!is_run(path)) return ProgramOrigin{path, "", "", std::move(options)};
+Result<ProgramOrigin> program_or_run(const std::string& path, const ElaborateOptions& options,
+                                     const ProgramOptions& given) {
+  if (!is_run(path)) return ProgramOrigin{path, "", "", options};
   auto record = read_run(path);
   if (!record) return record.problem();
   auto origin = origin_of_run(path, *record);
   if (!origin) return origin;
-  for (auto& pair : options.overrides) origin->options.overrides.push_back(std::move(pair));
-  origin->options.double_precision |= options.double_precision;
+  given.put_on(origin->options, options);
   return origin;
 }
 
-std::vector<Elaborated> read_program_or_run(const std::string& path, ElaborateOptions options, const Console& console,
-                                            Exit& status) {
-  auto origin = program_or_run(path, std::move(options));
+std::vector<Elaborated> read_program_or_run(const std::string& path, const ElaborateOptions& options,
+                                            const ProgramOptions& given, const Console& console, Exit& status) {
+  auto origin = program_or_run(path, options, given);
   if (origin) return read_program(origin->file, origin->options, console, status);
   console.show(origin.problem());
   status = exit_of(origin.problem());

@@ -37,11 +37,12 @@ struct ProgramOrigin {
 /// The program of a run, whose text must be the one that it was trained with.
 Result<ProgramOrigin> origin_of_run(const std::string& run, const RunRecord& record);
 
-/// A program as it is, or that of a run with what the run has set; `options` come on top.
-Result<ProgramOrigin> program_or_run(const std::string& path, ElaborateOptions options);
+/// A program as it is, or that of a run with what the run has set; `options`, which `given` came to, go on top.
+Result<ProgramOrigin> program_or_run(const std::string& path, const ElaborateOptions& options,
+                                     const ProgramOptions& given);
 /// Its train blocks, as `read_program` gives them.
-std::vector<Elaborated> read_program_or_run(const std::string& path, ElaborateOptions options, const Console& console,
-                                            Exit& status);
+std::vector<Elaborated> read_program_or_run(const std::string& path, const ElaborateOptions& options,
+                                            const ProgramOptions& given, const Console& console, Exit& status);
 
 /// Says which values are no classes and which class stands for them.
 void tell_unknown(const RawData& data, const Console& console);

@@ -309,3 +309,32 @@ TEST_CASE("predict does not make up the rows that it was asked to read", "[comma
   CHECK(predicted.out.empty());
   CHECK(contains(predicted.err, "the rows of `curve` are made by the program, so there is no column to read"));
 }
+
+TEST_CASE("a file that is not what a command takes is told for what it is") {
+  const Scratch scratch;
+  const fs::path folder = scratch.path();
+  write_file(folder / "net.nn",
+             "data d {\n  train = csv(\"rows.csv\")\n  x: f32[1] = col(\"a\")\n}\n"
+             "model Net(x: f32[batch, 1]) -> f32[batch, 1] { return x |> Dense(1) }\n"
+             "train Net on d {\n  loss = mse(Net(x), x)\n  output p = Net(x)\n  optimizer = sgd(lr = 0.1)\n"
+             "  epochs = 1\n}\n");
+  write_file(folder / "rows.csv", "a\n1\n2\n");
+  write_file(folder / "README.md", "# Nets\n\nSome words, and a list:\n- one (1)\n- two (2)\n");
+  REQUIRE(run_nnc("train net.nn --out run", folder).status == 0);
+  const auto said = [&](const std::string& arguments, int status, const std::string& message) {
+    const auto result = run_nnc(arguments, folder);
+    INFO(arguments << "\n" << result.err);
+    CHECK(result.status == status);
+    CHECK(result.err.starts_with("error: " + message));
+    CHECK(std::count(result.err.begin(), result.err.end(), '\n') <= 4);
+  };
+  for (const std::string command : {"train", "check", "test", "bench"}) {
+    said(command + " README.md", 1, "`README.md` is no program: the name of a program ends in .nn\n");
+    if (command != "bench") said(command + " run", 2, "`run` is a run, not a program\n");
+  }
+  said("train run/last.safetensors", 1, "`run/last.safetensors` holds weights, and this is for a program\n");
+  said("eval rows.csv", 2, "`rows.csv` holds data, and this is for a program, which reads them\n");
+  said("predict rows.csv --input rows.csv", 2, "`rows.csv` holds data, ");
+  said("predict run --input net.nn", 1, "`net.nn` is a program, and --input is for rows\n");
+  said("predict run --input rows.csv --output o.txt", 2, "predict does not write `.txt` files\n");
+}

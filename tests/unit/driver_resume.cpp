@@ -249,6 +249,9 @@ TEST_CASE("what would make another run of one that goes on is refused", "[resume
   };
   refused("--resume run --seed 3", 2, "--seed cannot change a run that goes on");
   refused("--resume run --set a=3", 2, "--set cannot change");
+  refused("--resume run --dtype f32", 2,
+          "error: --dtype cannot change a run that goes on (--resume)\n   = help: without it the run goes on as it was "
+          "begun; `nnc train PROGRAM --init run/last.safetensors` begins another with its weights\n");
   refused("--resume run --init x", 2, "--init cannot change");
   refused("--resume run --out other", 2, "another --out cannot change");
   refused("net.nn --out run", 2, "go on with `nnc train --resume run`");

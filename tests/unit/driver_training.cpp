@@ -324,7 +324,13 @@ TEST_CASE("cross-validation validates on every row once, strata dealt out evenly
   CHECK(std::abs(lines.back().at("acc").at("mean").get<double>() - total / 5) < 1e-7);  // f32, as shown
   const auto part = run_nnc("eval cv/part-3 --split valid --json", scratch.path());
   INFO(part.err);
-  CHECK(std::find(lines.begin(), lines.end(), json_lines(part.out).at(0)) != lines.end());
+  auto alone = json_lines(part.out).at(0);
+  alone["train"] = "Net", alone["part"] = 3;
+  CHECK(std::find(lines.begin(), lines.end(), alone) != lines.end());
+  for (const auto& line : lines) {
+    CHECK(line.at("train") == "Net");
+    CHECK(line.contains("part") == (line.at("schema") != "nnc.cv.1"));
+  }
   const auto more = run_nnc("train --resume cv/part-3 --epochs 3", scratch.path());
   INFO(more.err);
   CHECK(more.status == 0);
@@ -443,4 +449,76 @@ TEST_CASE("an NPY file gives all columns, in the order in which the data block r
   CHECK(refused.status == 1);
   CHECK_THAT(refused.err, Catch::Contains("expected: 3 values a row: 1 of `c`, 1 of `a`, 1 of `b`\n") &&
                               Catch::Contains("found:    2\n"));
+}
+
+namespace {
+
+/// Two train blocks on one table.
+const char* const two_blocks =
+    "data rows {\n  train = table(a = [1, 2, 3, 4], b = [2, 4, 6, 12])\n"
+    "  x: f32[1] = col(\"a\")\n  y: f32[1] = col(\"b\")\n}\n"
+    "model Net(x: f32[batch, 1]) -> f32[batch, 1] { return x |> Dense(4) |> tanh |> Dense(1) }\n"
+    "train Net on rows as First {\n  loss = mse(Net(x), y)\n  optimizer = sgd(lr = 0.01)\n  epochs = 2\n}\n"
+    "train Net on rows as Second {\n  loss = mse(Net(x), y)\n  optimizer = sgd(lr = 0.02)\n  epochs = 1\n}\n";
+
+}  // namespace
+
+TEST_CASE("lines of JSON say which train block they are about; --profile tells what its kernels take") {
+  const Scratch scratch;
+  std::ofstream(scratch.path() / "net.nn") << two_blocks;
+  const auto result = run_nnc("train net.nn --json --profile", scratch.path());
+  INFO(result.err);
+  REQUIRE(result.status == 0);
+  std::map<std::string, int> lines;
+  for (const auto& line : json_lines(result.out)) {
+    ++lines[line.at("train").get<std::string>() + " " + line.at("schema").get<std::string>()];
+    if (line.at("schema") == "nnc.profile.1") CHECK(line.at("kernels").size() > 0);
+  }
+  CHECK(lines == std::map<std::string, int>{{"First nnc.epoch.1", 2},
+                                            {"First nnc.eval.1", 1},
+                                            {"First nnc.profile.1", 1},
+                                            {"Second nnc.epoch.1", 1},
+                                            {"Second nnc.eval.1", 1},
+                                            {"Second nnc.profile.1", 1}});
+  const auto text = run_nnc("train net.nn Second --profile", scratch.path());
+  CHECK_THAT(text.out, Catch::Contains("a step of 4 rows on one thread takes ") &&
+                           Catch::Contains("      time  share        work       bytes   line  kernel\n"));
+}
+
+TEST_CASE("a loss that is not finite with the initial weights is not blamed on the learning rate") {
+  const Scratch scratch;
+  std::string text = two_blocks;
+  text.replace(text.find("mse(Net(x), y)"), 14, "mse(Net(x), log(y - 3))");
+  std::ofstream(scratch.path() / "net.nn") << text;
+  const auto result = run_nnc("train net.nn First --out run", scratch.path());
+  INFO(result.err);
+  CHECK(result.status == 3);
+  CHECK(result.err.find("learning rate") == std::string::npos);
+  CHECK_THAT(result.err,
+             Catch::Contains("help: `log` takes -1 to 9 in this batch, and no weight has changed yet: what goes in "
+                             "there must be kept within its range\n"));
+}
+
+TEST_CASE(
+    "figures and answers that are no numbers are told of: `best` by one that never was, rows far from all others") {
+  const Scratch scratch;
+  std::string text = two_blocks;
+  text.replace(
+      text.find("  epochs = 2\n"), 13,
+      "  metric odd = mean(log(0 - y))\n  output p = exp(Net(x) * x)\n  best = highest(train.odd)\n  epochs = 2\n");
+  std::ofstream(scratch.path() / "net.nn") << text;
+  const auto trained = run_nnc("train net.nn First --out run", scratch.path());
+  INFO(trained.err);
+  REQUIRE(trained.status == 0);
+  CHECK_THAT(
+      trained.err,
+      Catch::Contains("warning: `best` goes by train.odd, which was never a number: the figures are those of the "
+                      "last weights\n"));
+  std::ofstream(scratch.path() / "far.csv") << "a\n1\n1e38\n2\n-1e38\n";
+  const auto predicted = run_nnc("predict run --input far.csv", scratch.path());
+  INFO(predicted.err << predicted.out);
+  CHECK(predicted.status == 0);
+  CHECK_THAT(predicted.err, Catch::Contains("warning: `p` is no finite number in 1 place, first in row ") ||
+                                Catch::Contains("warning: `p` is no finite number in 2 places, first in row 2 of the "
+                                                "input\n"));
 }
