@@ -107,7 +107,7 @@ Exit evaluate_splits(Trained& trained, const EvalFlags& flags, const Console& co
     trained.compare_columns(*columns, console);
     all.push_back(figures_of(*trained.runner, trained.programs, *trained.weights, *columns, trained.seed));
   }
-  print_figures(all, flags.json, console);
+  print_figures(all, flags.json, console, owner_members(trained.block.train.name, trained.fold));
   return judge(all, flags, console);
 }
 

@@ -56,6 +56,10 @@ void print_figures(const std::vector<SplitFigures>& all, bool json, const Consol
     fmt::print("{}\n", json ? with_owner(json_of(figures), owner) : text_of(figures));
 }
 
+std::string owner_members(const std::string& train_block, const std::optional<CrossPart>& fold) {
+  return fmt::format("\"train\": \"{}\", {}", train_block, fold ? fmt::format("\"part\": {}, ", fold->index + 1) : "");
+}
+
 std::string with_owner(std::string line, const std::string& owner) { return line.insert(line.find(", ") + 2, owner); }
 
 std::string json_of(const SplitFigures& figures) {

@@ -1,6 +1,7 @@
 // Figures of a split, as `train` shows them at its end and `eval` on its own: the same code, so the same digits.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,8 @@ void print_figures(const std::vector<SplitFigures>& all, bool json, const Consol
 
 /// {"schema": "nnc.eval.1", "split": "test", "rows": 10000, "loss": ..., "acc": ...}
 std::string json_of(const SplitFigures& figures);
+/// Whose event a line of JSON is: the train block's and, in a cross-validation, the part's (from 1).
+std::string owner_members(const std::string& train_block, const std::optional<CrossPart>& fold);
 /// A line of JSON with further members behind its schema.
 std::string with_owner(std::string line, const std::string& owner);
 

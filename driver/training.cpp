@@ -36,12 +36,6 @@ void note_signal(int signal) {
   caught_signal = signal;
 }
 
-/// Whose event a line of JSON is: the train block's and, in a cross-validation, the part's (from 1).
-std::string owner_of(const RunRecord& record) {
-  return fmt::format("\"train\": \"{}\", {}", record.train_block,
-                     record.fold ? fmt::format("\"part\": {}, ", record.fold->index + 1) : "");
-}
-
 /// Writes what training keeps, and shows how it goes.
 class RunObserver : public TrainObserver {
  public:
@@ -67,7 +61,7 @@ class RunObserver : public TrainObserver {
       add_line(line);
     else
       run_.add_metrics(line);
-    if (flags_.json) fmt::print("{}\n", with_owner(line, owner_of(record_)));
+    if (flags_.json) fmt::print("{}\n", with_owner(line, owner_members(record_.train_block, record_.fold)));
     progress_.epoch(report);
   }
   std::optional<Problem> save(const Weights& weights, const TrainState& state, bool best) override {
@@ -442,7 +436,7 @@ Exit Training::report(const TrainOutcome& outcome) {
   for (const SplitColumns& columns : splits_) {
     figures_.push_back(figures_of(*runner_, programs_, *weights_, columns, job_.seed));
   }
-  print_figures(figures_, flags_.json, console_, owner_of(record_));
+  print_figures(figures_, flags_.json, console_, owner_members(record_.train_block, record_.fold));
   if (outcome.end != TrainOutcome::End::max_steps) compare_with_baseline();
   if (auto problem = write_page()) return console_.show(*problem), exit_of(*problem);
   std::fflush(stdout);  // before what the next train block says on stderr
@@ -455,7 +449,7 @@ std::optional<Problem> Training::write_page() {
   const StepProfile profile = profile_step(*session_, compilation_, batches.size);
   if (auto problem = run_->write("profile.json", json_of(profile) + "\n")) return problem;
   if (flags_.profile && flags_.json)
-    fmt::print("{}\n", with_owner(json_of(profile, -1), owner_of(record_)));
+    fmt::print("{}\n", with_owner(json_of(profile, -1), owner_members(record_.train_block, record_.fold)));
   else if (flags_.profile)
     fmt::print("{}", text_of(profile));
   auto page = read_report(run_->path());

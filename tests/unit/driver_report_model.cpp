@@ -108,7 +108,7 @@ void check_profile(const Scratch& scratch, const std::string& run, const std::st
   const std::string text = read_file(scratch.path() / run / "profile.json");
   const auto profile = profile_of(Json::parse(text));
   REQUIRE(profile);
-  CHECK(json_of(*profile) == text);
+  CHECK(json_of(*profile) + "\n" == text);
   CHECK(profile->steps > 0);
   const auto bench =
       run_nnc(fmt::format("bench {} --rows {} --seconds 0.01 --threads 1 --per-kernel --json", program, profile->rows),
