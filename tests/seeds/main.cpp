@@ -13,6 +13,10 @@
 int main(int count, char** arguments) {
   using namespace nnc::seeds;
   const bool quick = count > 1 && std::string_view(arguments[1]) == "--quick";
+  if (count > (quick ? 2 : 1)) {
+    fmt::print(stderr, "seeds knows --quick alone, not {}\n", arguments[count - 1]);
+    return 2;
+  }
   const std::filesystem::path data = nnc::test::shared_data("the systems of docs/seeds.md on the material's data");
   if (data.empty() && !quick) return 1;
   Runs runs(data);
