@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ir/op.h"
+#include "ir/scalar/pieces.h"
 
 namespace nnc {
 
@@ -16,7 +17,7 @@ struct Pattern {
   ScalarProgram program;
 };
 
-/// All elementwise functions of floats, longest first.
+/// All elementwise functions of floats, and what others use of exp, longest first.
 const std::vector<Pattern>& patterns() {
   static const std::vector<Pattern> all = [] {
     std::vector<Pattern> result;
@@ -29,6 +30,11 @@ const std::vector<Pattern>& patterns() {
         if (program.code.size() >= shortest && program.results.size() == 1)
           result.push_back({def.name, std::move(program)});
       }
+    }
+    for (const ScalarType type : {ScalarType::f32, ScalarType::f64}) {
+      ScalarBuilder builder;
+      const Scalar made[] = {scalar::exp_of_negative(builder.input(type))};
+      result.push_back({definition(Op::exp).name, std::move(builder).finish(made)});
     }
     std::ranges::stable_sort(result, std::ranges::greater{}, [](const Pattern& p) { return p.program.code.size(); });
     return result;

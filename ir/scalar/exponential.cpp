@@ -53,12 +53,9 @@ Exponential exponential_within(Scalar x, Scalar (*times_power)(Scalar, Scalar)) 
 
 Scalar at_least_lowest(Scalar x) { return at_least(x, x.type() == ScalarType::f32 ? -104.0 : -746.0); }
 
-/// Of x that is not positive: one limit less.
-Exponential exponential_of_negative(Scalar x, Scalar (*times_power)(Scalar, Scalar) = scale) {
-  return exponential_within(at_least_lowest(x), times_power);
-}
-
 }  // namespace
+
+Scalar exp_of_negative(Scalar x) { return exponential_within(at_least_lowest(x), scale).value; }
 
 Scalar exp(Scalar x) {
   const double highest = x.type() == ScalarType::f32 ? 89.0 : 710.0;
@@ -201,7 +198,8 @@ Scalar normal_cdf(Scalar x) {
 // below 2^-1074, and so is e^-|x| then, though 2^-1074 may be nearer.
 Scalar logistic(Scalar x) {
   const Scalar one = number(x, 1), zero = number(x, 0);
-  const auto [e, e_rest] = exponential_of_negative(-abs(x), x.type() == ScalarType::f32 ? scale : scale_by_one_factor);
+  const auto [e, e_rest] =
+      exponential_within(at_least_lowest(-abs(x)), x.type() == ScalarType::f32 ? scale : scale_by_one_factor);
   const Scalar below = less(x, zero);
   const Scalar numerator = select(below, e, one), numerator_rest = select(below, e_rest, zero);
   const Scalar denominator = one + e, denominator_rest = (e - (denominator - one)) + e_rest;
@@ -218,7 +216,7 @@ Scalar softplus(Scalar x) {
   const bool f32 = x.type() == ScalarType::f32;
   const Log2 log2 = log_2(x.type());
   const Scalar zero = number(x, 0), half = number(x, 0.5);
-  const Scalar e = exponential_of_negative(-abs(x)).value;
+  const Scalar e = exp_of_negative(-abs(x));
   const Scalar halved = less_equal(number(x, f32 ? 0.41421356 : 0.5), e);
   const Scalar f = select(halved, fma(e, half, -half), e);
   const Scalar high = select(halved, number(x, log2.high), zero), low = select(halved, number(x, log2.low), zero);

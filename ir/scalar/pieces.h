@@ -118,6 +118,8 @@ inline Scalar scale_by_one_factor(Scalar x, Scalar n_bits) {
 
 // Pieces of one function that others are made of.
 
+/// e^x of x that is not positive: exp with a limit less.
+Scalar exp_of_negative(Scalar x);
 /// (e^r - 1 - r) / r^2 for |r| <= log(2) / 2; relative to e^r within 2^-28 (f32), 2^-57 (f64).
 Scalar exp_remainder(Scalar r);
 /// log(1 + f) - f for f in [sqrt(1/2) - 1, sqrt(2) - 1] (f64: to 1/2); relative to log(1 + f) within 2^-27 (f32), 2^-62

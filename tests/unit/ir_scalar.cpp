@@ -6,7 +6,9 @@
 #include <tuple>
 #include <vector>
 
+#include "ir/program/calls.h"
 #include "ir/scalar/builder.h"
+#include "ir/scalar/pieces.h"
 #include "tests/unit/catch.h"
 
 namespace {
@@ -343,3 +345,18 @@ TEST_CASE("uniform numbers: in [0, 1), even, and functions of their place alone"
 }
 
 }  // namespace
+
+TEST_CASE("exp of what is not positive is read as exp, too") {
+  for (const ScalarType type : {ScalarType::f32, ScalarType::f64}) {
+    ScalarBuilder b;
+    const Scalar x = b.input(type), below = -abs(x);
+    const Scalar results[] = {scalar::exp_of_negative(below), scalar::exp(x), scalar::softplus(x)};
+    const ScalarProgram program = std::move(b).finish(results);
+    const auto first = call_at(program, program.results[0]), second = call_at(program, program.results[1]),
+               third = call_at(program, program.results[2]);
+    REQUIRE((first && second && third));
+    CHECK((first->function == "exp" && first->arguments == std::vector{below.id}));
+    CHECK((second->function == "exp" && second->arguments == std::vector{x.id}));
+    CHECK((third->function == "softplus" && third->arguments == std::vector{x.id}));
+  }
+}
