@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <set>
 
 #include "driver/baseline.h"
 #include "driver/column_names.h"
@@ -132,6 +133,7 @@ class Answers {
     graph.outputs.push_back({OutputKind::result, answer_name, *at});
     graph = with_outputs(graph, {answer_name});
     for (const std::string& name : nnc::inputs_of(graph)) inputs_.push_back(name);
+    target_ = target_of_loss();
     program_.emplace(std::move(graph), session, compilation);
   }
 
@@ -162,18 +164,22 @@ class Answers {
     return splits.at(0);
   }
 
-  /// Columns that the figures read and the answer does not.
-  std::vector<std::string> targets(const SplitColumns& split) const {
+  /// The one column that the losses read beside the answer: what the answer is to be. Nothing where there are several,
+  /// as with weights of rows: which of them is meant is not clear, and a page shows no guess. Metrics may read others.
+  std::string target_of_loss() const {
+    std::set<std::string> losses;
+    for (const Output& output : evaluate_.outputs)
+      if (std::ranges::find(block_.train.metrics, output.name) == block_.train.metrics.end())
+        losses.insert(output.name);
     std::vector<std::string> names;
-    for (const std::string& name : nnc::inputs_of(evaluate_))
-      if (std::ranges::find(inputs_, name) == inputs_.end() && split.find(name)) names.push_back(name);
-    return names;
+    for (const std::string& name : nnc::inputs_of(losses.empty() ? evaluate_ : with_outputs(evaluate_, losses)))
+      if (std::ranges::find(inputs_, name) == inputs_.end()) names.push_back(name);
+    return names.size() == 1 ? names[0] : "";
   }
 
   std::optional<Classes> classes_of(const SplitColumns& split, std::int64_t width, const ClassNames& known) const {
-    for (const std::string& name : targets(split)) {
-      const DenseArray& column = *split.find(name);
-      if (width_of_row(column) != 1) continue;
+    if (const DenseArray* wanted = split.find(target_); wanted && width_of_row(*wanted) == 1) {
+      const DenseArray& column = *wanted;
       double least = INFINITY, greatest = -INFINITY;
       bool whole = true;
       for (std::int64_t i = 0; i < column.count(); ++i) {
@@ -182,11 +188,11 @@ class Answers {
       }
       const bool several = column.dtype == DType::i32 && width > 1 && greatest < static_cast<double>(width);
       const bool two = width == 1 && whole && least >= 0 && greatest <= 1;
-      if (least < 0 || !(several || two)) continue;
-      Classes classes{name, {}, logit_ ? 0 : 0.5};
+      if (least < 0 || !(several || two)) return std::nullopt;
+      Classes classes{target_, {}, logit_ ? 0 : 0.5};
       for (std::int64_t i = 0; i < std::max<std::int64_t>(width, 2); ++i) classes.names.push_back(std::to_string(i));
       for (const Column& made : block_.data.columns)
-        if (made.name == name)
+        if (made.name == target_)
           if (const auto words = known.find(made.classes_of);
               words != known.end() && words->second.names.size() == classes.names.size())
             classes.names = words->second.names;
@@ -220,9 +226,9 @@ class Answers {
                  const std::optional<Classes>& classes) {
     const std::int64_t width = width_of_row(answer);
     report.wrong_split = split.name;
-    for (const std::string& name : targets(split)) {
-      const DenseArray& wanted = *split.find(name);
-      if (classes ? name != classes->column : width != 1 || width_of_row(wanted) != 1) continue;
+    const DenseArray* target = split.find(target_);
+    if (target && (classes || (width == 1 && width_of_row(*target) == 1))) {
+      const DenseArray& wanted = *target;
       std::vector<WrongRow> rows;
       for (std::int64_t row = 0; row < split.rows; ++row) {
         WrongRow wrong{row + 1, "", "", std::abs(answer.at(row * width) - wanted.at(row))};
@@ -239,9 +245,8 @@ class Answers {
       std::ranges::stable_sort(rows, std::ranges::greater{}, &WrongRow::by);
       if (rows.size() > most_wrong) rows.resize(most_wrong);
       if (!classes)
-        for (WrongRow& row : rows) tell_numbers(row, name, wanted, answer);
+        for (WrongRow& row : rows) tell_numbers(row, target_, wanted, answer);
       report.wrong = std::move(rows);
-      break;
     }
     add_inputs(report, split);
   }
@@ -290,9 +295,9 @@ class Answers {
                       .classes = classes.has_value()};
     std::string target = classes ? classes->column : "";
     if (inputs == 1) {
-      for (const std::string& name : targets(split))
-        if (width_of_row(*split.find(name)) == 1) target = name;
-      if (target.empty()) return;
+      const DenseArray* wanted = split.find(target_);
+      if (!wanted || width_of_row(*wanted) != 1) return;
+      target = target_;
       field.axes.push_back(value_names(block_.data, session_, target, 1)[0]);
       field.classes = false;
     }
@@ -374,6 +379,7 @@ class Answers {
   bool logit_ = false;
   std::optional<RowProgram> program_;
   std::vector<std::string> inputs_;
+  std::string target_;  ///< empty where it is not clear
 };
 
 }  // namespace

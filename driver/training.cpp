@@ -395,6 +395,9 @@ Exit Training::train_and_report() {
   if (problem && is_run(run_->path()))
     problem->notes.push_back(fmt::format("help: `{}` goes on from the last checkpoint", how_to_go_on()));
   if (problem) return console_.show(*problem), exit_of(*problem);
+  const bool cut_short = outcome.end == TrainOutcome::End::diverged || outcome.end == TrainOutcome::End::interrupted;
+  if (cut_short && is_run(run_->path()))
+    if (auto unwritten = write_page_of_curves()) console_.show(*unwritten);
   if (outcome.end == TrainOutcome::End::diverged) return say_diverged(outcome, observer.least_loss());
   if (outcome.end == TrainOutcome::End::interrupted) {
     console_.note(fmt::format("stopped after step {}; all of it is in {}; to go on:\n  {}", outcome.at.step,
@@ -416,8 +419,10 @@ std::string Training::how_to_go_on() const {
 Exit Training::report(const TrainOutcome& outcome) {
   std::string kept = record_.weights_file();
   if (!fs::exists(run_->file(kept))) {
-    console_.warning(fmt::format(
-        "`best` goes by {}, which was never a number: the figures are those of the last weights", job_.best->metric));
+    const bool judged = outcome.whole_epoch || outcome.at.epoch > 1;  // at the end of an epoch it is looked at
+    if (judged)
+      console_.warning(fmt::format(
+          "`best` goes by {}, which was never a number: the figures are those of the last weights", job_.best->metric));
     kept = last_weights;
   }
   if (kept == best_weights) {
@@ -441,6 +446,14 @@ Exit Training::report(const TrainOutcome& outcome) {
   if (auto problem = write_page()) return console_.show(*problem), exit_of(*problem);
   std::fflush(stdout);  // before what the next train block says on stderr
   return Exit::done;
+}
+
+/// report.html of a run that was cut short: what its record says, without a pass over the rows. `nnc report` adds what
+/// its weights answer.
+std::optional<Problem> Training::write_page_of_curves() {
+  auto page = read_report(run_->path());
+  if (!page) return page.problem();
+  return run_->write("report.html", page_of({std::move(*page)}));
 }
 
 /// report.html, by the weights that the figures are of.

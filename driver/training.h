@@ -81,6 +81,7 @@ class Training {
   Exit say_diverged(const TrainOutcome& outcome, double least_loss);
   Exit report(const TrainOutcome& outcome);
   std::optional<Problem> write_page();
+  std::optional<Problem> write_page_of_curves();
   std::optional<Problem> write_record(const TrainOutcome* outcome);
 
   std::map<std::string, std::int64_t> rows_of_splits() const;

@@ -13,6 +13,7 @@
 #include "runtime/programs.h"
 #include "tests/support/command.h"
 #include "tests/support/html.h"
+#include "tests/support/json_lines.h"
 #include "tests/unit/catch.h"
 
 namespace {
@@ -62,7 +63,8 @@ void check_page(const Run& run) {
     std::string row =
         fmt::format("<tr><td>{}</td><td>{}</td>", split["split"].get<std::string>(), split["rows"].dump());
     for (const auto& [name, value] : split.items())
-      if (name != "schema" && name != "split" && name != "rows") row += fmt::format("<td>{}</td>", value.dump());
+      if (name != "schema" && name != "train" && name != "split" && name != "rows")
+        row += fmt::format("<td>{}</td>", value.dump());
     INFO(row);
     CHECK(run.page.find(row + "</tr>") != std::string::npos);
   }
@@ -194,6 +196,50 @@ std::pair<std::vector<std::vector<std::string>>, std::vector<std::vector<std::st
     table->push_back(std::move(texts));
   }
   return tables;
+}
+
+TEST_CASE("an answer is compared with the column that the loss compares it with, or with none", "[report]") {
+  const Scratch scratch;
+  const auto page_of_run = [&](const std::string& name, const std::string& columns, const std::string& loss) {
+    nnc::test::write_file(
+        scratch.path() / (name + ".nn"),
+        "data rows {\n  samples = 64\n  x: f32[1] = uniform(-1, 1)\n  y: f32[1] = 3 * x + 1\n" + columns +
+            "}\nmodel Line(x: f32[batch, 1]) -> f32[batch, 1] { return x |> Dense(1) }\ntrain Line on rows {\n"
+            "  let z = Line(x)\n" +
+            loss + "  optimizer = sgd(lr = 0.1)\n  batch_size = full\n  epochs = 3\n}\n");
+    REQUIRE(run_nnc("train " + name + ".nn --out run-" + name, scratch.path()).status == 0);
+    return read_file(scratch.path() / ("run-" + name) / "report.html");
+  };
+  const auto furthest = [](const std::string& page) {
+    const std::size_t at = page.find("Furthest off");
+    return at == std::string::npos ? "" : page.substr(at, page.find("</table>", at) - at);
+  };
+  const std::string plain = page_of_run("plain", "", "  loss = mse(z, y)\n");
+  REQUIRE(!furthest(plain).empty());
+  // A metric that reads another column first changes nothing.
+  const std::string measured = page_of_run("measured", "  other: f32[1] = 1000 * x\n",
+                                           "  metric far = mean(abs(z - other))\n  loss = mse(z, y)\n");
+  CHECK(furthest(measured) == furthest(plain));
+  // A weight is no target, and a mask of 0 and 1 makes no classes: which column is meant is not clear.
+  for (const std::string& page :
+       {page_of_run("weighted", "  weight: f32[1] = 1 + x * x\n", "  loss = mean(weight * square(z - y))\n"),
+        page_of_run("masked", "  seen: f32[1] = f32(x > 0)\n", "  loss = mean(seen * square(z - y))\n")}) {
+    CHECK(furthest(page) == "");
+    CHECK(page.find("confusion") == std::string::npos);
+  }
+}
+
+TEST_CASE("a run that is cut short has a page of what it came to", "[report]") {
+  const Scratch scratch;
+  nnc::test::write_file(
+      scratch.path() / "wild.nn",
+      "data rows {\n  samples = 64\n  x: f32[1] = uniform(-1, 1)\n  y: f32[1] = 3 * x + 1\n}\n"
+      "model Line(x: f32[batch, 1]) -> f32[batch, 1] { return x |> Dense(1) }\n"
+      "train Line on rows {\n  loss = mse(Line(x), y)\n  optimizer = sgd(lr = 100)\n  epochs = 400\n}\n");
+  REQUIRE(run_nnc("train wild.nn --out wild", scratch.path()).status == 3);
+  const std::string page = read_file(scratch.path() / "wild" / "report.html");
+  CHECK(ill_formed(page) == "");
+  CHECK(page.find("diverged in epoch") != std::string::npos);
 }
 
 TEST_CASE("two runs on one page: their curves, and in what they differ", "[report]") {

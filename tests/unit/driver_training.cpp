@@ -512,6 +512,9 @@ TEST_CASE(
       trained.err,
       Catch::Contains("warning: `best` goes by train.odd, which was never a number: the figures are those of the "
                       "last weights\n"));
+  // Within the first epoch nothing has been judged yet.
+  const auto cut = run_nnc("train net.nn First --max-steps 1 --out cut", scratch.path());
+  CHECK((cut.status == 0 && cut.err.find("never a number") == std::string::npos));
   std::ofstream(scratch.path() / "far.csv") << "a\n1\n1e38\n2\n-1e38\n";
   const auto predicted = run_nnc("predict run --input far.csv", scratch.path());
   INFO(predicted.err << predicted.out);
