@@ -201,6 +201,9 @@ constexpr const char* page_style =
     "font-size:.92rem}dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.25rem .9rem;margin:0}"
     "dt{font-weight:600;color:var(--soft)}dd{margin:0}";
 
+/// A formula of its own, so that a list of them breaks between lines.
+std::string math_of(const Formula& formula) { return "<math><mrow>" + as_mathml(formula) + "</mrow></math>"; }
+
 std::string html_line(const DerivationLine& line) {
   const char* kind = line.detail ? " class=\"law\"" : line.left ? "" : " class=\"more\"";
   const std::string left = line.left ? as_mathml(*line.left) : "";
@@ -294,7 +297,7 @@ const char* const html_list_style =
     "border-top:1px solid var(--line)}"
     "li.more,li.likewise{border-top:0;padding-top:.1rem}li.law{font-size:.9rem}li.law>.left{padding-left:2rem}"
     ".left{text-align:right}.likewise>span{grid-column:1/-1;color:var(--soft)}.likewise math{color:var(--ink)}"
-    ".equation{overflow-x:auto;max-width:100%;padding:.15rem 0}"
+    ".equation{overflow:auto hidden;max-width:100%;padding:.45rem 0}"
     ".note{color:var(--soft);font-size:.85rem;text-align:right;padding-left:1rem}"
     "math{font-size:1.1em;font-family:'STIX Two Math','Cambria Math','Latin Modern Math','DejaVu Math TeX Gyre',math}"
     "@media(max-width:40rem){ol{display:block}li{display:flex;flex-wrap:wrap;gap:.1rem .4rem}"
@@ -305,8 +308,7 @@ std::string html_list(const DerivationPart& part) {
   for (const DerivationLine& line : printed(part)) {
     out += html_line(line);
     if (!line.likewise.empty())
-      out += "<li class=\"likewise\"><span>likewise <math><mrow>" +
-             listed(line.likewise, "<mo>,</mo><mspace width=\"0.3em\"/>", as_mathml) + "</mrow></math></span></li>\n";
+      out += "<li class=\"likewise\"><span>likewise " + listed(line.likewise, ", ", math_of) + "</span></li>\n";
   }
   return out + "</ol>\n";
 }

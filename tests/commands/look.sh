@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Looks at the pages that nnc makes, in headless Chromium: at 360 and at 900 px nothing scrolls sideways and no two labels
-# of a picture overlap, in light and in dark; nothing is fetched and nothing is said on the console. Keeps pictures.
+# Looks at the pages that nnc makes, in headless Chromium: at 360 and at 900 px nothing scrolls sideways, also with its
+# details open, no line of a derivation is cut or scrolls up and down, and no two labels of a picture overlap, in light
+# and in dark; nothing is fetched and nothing is said on the console. Keeps pictures.
 #   look.sh NNC SOURCE_DIR PICTURES
 set -euo pipefail
 mkdir -p "$3"
@@ -25,6 +26,9 @@ for program in two_layers deep residual recurrent; do
   "$nnc" derive $program.nn --format html -o "derive-${program/_/-}.html"
 done
 pages+=(report-compared derive-two-layers derive-deep derive-residual derive-recurrent)
+"$nnc" derive "$source_dir/examples/batch_norm/batch_norm.nn" with --format html -o derive-batch-norm.html
+"$nnc" derive "$source_dir/examples/residual/residual.nn" residual --format html -o derive-very-deep.html
+pages+=(derive-batch-norm derive-very-deep)
 digits=$source_dir/../shared/data/mnist
 if [ -d "$digits" ]; then
   "$nnc" train "$source_dir/examples/mnist/mnist.nn" --data "$digits" --out run-digits >/dev/null 2>&1
@@ -39,6 +43,9 @@ frame() {
 <script>
 addEventListener("load", () => {
   const page = document.getElementById("f").contentDocument, said = [];
+  for (const details of page.querySelectorAll("details")) details.open = true;
+  for (const line of page.querySelectorAll(".equation"))
+    if (line.scrollHeight > line.clientHeight) said.push("cut by " + (line.scrollHeight - line.clientHeight) + " px: " + line.textContent);
   if (page.documentElement.scrollWidth > $2) said.push("is " + page.documentElement.scrollWidth + " px wide");
   for (const svg of page.querySelectorAll("svg")) {
     const boxes = [...svg.querySelectorAll("text")].map(t => [t.textContent, t.getBoundingClientRect()]).filter(b => b[1].width > 0);
