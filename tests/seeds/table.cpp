@@ -115,7 +115,9 @@ std::string Table::markdown() const {
                         cell.published_outside() ? cell.why : "");
   text +=
       "\n## Pieces\n\nWorked numbers and equations: the `test` blocks of the examples (`nnc test examples/*/*.nn`). "
-      "\"Reached\" is the left side of each\nexpectation. Of long rows the first values are shown.\n\n";
+      "\"Reached\" is the left side of each\nexpectation. Of long rows the first values are shown. That a mistake in "
+      "shapes is a compile error no such block can hold: it is\nE0301 (`nnc explain E0301`), with its texts in "
+      "tests/golden/errors.\n\n";
   text += fmt::format("{}| --- | --- | --- | --- | --- |\n", pieces_head);
   for (const Piece& piece : pieces)
     text += fmt::format("{} {} | {} | {} |\n", start_of(piece), piece.published, piece.reached, piece.within);
