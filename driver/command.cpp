@@ -102,14 +102,20 @@ std::vector<std::string> with_options_for_words(int argc, char** argv) {
   return words;
 }
 
-/// The words of the line in CLI11's order (the last first), with what is configured and not said there.
+/// What is configured and not said on the line.
+std::vector<Configured> unsaid(std::vector<Configured> configured, const std::vector<std::string>& words) {
+  std::erase_if(configured, [&](const Configured& one) {
+    const std::string option = "--" + one.option;
+    return std::ranges::any_of(
+        words, [&](const std::string& word) { return word == option || word.starts_with(option + "="); });
+  });
+  return configured;
+}
+
+/// The words of the line in CLI11's order (the last first), with what is configured.
 std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std::string> words,
                                             const std::vector<Configured>& configured) {
   words.erase(words.begin());  // the command itself
-  const auto said = [&](const std::string& option) {
-    return std::any_of(words.begin(), words.end(),
-                       [&](const std::string& word) { return word == option || word.starts_with(option + "="); });
-  };
   const std::vector<std::string> names = names_of(app);
   const bool is_command = !words.empty() && contains(names, words[0]);
   std::vector<std::string> more;
@@ -117,7 +123,7 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
     const std::string option = "--" + one.option;
     const bool known = app.get_option_no_throw(option) ||
                        (is_command && app.get_subcommand(words[0])->get_option_no_throw(option) != nullptr);
-    if (known && !said(option)) more.push_back(option + "=" + one.value);
+    if (known) more.push_back(option + "=" + one.value);
   }
   words.insert(words.begin() + (is_command ? 1 : 0), more.begin(), more.end());
   std::reverse(words.begin(), words.end());
@@ -177,15 +183,16 @@ Exit parse_and_run(int argc, char** argv) {
   if (auto message = unknown_command(app, words)) return usage_error(console, *message, "");
   auto set = configuration();
   if (!set) return console.show(set.problem()), Exit::usage;
+  const std::vector<Configured> configured = unsaid(std::move(*set), words);
   try {
-    app.parse(with_configuration(app, words, *set));
+    app.parse(with_configuration(app, words, configured));
   } catch (const CLI::CallForHelp&) {
     const CLI::App* asked = app.get_subcommands().empty() ? &app : app.get_subcommands().front();
     fmt::print("{}", asked->help(asked == &app ? "" : "nnc"));
     return Exit::done;
   } catch (const CLI::ParseError& error) {
     std::string command = app.get_subcommands().empty() ? "" : app.get_subcommands().front()->get_name();
-    return usage_error(console, explain(error, app) + where_from(error.what(), *set), command);
+    return usage_error(console, explain(error, app) + where_from(error.what(), configured), command);
   }
   console = Console::from_environment(color);
   if (show_version) return fmt::print("nnc {}\n", version), Exit::done;

@@ -224,6 +224,11 @@ TEST_CASE("an option beats a variable, which beats the nearest nnc.toml", "[newc
   }
   write_file(inner / "nnc.toml", "threads = many\n");
   CHECK(run_nnc("doctor", inner).status == 2);
+  // What the line says is not blamed on a variable.
+  fs::remove(inner / "nnc.toml");
+  CHECK_THAT(run_nnc("doctor --threads 0", inner, "NNC_THREADS=2").err,
+             Catch::Contains("--threads") && !Catch::Contains("NNC_THREADS"));
+  CHECK_THAT(run_nnc("doctor", inner, "NNC_THREADS=0").err, Catch::Contains("set by NNC_THREADS"));
 }
 
 TEST_CASE("doctor says what it finds and tries compiled code", "[newcomer]") {
