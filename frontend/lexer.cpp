@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "frontend/newcomers.h"
+#include "ir/utf8.h"
 
 namespace nnc {
 namespace {
@@ -64,24 +65,6 @@ constexpr Foreign foreign[] = {{"**", "^", Kind::caret},
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_ascii_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
-/// The number of bytes of the well-formed UTF-8 character at the beginning, or 0.
-std::size_t utf8_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
-  const auto follows = [&](std::size_t i) { return (byte(i) & 0xC0) == 0x80; };
-  const unsigned lead = byte(0);
-  if (lead < 0x80) return 1;
-  if (lead >= 0xC2 && lead < 0xE0) return follows(1) ? 2 : 0;
-  if (lead >= 0xE0 && lead < 0xF0) {
-    const bool overlong = lead == 0xE0 && byte(1) < 0xA0, surrogate = lead == 0xED && byte(1) >= 0xA0;
-    return follows(1) && follows(2) && !overlong && !surrogate ? 3 : 0;
-  }
-  if (lead >= 0xF0 && lead < 0xF5) {
-    const bool overlong = lead == 0xF0 && byte(1) < 0x90, beyond = lead == 0xF4 && byte(1) >= 0x90;
-    return follows(1) && follows(2) && follows(3) && !overlong && !beyond ? 4 : 0;
-  }
-  return 0;
-}
-
 /// Letters of other alphabets: all characters beyond ASCII but blanks, punctuation and mathematical signs.
 bool is_foreign_letter(std::string_view character) {
   if (static_cast<unsigned char>(character[0]) < 0xC3) return false;  // U+0080 to U+00BF
@@ -109,17 +92,12 @@ class Lexer {
 
  private:
   bool valid_utf8() {
-    for (std::size_t i = 0; i < text_.size();) {
-      const std::size_t length = utf8_length(text_.substr(i, 4));
-      if (length == 0) {
-        report(Code::invalid_utf8,
-               fmt::format("byte 0x{:02X} is not UTF-8", static_cast<unsigned>(static_cast<unsigned char>(text_[i]))),
-               i, i + 1, "save the file as UTF-8");
-        return false;
-      }
-      i += length;
-    }
-    return true;
+    const std::size_t at = first_not_utf8(text_);
+    if (at == text_.npos) return true;
+    report(Code::invalid_utf8,
+           fmt::format("byte 0x{:02X} is not UTF-8", static_cast<unsigned>(static_cast<unsigned char>(text_[at]))), at,
+           at + 1, "save the file as UTF-8");
+    return false;
   }
 
   // ---- blanks and comments

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 
+#include "ir/utf8.h"
 #include "runtime/unpacked.h"
 
 namespace nnc {
@@ -16,15 +17,17 @@ namespace {
 
 constexpr std::size_t longest_quote = 40;  // characters of a cell that a message repeats
 
-/// A cell as messages show it: short, on one line, control characters as escapes.
+/// A cell as messages show it: short, on one line, control characters and what is not UTF-8 as escapes.
 std::string shown(std::string_view text) {
   std::string out = "`";
-  for (std::size_t i = 0; i < text.size() && i < longest_quote; ++i) {
-    unsigned char c = static_cast<unsigned char>(text[i]);
-    if (c < 0x20 || c == 0x7f)
+  for (std::size_t i = 0; i < text.size() && i < longest_quote;) {
+    const unsigned char c = static_cast<unsigned char>(text[i]);
+    const std::size_t length = utf8_length(text.substr(i, 4));
+    if (c < 0x20 || c == 0x7f || length == 0)
       out += fmt::format("\\x{:02x}", c);
     else
-      out += static_cast<char>(c);
+      out += text.substr(i, length);
+    i += std::max<std::size_t>(length, 1);
   }
   if (text.size() > longest_quote) out += "...";
   return out + "`";
@@ -252,6 +255,7 @@ class CsvReader {
     for (bool more = true; more;) {
       Field field;
       if (auto wrong = field_at(field)) return wrong;
+      if (auto wrong = not_utf8(field)) return wrong;
       table_.names_.push_back(unquoted(field));
       more = at_ < text_.size() && text_[at_] == ',';
       end_field();
@@ -368,7 +372,11 @@ class CsvReader {
       if (wanted.column != column) continue;
       std::byte* const to = record + wanted.offset;
       if (wanted.as_text) {
-        store(to, table_.texts_.at(column).number_of(unquoted(field)));
+        TextNumbers& texts = table_.texts_.at(column);
+        const std::size_t known = texts.texts().size();
+        store(to, texts.number_of(unquoted(field)));
+        if (texts.texts().size() > known)
+          if (auto wrong = not_utf8(field)) return wrong;
       } else if (wanted.missing && means_missing(field.inner)) {
         store_missing(wanted.dtype, to);
       } else if (auto fault = parse_number(field.inner, wanted.dtype, to)) {
@@ -435,6 +443,18 @@ class CsvReader {
                    nul     ? "a byte of value 0"
                    : ended ? "the end of the file"
                            : shown(text_.substr(fault.offset, fault.offset < at_ ? longest_quote + 1 : 1)));
+  }
+
+  /// A name or a word that is in an encoding of old, mostly Latin-1.
+  std::optional<Problem> not_utf8(const Field& field) const {
+    const std::size_t at = first_not_utf8(field.inner);
+    if (at == field.inner.npos) return std::nullopt;
+    Problem wrong = problem(
+        static_cast<std::size_t>(field.inner.data() - text_.data()) + at, "this text is not UTF-8",
+        "a character in UTF-8",
+        fmt::format("the byte 0x{:02X} in {}", static_cast<unsigned char>(field.inner[at]), shown(field.inner)));
+    wrong.notes.push_back("help: most such files are in Latin-1: `iconv -f LATIN1 -t UTF-8` makes one in UTF-8");
+    return wrong;
   }
 
   /// Behind a comma or a line end.
