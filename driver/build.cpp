@@ -240,7 +240,7 @@ class Maker {
 
   /// What a raw input is in the user's files.
   void note_raw(Argument& argument, const std::string& input) {
-    for (const RawColumn& raw : block_.data.raw) {
+    for (const RawColumn& raw : trained_.data.raw) {
       if (raw.input != input) continue;
       if (!raw.columns.empty()) argument.note = fmt::format(": {}", fmt::join(raw.columns, ", "));
       if (raw.missing.asked() && !raw.classes)

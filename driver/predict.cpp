@@ -54,13 +54,9 @@ bool is_packed_array(const Source& source) {
 void columns_in_order(DataJob& job, const std::vector<std::string>& needed, Source& source) {
   for (RawColumn& raw : job.raw) {
     if (std::find(needed.begin(), needed.end(), raw.input) == needed.end()) continue;
-    if (raw.columns.empty()) {  // a range, or all but some: only the training file knows their names
-      raw.columns = {raw.except.empty() ? fmt::format("{} to {}", raw.range_from, raw.range_to)
-                                        : fmt::format("all but {}", fmt::join(raw.except, ", "))};
-      raw.except.clear();
-      raw.range_from.clear(), raw.range_to.clear();
-    }
     const std::int64_t values = element_count(raw.type.shape).count;
+    if (needed.size() == 1 && raw.is_range())
+      raw.columns = {fmt::format("{} values", values)};  // it is the whole array
     for (const std::string& column : raw.columns) {
       const auto known = std::find_if(source.columns.begin(), source.columns.end(),
                                       [&](const auto& other) { return other.first == column; });
@@ -72,8 +68,17 @@ void columns_in_order(DataJob& job, const std::vector<std::string>& needed, Sour
   if (source.kind == Source::Kind::idx) source.widths.clear();
 }
 
-/// The data block with the input file as its one source and its one split.
-Result<DataJob> job_for_input(const Trained& trained, const std::string& input) {
+/// Whether a file of rows is read by the names of its columns, and some of them only the training data name.
+bool lacks_names(const DataJob& job, const std::vector<std::string>& needed, Source::Kind kind) {
+  const bool is_one_array = (kind == Source::Kind::npy || kind == Source::Kind::idx) && needed.size() == 1;
+  return !is_one_array && std::ranges::any_of(job.raw, [&](const RawColumn& raw) {
+    return raw.is_range() && raw.columns.empty() && std::ranges::find(needed, raw.input) != needed.end();
+  });
+}
+
+/// The data block with the input file as its one source and its one split. Columns that a record does not name are
+/// looked up in the training data.
+Result<DataJob> job_for_input(const Trained& trained, const std::string& input, const Storage& storage) {
   DataJob job = trained.data;
   Source source;
   std::vector<std::string> needed = trained.session->predict_inputs();
@@ -97,6 +102,11 @@ Result<DataJob> job_for_input(const Trained& trained, const std::string& input) 
         .expected = "a CSV or IDX file where it is packed",
         .found = {},
         .notes = {"help: unpack it: `gzip -d`"}};
+  if (lacks_names(job, needed, source.kind)) {
+    auto names = RawData::read_column_names(job, storage);
+    if (!names) return names.problem();
+    name_columns(job, *names);
+  }
   if (has_arrays(source.kind) && source.kind != Source::Kind::npz) columns_in_order(job, needed, source);
   if (source.kind == Source::Kind::idx && source.columns.size() != 1)
     return Problem{.kind = Problem::Kind::data,
@@ -106,7 +116,6 @@ Result<DataJob> job_for_input(const Trained& trained, const std::string& input) 
                    .found = {},
                    .notes = {}};
   source.place = {input, 0, 0};
-  for (RawColumn& raw : job.raw) raw.except_is_there = false;
   Split split;
   split.name = "input";
   job.sources = {source};
@@ -290,7 +299,7 @@ std::vector<LabelledOutput> no_rows(const Graph& predict) {
 
 Exit predict_rows(Trained& trained, const PredictFlags& flags, Format format, const Console& console) {
   auto fail = [&](const Problem& problem) { return console.show(problem), exit_of(problem); };
-  auto job = job_for_input(trained, flags.input);
+  auto job = job_for_input(trained, flags.input, flags.trained.storage.storage());
   if (!job) return fail(job.problem());
   // An output can only be labelled by classes that are known: a program alone learns them from its own data again.
   ClassNames classes;

@@ -98,6 +98,7 @@ std::string run_json(const RunRecord& record, const Compilation& compilation, co
     if (!learnt.missing.empty()) json["missing"][input] = learnt.missing;
   for (const auto& [input, learnt] : record.classes)
     if (!learnt.unknown.empty()) json["unknown"][input] = learnt.unknown;
+  if (!record.columns.empty()) json["columns"] = record.columns;
   json["rows"] = record.rows;
   if (!record.fingerprints.empty()) json["fingerprints"] = record.fingerprints;
   json["machine"] = {{"cpu", compilation.host.target.cpu},
@@ -177,19 +178,24 @@ class RecordReader {
     if (!fits) return wrong(key, "a part and their number", value), std::nullopt;
     return CrossPart{read<int>((*value)[0]) - 1, read<int>((*value)[1]), seed};
   }
-  /// Names by input; in `missing` and `unknown`, which may be absent, those that stand for such values.
-  ClassNames classes() {
-    ClassNames classes;
-    const char* const key = "classes";
+  /// Lists of names by input.
+  std::map<std::string, std::vector<std::string>> names(const char* key) {
+    std::map<std::string, std::vector<std::string>> names;
     const Json* value = at(key);
-    const auto is_names = [](const Json& names) {
-      return names.is_array() &&
-             std::all_of(names.begin(), names.end(), [](const Json& name) { return name.is_string(); });
+    const auto is_names = [](const Json& list) {
+      return list.is_array() &&
+             std::all_of(list.begin(), list.end(), [](const Json& name) { return name.is_string(); });
     };
     const bool fits = value && value->is_object() && std::all_of(value->begin(), value->end(), is_names);
     if (value && !fits) wrong(key, "lists of strings by name", value);
     if (fits)
-      for (const auto& [name, names] : value->items()) classes[name].names = names.get<std::vector<std::string>>();
+      for (const auto& [name, list] : value->items()) names[name] = list.get<std::vector<std::string>>();
+    return names;
+  }
+  /// Names by input; in `missing` and `unknown`, which may be absent, those that stand for such values.
+  ClassNames classes() {
+    ClassNames classes;
+    for (auto& [input, list] : names("classes")) classes[input].names = list;
     stand_ins("missing", classes, &LearntClasses::missing);
     stand_ins("unknown", classes, &LearntClasses::unknown);
     return classes;
@@ -290,6 +296,7 @@ Result<RunRecord> read_run(const std::string& folder) {
   record.log_steps = reader.flag("log_steps");
   if (json.contains("fold")) record.fold = reader.fold("fold", record.seed);
   record.classes = reader.classes();
+  if (json.contains("columns")) record.columns = reader.names("columns");
   record.rows = reader.counts("rows");
   if (json.contains("fingerprints")) record.fingerprints = reader.texts("fingerprints");
   if (reader.complete(wrong)) return wrong;

@@ -38,6 +38,7 @@ struct RunRecord {
   bool log_steps = false;
   std::optional<CrossPart> fold;  ///< of a cross-validation
   ClassNames classes;
+  ColumnNames columns{};                              ///< of ranges; none in a record of an earlier nnc
   std::map<std::string, std::int64_t> rows;           ///< of each split
   std::map<std::string, std::string> fingerprints{};  ///< of the columns of each split; none where nobody knows
 

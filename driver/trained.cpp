@@ -70,6 +70,27 @@ std::optional<Problem> check_classes(const ClassNames& classes, const DataJob& j
   return std::nullopt;
 }
 
+/// The columns of ranges: as many as the program asks for. A record without any is of an earlier nnc.
+std::optional<Problem> take_columns(const ColumnNames& columns, DataJob& job, const std::string& run,
+                                    const Console& console) {
+  name_columns(job, columns);
+  for (const RawColumn& raw : job.raw) {
+    if (!raw.is_range() || !raw.columns.empty()) continue;
+    if (!columns.empty())
+      return Problem{.kind = Problem::Kind::data,
+                     .message = fmt::format("the record of the run lacks the columns of `{}`", raw.input),
+                     .place = {run + "/run.json", 0, 0},
+                     .expected = fmt::format("`columns` with a list of names `{}`", raw.input),
+                     .found = columns.contains(raw.input) ? "an empty list" : "no such key",
+                     .notes = {}};
+    console.note(
+        "note: the record of the run is of an earlier nnc, and does not say which columns its ranges stand "
+        "for: the data that it was trained on are looked up for that");
+    break;
+  }
+  return std::nullopt;
+}
+
 /// What is about one run, and is given the folder of a cross-validation.
 Problem no_single_run(const std::string& folder, int parts) {
   return {.kind = Problem::Kind::io,
@@ -168,6 +189,7 @@ std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console&
   trained->data = trained->block.data;
   auto problem = not_blockwise(trained->block);
   if (!problem && trained->classes) problem = check_classes(*trained->classes, trained->data, flags.source);
+  if (!problem && trained->columns) problem = take_columns(*trained->columns, trained->data, flags.source, console);
   if (problem) return console.show(*problem), nullptr;
   if (!origin.data_folder.empty()) move_data(trained->data, origin.file, origin.data_folder);
   if (!is_folder) trained->seed = trained->block.train.seed;
@@ -177,6 +199,7 @@ std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console&
 
 void Trained::remember(const std::string& run, const RunRecord& record) {
   classes = record.classes;
+  columns = record.columns;
   source_hash = record.source_hash;
   fold = record.fold;
   seed = record.seed;

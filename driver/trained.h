@@ -54,9 +54,10 @@ struct Trained {
   ElaborateOptions options;
   DataJob data;  ///< with paths resolved
   Compilation compilation;
-  std::optional<ClassNames> classes;  ///< a run's
-  std::string source_hash;            ///< a run's
-  std::optional<CrossPart> fold;      ///< a run's
+  std::optional<ClassNames> classes;   ///< a run's
+  std::optional<ColumnNames> columns;  ///< a run's
+  std::string source_hash;             ///< a run's
+  std::optional<CrossPart> fold;       ///< a run's
   std::uint64_t seed = 0;
   std::map<std::string, std::int64_t> rows;  ///< of each split; a run's
   std::map<std::string, std::string>

@@ -158,6 +158,7 @@ Training::Training(const Elaborated& block, const TrainFlags& flags, const Compi
     record_ = stopped->record;
     job_.seed = stopped->record.seed;
     job_.epochs = stopped->record.epochs;
+    name_columns(data_job_, record_.columns);
     move_data(data_job_, flags.file, flags.data ? *flags.data : stopped->record.data_folder);
   } else if (flags.data) {
     move_data(data_job_, flags.file, *flags.data);
@@ -198,6 +199,8 @@ std::optional<Problem> Training::open_data() {
   auto data = RawData::open(data_job_, options);
   if (!data) return data.problem();
   data_.emplace(std::move(*data));
+  record_.columns = data_->column_names();
+  name_columns(data_job_, record_.columns);
   if (data_->rows("train") < 1)
     return Problem{.kind = Problem::Kind::data,
                    .message = fmt::format("data block `{}` has no split `train`", data_job_.name),

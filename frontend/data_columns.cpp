@@ -131,7 +131,6 @@ Term DataBlock::raw_columns(Elaborator& e, const RawColumns& columns, const Arra
   job_.raw.push_back({.input = input,
                       .columns = columns.columns,
                       .except = columns.except,
-                      .except_is_there = true,
                       .range_from = columns.from,
                       .range_to = columns.to,
                       .classes = columns.classes,

@@ -75,10 +75,9 @@ struct Missing {
 /// An input of the feed graph, read from a source: a column, several columns side by side, or class indices.
 struct RawColumn {
   std::string input;                 ///< name of the graph's input node
-  std::vector<std::string> columns;  ///< names in the file, or one idx column
-  std::vector<std::string> except;   ///< where set, `columns` is empty: all columns of the file but these
-  bool except_is_there = true;       ///< those of `except` must be; not where rows without their target are predicted
-  std::string range_from, range_to;  ///< cols("p0", to = "p63")
+  std::vector<std::string> columns;  ///< names in the file, or one idx column; what is read where there are any
+  std::vector<std::string> except;   ///< all columns but these: the header of the file that is fitted on names them
+  std::string range_from, range_to;  ///< cols("p0", to = "p63"), likewise
   bool classes = false;              ///< strings or numbers become i32 indices of the sorted distinct values, fitted
   Type type;                         ///< f32 or f64 or i32, [batch, ...]: elements of one row are dense
   Place place;
@@ -88,6 +87,9 @@ struct RawColumn {
   /// Of a column of classes: which of them stands for a value that is none of them; most_frequent, a word, or nothing
   /// (it is an error).
   Missing unknown{};
+
+  /// It stands for columns that only a file names.
+  bool is_range() const { return !except.empty() || !range_from.empty(); }
 };
 
 /// The state that holds what stands for the missing numbers of a raw input, where that is learnt: [...] of one row.

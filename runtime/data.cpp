@@ -8,6 +8,29 @@
 
 namespace nnc {
 
+namespace {
+
+ColumnNames column_names_of(const DataJob& job) {
+  ColumnNames names;
+  for (const RawColumn& raw : job.raw)
+    if (raw.is_range() && !raw.columns.empty()) names[raw.input] = raw.columns;
+  return names;
+}
+
+}  // namespace
+
+void name_columns(DataJob& job, const ColumnNames& names) {
+  for (RawColumn& raw : job.raw)
+    if (const auto known = names.find(raw.input); known != names.end() && raw.is_range()) raw.columns = known->second;
+}
+
+Result<ColumnNames> RawData::read_column_names(const DataJob& job, const Storage& storage) {
+  DataJob named = job;
+  OpenTables opened(job.sources.size());
+  if (auto problem = read_names(named, storage, opened)) return *problem;
+  return column_names_of(named);
+}
+
 RawData::RawData(std::unique_ptr<State> state) : state_(std::move(state)) {}
 RawData::~RawData() = default;
 RawData::RawData(RawData&&) noexcept = default;
@@ -15,6 +38,7 @@ RawData& RawData::operator=(RawData&&) noexcept = default;
 
 const std::vector<std::string>& RawData::splits() const { return state_->names; }
 const ClassNames& RawData::classes() const { return state_->classes; }
+ColumnNames RawData::column_names() const { return column_names_of(state_->job); }
 const std::vector<UnknownClass>& RawData::unknown() const { return state_->unknown; }
 
 std::int64_t RawData::rows(const std::string& split) const {

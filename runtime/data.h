@@ -27,6 +27,12 @@ struct LearntClasses {
 /// Of each input that has classes, by the input's name.
 using ClassNames = std::map<std::string, LearntClasses>;
 
+/// The columns that a range, or all but some, stand for, by the input's name: those that the file has that is fitted
+/// on. Every file is read by these names, so its columns may stand in any order and among others.
+using ColumnNames = std::map<std::string, std::vector<std::string>>;
+/// Puts them into the raw inputs of a job.
+void name_columns(DataJob& job, const ColumnNames& names);
+
 /// One part of a cross-validation: the rows of `train` and of a `valid` of the same source are dealt out in `of` parts;
 /// part `index` (from 0) is `valid`, the others are `train`. Strata of `train` are dealt out evenly.
 struct CrossPart {
@@ -102,6 +108,9 @@ class RawData {
   /// Number of rows of a split that was opened, else -1.
   std::int64_t rows(const std::string& split) const;
   const ClassNames& classes() const;
+  ColumnNames column_names() const;
+  /// Of a job, from the header alone of the file that is fitted on.
+  static Result<ColumnNames> read_column_names(const DataJob& job, const Storage& storage);
   /// Of the sources of splits that were opened, by these splits.
   std::vector<UnusedRows> unused() const;
   /// Of the rows of all splits that were opened.

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <set>
 
+#include "ir/utf8.h"
 #include "runtime/csv.h"
 #include "runtime/data_state.h"
 #include "runtime/random.h"
@@ -73,6 +74,30 @@ std::string user_name(const std::string& input) {
 
 }  // namespace
 
+std::optional<Problem> read_names(DataJob& job, const Storage& storage, OpenTables& opened) {
+  const auto is_unnamed = [](const RawColumn& raw) { return raw.is_range() && raw.columns.empty(); };
+  if (std::ranges::none_of(job.raw, is_unnamed)) return std::nullopt;
+  const auto fitted = std::ranges::find_if(
+      job.splits, [&](const Split& split) { return !job.fit.empty() && split.name == job.fit.front(); });
+  const auto source = static_cast<std::size_t>((fitted == job.splits.end() ? job.splits.front() : *fitted).source);
+  auto table = Table::open(job.sources[source], storage);
+  if (!table) return table.problem();
+  opened[source] = std::move(*table);
+  const std::vector<std::string> names = opened[source]->names();
+  for (RawColumn& raw : job.raw) {
+    if (!is_unnamed(raw)) continue;
+    auto columns = opened[source]->resolve(raw);
+    if (!columns) return columns.problem();
+    for (const std::size_t column : *columns) {
+      if (first_not_utf8(names[column]) != std::string::npos)
+        return wrong_at(job.sources[source].place, "the name of an array is not UTF-8");
+      raw.columns.push_back(names[column]);
+    }
+    if (auto twice = opened[source]->resolve(raw); !twice) return twice.problem();
+  }
+  return std::nullopt;
+}
+
 /// Opens what is needed, step by step; each step ends at the first problem.
 class DataReader {
  public:
@@ -80,6 +105,8 @@ class DataReader {
 
   std::optional<Problem> read() {
     choose_splits();
+    opened_.resize(state_.job.sources.size());
+    if (auto problem = read_names(state_.job, options_.storage, opened_)) return problem;
     for (auto step :
          {&DataReader::open_tables, &DataReader::cut_splits, &DataReader::deal_fold, &DataReader::read_classes})
       if (auto problem = (this->*step)()) return problem;
@@ -118,9 +145,12 @@ class DataReader {
     for (const std::string& name : state_.names) {
       const auto source = static_cast<std::size_t>(split(name).source);
       if (state_.tables[source]) continue;
-      auto table = Table::open(state_.job.sources[source], options_.storage);
-      if (!table) return table.problem();
-      state_.tables[source] = std::move(*table);
+      if (!opened_[source]) {
+        auto table = Table::open(state_.job.sources[source], options_.storage);
+        if (!table) return table.problem();
+        opened_[source] = std::move(*table);
+      }
+      state_.tables[source] = std::move(opened_[source]);
       if (auto problem = want_columns(source)) return problem;
       if (auto problem = want_strata(source)) return problem;
       if (auto problem = state_.tables[source]->load()) return problem;
@@ -135,7 +165,7 @@ class DataReader {
     for (const RawColumn& raw : state_.job.raw) {
       if (!wanted(raw)) continue;
       auto columns = table.resolve(raw);
-      if (!columns) return columns.problem();
+      if (!columns) return unlike_fitted(columns.problem(), raw);
       const std::int64_t want = row_elements(raw.type), have = table.width(*columns);
       if (!raw.classes && want != have)
         return wrong_at(raw.place,
@@ -149,6 +179,14 @@ class DataReader {
       state_.stored[source][raw.input] = std::move(stored);
     }
     return std::nullopt;
+  }
+
+  /// What a range stands for is not to be seen in the program.
+  static Problem unlike_fitted(Problem problem, const RawColumn& raw) {
+    if (raw.is_range())
+      problem.notes.push_back(
+          fmt::format("note: `{}` was fitted on the columns {}", user_name(raw.input), listed(raw.columns)));
+    return problem;
   }
 
   /// Columns by whose values some split of the source is stratified.
@@ -357,6 +395,7 @@ class DataReader {
 
   RawData::State& state_;
   const OpenOptions& options_;
+  OpenTables opened_;  ///< for their names, before it is known whether their rows are needed
   std::vector<std::map<std::string, std::size_t>> strata_;  ///< by source, by column: what its texts are called
 };
 

@@ -61,6 +61,13 @@ struct Stored {
   std::optional<std::vector<std::int32_t>> class_of{};
 };
 
+/// By source; null where one is not open.
+using OpenTables = std::vector<std::unique_ptr<Table>>;
+
+/// Names the columns of `job` that are ranges still, by the header of the source of the first split that is fitted on,
+/// which is left open. A name that stands there twice is a problem: another file could not be read by it.
+std::optional<Problem> read_names(DataJob& job, const Storage& storage, OpenTables& opened);
+
 struct RawData::State {
   struct SplitRows {
     int source = 0;
@@ -68,8 +75,8 @@ struct RawData::State {
   };
 
   DataJob job;
-  std::string folder;                          ///< of rows that are streamed
-  std::vector<std::unique_ptr<Table>> tables;  ///< null where a source is not needed
+  std::string folder;  ///< of rows that are streamed
+  OpenTables tables;   ///< null where a source is not needed
   std::vector<std::string> names;
   std::map<std::string, SplitRows> splits;
   ClassNames classes;

@@ -8,6 +8,9 @@
 #include <limits>
 #include <map>
 #include <span>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "runtime/csv.h"
 #include "runtime/idx.h"
@@ -402,6 +405,7 @@ Result<std::size_t> Table::resolve(const std::string& name, const Place& asked) 
 }
 
 Result<ColumnIds> Table::resolve(const RawColumn& raw) const {
+  if (!raw.columns.empty()) return resolve(raw.columns, raw.place);
   ColumnIds columns;
   if (!raw.range_from.empty()) {
     auto from = resolve(raw.range_from, raw.place), to = resolve(raw.range_to, raw.place);
@@ -413,21 +417,27 @@ Result<ColumnIds> Table::resolve(const RawColumn& raw) const {
     for (std::size_t i = *from; i <= *to; ++i) columns.push_back(i);
     return columns;
   }
-  if (!raw.except.empty()) {
-    const std::vector<std::string> all = names();
-    for (std::size_t i = 0; i < all.size(); ++i) columns.push_back(i);
-    for (const std::string& name : raw.except) {
-      if (!raw.except_is_there && std::ranges::find(all, name) == all.end()) continue;
-      auto left_out = resolve(name, raw.place);
-      if (!left_out) return left_out.problem();
-      std::erase(columns, *left_out);
-    }
-    return columns;
+  const std::vector<std::string> all = names();
+  for (std::size_t i = 0; i < all.size(); ++i) columns.push_back(i);
+  for (const std::string& name : raw.except) {
+    auto left_out = resolve(name, raw.place);
+    if (!left_out) return left_out.problem();
+    std::erase(columns, *left_out);
   }
-  for (const std::string& name : raw.columns) {
-    auto column = resolve(name, raw.place);
-    if (!column) return column.problem();
-    columns.push_back(*column);
+  return columns;
+}
+
+Result<ColumnIds> Table::resolve(const std::vector<std::string>& wanted, const Place& asked) const {
+  const std::vector<std::string> all = names();
+  std::unordered_map<std::string_view, std::size_t> places;
+  std::unordered_set<std::string_view> twice;
+  for (std::size_t i = 0; i < all.size(); ++i)
+    if (!places.emplace(all[i], i).second) twice.insert(all[i]);
+  ColumnIds columns;
+  for (const std::string& name : wanted) {
+    const auto place = places.find(name);
+    if (place == places.end() || twice.contains(name)) return resolve(name, asked).problem();
+    columns.push_back(place->second);
   }
   return columns;
 }

@@ -57,6 +57,7 @@ class Table {
 
   /// The columns that a raw input names (all but some, a range, one by one), or which name is unknown.
   Result<ColumnIds> resolve(const RawColumn& raw) const;
+  Result<ColumnIds> resolve(const std::vector<std::string>& wanted, const Place& asked) const;
   Result<std::size_t> resolve(const std::string& name, const Place& asked) const;
 
  protected:
