@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "ir/utf8.h"
 #include "runtime/file.h"
 #include "runtime/metrics.h"
 #include "runtime/run_directory.h"
@@ -23,6 +24,29 @@ std::vector<std::string> stored_paths(const Elaborated& block) {
   std::vector<std::string> stored;
   for (const fs::path& path : paths) stored.push_back(path.lexically_relative(common).string());
   return stored;
+}
+
+std::string data_folder_of(const std::string& file, const std::optional<std::string>& data) {
+  return fs::weakly_canonical(data ? fs::path(*data) : fs::absolute(file).parent_path()).string();
+}
+
+std::optional<Problem> path_not_utf8(const std::vector<std::string>& paths) {
+  for (const std::string& path : paths) {
+    const std::size_t at = first_not_utf8(path);
+    if (at == path.npos) continue;
+    std::string shown;
+    for (std::size_t i = 0, length = 0; i < path.size(); i += std::max<std::size_t>(length, 1)) {
+      length = utf8_length(path.substr(i, 4));
+      shown += length > 0 ? path.substr(i, length) : fmt::format("\\x{:02x}", static_cast<unsigned char>(path[i]));
+    }
+    return Problem{.kind = Problem::Kind::io,
+                   .message = "a path is not UTF-8, and the record of a run keeps it as text",
+                   .place = {},
+                   .expected = {},
+                   .found = fmt::format("the byte 0x{:02X} in `{}`", static_cast<unsigned char>(path[at]), shown),
+                   .notes = {"help: rename the file or the folder: `convmv -f latin1 -t utf8` does so for many"}};
+  }
+  return std::nullopt;
 }
 
 std::string fingerprint_text(const SplitColumns& columns) { return fmt::format("{:016x}", columns.fingerprint()); }

@@ -49,6 +49,12 @@ struct RunRecord {
 /// a relative path is found there; below the root where something is imported by a path from the root.
 std::vector<std::string> stored_paths(const Elaborated& block);
 
+/// Absolute: where a new run's record says that relative paths of sources are looked up, `data` being --data.
+std::string data_folder_of(const std::string& file, const std::optional<std::string>& data);
+
+/// JSON is text: a path that a record would keep, and that is not UTF-8.
+std::optional<Problem> path_not_utf8(const std::vector<std::string>& paths);
+
 /// SplitColumns::fingerprint as run.json has it.
 std::string fingerprint_text(const SplitColumns& columns);
 

@@ -249,7 +249,8 @@ Exit test_file(const std::string& file, const TestFlags& flags, const Compilatio
     const std::vector<Failure>& failures = result.failures;
     ++(failures.empty() ? tally.passed : tally.failed);
     if (flags.json) {
-      fmt::print("{}\n", json_of(file, one, flags.program.dtype, result, diagnostics).dump());
+      fmt::print("{}\n", json_of(file, one, flags.program.dtype, result, diagnostics)
+                             .dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
       continue;
     }
     fmt::print("{}  {}: {}{}\n", failures.empty() ? "ok  " : "FAIL", file, one.title,

@@ -178,6 +178,12 @@ Exit train_file(TrainFlags flags, const Console& console) {
   std::vector<Elaborated> blocks = read_program(flags.file, *options, console, status);
   if (status != Exit::done) return status;
   if (blocks.empty()) return console.error(fmt::format("`{}` has no train block", flags.file)), Exit::wrong;
+  if (!flags.dry_run) {
+    std::vector<std::string> kept = stored_paths(blocks.front());
+    kept.push_back(data_folder_of(flags.file, flags.data));
+    if (flags.init) kept.push_back(std::filesystem::absolute(*flags.init).string());
+    if (auto problem = path_not_utf8(kept)) return console.show(*problem), exit_of(*problem);
+  }
   if (blocks.size() > 1 && flags.out) return console.error("--out is for one train block: say which one"), Exit::usage;
   watch_signals();
   for (const Elaborated& block : blocks) {

@@ -325,8 +325,7 @@ std::optional<Problem> Training::make_run() {
   record_.source_hash = sha256(block_.sources.front().text);
   for (std::size_t i = 1; i < stored.size(); ++i)
     record_.imports.emplace_back(stored[i], sha256(block_.sources[i].text));
-  record_.data_folder =
-      fs::weakly_canonical(flags_.data ? fs::path(*flags_.data) : fs::absolute(flags_.file).parent_path()).string();
+  record_.data_folder = data_folder_of(flags_.file, flags_.data);
   record_.set = flags_.program.elaborate_options(console_, "")->overrides;
   record_.dtype = flags_.program.dtype;
   record_.seed = job_.seed;

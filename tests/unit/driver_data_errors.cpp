@@ -198,3 +198,22 @@ TEST_CASE("every way in which a file or a setting can be wrong has its message",
   }
   CHECK(count >= 60);
 }
+
+TEST_CASE("a path that is not UTF-8 is refused before anything is written", "[golden]") {
+  const nnc::test::Scratch scratch;
+  const fs::path folder = scratch.path() / "M\xfcnchen";
+  fs::create_directories(folder);
+  nnc::test::write_file(folder / "rows.nn", Case{}.program());
+  nnc::test::write_file(folder / "rows.csv", "a,b,y\n1,2,3\n4,5,6\n");
+  for (const std::string command : {"train rows.nn", "train rows.nn --cv 2", "train rows.nn --out out"}) {
+    const auto refused = nnc::test::run_nnc(command, folder);
+    CHECK(refused.status == 2);
+    CHECK_THAT(refused.err, Catch::Contains("a path is not UTF-8") && Catch::Contains("the byte 0xFC in `") &&
+                                Catch::Contains("M\\xfcnchen"));
+    CHECK_FALSE(fs::exists(folder / "runs"));
+    CHECK_FALSE(fs::exists(folder / "out"));
+  }
+  CHECK(nnc::test::run_nnc("train rows.nn --dry-run", folder).status == 0);
+  fs::rename(folder, scratch.path() / "München");
+  CHECK(nnc::test::run_nnc("train rows.nn", scratch.path() / "München").status == 0);
+}
