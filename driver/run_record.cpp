@@ -97,6 +97,19 @@ std::string place_text(const Cursor& at, bool whole_epoch) {
                      : fmt::format("in epoch {}, after step {}", at.epoch, at.step);
 }
 
+namespace {
+
+Json json_of(const Following& following) {
+  Json json;
+  json["train"] = following.blocks;
+  if (following.seed) json["seed"] = *following.seed;
+  if (following.epochs) json["epochs"] = *following.epochs;
+  if (following.init) json["init"] = *following.init;
+  return json;
+}
+
+}  // namespace
+
 std::string run_json(const RunRecord& record, const Compilation& compilation, const TrainOutcome* outcome) {
   Json json;
   json["schema"] = "nnc.run.1";
@@ -129,6 +142,8 @@ std::string run_json(const RunRecord& record, const Compilation& compilation, co
                      {"features", compilation.host.target.features},
                      {"schedules", compilation.host.machine.name},
                      {"threads", compilation.threads}};
+  const bool may_go_on = !outcome || outcome->end == TrainOutcome::End::interrupted;
+  if (may_go_on && !record.following.blocks.empty()) json["following"] = json_of(record.following);
   json["state"] = outcome ? describe(outcome->end) : "training";
   if (outcome) {
     json["epoch"] = outcome->at.epoch;
@@ -192,6 +207,21 @@ class RecordReader {
     if (fits)
       for (const auto& [name, text] : value->items()) texts[name] = text.get<std::string>();
     return texts;
+  }
+  Following following(const char* key) {
+    const Json& value = json_[key];
+    const auto is_text = [](const Json& text) { return text.is_string(); };
+    const auto fits_or_absent = [&](const char* name, auto fits) { return !value.contains(name) || fits(value[name]); };
+    const auto is_whole = [](const Json& number) { return number.is_number_unsigned(); };
+    const bool fits = value.is_object() && value.contains("train") && value["train"].is_array() &&
+                      std::ranges::all_of(value["train"], is_text) && fits_or_absent("seed", is_whole) &&
+                      fits_or_absent("epochs", is_whole) && fits_or_absent("init", is_text);
+    if (!fits) return wrong(key, "train blocks, and what was said for them", &value), Following{};
+    Following following{value["train"].get<std::vector<std::string>>()};
+    if (value.contains("seed")) following.seed = value["seed"].get<std::uint64_t>();
+    if (value.contains("epochs")) following.epochs = value["epochs"].get<std::int64_t>();
+    if (value.contains("init")) following.init = value["init"].get<std::string>();
+    return following;
   }
   /// [I, K], from 1.
   std::optional<CrossPart> fold(const char* key, std::uint64_t seed) {
@@ -323,6 +353,7 @@ Result<RunRecord> read_run(const std::string& folder) {
   if (json.contains("columns")) record.columns = reader.names("columns");
   record.rows = reader.counts("rows");
   if (json.contains("fingerprints")) record.fingerprints = reader.texts("fingerprints");
+  if (json.contains("following")) record.following = reader.following("following");
   if (reader.complete(wrong)) return wrong;
   return record;
 }

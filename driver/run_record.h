@@ -23,6 +23,15 @@ inline constexpr const char* best_weights = "best.safetensors";
 
 inline constexpr int most_folds = 1'000'000;
 
+/// The train blocks that the command was to train behind this one, and what it said for all of them. A run says so
+/// until it is done.
+struct Following {
+  std::vector<std::string> blocks;
+  std::optional<std::uint64_t> seed{};
+  std::optional<std::int64_t> epochs{};
+  std::optional<std::string> init{};  ///< absolute
+};
+
 struct RunRecord {
   std::string train_block;
   std::vector<std::string> models;
@@ -41,6 +50,8 @@ struct RunRecord {
   ColumnNames columns{};                              ///< of ranges; none in a record of an earlier nnc
   std::map<std::string, std::int64_t> rows;           ///< of each split
   std::map<std::string, std::string> fingerprints{};  ///< of the columns of each split; none where nobody knows
+
+  Following following{};
 
   std::string weights_file() const { return best ? best_weights : last_weights; }
 };

@@ -93,6 +93,44 @@ TrainFlags as_begun(TrainFlags flags, const RunRecord& record) {
   return flags;
 }
 
+Exit train_blocks(const std::vector<Elaborated>& blocks, TrainFlags flags, const Compilation& compilation,
+                  const Console& console);
+
+/// Of train blocks behind one that is not done; one that was interrupted has said how to go on.
+void tell_not_begun(const std::vector<std::string>& blocks, Exit status, const Console& console) {
+  if (blocks.empty()) return;
+  const bool interrupted = static_cast<int>(status) > 128;
+  console.note(fmt::format("note: train block{} {} {} not begun{}", blocks.size() == 1 ? "" : "s",
+                           fmt::join(blocks, ", "), blocks.size() == 1 ? "was" : "were",
+                           interrupted ? "; the command above goes on with the one that was stopped, and begins "
+                                         "what comes behind it"
+                                       : ""));
+}
+
+/// Trains what was to be trained behind a run that went on and is done now, as the command said that began it.
+Exit train_following(const std::string& run, const RunRecord& record, TrainFlags flags, const Compilation& compilation,
+                     const Console& console) {
+  if (record.following.blocks.empty()) return Exit::done;
+  auto origin = origin_of_run(run, record);
+  if (!origin) return console.show(origin.problem()), exit_of(origin.problem());
+  flags = as_begun(std::move(flags), record);
+  flags.resume = flags.out = std::nullopt;
+  flags.file = origin->file;
+  flags.seed = record.following.seed;
+  flags.epochs = record.following.epochs;
+  flags.init = record.following.init;
+  if (record.fold) flags.cv = record.fold->of;
+  Exit status = Exit::done;
+  std::vector<Elaborated> blocks;
+  for (const std::string& name : record.following.blocks) {
+    origin->options.train_block = name;
+    for (Elaborated& block : read_program(origin->file, origin->options, console, status))
+      blocks.push_back(std::move(block));
+    if (status != Exit::done) return status;
+  }
+  return train_blocks(blocks, std::move(flags), compilation, console);
+}
+
 /// A cross-validation goes on: parts that were begun go on, those that were not are begun as the first one was.
 Exit resume_parts(TrainFlags flags, const Compilation& compilation, const Console& console) {
   const auto fail = [&](const Problem& problem) { return console.show(problem), exit_of(problem); };
@@ -109,6 +147,7 @@ Exit resume_parts(TrainFlags flags, const Compilation& compilation, const Consol
   if (status != Exit::done) return status;
   const TrainFlags as_new = as_begun(flags, *record);
   std::vector<SplitFigures> parts;
+  RunRecord last = *record;  // of those that say what follows
   for (int index = 0; index < record->fold->of; ++index) {
     const std::string path = part_of(folder, index);
     console.note(fmt::format("part {} of {}", index + 1, record->fold->of));
@@ -119,15 +158,17 @@ Exit resume_parts(TrainFlags flags, const Compilation& compilation, const Consol
       auto opened = StoppedRun::open(path);
       if (!opened) return fail(opened.problem());
       stopped.emplace(std::move(*opened));
+      if (!stopped->record.following.blocks.empty()) last = stopped->record;
     }
+    own.following = last.following.blocks;
     Training training(blocks.at(0), own, compilation, console, stopped ? &*stopped : nullptr);
     if (!stopped) training.set_fold(index, record->fold->of);
     const Exit result = training.run();
-    if (result != Exit::done) return result;
+    if (result != Exit::done) return tell_not_begun(last.following.blocks, result, console), result;
     add_valid(training, parts);
   }
   fmt::print("{}\n", summary(record->train_block, parts, flags.json));
-  return Exit::done;
+  return train_following(part_of(folder, 0), last, flags, compilation, console);
 }
 
 Exit resume(TrainFlags flags, const Console& console) {
@@ -146,7 +187,10 @@ Exit resume(TrainFlags flags, const Console& console) {
   Exit status = Exit::done;
   std::vector<Elaborated> blocks = read_program(origin->file, origin->options, console, status);
   if (status != Exit::done) return status;
-  return Training(blocks.at(0), flags, *compilation, console, &*stopped).run();
+  const RunRecord record = stopped->record;
+  status = Training(blocks.at(0), flags, *compilation, console, &*stopped).run();
+  if (status != Exit::done) return tell_not_begun(record.following.blocks, status, console), status;
+  return train_following(*flags.resume, record, flags, *compilation, console);
 }
 
 /// Each part is a run of its own below one folder, which `eval`, `predict` and `--resume` take like any other.
@@ -164,6 +208,20 @@ Exit cross_validate(const Elaborated& block, TrainFlags flags, const Compilation
     add_valid(training, parts);
   }
   if (!flags.dry_run) fmt::print("{}\n", summary(block.train.name, parts, flags.json));
+  return Exit::done;
+}
+
+/// One behind the other, up to one that is not done.
+Exit train_blocks(const std::vector<Elaborated>& blocks, TrainFlags flags, const Compilation& compilation,
+                  const Console& console) {
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    flags.following.clear();
+    for (std::size_t behind = i + 1; behind < blocks.size(); ++behind)
+      flags.following.push_back(blocks[behind].train.name);
+    const Exit result = flags.cv ? cross_validate(blocks[i], flags, compilation, console)
+                                 : Training(blocks[i], flags, compilation, console, nullptr).run();
+    if (result != Exit::done) return tell_not_begun(flags.following, result, console), result;
+  }
   return Exit::done;
 }
 
@@ -186,12 +244,7 @@ Exit train_file(TrainFlags flags, const Console& console) {
   }
   if (blocks.size() > 1 && flags.out) return console.error("--out is for one train block: say which one"), Exit::usage;
   watch_signals();
-  for (const Elaborated& block : blocks) {
-    Exit result = flags.cv ? cross_validate(block, flags, *compilation, console)
-                           : Training(block, flags, *compilation, console, nullptr).run();
-    if (result != Exit::done) return result;
-  }
-  return Exit::done;
+  return train_blocks(blocks, std::move(flags), *compilation, console);
 }
 
 }  // namespace

@@ -330,6 +330,8 @@ std::optional<Problem> Training::make_run() {
   record_.dtype = flags_.program.dtype;
   record_.seed = job_.seed;
   record_.epochs = job_.epochs;
+  record_.following = {flags_.following, flags_.seed, flags_.epochs, {}};
+  if (flags_.init) record_.following.init = fs::absolute(*flags_.init).string();
   record_.best = job_.best.has_value();
   record_.log_steps = flags_.log_steps;
   record_.classes = data_->classes();

@@ -22,7 +22,8 @@ struct TrainFlags {
   std::optional<std::int64_t> max_steps;  ///< of this command
   std::optional<std::uint64_t> seed;
   std::optional<int> cv;
-  double save_every = 2;  ///< seconds
+  std::vector<std::string> following{};  ///< train blocks that come behind this one
+  double save_every = 2;                 ///< seconds
   bool log_steps = false, json = false, dry_run = false, profile = false;
   ProgramOptions program;
   CompileFlags compile;

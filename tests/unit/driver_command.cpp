@@ -226,6 +226,48 @@ TEST_CASE("a signal ends training after its step, with the weights kept", "[comm
   CHECK(run_nnc("eval run", scratch.path()).status == 0);
 }
 
+TEST_CASE("a signal in the first of two train blocks says so of the second, and --resume trains both", "[command]") {
+  const Scratch scratch;
+  const fs::path stopped = scratch.path() / "stopped", whole = scratch.path() / "whole";
+  for (const fs::path& folder : {stopped, whole}) {
+    fs::create_directories(folder);
+    write_file(folder / "two.nn",
+               "data rows {\n  train = table(x = [1, 2, 3, 4, 5, 6, 7, 8])\n  x: f32[1] = col(\"x\") / 8\n}\n"
+               "model Net(x: f32[batch, 1]) -> f32[batch, 1] { return x |> Dense(16) |> tanh |> Dense(1) }\n"
+               "train Net on rows as One {\n  loss = mse(Net(x), x * x)\n  optimizer = sgd(lr = 1e-3)\n"
+               "  batch_size = 2\n  check_every = 50000\n  epochs = 500000\n}\n"
+               "train Net on rows as Two {\n  loss = mse(Net(x), x)\n  optimizer = sgd(lr = 1e-2)\n"
+               "  batch_size = 2\n  epochs = 2\n}\n");
+  }
+  const pid_t child = fork();
+  if (child == 0) {
+    if (chdir(stopped.c_str()) != 0 || !std::freopen("err", "w", stderr)) _exit(99);
+    execl(NNC_BINARY, "nnc", "train", "two.nn", "--seed", "3", nullptr);
+    _exit(99);
+  }
+  for (int i = 0; i < 6000 && !fs::exists(stopped / "runs/One-1/run.json"); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  kill(child, SIGINT);
+  int status = 0;
+  waitpid(child, &status, 0);
+  REQUIRE(WIFEXITED(status));
+  const std::string said = read_file(stopped / "err");
+  INFO(said);
+  CHECK(WEXITSTATUS(status) == 130);
+  CHECK_THAT(said, Catch::Contains("nnc train --resume runs/One-1") &&
+                       Catch::Contains("train block Two was not begun; the command above"));
+  CHECK_FALSE(fs::exists(stopped / "runs/Two-1"));
+  const auto resumed = run_nnc("train --resume runs/One-1", stopped);
+  INFO(resumed.err);
+  REQUIRE(resumed.status == 0);
+  REQUIRE(run_nnc("train two.nn --seed 3", whole).status == 0);
+  for (const std::string run : {"runs/One-1", "runs/Two-1"})
+    CHECK(read_file(stopped / run / "last.safetensors") == read_file(whole / run / "last.safetensors"));
+  // A run that is done has nothing behind it.
+  CHECK(run_nnc("train --resume runs/One-1 --epochs 500001", stopped).status == 0);
+  CHECK_FALSE(fs::exists(stopped / "runs/Two-2"));
+}
+
 TEST_CASE("--init starts from the parameters of a file and names what does not match", "[command]") {
   const Scratch scratch;
   write_program(scratch.path());
