@@ -118,6 +118,8 @@ void StageEmitter::accumulate(std::size_t i, Carried& carried) {
       return;
     case FoldPlace::in_memory:
       return accumulate_in_memory(i);
+    case FoldPlace::lane_by_lane:
+      internal_error("points of a fold that goes lane by lane");
   }
 }
 
@@ -173,7 +175,7 @@ void StageEmitter::accumulate_argmax(std::size_t i, Carried& carried) {
 llvm::Value* StageEmitter::chunk_sum(std::size_t i, const Carried& carried) {
   const FoldPlan& plan = folds_[i];
   const auto plus = [&](llvm::Value* a, llvm::Value* b) { return emit_.ir.CreateFAdd(a, b); };
-  if (plan.place == FoldPlace::across) return carried[plan.first];
+  if (plan.place == FoldPlace::across || plan.place == FoldPlace::lane_by_lane) return carried[plan.first];
   if (plan.place == FoldPlace::along) return tree(emit_, carried[plan.first], plan.order_lanes, plus);
 
   llvm::Type* type = fold_type(plan, stage_.folds[i]);
@@ -196,11 +198,6 @@ void StageEmitter::finish_folds(const Carried& state) {
       value = state[plan.total];
     } else if (fold.op == FoldOp::argmax) {
       value = state[plan.first + 1];
-    } else if (plan.place == FoldPlace::in_memory) {
-      // Integers: the order does not matter and nothing is rounded.
-      value = llvm::Constant::getNullValue(fold_type(plan, fold));
-      for (int lane = 0; lane < plan.memory_lanes; ++lane)
-        value = emit_.ir.CreateAdd(value, emit_.ir.CreateLoad(value->getType(), memory_lane(i, emit_.index(lane))));
     } else {
       value = state[plan.first];
       const bool greatest = fold.op == FoldOp::maximum;

@@ -136,6 +136,7 @@ void StageEmitter::note_index(std::size_t id) {
 
 void StageEmitter::plan_folds() {
   std::vector<FoldValue> results;
+  lane_by_lane_ = goes_lane_by_lane();
   for (const Fold& fold : stage_.folds) {
     FoldPlan plan;
     const bool value_varies =
@@ -143,7 +144,11 @@ void StageEmitter::plan_folds() {
     const bool folds_vector_loop = nest_.vector_loop >= static_cast<int>(kernel_.outer.size());
     const bool by_lanes = additive(fold) && fold.order == Order::lanes;
     plan.order_lanes = by_lanes ? order_lanes(fold.dtype) : 1;
-    plan.place = folds_vector_loop ? FoldPlace::along : by_lanes ? FoldPlace::in_memory : FoldPlace::across;
+    // The order of integers does not matter, and nothing is rounded.
+    plan.place = folds_vector_loop                    ? FoldPlace::along
+                 : !by_lanes || !is_float(fold.dtype) ? FoldPlace::across
+                 : lane_by_lane_                      ? FoldPlace::lane_by_lane
+                                                      : FoldPlace::in_memory;
     plan.varying = value_varies && !folds_vector_loop;
     plan.chunked = is_float(fold.dtype) && (fold.op == FoldOp::sum || (fold.op == FoldOp::product && by_lanes));
     if (fold.carry) {
@@ -386,6 +391,7 @@ Carried StageEmitter::run_only_chunk(const Carried& state, std::int64_t length) 
 }
 
 Carried StageEmitter::run_chunk_points(const Carried& carried, llvm::Value* begin, llvm::Value* end) {
+  if (lane_by_lane_) return sum_of_lanes(0, 1, begin, end);
   return inner_.empty() ? run_point(carried) : run_inner(0, begin, end, carried);
 }
 

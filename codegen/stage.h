@@ -47,9 +47,10 @@ class StageEmitter {
 
  private:
   enum class FoldPlace : std::uint8_t {
-    across,    ///< one accumulator (a vector of them where the value varies)
-    along,     ///< the vector loop is folded: accumulators are lanes
-    in_memory  ///< Order::lanes, but another loop is vectorised or none: an array of accumulators
+    across,        ///< one accumulator (a vector of them where the value varies)
+    along,         ///< the vector loop is folded: accumulators are lanes
+    lane_by_lane,  ///< Order::lanes, but another loop is vectorised or none: each lane's points by themselves
+    in_memory      ///< the same where that would be too much code: an array of accumulators
   };
   struct FoldPlan {
     FoldPlace place{};
@@ -102,6 +103,13 @@ class StageEmitter {
   void accumulate(std::size_t fold, Carried& carried);
   llvm::Value* accumulate_lanes(std::size_t fold, llvm::Value* accumulator);
   void accumulate_in_memory(std::size_t fold);
+  bool goes_lane_by_lane() const;
+  bool lanes_written_out() const;
+  Carried sum_of_lanes(int first, int stride, llvm::Value* begin, llvm::Value* end);
+  Carried run_lanes(const std::vector<int>& lanes, std::size_t depth, llvm::Value* begin, llvm::Value* end,
+                    const Carried& carried);
+  Carried run_lanes_at(const std::vector<int>& lanes, llvm::Value* index, const Carried& carried);
+  Carried join_lanes(const Carried& low, const Carried& high);
   void accumulate_argmax(std::size_t fold, Carried& carried);
   llvm::Value* step(const Fold& fold, llvm::Value* accumulator, llvm::Value* value, llvm::Value* factor);
   llvm::Value* chunk_sum(std::size_t fold, const Carried& carried);
@@ -130,7 +138,8 @@ class StageEmitter {
   std::vector<llvm::Value*> pack_values_;
   std::vector<std::pair<ScalarId, llvm::Value*>> parked_;  ///< and where it is
   std::vector<FoldPlan> folds_;
-  int accumulators_ = 0;  ///< carried values before the totals
+  bool lane_by_lane_ = false;  ///< all folds
+  int accumulators_ = 0;       ///< carried values before the totals
   llvm::Value* core_ = nullptr;
 };
 

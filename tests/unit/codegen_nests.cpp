@@ -167,8 +167,9 @@ TEST_CASE("folds of two axes go in chunks of 256 rows", "[codegen]") {
   for (FoldOp op : {FoldOp::sum, FoldOp::product})
     for (Order order : {Order::serial, Order::lanes})
       for (std::int64_t outer : {2, 255, 256, 257, 513})
-        for (std::int64_t inner : {2, 15, 17}) {
+        for (std::int64_t inner : {2, 8, 15, 17, 33}) {
           check_fold<float>(fold_case(op, order, {outer, inner}, 2, Schedule::Vector::inner, 8));
+          check_fold<float>(fold_case(op, order, {outer, inner}, 11, Schedule::Vector::outer, 8));
           check_fold<double>(fold_case(op, order, {outer, inner}, 2, Schedule::Vector::none, 1));
         }
 }
@@ -176,7 +177,7 @@ TEST_CASE("folds of two axes go in chunks of 256 rows", "[codegen]") {
 TEST_CASE("folds beside the vector loop", "[codegen]") {
   for (FoldOp op : {FoldOp::sum, FoldOp::product})
     for (Order order : {Order::serial, Order::lanes})
-      for (std::int64_t n : {1, 15, 16, 17, 257, 4097})
+      for (std::int64_t n : {1, 7, 8, 9, 15, 16, 17, 20, 31, 33, 47, 64, 100, 257, 4095, 4097, 8200})
         for (std::int64_t rows : {1, 7, 8, 19}) {
           check_fold<float>(fold_case(op, order, {n}, rows, Schedule::Vector::outer, 8), 2);
           check_fold<double>(fold_case(op, order, {n}, rows, Schedule::Vector::outer, 4));
