@@ -3,6 +3,7 @@
 // keeps its accumulator.
 #include <llvm/IR/Intrinsics.h>
 
+#include "codegen/fold_trees.h"
 #include "codegen/stage.h"
 
 namespace nnc {
@@ -14,24 +15,6 @@ llvm::Constant* neutral(const Fold& fold, llvm::Type* type) {
   if (fold.op == FoldOp::sum || fold.op == FoldOp::product) return llvm::Constant::getNullValue(type);
   if (type->isFPOrFPVectorTy()) return llvm::ConstantFP::getInfinity(type, true);
   return llvm::ConstantInt::get(type, llvm::APInt::getSignedMinValue(type->getScalarSizeInBits()));
-}
-
-/// Lanes [first, first + count) of a vector; the lane itself where count is 1.
-llvm::Value* slice(Emitter& emit, llvm::Value* vector, int first, int count) {
-  const auto* type = llvm::dyn_cast<llvm::FixedVectorType>(vector->getType());
-  if (!type || (first == 0 && count == static_cast<int>(type->getNumElements()))) return vector;
-  if (count == 1) return emit.ir.CreateExtractElement(vector, static_cast<std::uint64_t>(first));
-  llvm::SmallVector<int, 32> lanes;
-  for (int lane = 0; lane < count; ++lane) lanes.push_back(first + lane);
-  return emit.ir.CreateShuffleVector(vector, lanes);
-}
-
-/// Halves a vector until one lane is left: acc[i] = join(acc[i], acc[i + w]).
-llvm::Value* tree(Emitter& emit, llvm::Value* vector, int lanes,
-                  llvm::function_ref<llvm::Value*(llvm::Value*, llvm::Value*)> join) {
-  for (int width = lanes / 2; width >= 1; width /= 2)
-    vector = join(slice(emit, vector, 0, width), slice(emit, vector, width, width));
-  return vector;
 }
 
 }  // namespace
@@ -186,6 +169,25 @@ llvm::Value* StageEmitter::chunk_sum(std::size_t i, const Carried& carried) {
     for (int lane = 0; lane < width && lane + width < plan.memory_lanes; ++lane)
       lanes[lane] = plus(lanes[lane], lanes[lane + width]);
   return lanes[0];
+}
+
+/// 0.0 + the sum of the only chunk, for each fold that goes by chunks.
+Carried StageEmitter::sums_of_only_chunk(const Carried& carried) {
+  Carried sums;
+  bool along = true;
+  for (std::size_t i = 0; i < folds_.size(); ++i) {
+    if (!folds_[i].chunked) continue;
+    along = along && folds_[i].place == FoldPlace::along && stage_.folds[i].dtype == stage_.folds.front().dtype;
+    if (along) sums.push_back(carried[folds_[i].first]);
+  }
+  if (along && !sums.empty()) return sums_of_lanes(emit_, sums, kernel_.schedule.lanes);
+  sums.clear();
+  for (std::size_t i = 0; i < folds_.size(); ++i) {
+    if (!folds_[i].chunked) continue;
+    llvm::Value* sum = chunk_sum(i, carried);
+    sums.push_back(emit_.ir.CreateFAdd(llvm::Constant::getNullValue(sum->getType()), sum));
+  }
+  return sums;
 }
 
 /// Results for later stages, and the new values of carries.

@@ -381,12 +381,7 @@ Carried StageEmitter::run_only_chunk(const Carried& state, std::int64_t length) 
     return run_chunk(state, emit_.index(0), emit_.index(length));
   const Carried first(state.begin(), state.begin() + accumulators_);
   Carried next = run_chunk_points(first, emit_.index(0), emit_.index(length));
-  const Carried sums(next.begin(), next.end());
-  for (std::size_t i = 0; i < folds_.size(); ++i) {
-    if (!folds_[i].chunked) continue;
-    llvm::Value* sum = chunk_sum(i, sums);
-    next.push_back(emit_.ir.CreateFAdd(llvm::Constant::getNullValue(sum->getType()), sum));
-  }
+  next.append(sums_of_only_chunk(next));
   return next;
 }
 

@@ -113,6 +113,7 @@ class StageEmitter {
   void accumulate_argmax(std::size_t fold, Carried& carried);
   llvm::Value* step(const Fold& fold, llvm::Value* accumulator, llvm::Value* value, llvm::Value* factor);
   llvm::Value* chunk_sum(std::size_t fold, const Carried& carried);
+  Carried sums_of_only_chunk(const Carried& carried);
   void finish_folds(const Carried& state);
   llvm::Value* memory_lane(std::size_t fold, llvm::Value* lane);
 

@@ -163,6 +163,61 @@ TEST_CASE("folds along the vector loop, in lanes", "[codegen]") {
     }
 }
 
+namespace {
+
+/// The sums of `count` columns of `n` elements each, by as many folds of one stage.
+template <class T>
+void check_folds_side_by_side(std::size_t count, std::int64_t n, int lanes) {
+  Draft draft;
+  std::vector<BufferId> columns, results;
+  std::vector<std::pair<ScalarType, BodyInput>> values, sums;
+  Stage folds, store;
+  folds.inner = {n};
+  for (std::size_t i = 0; i < count; ++i) {
+    columns.push_back(draft.row_major(Region::arena, dtype_of<T>, {n}));
+    results.push_back(draft.row_major(Region::output, dtype_of<T>, {1}));
+    values.emplace_back(scalar_of<T>, access(columns[i], {0}, 1));
+    folds.folds.push_back(fold_of(FoldOp::sum, Order::lanes, dtype_of<T>, dtype_of<T>));
+    folds.folds[i].value = static_cast<ScalarId>(i);
+    sums.emplace_back(scalar_of<T>, FoldResult{0, static_cast<std::uint16_t>(i)});
+    store.stores.push_back({Access{results[i], {AffineRow{}}}, static_cast<ScalarId>(i)});
+  }
+  const auto all = [](std::span<const Scalar> in) { return std::vector<Scalar>(in.begin(), in.end()); };
+  folds.body = body(values, all);
+  store.body = body(sums, all);
+  Kernel kernel;
+  kernel.name = "folds";
+  kernel.stages = {folds, store};
+  kernel.schedule.vector = Schedule::Vector::inner;
+  kernel.schedule.lanes = lanes;
+  draft.program.kernels = {kernel};
+
+  Arena memory(draft.program);
+  for (std::size_t i = 0; i < count; ++i)
+    fill(memory.at<T>(columns[i]), static_cast<std::size_t>(n), static_cast<unsigned>(i + 1));
+  memory.at<T>(columns[0])[0] = static_cast<T>(-0.0);
+  const auto compiled = compile(draft.program, host_options());
+  memory.run(compiled->entry(), 1);
+  CHECK(memory.guards_intact());
+  for (std::size_t i = 0; i < count; ++i) {
+    INFO(fmt::format("fold {} of {}, {} elements, {} lanes", i, count, n, lanes));
+    const T* column = memory.at<T>(columns[i]);
+    const double expected = total<T>(FoldOp::sum, Order::lanes, column, column, 1, n, 0.0);
+    CHECK(same(static_cast<double>(memory.at<T>(results[i])[0]), static_cast<double>(static_cast<T>(expected))));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("folds of one stage are added up side by side, each in its own order", "[codegen]") {
+  for (std::size_t count : {1, 2, 3, 4, 5, 8, 9, 10, 17})
+    for (std::int64_t n : {1, 5, 16, 21, 64})
+      for (int lanes : {2, 4, 8, 16}) {
+        check_folds_side_by_side<float>(count, n, lanes);
+        check_folds_side_by_side<double>(count, n, lanes);
+      }
+}
+
 TEST_CASE("folds of two axes go in chunks of 256 rows", "[codegen]") {
   for (FoldOp op : {FoldOp::sum, FoldOp::product})
     for (Order order : {Order::serial, Order::lanes})

@@ -1,0 +1,20 @@
+// The trees that end a fold by lanes: acc[i] = acc[i] + acc[i + w] for w = L/2, L/4, ... 1, of one vector or of several
+// at once.
+#pragma once
+
+#include "codegen/emitter.h"
+
+namespace nnc {
+
+/// Lanes [first, first + count) of a vector; the lane itself where count is 1.
+llvm::Value* slice(Emitter& emit, llvm::Value* vector, int first, int count);
+
+/// Halves a vector of `lanes` lanes until one is left.
+llvm::Value* tree(Emitter& emit, llvm::Value* vector, int lanes,
+                  llvm::function_ref<llvm::Value*(llvm::Value*, llvm::Value*)> join);
+
+/// 0.0 + the tree of sums of each of these vectors of floats, all of one type: as many as a register of so many lanes
+/// holds are added side by side. Each sum is a lane of what they became.
+Carried sums_of_lanes(Emitter& emit, const Carried& vectors, int register_lanes);
+
+}  // namespace nnc
