@@ -13,6 +13,7 @@
 #include <span>
 #include <utility>
 
+#include "driver/column_names.h"
 #include "driver/figures.h"
 #include "driver/progress.h"
 #include "driver/report.h"
@@ -269,10 +270,14 @@ void Training::warn_of_constant_columns() const {
       DenseArray lowest = unpack(*low, weights_->state.data());
       for (std::int64_t i = 0; i < spread.count(); ++i) spread.set(i, spread.at(i) - lowest.at(i));
     }
+    const std::string column = path.substr(5, dot - 5);
+    const std::vector<std::string> names = value_names(data_job_, *session_, column, spread.count());
+    const bool is_own = names.front() == column || names.front().starts_with(column + "[");
     for (std::int64_t i = 0; i < spread.count(); ++i)
       if (spread.at(i) == 0)
-        console_.warning(fmt::format("value {} of column `{}` is the same in all rows of {}: it becomes 0", i + 1,
-                                     path.substr(5, dot - 5), fmt::join(data_job_.fit, ", ")));
+        console_.warning(
+            fmt::format("`{}`{} is the same in all rows of {}: it becomes 0", names[static_cast<std::size_t>(i)],
+                        is_own ? "" : fmt::format(" of column `{}`", column), fmt::join(data_job_.fit, ", ")));
   }
 }
 

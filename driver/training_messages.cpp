@@ -78,8 +78,8 @@ void Training::warn_of_classes() const {
       if (column.name != promise.input || names == data_->classes().end()) continue;
       const auto known = static_cast<std::int64_t>(names->second.names.size());
       if (known < promise.high)
-        console_.warning(fmt::format("`{}` has {} classes, and the program takes it for one of {}", column.name, known,
-                                     promise.high));
+        console_.warning(fmt::format("`{}` has {} class{}, and the program takes it for one of {}", column.name, known,
+                                     known == 1 ? "" : "es", promise.high));
     }
 }
 

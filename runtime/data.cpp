@@ -71,7 +71,7 @@ std::optional<Problem> RawData::check(const std::vector<RangeCheck>& checks) con
       Problem problem = wrong_at(
           raw->place,
           fmt::format("column `{}` has another number of classes than the program", fmt::join(raw->columns, ", ")),
-          fmt::format("{} classes", range.high - range.low),
+          fmt::format("{} class{}", range.high - range.low, range.high - range.low == 1 ? "" : "es"),
           fmt::format("{}: {}", names->second.names.size(), listed(names->second.names)));
       return problem;
     }
