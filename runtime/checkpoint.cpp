@@ -223,8 +223,9 @@ Result<TensorFile> read_tensors(const std::string& path) {
   if (!arrays) return arrays.problem();
   TensorFile file;
   for (const auto& [name, stored] : *arrays) {
-    DenseArray array(element_in_memory(stored.element), stored.dims);
-    for (std::int64_t i = 0; i < array.count(); ++i) array.set(i, stored.at(i));
+    if (!stored) return stored.problem();
+    DenseArray array(element_in_memory(stored->element), stored->dims);
+    for (std::int64_t i = 0; i < array.count(); ++i) array.set(i, stored->at(i));
     file.tensors.push_back({name, std::move(array)});
   }
   return file;

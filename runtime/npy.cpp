@@ -196,22 +196,21 @@ Result<StoredArray> read_npy(const std::string& path) {
   return parse_npy(KeptBytes::of(std::move(*file)), path);
 }
 
-Result<std::vector<std::pair<std::string, StoredArray>>> read_npz(const std::string& path) {
+Result<std::vector<std::pair<std::string, Result<StoredArray>>>> read_npz(const std::string& path) {
   auto file = MappedFile::open(path);
   if (!file) return file.problem();
   const KeptBytes archive = KeptBytes::of(std::move(*file));
   auto entries = read_zip(archive.bytes, path);
   if (!entries) return entries.problem();
-  std::vector<std::pair<std::string, StoredArray>> arrays;
+  std::vector<std::pair<std::string, Result<StoredArray>>> arrays;
   constexpr std::string_view ending = ".npy";
   for (const ZipEntry& entry : *entries) {
     if (!entry.name.ends_with(ending))
       return wrong(path, fmt::format("`{}` in the archive is no array", entry.name), "files that end in .npy");
     auto content = unpack(archive, entry, path);
     if (!content) return content.problem();
-    auto array = parse_npy(*content, fmt::format("{}: {}", path, entry.name));
-    if (!array) return array.problem();
-    arrays.emplace_back(entry.name.substr(0, entry.name.size() - ending.size()), std::move(*array));
+    arrays.emplace_back(entry.name.substr(0, entry.name.size() - ending.size()),
+                        parse_npy(*content, fmt::format("{}: {}", path, entry.name)));
   }
   return arrays;
 }

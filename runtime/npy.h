@@ -21,7 +21,7 @@ Result<StoredArray> parse_npy(const KeptBytes& content, const std::string& calle
 /// An array as an NPY file, version 1.
 std::string npy_text(const DenseArray& array);
 
-/// All arrays of an archive by name, in its order.
-Result<std::vector<std::pair<std::string, StoredArray>>> read_npz(const std::string& path);
+/// All arrays of an archive by name, in its order; of one that is not read, such as one of words, why.
+Result<std::vector<std::pair<std::string, Result<StoredArray>>>> read_npz(const std::string& path);
 
 }  // namespace nnc

@@ -161,9 +161,13 @@ class ArraySource : public TableInMemory {
     if (source.kind == Source::Kind::npz) {
       auto arrays = read_npz(source.path);
       if (!arrays) return arrays.problem();
-      for (auto& [name, array] : *arrays)
-        if (auto problem = table->add(name, fmt::format("{}: {}.npy", source.path, name), std::move(array)))
+      for (auto& [name, array] : *arrays) {
+        const std::string called = fmt::format("{}: {}.npy", source.path, name);
+        if (!array)
+          table->columns_.push_back({name, called, {}, {}, array.problem()});
+        else if (auto problem = table->add(name, called, std::move(*array)))
           return *problem;
+      }
     }
     if (!source.widths.empty()) {
       if (auto problem = table->add_side_by_side(source)) return *problem;
@@ -175,6 +179,7 @@ class ArraySource : public TableInMemory {
       if (auto problem = table->add(name, path, std::move(*array))) return *problem;
     }
     if (table->columns_.empty()) return wrong_at({source.path, 0, 0}, "the archive holds no array");
+    if (table->first() == nullptr) return *table->columns_[0].unreadable;
     return std::unique_ptr<Table>(std::move(table));
   }
 
@@ -188,7 +193,8 @@ class ArraySource : public TableInMemory {
   }
   bool is_streamed() const override { return streamed_; }
 
-  std::int64_t rows() const override { return columns_[0].array.rows(); }
+  std::int64_t rows() const override { return first()->array.rows(); }
+  std::optional<Problem> unreadable(std::size_t column) const override { return columns_[column].unreadable; }
   std::vector<std::string> names() const override {
     std::vector<std::string> names;
     for (const Named& column : columns_) names.push_back(column.name);
@@ -239,8 +245,16 @@ class ArraySource : public TableInMemory {
   struct Named {
     std::string name, called;
     StoredArray array;
-    mutable ReadWindow window{};  ///< of rows that are streamed
+    mutable ReadWindow window{};             ///< of rows that are streamed
+    std::optional<Problem> unreadable = {};  ///< there is no array then
   };
+
+  /// The first column that can be read, or null.
+  const Named* first() const {
+    const auto readable = [](const Named& column) { return !column.unreadable; };
+    const auto found = std::ranges::find_if(columns_, readable);
+    return found == columns_.end() ? nullptr : &*found;
+  }
 
   /// Where a row lies, valid until the next row of that column.
   const char* row_of(const Named& column, std::int64_t row) const {
@@ -264,10 +278,10 @@ class ArraySource : public TableInMemory {
     const std::string shape = fmt::format("[{}]", fmt::join(array.dims, ", "));
     if (array.row_elements() == 0)
       return wrong_at({called, 0, 0}, "the rows of the array are empty", "at least one value a row", shape);
-    if (!columns_.empty() && array.rows() != rows())
+    if (const Named* other = first(); other != nullptr && array.rows() != rows())
       return wrong_at({called, 0, 0}, "the arrays have different numbers of rows",
-                      fmt::format("{}, as in `{}`", counted(rows()), columns_[0].called), counted(array.rows()));
-    columns_.push_back({name, std::move(called), std::move(array), {}});
+                      fmt::format("{}, as in `{}`", counted(rows()), other->called), counted(array.rows()));
+    columns_.push_back({name, std::move(called), std::move(array), {}, {}});
     return std::nullopt;
   }
 
@@ -401,7 +415,9 @@ Result<std::size_t> Table::resolve(const std::string& name, const Place& asked) 
   }
   if (std::find(found + 1, all.end(), name) != all.end())
     return wrong_at(asked, fmt::format("{} has two columns `{}`", described_, name));
-  return static_cast<std::size_t>(found - all.begin());
+  const auto place = static_cast<std::size_t>(found - all.begin());
+  if (auto problem = unreadable(place)) return *problem;
+  return place;
 }
 
 Result<ColumnIds> Table::resolve(const RawColumn& raw) const {
@@ -415,16 +431,17 @@ Result<ColumnIds> Table::resolve(const RawColumn& raw) const {
       return wrong_at(raw.place,
                       fmt::format("column `{}` stands behind `{}` in {}", raw.range_from, raw.range_to, described_));
     for (std::size_t i = *from; i <= *to; ++i) columns.push_back(i);
-    return columns;
+    return readable(columns);
   }
   const std::vector<std::string> all = names();
   for (std::size_t i = 0; i < all.size(); ++i) columns.push_back(i);
   for (const std::string& name : raw.except) {
-    auto left_out = resolve(name, raw.place);
-    if (!left_out) return left_out.problem();
-    std::erase(columns, *left_out);
+    const auto place = std::ranges::find(all, name);
+    if (place == all.end() || std::find(place + 1, all.end(), name) != all.end())
+      return resolve(name, raw.place).problem();
+    std::erase(columns, static_cast<std::size_t>(place - all.begin()));
   }
-  return columns;
+  return readable(columns);
 }
 
 Result<ColumnIds> Table::resolve(const std::vector<std::string>& wanted, const Place& asked) const {
@@ -439,6 +456,12 @@ Result<ColumnIds> Table::resolve(const std::vector<std::string>& wanted, const P
     if (place == places.end() || twice.contains(name)) return resolve(name, asked).problem();
     columns.push_back(place->second);
   }
+  return readable(columns);
+}
+
+Result<ColumnIds> Table::readable(const ColumnIds& columns) const {
+  for (const std::size_t column : columns)
+    if (auto problem = unreadable(column)) return *problem;
   return columns;
 }
 

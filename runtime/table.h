@@ -61,6 +61,11 @@ class Table {
   Result<std::size_t> resolve(const std::string& name, const Place& asked) const;
 
  protected:
+  /// Why a column that there is cannot be read; nobody asks of one that nothing reads.
+  virtual std::optional<Problem> unreadable(std::size_t) const { return std::nullopt; }
+  /// The columns, where all can be read.
+  Result<ColumnIds> readable(const ColumnIds& columns) const;
+
   std::string described_;  ///< "the file `a.csv`" or "the table", for messages
 };
 

@@ -78,12 +78,12 @@ TEST_CASE("predict writes all outputs into one NPZ archive, equal bytes for equa
   REQUIRE(arrays);
   REQUIRE(arrays->size() == 2);
   CHECK((*arrays)[0].first == "kind");
-  CHECK((*arrays)[0].second.dims == std::vector<std::int64_t>{90});
+  CHECK((*arrays)[0].second->dims == std::vector<std::int64_t>{90});
   CHECK((*arrays)[1].first == "p");
-  CHECK((*arrays)[1].second.dims == std::vector<std::int64_t>{90, 3});
+  CHECK((*arrays)[1].second->dims == std::vector<std::int64_t>{90, 3});
   for (int row = 0; row < 90; ++row) {  // iris, lily, rose
-    CHECK((*arrays)[0].second.at(row) == 2 - (row % 3 == 0 ? 0 : row % 3 == 1 ? 1 : 2));
-    const auto& p = (*arrays)[1].second;
+    CHECK((*arrays)[0].second->at(row) == 2 - (row % 3 == 0 ? 0 : row % 3 == 1 ? 1 : 2));
+    const auto& p = *(*arrays)[1].second;
     CHECK(std::abs(p.at(3 * row) + p.at(3 * row + 1) + p.at(3 * row + 2) - 1) < 1e-6);
   }
   CHECK(

@@ -342,7 +342,7 @@ TEST_CASE("predict reads CSV, NPY, NPZ and stdin, and writes CSV, JSON lines and
   CHECK(run_nnc("predict ../run --input new.csv --output out.npz", folder / "away").status == 0);
   const auto archive = nnc::read_npz((folder / "away/out.npz").string());
   REQUIRE(archive);
-  CHECK(std::ranges::equal((*archive)[0].second.content.bytes, array->content.bytes));
+  CHECK(std::ranges::equal((*archive)[0].second->content.bytes, array->content.bytes));
   // A header alone is a file without rows, and so is what is made of it.
   write_file(folder / "away/none.csv", "text,a\n");
   CHECK(predicted("--input none.csv") == "y\n");

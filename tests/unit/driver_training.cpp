@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "runtime/checkpoint.h"
+#include "runtime/npy.h"
 #include "runtime/safetensors.h"
+#include "runtime/zip.h"
 #include "tests/support/command.h"
 #include "tests/support/json_lines.h"
 #include "tests/unit/catch.h"
@@ -285,6 +287,53 @@ TEST_CASE("rows come from NumPy's archives, for training and for prediction") {
   int count = 0;
   while (std::getline(lines, line)) ++count;
   CHECK(count == 121);
+}
+
+TEST_CASE("an array that nothing reads may be of words; one that is read says why it is not") {
+  const Scratch scratch;
+  nnc::DenseArray numbers(nnc::DType::f32, {3});
+  for (int i = 0; i < 3; ++i) numbers.set(i, i);
+  std::string header = "{'descr': '<U1', 'fortran_order': False, 'shape': (3,), }\n";
+  const std::string words = "\x93NUMPY" + std::string{'\1', '\0', static_cast<char>(header.size()), '\0'} + header +
+                            std::string("a\0\0\0b\0\0\0c\0\0\0", 12);
+  const std::string a = nnc::npy_text(numbers);
+  std::ofstream(scratch.path() / "rows.npz", std::ios::binary)
+      << nnc::zip_text({{"word.npy", words}, {"a.npy", a}, {"b.npy", a}, {"y.npy", a}});
+  const auto train = [&](const std::string& columns) {
+    std::ofstream(scratch.path() / "net.nn")
+        << "data rows {\n  train = npz(\"rows.npz\")\n  x: f32[2] = " + columns +
+               "\n  y: f32[1] = col(\"y\")\n}\n"
+               "model Net(x: f32[batch, 2]) -> f32[batch, 1] { return x |> Dense(1) }\n"
+               "train Net on rows {\n  loss = mse(Net(x), y)\n  optimizer = sgd(lr = 0.1)\n  epochs = 1\n}\n";
+    return run_nnc("train net.nn", scratch.path());
+  };
+  for (const std::string columns : {R"(cols("a", "b"))", R"(cols("a", to = "b"))", R"(cols(except = ["word", "y"]))"}) {
+    const auto trained = train(columns);
+    INFO(columns << "\n" << trained.err);
+    CHECK(trained.status == 0);
+  }
+  for (const std::string columns :
+       {R"(cols("word", "a"))", R"(cols("word", to = "a"))", R"(cols(except = ["b", "y"]))"}) {
+    const auto refused = train(columns);
+    INFO(columns << "\n" << refused.err);
+    CHECK(refused.status == 1);
+    CHECK(refused.err.find("the elements are of a type that is not read") != std::string::npos);
+    CHECK(refused.err.find("rows.npz: word.npy") != std::string::npos);
+  }
+}
+
+TEST_CASE("a column that never changes is named as its file names it") {
+  const Scratch scratch;
+  std::ofstream(scratch.path() / "rows.csv") << "age,legs,y\n1,2,3\n4,2,6\n7,2,9\n";
+  std::ofstream(scratch.path() / "net.nn")
+      << "data rows {\n  train = csv(\"rows.csv\")\n  x: f32[2] = standardize(cols(except = \"y\"))\n"
+         "  legs: f32[1] = minmax(col(\"legs\"))\n  y: f32[1] = col(\"y\")\n}\n"
+         "model Net(x: f32[batch, 2]) -> f32[batch, 1] { return x |> Dense(1) }\n"
+         "train Net on rows {\n  loss = mse(Net(x) + legs, y)\n  optimizer = sgd(lr = 0.1)\n  epochs = 1\n}\n";
+  const auto trained = run_nnc("train net.nn", scratch.path());
+  INFO(trained.err);
+  CHECK(trained.err.find("`legs` of column `x` is the same in all rows of train: it becomes 0") != std::string::npos);
+  CHECK(trained.err.find("warning: `legs` is the same in all rows of train: it becomes 0") != std::string::npos);
 }
 
 TEST_CASE("cross-validation validates on every row once, strata dealt out evenly; each part is a run of its own") {
