@@ -31,6 +31,8 @@ std::string kind_of_word(WordKind kind) {
       return "of train blocks";
     case WordKind::data_word:
       return "of data blocks";
+    case WordKind::word:
+      return "words";
   }
   return "";
 }
@@ -71,7 +73,7 @@ std::vector<Meaning> meanings(const CLI::App& app) {
   std::vector<Meaning> all;
   for (const LibraryEntry& entry : library_entries())
     all.push_back({entry.name, kind_of_file(entry.file), entry.signature + "\n" + entry.doc});
-  for (const WordKind kind : {WordKind::function, WordKind::train_setting, WordKind::data_word})
+  for (const WordKind kind : {WordKind::function, WordKind::train_setting, WordKind::data_word, WordKind::word})
     for (const Word& word : words_of(kind)) {
       const std::size_t colon = word.text.find(": ");
       all.push_back({std::string(word.name), kind_of_word(kind),

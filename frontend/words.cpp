@@ -114,6 +114,34 @@ constexpr Word data_words[] = {
     {"undo", "undo(z, y): z mapped back through the standardize or minmax of the column y, for an output or a metric."},
 };
 
+constexpr Word words[] = {
+    {"data", "data rows { train = csv(\"rows.csv\") ... }: where rows come from, and what a row's columns are."},
+    {"model", "model Net(x: f32[batch, 4]) -> f32[batch, 1] { return ... }: a function of tensors with parameters."},
+    {"layer", "layer Block(width: int)(x: f32[batch, d]) -> f32[batch, width] { return ... }: a part of models."},
+    {"fn", "fn square(x: f32[...]) -> f32[...] { return x * x }: a function without parameters of its own."},
+    {"const", "const hidden = 64: a number or a list, which --set gives another value."},
+    {"let", "let z = Net(x): a name for a value."},
+    {"import", "import \"layers.nn\": the declarations of another file."},
+    {"expect", "expect a == b within 1e-6: what a test block asserts."},
+    {"within", "expect a == b within 1e-6: how far apart they may be."},
+    {"lowest",
+     "lowest(valid.loss), lowest(valid.loss, patience = 3): less is better, in `best` and `early_stop`; the figure is "
+     "of `train` or `valid`."},
+    {"highest", "highest(valid.acc), highest(valid.acc, patience = 3): more is better, in `best` and `early_stop`."},
+    {"patience", "lowest(valid.loss, patience = 3): so many evaluations in a row may be no better."},
+    {"full", "batch_size = full: all rows of `train` in each step."},
+    {"missing",
+     "col(\"age\", missing = mean), or median, most_frequent, a number, for classes a word: what stands for a value "
+     "that is not there; learnt on `train`."},
+    {"unknown",
+     "classes(col(\"city\", unknown = \"other\")), or most_frequent: what stands for a word that `train` does not "
+     "have."},
+    {"median", "col(\"age\", missing = median): the middle value of `train` stands for one that is missing."},
+    {"most_frequent", "col(\"age\", missing = most_frequent): the value that most rows of `train` have."},
+    {"except", "cols(except = [\"id\", \"y\"]): all columns of the file but these."},
+    {"by", "split(rows, 0.8, 0.2, by = col(\"kind\")): each part has the proportions of this column's values."},
+};
+
 /// What a declaration is called, and where its signature ends: at its body, or after it where there is none.
 struct Head {
   std::string name;
@@ -167,6 +195,8 @@ std::span<const Word> words_of(WordKind kind) {
       return settings;
     case WordKind::data_word:
       return data_words;
+    case WordKind::word:
+      return words;
   }
   return {};
 }

@@ -12,7 +12,8 @@ namespace nnc {
 enum class WordKind : std::uint8_t {
   function,       ///< of the language itself: exp, reshape, step, ...
   train_setting,  ///< what stands on the left in a train block, and its words metric and output
-  data_word       ///< what only a data block knows, and `undo`
+  data_word,      ///< what only a data block knows, and `undo`
+  word            ///< what begins a declaration or a statement, and what stands inside of others
 };
 
 struct Word {

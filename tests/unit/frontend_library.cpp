@@ -90,7 +90,7 @@ TEST_CASE("every function of the language and every setting has a line that show
     }
     CHECK(told.size() == names.size());
   }
-  for (const WordKind kind : {WordKind::function, WordKind::train_setting, WordKind::data_word})
+  for (const WordKind kind : {WordKind::function, WordKind::train_setting, WordKind::data_word, WordKind::word})
     for (const Word& word : words_of(kind)) {
       INFO(word.text);
       const std::size_t colon = word.text.find(": ");
