@@ -149,8 +149,8 @@ std::optional<Problem> no_program(const std::string& path) {
   std::error_code ignored;
   if (fs::exists(path + "/run.json", ignored)) {
     problem.message = fmt::format("`{}` is a run, not a program", path);
-    problem.notes = {
-        fmt::format("help: its program is in {}/model; `nnc train --resume {}` goes on with it", path, path)};
+    problem.notes = {fmt::format("help: its program is in {}; `nnc train --resume {}` goes on with it",
+                                 shell_word(path + "/model"), shell_word(path))};
     return problem;
   }
   if (fs::is_directory(path, ignored)) {
@@ -164,7 +164,8 @@ std::optional<Problem> no_program(const std::string& path) {
     return problem;
   }
   const std::string kind = fs::path(path).extension().string();
-  if (kind.empty() || kind == ".nn" || !fs::exists(path, ignored)) return std::nullopt;
+  if (kind == ".nn" || !fs::exists(path, ignored)) return std::nullopt;
+  if (kind.empty() && !fs::is_regular_file(path, ignored)) return std::nullopt;
   const std::string name = fs::path(path).filename().string();
   problem.kind = Problem::Kind::data;
   if (kind == ".csv" || kind == ".npy" || kind == ".npz" || name.ends_with(".csv.gz")) {

@@ -73,6 +73,21 @@ int parts_of(const std::string& folder) {
   return parts;
 }
 
+Problem no_run(const std::string& path) {
+  Problem problem{.kind = Problem::Kind::io, .message = {}, .place = {}, .expected = {}, .found = {}, .notes = {}};
+  std::error_code unknown;
+  if (!fs::exists(path, unknown))
+    problem.message = fmt::format("there is no run `{}`", path);
+  else if (fs::is_directory(path, unknown))
+    problem.message = fmt::format("`{}` is no run: there is no run.json in it", path);
+  else
+    problem.message = fmt::format("`{}` is a file, and a run is a folder", path);
+  if (const std::string near = fs::exists(path, unknown) ? "" : nearest_path(path); !near.empty())
+    problem.notes.push_back(fmt::format("help: did you mean `{}`?", near));
+  problem.notes.emplace_back("help: `nnc train PROGRAM` makes a run, in runs/NAME-N or where --out says");
+  return problem;
+}
+
 std::string describe(TrainOutcome::End end) {
   switch (end) {
     case TrainOutcome::End::epochs_done:

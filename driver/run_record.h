@@ -74,6 +74,9 @@ std::string fingerprint_text(const SplitColumns& columns);
 std::string part_of(const std::string& folder, int index);
 int parts_of(const std::string& folder);
 
+/// What is given for a run, and is none.
+Problem no_run(const std::string& path);
+
 /// Of a run that keeps its best weights and has no file of them: a problem where its last weights, at `path`, know of
 /// any. There are none before the first evaluation, or where the figure was never a number.
 std::optional<Problem> lost_best(const std::string& path, const CheckpointRecord& last);

@@ -178,6 +178,7 @@ Exit resume(TrainFlags flags, const Console& console) {
   if (!compilation) return Exit::usage;
   watch_signals();
   if (parts_of(*flags.resume) > 0) return resume_parts(std::move(flags), *compilation, console);
+  if (!is_run(*flags.resume)) return fail(no_run(*flags.resume));
   auto stopped = StoppedRun::open(*flags.resume);
   if (!stopped) return fail(stopped.problem());
   if (auto problem = check_program(flags, stopped->record)) return fail(*problem);

@@ -141,13 +141,7 @@ std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console&
       return nullptr;
     };
     if (const int parts = parts_of(flags.source); parts > 0) return fail(no_single_run(flags.source, parts));
-    if (!is_run(flags.source))
-      return fail({.kind = Problem::Kind::io,
-                   .message = fmt::format("`{}` is no run: there is no run.json in it", flags.source),
-                   .place = {},
-                   .expected = {},
-                   .found = {},
-                   .notes = {"help: `nnc train PROGRAM` makes a run, in runs/NAME-N or where --out says"}});
+    if (!is_run(flags.source)) return fail(no_run(flags.source));
     auto record = read_run(flags.source);
     if (!record) return fail(record.problem());
     auto found = origin_of_run(flags.source, *record);
@@ -156,7 +150,9 @@ std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console&
     trained->remember(flags.source, *record);
     if (flags.program.put_on(origin.options, *own)) trained->fingerprints.clear();
   } else if (!fs::exists(flags.source)) {
-    console.error(fmt::format("there is no run and no program `{}`", flags.source));
+    const std::string near = nearest_path(flags.source);
+    console.error(fmt::format("there is no run and no program `{}`{}", flags.source,
+                              near.empty() ? "" : fmt::format("; did you mean `{}`?", near)));
     return nullptr;
   } else if (auto problem = no_program(flags.source)) {
     problem->notes.insert(problem->notes.begin(), "help: a run is named here, the folder that `nnc train` made");

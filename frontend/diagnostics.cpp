@@ -10,6 +10,9 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <vector>
+
+#include "frontend/nearest.h"
 
 namespace nnc {
 namespace {
@@ -119,6 +122,22 @@ std::string_view Diagnostics::text(Span span) const {
   return std::string_view(files_[span.file].text).substr(span.begin, span.end - span.begin);
 }
 
+namespace {
+
+/// "did you mean `nets/mlp.nn`?" where a file beside it is called nearly so.
+std::string did_you_mean_beside(const std::string& path) {
+  const std::filesystem::path asked(path), folder = asked.parent_path();
+  std::vector<std::string> paths;
+  std::error_code unknown;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.empty() ? "." : folder, unknown))
+    paths.push_back(entry.path().filename().string());
+  std::ranges::sort(paths);
+  const auto near = nearest_name(asked.filename().string(), paths);
+  return near ? fmt::format("did you mean {}?", backquoted((folder / *near).string())) : "";
+}
+
+}  // namespace
+
 std::uint32_t read_source(const std::string& path, Diagnostics& diagnostics, std::optional<Span> asked_for) {
   constexpr std::uintmax_t largest = 1u << 30;
   std::string reason;
@@ -143,7 +162,8 @@ std::uint32_t read_source(const std::string& path, Diagnostics& diagnostics, std
   const std::uint32_t file = diagnostics.add_file({.path = path, .text = ""});
   diagnostics.report({.code = Code::file_unreadable,
                       .message = fmt::format("cannot read {}: {}", backquoted(path), reason),
-                      .primary = asked_for.value_or(Span{file, 0, 0})});
+                      .primary = asked_for.value_or(Span{file, 0, 0}),
+                      .help = std::filesystem::exists(status) ? "" : did_you_mean_beside(path)});
   return file;
 }
 

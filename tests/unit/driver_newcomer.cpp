@@ -140,7 +140,22 @@ TEST_CASE("what a newcomer types first is answered with what was meant", "[newco
       {"eval mlp", "`mlp` is no run: there is no run.json in it"},
       {"resume run", "`nnc train --resume RUN`"},
       {"train mlp/mlp.nn --set hidden=", "--set gives `hidden` no value"},
+      {"train mlp/mpl.nn", "help:  did you mean `mlp/mlp.nn`?"},
+      {"train typed.nn", "help: did you mean `mlp.csv`?"},
+      {"predict run --input mlp/mpl.csv", "help: did you mean `mlp/mlp.csv`?"},
+      {"train --resume nowhere", "error: there is no run `nowhere`\n   = help: `nnc train PROGRAM` makes a run"},
+      {"train --resume rnu", "help: did you mean `run`?"},
+      {"train --resume mlp/mlp.nn", "`mlp/mlp.nn` is a file, and a run is a folder"},
+      {"eval rnu", "did you mean `run`?"},
+      {"check LICENCE", "error: `LICENCE` is no program: the name of a program ends in .nn\n   = help: `nnc new`"},
+      {"check 'a run'", "its program is in 'a run/model'; `nnc train --resume 'a run'` goes on"},
   };
+  std::string typed_program = read_file(folder / "mlp/mlp.nn");
+  typed_program.replace(typed_program.find("csv(\"mlp.csv\")"), 14, "csv(\"mpl.csv\")");
+  write_file(folder / "typed.nn", typed_program);
+  fs::copy(folder / "mlp/mlp.csv", folder / "mlp.csv");
+  write_file(folder / "LICENCE", "All of this\nis no program\n");
+  fs::copy(folder / "run", folder / "a run", fs::copy_options::recursive);
   for (const auto& [words, answer] : lines) {
     const auto typed = run_nnc(words, folder);
     INFO(words << "\n" << typed.err);
