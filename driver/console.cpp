@@ -12,8 +12,6 @@
 #include <set>
 #include <string_view>
 
-#include "runtime/file.h"
-
 namespace nnc::driver {
 
 std::string_view environment_variable(const char* name) {
@@ -105,10 +103,22 @@ std::string shell_word(const std::string& text) {
   return quoted + "'";
 }
 
-std::optional<Problem> write_text(const std::string& path, const std::string& text) {
-  if (path != "-") return write_file_atomically(path, text);
+TextOutput::TextOutput(const std::string& path) {
+  if (path != "-") file_.emplace(path);
+}
+
+std::optional<Problem> TextOutput::write(std::string_view text) {
+  if (file_) return file_->write(text);
   std::fwrite(text.data(), 1, text.size(), stdout);
   return std::nullopt;
+}
+
+std::optional<Problem> TextOutput::end() { return file_ ? file_->commit() : std::nullopt; }
+
+std::optional<Problem> write_text(const std::string& path, const std::string& text) {
+  TextOutput output(path);
+  if (auto problem = output.write(text)) return problem;
+  return output.end();
 }
 
 }  // namespace nnc::driver

@@ -8,6 +8,7 @@
 
 #include "driver/command.h"
 #include "frontend/diagnostics.h"
+#include "runtime/file.h"
 #include "runtime/result.h"
 
 namespace nnc::driver {
@@ -40,7 +41,18 @@ Exit exit_of(const Problem& problem);
 /// A text as one word of a shell's command line, in quotes where it needs them.
 std::string shell_word(const std::string& text);
 
-/// Writes to a file, or to stdout where `path` is "-"; whether that succeeded is asked once, when the command ends.
+/// What is written as it comes: to stdout where `path` is "-", and whether that succeeded is asked once, when the
+/// command ends; else to a file, which is there once it is whole.
+class TextOutput {
+ public:
+  explicit TextOutput(const std::string& path);
+  std::optional<Problem> write(std::string_view text);
+  std::optional<Problem> end();
+
+ private:
+  std::optional<AtomicFile> file_;
+};
+/// The same of all of it.
 std::optional<Problem> write_text(const std::string& path, const std::string& text);
 
 }  // namespace nnc::driver

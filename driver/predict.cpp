@@ -1,5 +1,6 @@
 // nnc predict: the outputs of a trained model for rows of a file.
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <span>
 
 #include "driver/commands.h"
@@ -148,7 +150,7 @@ std::string element_text(const LabelledOutput& output, std::int64_t at, bool jso
   return json ? text : number_shown(value, output.values.array.dtype);
 }
 
-std::string as_csv(const std::vector<LabelledOutput>& outputs, std::int64_t rows) {
+std::string csv_header(const std::vector<LabelledOutput>& outputs) {
   std::vector<std::string> names;
   for (const LabelledOutput& output : outputs) {
     if (output.values.array.dims.size() == 1 || output.width() == 1)
@@ -157,7 +159,11 @@ std::string as_csv(const std::vector<LabelledOutput>& outputs, std::int64_t rows
       for (std::int64_t i = 0; i < output.width(); ++i)
         names.push_back(csv_cell(fmt::format("{}.{}", output.values.name, i)));
   }
-  std::string text = fmt::format("{}\n", fmt::join(names, ","));
+  return fmt::format("{}\n", fmt::join(names, ","));
+}
+
+std::string csv_rows(const std::vector<LabelledOutput>& outputs, std::int64_t rows) {
+  std::string text;
   for (std::int64_t row = 0; row < rows; ++row) {
     const char* comma = "";
     for (const LabelledOutput& output : outputs) {
@@ -186,22 +192,13 @@ std::string as_jsonl(const std::vector<LabelledOutput>& outputs, std::int64_t ro
   return text;
 }
 
-std::string as_text(const std::vector<LabelledOutput>& outputs, std::int64_t rows, Format format) {
-  switch (format) {
-    case Format::csv:
-      return as_csv(outputs, rows);
-    case Format::jsonl:
-      return as_jsonl(outputs, rows);
-    case Format::npy:
-      return npy_text(outputs.at(0).values.array);  // classes as their numbers
-    case Format::npz: {
-      std::vector<ZipMember> members;
-      for (const LabelledOutput& output : outputs)
-        members.push_back({output.values.name + ".npy", npy_text(output.values.array)});
-      return zip_text(members);
-    }
-  }
-  return "";
+/// Outputs of all rows as arrays; classes as their numbers.
+std::string as_arrays(const std::vector<LabelledOutput>& outputs, Format format) {
+  if (format == Format::npy) return npy_text(outputs.at(0).values.array);
+  std::vector<ZipMember> members;
+  for (const LabelledOutput& output : outputs)
+    members.push_back({output.values.name + ".npy", npy_text(output.values.array)});
+  return zip_text(members);
 }
 
 /// By --format, else by the output's name, else csv.
@@ -238,18 +235,42 @@ std::optional<Problem> program_as_rows(const std::string& input) {
                  .notes = {"help: give a CSV, NPY, NPZ or IDX file, or `-` for CSV on standard input"}};
 }
 
-/// The rows that were asked about are not to be replaced by their answers.
-std::optional<Problem> same_file(const PredictFlags& flags) {
+bool is_stdin(const std::string& path) {
+  struct stat piped{}, named{};
+  return ::fstat(STDIN_FILENO, &piped) == 0 && ::stat(path.c_str(), &named) == 0 && piped.st_dev == named.st_dev &&
+         piped.st_ino == named.st_ino;
+}
+
+/// What the answers would replace: the rows that were asked about, the program, its weights, a file of the run.
+std::optional<Problem> replaces_what_is_read(const PredictFlags& flags) {
+  namespace fs = std::filesystem;
   std::error_code unknown;
-  if (flags.output == "-" || !std::filesystem::is_regular_file(flags.output, unknown) ||
-      !std::filesystem::equivalent(flags.input, flags.output, unknown))
-    return std::nullopt;
-  return Problem{.kind = Problem::Kind::io,
-                 .message = "--output is the file that --input reads: its rows would be lost",
-                 .place = {flags.output, 0, 0},
-                 .expected = {},
-                 .found = {},
-                 .notes = {"help: write to another file"}};
+  if (flags.output == "-" || !fs::is_regular_file(flags.output, unknown)) return std::nullopt;
+  Problem problem{.kind = Problem::Kind::io,
+                  .message = {},
+                  .place = {flags.output, 0, 0},
+                  .expected = {},
+                  .found = {},
+                  .notes = {"help: write to another file"}};
+  const auto is_output = [&](const fs::path& path) { return fs::equivalent(path, flags.output, unknown); };
+  if (flags.input == "-" ? is_stdin(flags.output) : is_output(flags.input)) {
+    problem.message = "--output is the file that --input reads: its rows would be lost";
+    return problem;
+  }
+  std::vector<std::pair<fs::path, const char*>> kept{{flags.trained.source, "the program"}};
+  if (flags.trained.weights) kept.emplace_back(*flags.trained.weights, "the file of the weights");
+  if (fs::is_directory(flags.trained.source, unknown)) {
+    for (const char* file : {last_weights, best_weights, "run.json", "metrics.jsonl", "report.html", "profile.json"})
+      kept.emplace_back(fs::path(flags.trained.source) / file, "a file of the run");
+    for (const auto& entry : fs::recursive_directory_iterator(fs::path(flags.trained.source) / "model", unknown))
+      kept.emplace_back(entry.path(), "a file of the run");
+  }
+  for (const auto& [path, what] : kept)
+    if (is_output(path)) {
+      problem.message = fmt::format("--output is {}, which would be lost", what);
+      return problem;
+    }
+  return std::nullopt;
 }
 
 /// Why outputs cannot be written as arrays, or nothing.
@@ -271,19 +292,91 @@ std::optional<Problem> not_as_arrays(const std::vector<std::string>& outputs, Fo
   return problem;
 }
 
-/// Answers that are no numbers: mostly of rows that are far from those of training.
-void warn_of_no_numbers(const std::vector<LabelledOutput>& outputs, const Console& console) {
-  for (const LabelledOutput& output : outputs) {
-    const DenseArray& array = output.values.array;
-    if (!is_float(array.dtype)) continue;
-    std::int64_t count = 0, first = 0;
-    for (std::int64_t i = array.count(); i-- > 0;)
-      if (!std::isfinite(array.at(i))) ++count, first = i / output.width();
-    if (count > 0)
-      console.warning(fmt::format("`{}` is no finite number in {} place{}, first in row {} of the input",
-                                  output.values.name, count, count == 1 ? "" : "s", first + 1));
+/// Takes the answers block by block: lines are written as they come, arrays when all rows are there.
+class AnswerSink : public RowSink {
+ public:
+  AnswerSink(const Trained& trained, const ClassNames& classes, const PredictFlags& flags, Format format,
+             std::int64_t rows)
+      : trained_(trained), classes_(classes), format_(format), rows_(rows), to_(flags.output) {}
+
+  void place(const nnc_entry& entry, std::int64_t first, std::int64_t count, std::span<void*> outputs) override {
+    first_ = first;
+    const bool lines = as_lines();
+    if (lines || first == 0) make(entry, lines ? count : rows_);
+    for (const nnc_slot& slot : outputs_of(entry)) {
+      const auto named = [&](const LabelledOutput& output) { return output.values.name == slot.name; };
+      outputs[slot.offset] = std::ranges::find_if(outputs_, named)->values.array.row(lines ? 0 : first);
+    }
   }
-}
+
+  std::optional<Problem> done(std::int64_t count) override {
+    count_no_numbers(count);
+    if (!as_lines()) return std::nullopt;
+    if (first_ == 0 && format_ == Format::csv)
+      if (auto problem = to_.write(csv_header(outputs_))) return problem;
+    return to_.write(format_ == Format::csv ? csv_rows(outputs_, count) : as_jsonl(outputs_, count));
+  }
+
+  /// After the last row.
+  std::optional<Problem> end() {
+    if (!as_lines())
+      if (auto problem = to_.write(as_arrays(outputs_, format_))) return problem;
+    return to_.end();
+  }
+
+  /// Of a file without rows.
+  std::optional<Problem> end_without_rows(std::vector<LabelledOutput> outputs) {
+    outputs_ = std::move(outputs);
+    if (as_lines())
+      if (auto problem = to_.write(format_ == Format::csv ? csv_header(outputs_) : "")) return problem;
+    return end();
+  }
+
+  /// Answers that are no numbers: mostly of rows that are far from those of training.
+  void warn_of_no_numbers(const Console& console) const {
+    for (const auto& [name, strange] : strange_)
+      console.warning(fmt::format("`{}` is no finite number in {} place{}, first in row {} of the input", name,
+                                  strange.places, strange.places == 1 ? "" : "s", strange.row + 1));
+  }
+
+ private:
+  struct Strange {
+    std::int64_t places = 0, row = 0;  ///< the first of them
+  };
+
+  bool as_lines() const { return format_ == Format::csv || format_ == Format::jsonl; }
+
+  void make(const nnc_entry& entry, std::int64_t rows) {
+    outputs_.clear();
+    for (const nnc_slot& slot : outputs_of(entry)) {
+      std::vector<std::int64_t> dims(slot.dims, slot.dims + slot.rank);
+      dims[0] = rows;
+      outputs_.push_back(
+          {{slot.name, DenseArray(dtype_of(slot), dims)}, trained_.classes_of(classes_, std::string(slot.name))});
+    }
+  }
+
+  void count_no_numbers(std::int64_t count) {
+    for (const LabelledOutput& output : outputs_) {
+      const DenseArray& array = output.values.array;
+      if (!is_float(array.dtype)) continue;
+      const std::int64_t begin = as_lines() ? 0 : first_ * output.width();
+      for (std::int64_t i = 0; i < count * output.width(); ++i) {
+        if (std::isfinite(array.at(begin + i))) continue;
+        Strange& strange = strange_[output.values.name];
+        if (strange.places++ == 0) strange.row = first_ + i / output.width();
+      }
+    }
+  }
+
+  const Trained& trained_;
+  const ClassNames& classes_;
+  Format format_;
+  std::int64_t rows_, first_ = 0;
+  TextOutput to_;
+  std::vector<LabelledOutput> outputs_;  ///< of the block, or of all rows
+  std::map<std::string, Strange> strange_;
+};
 
 /// The outputs of a file that has a header and nothing else.
 std::vector<LabelledOutput> no_rows(const Graph& predict) {
@@ -320,10 +413,10 @@ Exit predict_rows(Trained& trained, const PredictFlags& flags, Format format, co
                                    .may_be_empty = true});
   if (!data) return fail(data.problem());
   tell_unknown(*data, console);
+  AnswerSink sink(trained, classes, flags, format, data->rows("input"));
   if (data->rows("input") == 0) {
     console.note(fmt::format("note: `{}` has no rows", flags.input));
-    if (auto problem = write_text(flags.output, as_text(no_rows(trained.block.predict), 0, format)))
-      return fail(*problem);
+    if (auto problem = sink.end_without_rows(no_rows(trained.block.predict))) return fail(*problem);
     return Exit::done;
   }
   if (auto problem = data->check(trained.session->input_checks())) return fail(*problem);
@@ -331,14 +424,11 @@ Exit predict_rows(Trained& trained, const PredictFlags& flags, Format format, co
                             trained.session->column_checks(), trained.session->inputs_of_columns());
   if (!columns) return fail(columns.problem());
   ColumnFeeder feeder(*columns);
-  std::vector<LabelledOutput> outputs;
-  for (NamedArray& values :
-       map_rows(*trained.runner, trained.programs, EntryKind::predict, *trained.weights, feeder, trained.seed)) {
-    const std::vector<std::string>* names = trained.classes_of(classes, values.name);
-    outputs.push_back({std::move(values), names});
-  }
-  warn_of_no_numbers(outputs, console);
-  if (auto problem = write_text(flags.output, as_text(outputs, columns->rows, format))) return fail(*problem);
+  if (auto problem =
+          map_rows(*trained.runner, trained.programs, EntryKind::predict, *trained.weights, feeder, trained.seed, sink))
+    return fail(*problem);
+  sink.warn_of_no_numbers(console);
+  if (auto problem = sink.end()) return fail(*problem);
   return Exit::done;
 }
 
@@ -348,7 +438,7 @@ Exit predict(const PredictFlags& flags, const Console& console) {
   if (flags.input != "-")
     if (auto problem = unreadable(flags.input)) return console.show(*problem), exit_of(*problem);
   if (auto problem = program_as_rows(flags.input)) return console.show(*problem), exit_of(*problem);
-  if (auto problem = same_file(flags)) return console.show(*problem), exit_of(*problem);
+  if (auto problem = replaces_what_is_read(flags)) return console.show(*problem), exit_of(*problem);
   Exit status = Exit::done;
   auto trained = Trained::open(flags.trained, console, status);
   if (!trained) return status;

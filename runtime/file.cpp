@@ -160,23 +160,46 @@ const FileCalls& system_calls() {
 
 bool is_temporary(std::string_view name) { return name.ends_with(temporary_ending); }
 
+AtomicFile::AtomicFile(std::string path, const FileCalls& calls)
+    : path_(std::move(path)), temporary_(fmt::format("{}.{}{}", path_, ::getpid(), temporary_ending)), calls_(calls) {}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+  if (is_there_) ::unlink(temporary_.c_str());
+}
+
+Problem AtomicFile::give_up(int error) {
+  if (descriptor_ >= 0) calls_.close(std::exchange(descriptor_, -1));
+  if (std::exchange(is_there_, false)) ::unlink(temporary_.c_str());
+  return io_problem(path_, "write", error);
+}
+
+std::optional<Problem> AtomicFile::write(std::string_view content) {
+  if (descriptor_ < 0) {
+    descriptor_ = calls_.create(temporary_.c_str());
+    if (descriptor_ < 0) return give_up(errno);
+    is_there_ = true;
+  }
+  if (write_all(descriptor_, content, calls_)) return std::nullopt;
+  return give_up(errno);
+}
+
+std::optional<Problem> AtomicFile::commit() {
+  if (calls_.flush(descriptor_) != 0) return give_up(errno);
+  if (calls_.close(std::exchange(descriptor_, -1)) != 0) return give_up(errno);
+  if (calls_.rename(temporary_.c_str(), path_.c_str()) != 0) return give_up(errno);
+  is_there_ = false;
+  const std::string folder = std::filesystem::path(path_).parent_path().string();
+  if (calls_.flush_folder(folder.empty() ? "." : folder.c_str()) != 0)
+    return io_problem(path_, "flush the folder of", errno);
+  return std::nullopt;
+}
+
 std::optional<Problem> write_file_atomically(const std::string& path, std::string_view content,
                                              const FileCalls& calls) {
-  const std::string temporary = fmt::format("{}.{}{}", path, ::getpid(), temporary_ending);
-  const auto give_up = [&](int error) {
-    ::unlink(temporary.c_str());
-    return io_problem(path, "write", error);
-  };
-  const int file = calls.create(temporary.c_str());
-  if (file < 0) return io_problem(path, "write", errno);
-  int error = write_all(file, content, calls) && calls.flush(file) == 0 ? 0 : errno;
-  if (calls.close(file) != 0 && error == 0) error = errno;
-  if (error != 0) return give_up(error);
-  if (calls.rename(temporary.c_str(), path.c_str()) != 0) return give_up(errno);
-  const std::string folder = std::filesystem::path(path).parent_path().string();
-  if (calls.flush_folder(folder.empty() ? "." : folder.c_str()) != 0)
-    return io_problem(path, "flush the folder of", errno);
-  return std::nullopt;
+  AtomicFile file(path, calls);
+  if (auto problem = file.write(content)) return problem;
+  return file.commit();
 }
 
 std::string sha256(std::string_view text) {

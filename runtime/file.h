@@ -32,6 +32,28 @@ struct FileCalls {
 };
 const FileCalls& system_calls();
 
+/// A file that is written piece by piece beside `path`, and takes its place whole with `commit`; without, it is gone.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::string path, const FileCalls& calls = system_calls());
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  std::optional<Problem> write(std::string_view content);
+  /// Flushes it to the disk, renames it over `path` and flushes the folder.
+  std::optional<Problem> commit();
+
+ private:
+  /// Closes and removes what there is.
+  Problem give_up(int error);
+
+  std::string path_, temporary_;
+  const FileCalls& calls_;
+  int descriptor_ = -1;
+  bool is_there_ = false;  ///< under its temporary name
+};
+
 /// Writes a temporary file beside `path`, flushes it to the disk, renames it over `path` and flushes the folder.
 std::optional<Problem> write_file_atomically(const std::string& path, std::string_view content,
                                              const FileCalls& calls = system_calls());

@@ -90,6 +90,37 @@ TEST_CASE("predict writes all outputs into one NPZ archive, equal bytes for equa
       has(run_nnc("predict run --input rows.csv --output one.npy", scratch.path()).err, "name a .csv, .jsonl or .npz"));
 }
 
+TEST_CASE("predict does not write over what it reads, nor over a file of its run", "[command]") {
+  const Scratch scratch;
+  write_kinds(scratch.path(), "Dense(3)", "0.5", scaled);
+  REQUIRE(run_nnc("train kinds.nn --out run", scratch.path()).status == 0);
+  fs::copy(scratch.path() / "run/last.safetensors", scratch.path() / "w.safetensors");
+  fs::create_symlink("run/run.json", scratch.path() / "link.csv");
+  const std::string piped =
+      "--version >version; { '" NNC_BINARY "' predict run --input - --output rows.csv <rows.csv; }";
+  for (const auto& [command, file] :
+       {std::pair<std::string, std::string>{piped, "rows.csv"},
+        {"predict run --input rows.csv --output ./rows.csv", "rows.csv"},
+        {"predict run --input rows.csv --format csv --output run/last.safetensors", "run/last.safetensors"},
+        {"predict run --input rows.csv --output link.csv", "run/run.json"},
+        {"predict run --input rows.csv --format csv --output run/model/kinds.nn", "run/model/kinds.nn"},
+        {"predict kinds.nn --weights w.safetensors --input rows.csv --format csv "
+         "--output w.safetensors",
+         "w.safetensors"},
+        {"predict kinds.nn --weights w.safetensors --input rows.csv --format csv "
+         "--output kinds.nn",
+         "kinds.nn"}}) {
+    const std::string before = read_file(scratch.path() / file);
+    const auto refused = run_nnc(command, scratch.path());
+    INFO(command << "\n" << refused.err);
+    CHECK(refused.status == 2);
+    CHECK(has(refused.err, "would be lost"));
+    CHECK(read_file(scratch.path() / file) == before);
+  }
+  CHECK(run_nnc("predict run --input rows.csv --output run/answers.csv", scratch.path()).status == 0);
+  CHECK(run_nnc("predict run --input rows.csv --output run/answers.csv", scratch.path()).status == 0);
+}
+
 TEST_CASE("a cross-validation that was stopped goes on: parts that were begun, and those that were not", "[command]") {
   const Scratch scratch;
   write_kinds(scratch.path(), "Dense(8) |> tanh |> Dense(3)", "0.5", scaled);
