@@ -24,6 +24,7 @@ std::uint32_t read(const std::string& name, Diagnostics& diagnostics) {
 }
 
 Exit fmt_file(const std::string& name, const FmtFlags& flags, const Console& console) {
+  if (auto problem = name == "-" ? std::nullopt : no_program(name)) return console.show(*problem), exit_of(*problem);
   Diagnostics diagnostics;
   const std::uint32_t file = read(name, diagnostics);
   const auto text = diagnostics.has_errors() ? std::nullopt : format(file, diagnostics);

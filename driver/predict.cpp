@@ -415,7 +415,8 @@ Exit predict_rows(Trained& trained, const PredictFlags& flags, Format format, co
   tell_unknown(*data, console);
   AnswerSink sink(trained, classes, flags, format, data->rows("input"));
   if (data->rows("input") == 0) {
-    console.note(fmt::format("note: `{}` has no rows", flags.input));
+    console.note(
+        fmt::format("note: {} has no rows", flags.input == "-" ? "standard input" : fmt::format("`{}`", flags.input)));
     if (auto problem = sink.end_without_rows(no_rows(trained.block.predict))) return fail(*problem);
     return Exit::done;
   }

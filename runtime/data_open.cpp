@@ -381,7 +381,9 @@ class DataReader {
                      : fmt::format("`{}` is not a known class of column `{}`", text, raw.columns.at(0)),
         fmt::format("one of {}", listed(classes.names())), text.empty() ? "nothing" : fmt::format("`{}`", text));
     problem.notes = {
-        fmt::format("note: classes are those of {}; this row is in `{}`", fitted_names(), split),
+        state_.job.fit.empty()  // rows by themselves, in no split
+            ? fmt::format("note: classes are those of {}", fitted_names())
+            : fmt::format("note: classes are those of {}; this row is in `{}`", fitted_names(), split),
         fmt::format("help: `classes(col(\"{0}\", {1} = most_frequent))` puts the most frequent class of `train` there, "
                     "`{1} = \"{2}\"` makes it a class of its own{3}",
                     raw.columns.at(0), text.empty() ? "missing" : "unknown", text.empty() ? "unknown" : "other",

@@ -24,6 +24,7 @@ inline std::string listed(const std::vector<std::string>& names) {
 
 /// What the user calls a source.
 inline std::string called(const Source& source) {
+  if (source.path == "-") return "standard input";
   if (!source.path.empty()) return fmt::format("`{}`", source.path);
   if (!source.columns.empty()) return fmt::format("`{}`", source.columns[0].second);
   return source.kind == Source::Kind::generated ? "`samples`" : "the table";

@@ -58,7 +58,7 @@ void store(DType dtype, std::byte* to, double value) {
 class CsvSource : public Table {
  public:
   CsvSource(CsvTable table, const Source& source, const Storage& storage) : table_(std::move(table)) {
-    described_ = fmt::format("`{}`", source.path);
+    described_ = source.path == "-" ? "standard input" : fmt::format("`{}`", source.path);
     if (table_.bytes() > storage.stream_over) folder_ = storage.folder;
   }
 

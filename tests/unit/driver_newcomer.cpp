@@ -148,6 +148,7 @@ TEST_CASE("what a newcomer types first is answered with what was meant", "[newco
       {"train --resume mlp/mlp.nn", "`mlp/mlp.nn` is a file, and a run is a folder"},
       {"eval rnu", "did you mean `run`?"},
       {"check LICENCE", "error: `LICENCE` is no program: the name of a program ends in .nn\n   = help: `nnc new`"},
+      {"fmt --check LICENCE", "error: `LICENCE` is no program"},
       {"check 'a run'", "its program is in 'a run/model'; `nnc train --resume 'a run'` goes on"},
   };
   std::string typed_program = read_file(folder / "mlp/mlp.nn");
@@ -358,6 +359,9 @@ TEST_CASE("predict reads CSV, NPY, NPZ and stdin, and writes CSV, JSON lines and
   const auto archive = nnc::read_npz((folder / "away/out.npz").string());
   REQUIRE(archive);
   CHECK(std::ranges::equal((*archive)[0].second->content.bytes, array->content.bytes));
+  const auto other = run_line("printf 'A,b\\n1,2\\n' | nnc predict ../run --input -", folder / "away");
+  CHECK_THAT(other.err,
+             Catch::Contains("error: standard input has no column `a`") && Catch::Contains("help: did you mean `A`?"));
   // A header alone is a file without rows, and so is what is made of it.
   write_file(folder / "away/none.csv", "text,a\n");
   CHECK(predicted("--input none.csv") == "y\n");
