@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+
 #include "driver/commands.h"
 #include "driver/trained.h"
 
@@ -53,6 +55,7 @@ Exit report_runs(const ReportFlags& flags, const Console& console) {
   std::vector<RunReport> runs;
   for (std::string folder : flags.runs) {
     while (folder.size() > 1 && folder.ends_with('/')) folder.pop_back();
+    if (!std::filesystem::exists(folder)) return console.show(no_run(folder)), Exit::usage;
     auto report = read_report(folder);
     if (!report) return console.show(report.problem()), exit_of(report.problem());
     runs.push_back(std::move(*report));

@@ -168,11 +168,11 @@ class DataReader {
       if (!columns) return unlike_fitted(columns.problem(), raw);
       const std::int64_t want = row_elements(raw.type), have = table.width(*columns);
       if (!raw.classes && want != have)
-        return wrong_at(raw.place,
-                        fmt::format("the columns of `{}` do not have the declared width", user_name(raw.input)),
-                        fmt::format("{} for {}", want == 1 ? "1 value a row" : fmt::format("{} values a row", want),
-                                    to_string(raw.type)),
-                        fmt::format("{} in {}", have, source_name(source)));
+        return wrong_at(
+            raw.place, fmt::format("the columns of `{}` do not have the declared width", user_name(raw.input)),
+            fmt::format("{} for {}", want == 1 ? "1 value a row" : fmt::format("{} values a row", want),
+                        to_string(raw.type)),
+            fmt::format("{} in {}{}", have, source_name(source), raw.is_range() ? ": " + listed(raw.columns) : ""));
       Stored stored{*columns};
       stored.wanted = raw.classes ? table.want_texts(columns->at(0))
                                   : table.want_numbers(*columns, raw.type.dtype, raw.missing.asked());

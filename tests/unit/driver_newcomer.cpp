@@ -146,6 +146,7 @@ TEST_CASE("what a newcomer types first is answered with what was meant", "[newco
       {"train --resume nowhere", "error: there is no run `nowhere`\n   = help: `nnc train PROGRAM` makes a run"},
       {"train --resume rnu", "help: did you mean `run`?"},
       {"train --resume mlp/mlp.nn", "`mlp/mlp.nn` is a file, and a run is a folder"},
+      {"report rnu", "error: there is no run `rnu`\n   = help: did you mean `run`?"},
       {"eval rnu", "did you mean `run`?"},
       {"check LICENCE", "error: `LICENCE` is no program: the name of a program ends in .nn\n   = help: `nnc new`"},
       {"fmt --check LICENCE", "error: `LICENCE` is no program"},

@@ -409,7 +409,7 @@ TEST_CASE("what is no run has no page", "[report]") {
   const auto none = run_nnc("report nowhere", scratch.path());
   CHECK(none.status == 2);
   CHECK(none.out.empty());
-  CHECK(none.err.find("nowhere/run.json") != std::string::npos);
+  CHECK(none.err.find("there is no run `nowhere`") != std::string::npos);
 }
 
 TEST_CASE("derive writes to a file in each of its formats, and says which parameters there are", "[derive]") {
