@@ -80,6 +80,7 @@ TEST_CASE("a range stands for the columns that a run was fitted on, wherever ano
     const auto trained = run_nnc("train net.nn --out run", folder);
     INFO(trained.err);
     REQUIRE(trained.status == 0);
+    CHECK_THAT(run_nnc("inspect run", folder).out, Catch::Contains("\ncolumns of `x`: a, b, c\n"));
     const auto said = run_nnc("eval run", folder).out;
     const auto answers = run_nnc("predict run --input test.csv", folder).out;
     CHECK(std::ranges::count(answers, '\n') == 7);
