@@ -227,8 +227,8 @@ Exit inspect_run(Trained& trained, const std::string& folder, const Console& con
     if (!column.classes_of.empty())
       fmt::print("classes of `{}`: {}\n", column.name, in_list(record->classes.at(column.classes_of).names));
   for (const RawColumn& raw : trained.data.raw)
-    if (const auto names = record->columns.find(raw.input); names != record->columns.end())
-      fmt::print("columns of `{}`: {}\n", raw.input.substr(raw.input.find('.') + 1), in_list(names->second, 12));
+    if (raw.is_range() && !raw.columns.empty())
+      fmt::print("columns of `{}`: {}\n", raw.input.substr(raw.input.find('.') + 1), in_list(raw.columns, 12));
   const auto train = record->rows.find("train");
   const Batches batches(trained.block.train.batch_size, train == record->rows.end() ? 1 : train->second);
   if (at)

@@ -240,7 +240,7 @@ Exit train_file(TrainFlags flags, const Console& console) {
   if (!flags.dry_run) {
     std::vector<std::string> kept = stored_paths(blocks.front());
     kept.push_back(data_folder_of(flags.file, flags.data));
-    if (flags.init) kept.push_back(std::filesystem::absolute(*flags.init).string());
+    if (flags.init && blocks.size() > 1) kept.push_back(std::filesystem::absolute(*flags.init).string());
     if (auto problem = path_not_utf8(kept)) return console.show(*problem), exit_of(*problem);
   }
   if (blocks.size() > 1 && flags.out) return console.error("--out is for one train block: say which one"), Exit::usage;

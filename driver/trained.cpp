@@ -70,25 +70,15 @@ std::optional<Problem> check_classes(const ClassNames& classes, const DataJob& j
   return std::nullopt;
 }
 
-/// The columns of ranges: as many as the program asks for. A record without any is of an earlier nnc.
-std::optional<Problem> take_columns(const ColumnNames& columns, DataJob& job, const std::string& run,
-                                    const Console& console) {
+/// The columns of ranges. A record of an earlier nnc has none, and none of a range that --set made.
+void take_columns(const ColumnNames& columns, DataJob& job, const Console& console) {
   name_columns(job, columns);
-  for (const RawColumn& raw : job.raw) {
-    if (!raw.is_range() || !raw.columns.empty()) continue;
-    if (!columns.empty())
-      return Problem{.kind = Problem::Kind::data,
-                     .message = fmt::format("the record of the run lacks the columns of `{}`", raw.input),
-                     .place = {run + "/run.json", 0, 0},
-                     .expected = fmt::format("`columns` with a list of names `{}`", raw.input),
-                     .found = columns.contains(raw.input) ? "an empty list" : "no such key",
-                     .notes = {}};
-    console.note(
-        "note: the record of the run is of an earlier nnc, and does not say which columns its ranges stand "
-        "for: the data that it was trained on are looked up for that");
-    break;
-  }
-  return std::nullopt;
+  for (const RawColumn& raw : job.raw)
+    if (raw.is_range() && raw.columns.empty())
+      return console.note(
+          fmt::format("note: the record of the run does not say which columns `{}` stands for: the data "
+                      "that it was trained on are looked up for that",
+                      range_text(raw)));
 }
 
 /// What is about one run, and is given the folder of a cross-validation.
@@ -185,8 +175,8 @@ std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console&
   trained->data = trained->block.data;
   auto problem = not_blockwise(trained->block);
   if (!problem && trained->classes) problem = check_classes(*trained->classes, trained->data, flags.source);
-  if (!problem && trained->columns) problem = take_columns(*trained->columns, trained->data, flags.source, console);
   if (problem) return console.show(*problem), nullptr;
+  if (trained->columns) take_columns(*trained->columns, trained->data, console);
   if (!origin.data_folder.empty()) move_data(trained->data, origin.file, origin.data_folder);
   if (!is_folder) trained->seed = trained->block.train.seed;
   status = Exit::done;

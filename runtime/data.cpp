@@ -13,15 +13,21 @@ namespace {
 ColumnNames column_names_of(const DataJob& job) {
   ColumnNames names;
   for (const RawColumn& raw : job.raw)
-    if (raw.is_range() && !raw.columns.empty()) names[raw.input] = raw.columns;
+    if (raw.is_range() && !raw.columns.empty()) names[range_text(raw)] = raw.columns;
   return names;
 }
 
 }  // namespace
 
+std::string range_text(const RawColumn& range) {
+  return range.except.empty() ? fmt::format("cols(\"{}\", to = \"{}\")", range.range_from, range.range_to)
+                              : fmt::format("cols(except = [\"{}\"])", fmt::join(range.except, "\", \""));
+}
+
 void name_columns(DataJob& job, const ColumnNames& names) {
   for (RawColumn& raw : job.raw)
-    if (const auto known = names.find(raw.input); known != names.end() && raw.is_range()) raw.columns = known->second;
+    if (raw.is_range())
+      if (const auto known = names.find(range_text(raw)); known != names.end()) raw.columns = known->second;
 }
 
 Result<ColumnNames> RawData::read_column_names(const DataJob& job, const Storage& storage) {

@@ -27,8 +27,10 @@ struct LearntClasses {
 /// Of each input that has classes, by the input's name.
 using ClassNames = std::map<std::string, LearntClasses>;
 
-/// The columns that a range, or all but some, stand for, by the input's name: those that the file has that is fitted
-/// on. Every file is read by these names, so its columns may stand in any order and among others.
+/// A range of columns as programs write it: cols("a", to = "e"), cols(except = ["y"]).
+std::string range_text(const RawColumn& range);
+/// The columns that ranges stand for, by their texts: those that the file has that is fitted on. Every file is read by
+/// these names, so its columns may stand in any order and among others.
 using ColumnNames = std::map<std::string, std::vector<std::string>>;
 /// Puts them into the raw inputs of a job.
 void name_columns(DataJob& job, const ColumnNames& names);

@@ -157,12 +157,30 @@ TEST_CASE("a run that does not say its columns takes their names from the data t
   write_file(folder / "test.csv", file_of(permuted, 6, 12));
   const auto predicted = run_nnc("predict run --input test.csv", folder);
   CHECK(predicted.out == answers);
-  CHECK_THAT(predicted.err, Catch::Contains("the record of the run is of an earlier nnc"));
+  CHECK_THAT(
+      predicted.err,
+      Catch::Contains("the record of the run does not say which columns `cols(except = [\"k\", \"y\"])` stands for"));
   fs::rename(folder / "train.csv", folder / "gone.csv");
   const auto refused = run_nnc("predict run --input test.csv", folder);
   CHECK(refused.status == 2);
   CHECK(refused.out.empty());
   CHECK_THAT(refused.err, Catch::Contains("train.csv"));
+}
+
+TEST_CASE("a range that --set makes is not that of the run", "[columns]") {
+  const Scratch scratch;
+  write_file(
+      scratch.path() / "net.nn",
+      "const last = \"b\"\ndata rows {\n  train = csv(\"rows.csv\")\n  x: f32[2] = cols(\"a\", to = last)\n"
+      "  y: f32[1] = col(\"y\")\n}\n"
+      "model Net(x: f32[batch, 2]) -> f32[batch, 1] { return x |> Dense(1) }\n"
+      "train Net on rows {\n  loss = mse(Net(x), y)\n  output x = x\n  optimizer = sgd(1e-3)\n  epochs = 1\n}\n");
+  write_file(scratch.path() / "rows.csv", "c,a,b,y\n1,2,3,4\n");
+  REQUIRE(run_nnc("train net.nn --out run", scratch.path()).status == 0);
+  CHECK(run_nnc("predict run --input rows.csv", scratch.path()).out == "x.0,x.1\n2,3\n");
+  write_file(scratch.path() / "rows.csv", "b,a,c,y\n1,2,3,4\n");
+  CHECK(run_nnc("predict run --input rows.csv", scratch.path()).out == "x.0,x.1\n2,1\n");
+  CHECK(run_nnc("predict run --set 'last=\"c\"' --input rows.csv", scratch.path()).out == "x.0,x.1\n2,3\n");
 }
 
 TEST_CASE("an array gives the columns of a range by their places", "[columns]") {
