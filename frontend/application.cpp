@@ -302,6 +302,8 @@ std::string Application::repair_of_elements(const std::vector<ast::Param>& param
     const Array* other = matched[i] ? matched[i]->term.as<Array>() : nullptr;
     if (i == wrong || !other || e.source(params[i].type.span) != e.source(params[wrong].type.span)) continue;
     if (array.node.type().dtype != DType::i32 || other->axes.size() != array.axes.size() + 1) continue;
+    if (array.axes.size() == 1 && e.length(other->axes.back()) == "1")
+      return fmt::format("`f32({})[:, _]` takes the numbers 0 and 1 of two classes as they are", written);
     const std::string row =
         fmt::format("`one_hot({}, {})` makes a row of each number of a class", written, e.length(other->axes.back()));
     if (!name.starts_with("cross_entropy")) return row;
