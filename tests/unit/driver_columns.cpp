@@ -75,7 +75,7 @@ TEST_CASE("a range stands for the columns that a run was fitted on, wherever ano
   for (const std::string& columns : ranges) {
     INFO(columns);
     const Scratch scratch;
-    const fs::path folder = scratch.path();
+    const fs::path& folder = scratch.path();
     prepare(scratch, columns);
     const auto trained = run_nnc("train net.nn --out run", folder);
     INFO(trained.err);
@@ -107,7 +107,7 @@ TEST_CASE("a column of a range that another file lacks is named, with the neares
   for (const std::string& columns : ranges) {
     INFO(columns);
     const Scratch scratch;
-    const fs::path folder = scratch.path();
+    const fs::path& folder = scratch.path();
     prepare(scratch, columns);
     REQUIRE(run_nnc("train net.nn --out run", folder).status == 0);
     for (const std::string& order : {std::string("A,b,c,k,y"), std::string("c,b,A,k,y")}) {
@@ -130,7 +130,7 @@ TEST_CASE("a column of a range that another file lacks is named, with the neares
 
 TEST_CASE("a run goes on over the same columns in another order; two of one name are refused", "[columns]") {
   const Scratch scratch;
-  const fs::path folder = scratch.path();
+  const fs::path& folder = scratch.path();
   prepare(scratch, ranges[0]);
   REQUIRE(run_nnc("train net.nn --out whole", folder).status == 0);
   REQUIRE(run_nnc("train net.nn --out run --max-steps 4", folder).status == 0);
@@ -149,7 +149,7 @@ TEST_CASE("a run goes on over the same columns in another order; two of one name
 
 TEST_CASE("a run that does not say its columns takes their names from the data that it was trained on", "[columns]") {
   const Scratch scratch;
-  const fs::path folder = scratch.path();
+  const fs::path& folder = scratch.path();
   prepare(scratch, ranges[1]);
   REQUIRE(run_nnc("train net.nn --out run", folder).status == 0);
   const auto answers = run_nnc("predict run --input test.csv", folder).out;
@@ -185,7 +185,7 @@ TEST_CASE("a range that --set makes is not that of the run", "[columns]") {
 
 TEST_CASE("an array gives the columns of a range by their places", "[columns]") {
   const Scratch scratch;
-  const fs::path folder = scratch.path();
+  const fs::path& folder = scratch.path();
   write_file(folder / "line.nn",
              "data rows {\n  train = csv(\"line.csv\")\n  x: f32[3] = cols(\"a\", to = \"c\")\n"
              "  b: f32[1] = col(\"b\")\n  y: f32[1] = col(\"y\")\n}\n"
