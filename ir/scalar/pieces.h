@@ -6,6 +6,7 @@
 
 #include <cassert>
 #include <initializer_list>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -60,7 +61,7 @@ inline Scalar polynomial(Scalar x, std::initializer_list<double> coefficients) {
 
 /// The same polynomial by pairs (Estrin's scheme): c0 + c1 x, c2 + c3 x, ... side by side, then those by pairs with
 /// x^2, x^4, ... A few multiplications more, and a chain of operations as long as the logarithm of the degree.
-inline Scalar polynomial_by_pairs(Scalar x, std::initializer_list<double> coefficients) {
+inline Scalar polynomial_by_pairs(Scalar x, std::span<const double> coefficients) {
   std::vector<Scalar> terms;
   for (const double coefficient : coefficients) terms.push_back(number(x, coefficient));
   for (Scalar power = x; terms.size() > 1; power = power * power) {
@@ -110,10 +111,10 @@ inline Scalar scale(Scalar x, Scalar n_bits) {
   return x * power_of_two(half, x.type()) * power_of_two(int_sub(n_bits, half), x.type());
 }
 
-/// x * 2^n for 2^n that does not overflow; 0 where 2^n is less than the smallest number.
-inline Scalar scale_by_one_factor(Scalar x, Scalar n_bits) {
+/// 2^n where it is a number of the type, subnormal too; 0 where it is less than the smallest.
+inline Scalar any_power_of_two(Scalar n_bits, ScalarType type) {
   const Scalar half = shift_right(n_bits, 1);
-  return x * (power_of_two(half, x.type()) * power_of_two(int_sub(n_bits, half), x.type()));
+  return power_of_two(half, type) * power_of_two(int_sub(n_bits, half), type);
 }
 
 // Pieces of one function that others are made of.
