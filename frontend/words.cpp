@@ -166,9 +166,9 @@ Head head_of(const ast::Declaration& declaration) {
 
 /// Words with one blank between them.
 std::string in_one_line(std::string_view text) {
-  std::istringstream words{std::string(text)};
+  std::istringstream in{std::string(text)};
   std::string line;
-  for (std::string word; words >> word;) line += (line.empty() ? "" : " ") + word;
+  for (std::string word; in >> word;) line += (line.empty() ? "" : " ") + word;
   return line;
 }
 
