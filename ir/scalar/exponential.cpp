@@ -58,10 +58,13 @@ PowerOfE power_of_e(Scalar x) {
   const Scalar one = number(x, 1);
   const auto [n, n_bits] = round_product(x, log2_e);
   const Scalar high = fma(n, number(x, -log2.high), x), low = n * number(x, -log2.low);
-  const Scalar sum = one + high, lost = (one - sum) + high;
-  if (x.type() == ScalarType::f64) return {sum, tail_f64(high, low, sum, lost), n_bits};
-  const Scalar r = high + low;
-  return {sum, lost + fma(r * r, exp_remainder(r), low), n_bits};
+  if (x.type() == ScalarType::f32) {
+    const Scalar r = high + low, small = fma(r * r, exp_remainder(r), low);
+    const Scalar sum = one + high, lost = (one - sum) + high;
+    return {sum, lost + small, n_bits};
+  }
+  const Scalar sum = one + high;
+  return {sum, tail_f64(high, low, sum, (one - sum) + high), n_bits};
 }
 
 Scalar at_least_lowest(Scalar x) { return at_least(x, x.type() == ScalarType::f32 ? -104.0 : -746.0); }
@@ -208,39 +211,28 @@ Scalar normal_cdf(Scalar x) {
   return select(less(number(x, 0), x), head + head_low, tail);
 }
 
-namespace {
-
-/// e^x of x <= 0 in two parts, and 1 + e^x rounded.
-struct OneMore {
-  Scalar e, e_rest, sum;
-};
-
-// In f64 with one factor 2^n, which is known before e^r is; that is 0 below 2^-1074, and so is e^x then, though 2^-1074
-// may be nearer. The sum does not wait for e^x to be put together.
-OneMore one_more_than_exp(Scalar x) {
-  const Scalar one = number(x, 1);
-  const PowerOfE power = power_of_e(at_least_lowest(x));
-  const Scalar whole = power.sum + power.tail, rest = (power.sum - whole) + power.tail;
-  if (x.type() == ScalarType::f32) {
-    const Scalar e = scale(whole, power.n_bits);
-    return {e, scale(rest, power.n_bits), one + e};
-  }
-  const Scalar factor = any_power_of_two(power.n_bits, x.type());
-  return {whole * factor, rest * factor, fma(power.tail, factor, fma(power.sum, factor, one))};
-}
-
-}  // namespace
-
 // 1 / (1 + e^-x), from e^-|x| so that nothing overflows and small results keep their digits. What the denominator's
 // rounding lost is made good after the division, and so is what e^-|x| lacks: this logistic is within 0.81 ulp (f64:
 // 0.75), so that x times it (silu) is within 2.
+//
+// In f64 e^-|x| is made with one factor 2^n, which is known before e^r is; the factor is 0 below 2^-1074, and so is
+// e^-|x| then, though 2^-1074 may be nearer. The denominator does not wait there for e^-|x| to be put together, and
+// stands before it: in a long straight line, what comes first is begun first.
 Scalar logistic(Scalar x) {
+  const bool f32 = x.type() == ScalarType::f32;
   const Scalar one = number(x, 1), zero = number(x, 0);
-  const auto [e, e_rest, denominator] = one_more_than_exp(-abs(x));
+  const auto [sum, tail, n_bits] = power_of_e(at_least_lowest(-abs(x)));
+  const Scalar factor = f32 ? one : any_power_of_two(n_bits, x.type());
+  const Scalar early_denominator = f32 ? one : fma(tail, factor, fma(sum, factor, one));
+  const Scalar early_reciprocal = f32 ? one : one / early_denominator;
+  const Scalar whole = sum + tail;
+  const Scalar e = f32 ? scale(whole, n_bits) : whole * factor;
+  const Scalar lost = (sum - whole) + tail, e_rest = f32 ? scale(lost, n_bits) : lost * factor;
   const Scalar below = less(x, zero);
   const Scalar numerator = select(below, e, one), numerator_rest = select(below, e_rest, zero);
+  const Scalar denominator = f32 ? one + e : early_denominator;
   const Scalar denominator_rest = (e - (denominator - one)) + e_rest;
-  const Scalar reciprocal = one / denominator;
+  const Scalar reciprocal = f32 ? one / denominator : early_reciprocal;
   const Scalar quotient = numerator * reciprocal;
   const Scalar rest = fma(-quotient, denominator, numerator) + fma(-quotient, denominator_rest, numerator_rest);
   return fma(rest, reciprocal, quotient);
