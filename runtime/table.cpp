@@ -163,10 +163,12 @@ class ArraySource : public TableInMemory {
       if (!arrays) return arrays.problem();
       for (auto& [name, array] : *arrays) {
         const std::string called = fmt::format("{}: {}.npy", source.path, name);
-        if (!array)
-          table->columns_.push_back({name, called, {}, {}, array.problem()});
-        else if (auto problem = table->add(name, called, std::move(*array)))
+        if (!array) {
+          Named& column = table->columns_.emplace_back();
+          column.name = name, column.called = called, column.unreadable = array.problem();
+        } else if (auto problem = table->add(name, called, std::move(*array))) {
           return *problem;
+        }
       }
     }
     if (!source.widths.empty()) {
