@@ -14,7 +14,7 @@
 
 #include "ir/loops.h"
 #include "ir/op.h"
-#include "passes/lowering.h"
+#include "passes/memory_needs.h"
 
 namespace nnc {
 namespace {
@@ -30,19 +30,13 @@ class Fuser {
   Fuser(const Graph& graph, const LowerOptions& options, bool step)
       : graph_(graph),
         options_(options),
-        step_(step),
+        needs_(memory_needs(graph, options, step)),
         home_(graph.nodes.size(), -1),
         stored_(graph.nodes.size()),
-        dense_(graph.nodes.size()),
-        in_rows_(graph.nodes.size()),
-        solid_(graph.nodes.size()),
-        anchored_(graph.nodes.size()),
         users_(graph.nodes.size()) {}
 
   Clusters run() {
     find_users();
-    mark_memory_operands();
-    mark_outputs();
     for (NodeId id = 0; id < graph_.nodes.size(); ++id) place(id);
     if (options_.fuse) mark_stored(), recompute_rather_than_reload();
     place_outputs();
@@ -51,172 +45,9 @@ class Fuser {
   }
 
  private:
-  // --- what must be in memory -----------------------------------------------------------------------------------
-
   void find_users() {
-    for (NodeId id = 0; id < graph_.nodes.size(); ++id) {
+    for (NodeId id = 0; id < graph_.nodes.size(); ++id)
       for (NodeId operand : graph_[id].operands) users_[operand].push_back(id);
-      if (!is_core(graph_[id])) continue;
-      if (const auto operand = core_operand(graph_, id)) in_place_[id] = operand->base;
-    }
-  }
-
-  /// A leaf that lies in memory under its own dims; a row of a feed may lie anywhere, a number is no memory.
-  bool is_buffer_leaf(const Node& node) const {
-    if (node.op == Op::input) return step_ || is_gradient(options_, std::get<Named>(node.attributes).name);
-    return node.op == Op::param || node.op == Op::state || node.op == Op::carry ||
-           (node.op == Op::constant && !node.type.shape.empty());
-  }
-
-  /// Whether another program has put the leaf in panels, which only rows of `b` can be read from.
-  bool in_panels(NodeId leaf) const {
-    const auto* named = std::get_if<Named>(&graph_[leaf].attributes);
-    const Layout* layout = named && options_.obey && !step_ ? options_.obey->find(named->name) : nullptr;
-    return layout && layout->kind == Layout::Kind::panels;
-  }
-
-  /// Marks what has to lie in memory for `node` to be read under its own dims; `row_major` where nothing else will do.
-  void needs_memory(NodeId node, bool row_major) {
-    const NodeId base = under_reshapes(graph_, node);
-    if (dims_of(graph_[base].type) != dims_of(graph_[node].type)) dense_[base] = row_major = true;
-    in_rows_[base] = in_rows_[base] || row_major;
-    if (!is_buffer_leaf(graph_[base]) || (row_major && in_panels(base))) solid_[base] = true;
-  }
-
-  /// Likewise for a contraction's operand `a`.
-  void needs_operand(NodeId core) {
-    const NodeId base = operand_read(core, 0);
-    if (!in_place_.contains(core)) return needs_memory(base, true);
-    in_rows_[base] = true;
-    if (!is_buffer_leaf(graph_[base]) || in_panels(base)) solid_[base] = true;
-  }
-
-  /// An operand of a node; of a contraction that sees through views, what they show.
-  NodeId operand_read(NodeId node, std::size_t operand) const {
-    const auto in_place = in_place_.find(node);
-    return in_place != in_place_.end() && operand == 0 ? in_place->second : graph_[node].operands[operand];
-  }
-
-  /// Marks what is read under its own dims: not views that contractions alone see through.
-  std::vector<bool> find_shown() const {
-    std::vector<bool> shown(graph_.nodes.size());
-    for (const Output& output : graph_.outputs) shown[output.node] = true;
-    for (NodeId id = static_cast<NodeId>(graph_.nodes.size()); id-- > 0;) {
-      const Node& node = graph_[id];
-      if (is_view(node) && !shown[id]) continue;
-      for (std::size_t i = 0; i < node.operands.size(); ++i) shown[operand_read(id, i)] = true;
-    }
-    return shown;
-  }
-
-  void mark_memory_operands() {
-    const std::vector<bool> shown = find_shown();
-    for (NodeId id = 0; id < graph_.nodes.size(); ++id) {
-      const Node& node = graph_[id];
-      const Dims dims = dims_of(node.type);
-      if (is_core(node)) {
-        needs_operand(id);
-        needs_memory(node.operands[1], false);
-      }
-      if (node.op == Op::reshape && shown[id] &&
-          !through_view(graph_, id, identity_map(dims.size(), dims.size()), dims))
-        needs_memory(id, true);
-      if (is_scan(node)) mark_loop(id);
-      if (divides(node)) {
-        std::set<NodeId> seen;
-        store_generated(node.operands[0], seen);
-      }
-    }
-  }
-
-  /// What a loop reads: sequences as stacks of rows, whole operands as its step reads them. Where carries begin is an
-  /// expression.
-  void mark_loop(NodeId id) {
-    const LoopClusters& loop = loops_[loop_of(id)];
-    const Scan& scan = std::get<Scan>(graph_[id].attributes);
-    const auto carries = static_cast<std::size_t>(scan.carries), sequences = static_cast<std::size_t>(scan.sequences);
-    for (NodeId leaf = 0; leaf < loop.step.nodes.size(); ++leaf) {
-      if (loop.step[leaf].op != Op::input) continue;
-      const std::size_t position = input_position(loop.step[leaf]);
-      if (position < carries) continue;
-      const NodeId operand = graph_[id].operands[position];
-      const bool sequence = position < carries + sequences;
-      needs_memory(operand, sequence || loop.clusters.in_rows[leaf]);
-      if (sequence) dense_[under_reshapes(graph_, operand)] = true;
-    }
-  }
-
-  /// The number of the loop that a node is a result of.
-  std::size_t loop_of(NodeId id) {
-    for (const auto& [member, loop] : loop_numbers_)
-      if (same_loop(graph_[member], graph_[id])) return loop;
-    loops_.push_back(step_of(id));
-    return loop_numbers_[id] = loops_.size() - 1;
-  }
-
-  /// What a step stores: the next value of every carry, and what it hands out and something asks for. What it hands out
-  /// of its carries lies with them.
-  LoopClusters step_of(NodeId id) const {
-    const Scan& scan = std::get<Scan>(graph_[id].attributes);
-    const Graph& body = *scan.body;
-    LoopClusters loop;
-    std::set<std::string> stored;
-    for (int result = 0; result < static_cast<int>(body.outputs.size()); ++result) {
-      const bool asked = std::ranges::any_of(graph_.nodes, [&](const Node& node) {
-        return is_scan(node) && same_loop(node, graph_[id]) && std::get<Scan>(node.attributes).result == result;
-      });
-      const auto kept = kept_with_carry(scan, body.outputs[static_cast<std::size_t>(result)].node);
-      if (result >= scan.carries && kept && asked)
-        loop.kept.emplace(result, *kept);
-      else if (result < scan.carries || asked)
-        stored.insert(body.outputs[static_cast<std::size_t>(result)].name);
-    }
-    loop.step = with_outputs(body, stored);
-    loop.clusters = Fuser(loop.step, options_, true).run();
-    return loop;
-  }
-
-  static std::optional<LoopClusters::Kept> kept_with_carry(const Scan& scan, NodeId node) {
-    const Graph& body = *scan.body;
-    for (std::size_t carry = 0; carry < static_cast<std::size_t>(scan.carries); ++carry)
-      if (body.outputs[carry].node == node) return LoopClusters::Kept{carry, true};
-    if (body[node].op != Op::input) return std::nullopt;
-    const std::size_t position = input_position(body[node]);
-    if (position >= static_cast<std::size_t>(scan.carries)) return std::nullopt;
-    return LoopClusters::Kept{position, false};
-  }
-
-  /// Whether an operand is read at an index that is a quotient.
-  static bool divides(const Node& node) {
-    if (const auto* overlap = std::get_if<OverlapAdd>(&node.attributes)) return overlap->stride > 1;
-    const auto* pad = std::get_if<Pad>(&node.attributes);
-    return pad && std::ranges::any_of(pad->between, [](std::int64_t zeros) { return zeros > 0; });
-  }
-
-  /// What is made from its index is made where that is a loop's, and read from memory where it is a quotient.
-  void store_generated(NodeId node, std::set<NodeId>& seen) {
-    const OpClass cls = definition(graph_[node].op).cls;
-    if (!seen.insert(node).second) return;
-    if (cls == OpClass::generate) solid_[node] = true;
-    if (cls != OpClass::elementwise && graph_[node].op != Op::gather && !is_view(graph_[node])) return;
-    for (NodeId operand : graph_[node].operands) store_generated(operand, seen);
-  }
-
-  /// An input that lies in a region of its own, which no update writes.
-  bool lies_apart(NodeId value) const { return graph_[value].op == Op::input && is_buffer_leaf(graph_[value]); }
-
-  /// An output has a home, so that its value is ready when the store's turn comes. An update by a leaf or a view is
-  /// copied first: others may be about to change what it reads.
-  void mark_outputs() {
-    for (const Output& output : graph_.outputs) {
-      const NodeId value = under_reshapes(graph_, output.node);
-      const Node& node = graph_[value];
-      const bool computed = !is_view(node) && definition(node.op).cls != OpClass::leaf;
-      if (computed)
-        anchored_[value] = true;
-      else if (output.kind == OutputKind::update && !lies_apart(value))
-        solid_[value] = true;
-    }
   }
 
   // --- what an expression reads ---------------------------------------------------------------------------------
@@ -240,7 +71,8 @@ class Fuser {
   void for_sources(NodeId node, const Found& found) const {
     std::set<NodeId> seen;
     if (graph_[node].operands.empty()) found(node);
-    for (std::size_t i = 0; i < graph_[node].operands.size(); ++i) visit(operand_read(node, i), seen, found);
+    for (std::size_t i = 0; i < graph_[node].operands.size(); ++i)
+      visit(needs_.operand_read(graph_, node, i), seen, found);
   }
 
   std::set<int> clusters_read(NodeId node) const {
@@ -349,7 +181,7 @@ class Fuser {
   void start_loop(NodeId node) {
     if (has_home(node)) return;
     const int cluster = new_cluster({});
-    clusters_[cluster].loop = loop_of(node);
+    clusters_[cluster].loop = needs_.loop_of(graph_, node);
     for (NodeId id = node; id < graph_.nodes.size(); ++id)
       if (is_scan(graph_[id]) && same_loop(graph_[id], graph_[node])) join(id, cluster);
   }
@@ -436,7 +268,7 @@ class Fuser {
   void find_readers(NodeId node, std::int64_t count, Readers& readers) const {
     for (NodeId user : users_[node]) {
       const std::int64_t wider = count_of(dims_of(graph_[user].type));
-      if (is_view(graph_[user]) && !solid_[user]) {
+      if (is_view(graph_[user]) && !needs_.solid[user]) {
         find_readers(user, std::max(count, wider), readers);
         continue;
       }
@@ -458,7 +290,7 @@ class Fuser {
   }
 
   bool may_float(NodeId node) const {
-    if (anchored_[node] || solid_[node] || graph_[node].type.shape.empty()) return false;
+    if (needs_.anchored[node] || needs_.solid[node] || graph_[node].type.shape.empty()) return false;
     Readers readers;
     find_readers(node, count_of(dims_of(graph_[node].type)), readers);
     const int cost = expression_cost(node);
@@ -487,7 +319,7 @@ class Fuser {
   void place(NodeId node) {
     const OpClass cls = definition(graph_[node].op).cls;
     if (cls == OpClass::leaf || is_view(graph_[node])) {
-      if (solid_[node]) start(node);
+      if (needs_.solid[node]) start(node);
       return;
     }
     if (is_scan(graph_[node])) return start_loop(node);
@@ -502,7 +334,7 @@ class Fuser {
 
   void mark_stored() {
     std::fill(stored_.begin(), stored_.end(), false);
-    for (NodeId id = 0; id < graph_.nodes.size(); ++id) stored_[id] = solid_[id];
+    for (NodeId id = 0; id < graph_.nodes.size(); ++id) stored_[id] = needs_.solid[id];
     const auto read_by = [&](NodeId source, int cluster) {
       if (has_home(source) && home_[source] != cluster) stored_[source] = true;
     };
@@ -528,7 +360,7 @@ class Fuser {
   void recompute_rather_than_reload() {
     for (NodeId node = 0; node < graph_.nodes.size(); ++node) {
       if (!stored_[node] || !has_home(node) || definition(graph_[node].op).cls != OpClass::elementwise) continue;
-      if (solid_[node] || anchored_[node] || graph_[node].type.shape.empty()) continue;
+      if (needs_.solid[node] || needs_.anchored[node] || graph_[node].type.shape.empty()) continue;
       const int cluster = home_[node];
       home_[node] = -1;  // as if it floated
       bool in_memory = expression_cost(node) <= cheap;
@@ -623,8 +455,8 @@ class Fuser {
     // The value waits in the arena until the last reader of the old one is done.
     const int copy = new_cluster(dims_of(graph_[value].type));
     clusters_[copy].outputs.push_back(index);
-    if (!lies_apart(value)) {
-      solid_[value] = true;
+    if (!needs_.apart[value]) {
+      needs_.solid[value] = true;
       add_edge(home_[value], copy);
     }
     order_after_readers(leaf, copy);
@@ -667,26 +499,21 @@ class Fuser {
       if (home >= 0) home = place[home];
     result.home = home_;
     result.stored = stored_;
-    result.dense = dense_;
-    result.in_rows = in_rows_;
-    result.loops = std::move(loops_);
+    result.dense = needs_.dense;
+    result.in_rows = needs_.in_rows;
+    result.loops = std::move(needs_.loops);
     return result;
   }
 
   const Graph& graph_;
   const LowerOptions& options_;
-  const bool step_;
+  MemoryNeeds needs_;
   std::vector<int> home_;
-  std::vector<bool> stored_, dense_, in_rows_;
-  std::vector<bool> solid_;     // needed in memory
-  std::vector<bool> anchored_;  // computed in one place
+  std::vector<bool> stored_;
   std::vector<std::vector<NodeId>> users_;
-  std::map<NodeId, NodeId> in_place_;  // of contractions that see through views: what their `a` shows
   std::vector<Cluster> clusters_;
   std::vector<int> folds_;       // of each cluster: number of folds
   std::vector<int> operations_;  // and of operations on one element
-  std::vector<LoopClusters> loops_;
-  std::map<NodeId, std::size_t> loop_numbers_;  ///< of one node of each loop
   std::map<NodeId, std::set<int>> leaf_readers_;
   std::vector<std::vector<bool>> ancestors_;
   int scalars_ = -1;
@@ -695,5 +522,6 @@ class Fuser {
 }  // namespace
 
 Clusters fuse(const Graph& graph, const LowerOptions& options) { return Fuser(graph, options, false).run(); }
+Clusters fuse_step(const Graph& step, const LowerOptions& options) { return Fuser(step, options, true).run(); }
 
 }  // namespace nnc

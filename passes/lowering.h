@@ -49,6 +49,7 @@ struct LoopClusters {
 
 /// Of the options: whether to fuse, the layouts that leaves have already, and which inputs are gradients.
 Clusters fuse(const Graph& graph, const LowerOptions& options);
+Clusters fuse_step(const Graph& step, const LowerOptions& options);  ///< of a loop's step, whose inputs lie in memory
 
 /// Moves out of every loop what is the same at each step and worth the memory: its results are whole operands then.
 Graph hoist(const Graph& graph);
