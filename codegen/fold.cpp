@@ -158,8 +158,14 @@ void StageEmitter::accumulate_argmax(std::size_t i, Carried& carried) {
 llvm::Value* StageEmitter::chunk_sum(std::size_t i, const Carried& carried) {
   const FoldPlan& plan = folds_[i];
   const auto plus = [&](llvm::Value* a, llvm::Value* b) { return emit_.ir.CreateFAdd(a, b); };
-  if (plan.place == FoldPlace::across || plan.place == FoldPlace::lane_by_lane) return carried[plan.first];
+  if (plan.place == FoldPlace::across) return carried[plan.first];
   if (plan.place == FoldPlace::along) return tree(emit_, carried[plan.first], plan.order_lanes, plus);
+  // Lanes without an element are +0; of products that underflow the others may be -0, which a carry would show.
+  const auto with_absent = [&](llvm::Value* sum) {
+    const bool absent = plan.carry && plan.memory_lanes < plan.order_lanes;
+    return absent ? plus(sum, llvm::Constant::getNullValue(sum->getType())) : sum;
+  };
+  if (plan.place == FoldPlace::lane_by_lane) return with_absent(carried[plan.first]);
 
   llvm::Type* type = fold_type(plan, stage_.folds[i]);
   Carried lanes;
@@ -168,7 +174,7 @@ llvm::Value* StageEmitter::chunk_sum(std::size_t i, const Carried& carried) {
   for (int width = plan.order_lanes / 2; width >= 1; width /= 2)
     for (int lane = 0; lane < width && lane + width < plan.memory_lanes; ++lane)
       lanes[lane] = plus(lanes[lane], lanes[lane + width]);
-  return lanes[0];
+  return with_absent(lanes[0]);
 }
 
 /// 0.0 + the sum of the only chunk, for each fold that goes by chunks.

@@ -3,7 +3,8 @@
 //
 // Lane after lane in the order of the tree that joins them at the end, so that few accumulators live at a time and none
 // of them in memory: the sum of lanes {0, 2, 4, ...} of the sixteen, say, then that of {1, 3, 5, ...}, then both.
-// A few points are written out one lane at a time; many go by once for each half or quarter of the lanes.
+// A few points are written out one lane at a time; more go by once for each half or quarter of the lanes, as long as
+// they are still in the first cache the second time.
 #include <algorithm>
 
 #include "codegen/stage.h"
@@ -15,6 +16,7 @@ namespace {
 
 constexpr std::int64_t most_instructions = 256;  ///< that a stage may take when its points are written out
 constexpr int accumulators_at_once = 8;          ///< half of the registers of AVX2
+constexpr std::int64_t most_points = 256;  ///< that go by more than once: of more, a row is no longer in the cache
 
 }  // namespace
 
@@ -29,14 +31,18 @@ bool StageEmitter::goes_lane_by_lane() const {
   });
   if (!alike || !is_float(dtype)) return false;
   const std::int64_t lanes = order_lanes(dtype), length = extents_[static_cast<std::size_t>(inner_.back())];
-  return std::min(length, lanes + length % lanes) * cost() <= most_instructions;
+  const bool at_once = std::min(length, lanes) * static_cast<std::int64_t>(stage_.folds.size()) <= accumulators_at_once;
+  return (at_once || points() <= most_points) && std::min(length, lanes + length % lanes) * cost() <= most_instructions;
 }
 
-bool StageEmitter::lanes_written_out() const {
+/// Of the inner loops.
+std::int64_t StageEmitter::points() const {
   std::int64_t points = 1;
   for (const int loop : inner_) points *= extents_[static_cast<std::size_t>(loop)];
-  return points * std::max(cost(), 1) <= most_instructions;
+  return points;
 }
+
+bool StageEmitter::lanes_written_out() const { return points() * std::max(cost(), 1) <= most_instructions; }
 
 /// The sum of each fold over the lanes first, first + stride, ...; nothing where no point belongs to them. From begin
 /// to end of the outermost loop, and all of the others.

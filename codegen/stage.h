@@ -105,6 +105,7 @@ class StageEmitter {
   void accumulate_in_memory(std::size_t fold);
   bool goes_lane_by_lane() const;
   bool lanes_written_out() const;
+  std::int64_t points() const;
   Carried sum_of_lanes(int first, int stride, llvm::Value* begin, llvm::Value* end);
   Carried run_lanes(const std::vector<int>& lanes, std::size_t depth, llvm::Value* begin, llvm::Value* end,
                     const Carried& carried);
