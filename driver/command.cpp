@@ -1,6 +1,8 @@
 #include "driver/command.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -15,6 +17,7 @@
 #include "driver/commands.h"
 #include "driver/configuration.h"
 #include "driver/run_record.h"
+#include "driver/stderr.h"
 #include "runtime/names.h"
 
 namespace nnc::driver {
@@ -196,13 +199,22 @@ Exit parse_and_run(int argc, char** argv) {
   }
   console = Console::from_environment(color);
   if (show_version) return fmt::print("nnc {}\n", version), Exit::done;
-  if (!action) return fmt::print(stderr, "{}", app.help()), Exit::usage;
+  if (!action) return to_stderr("{}", app.help()), Exit::usage;
   return run_action(action, console);
+}
+
+/// A standard stream that is closed would be the next file that is opened, and messages would end in that. What is
+/// written to stdout fails then, as it did.
+void open_standard_streams() {
+  for (const auto& [stream, how] :
+       {std::pair{STDIN_FILENO, O_RDONLY}, {STDOUT_FILENO, O_RDONLY}, {STDERR_FILENO, O_WRONLY}})
+    if (::fcntl(stream, F_GETFD) == -1 && ::open("/dev/null", how) != stream) return;
 }
 
 }  // namespace
 
 int run_command(int argc, char** argv) {
+  open_standard_streams();
   Exit status = Exit::usage;
   try {
     status = parse_and_run(argc, argv);
@@ -211,7 +223,7 @@ int run_command(int argc, char** argv) {
   }
   // Results that did not reach their reader are no success, whatever came before.
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return static_cast<int>(status);
-  fmt::print(stderr, "error: cannot write to stdout: {}\n", std::strerror(errno));
+  to_stderr("error: cannot write to stdout: {}\n", std::strerror(errno));
   return static_cast<int>(status == Exit::done ? Exit::usage : status);
 }
 

@@ -1,11 +1,14 @@
 #include "driver/console.h"
+#include "driver/stderr.h"
 
 #include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -39,9 +42,9 @@ constexpr const char* plain = "\033[0m";
 
 void say(const Console& console, const char* color, const char* kind, const std::string& message) {
   if (console.color)
-    fmt::print(stderr, "{}{}{}: {}\n", color, kind, plain, message);
+    to_stderr("{}{}{}: {}\n", color, kind, plain, message);
   else
-    fmt::print(stderr, "{}: {}\n", kind, message);
+    to_stderr("{}: {}\n", kind, message);
 }
 
 }  // namespace
@@ -64,22 +67,22 @@ std::size_t Console::width() const {
 
 void Console::error(const std::string& message) const { say(*this, red, "error", message); }
 void Console::warning(const std::string& message) const { say(*this, yellow, "warning", message); }
-void Console::note(const std::string& message) const { fmt::print(stderr, "{}\n", message); }
+void Console::note(const std::string& message) const { to_stderr("{}\n", message); }
 
 void Console::show(const Problem& problem) const {
   std::string text = problem.render();
   constexpr std::string_view head = "error";
   if (color && text.starts_with(head)) text = fmt::format("{}{}{}{}", red, head, plain, text.substr(head.size()));
-  fmt::print(stderr, "{}", text);
+  to_stderr("{}", text);
 }
 
 void Console::show(const Diagnostics& diagnostics) const {
   if (diagnostics.all().empty()) return;
-  fmt::print(stderr, "{}", diagnostics.render(color));
+  to_stderr("{}", diagnostics.render(color));
   std::set<std::string> codes;
   for (const Diagnostic& diagnostic : diagnostics.all()) codes.insert(code_text(diagnostic.code));
-  fmt::print(
-      stderr, "`nnc explain {}` says more{}\n", *codes.begin(),
+  to_stderr(
+      "`nnc explain {}` says more{}\n", *codes.begin(),
       codes.size() > 1 ? fmt::format("; also about {}", fmt::join(std::next(codes.begin()), codes.end(), ", ")) : "");
 }
 
@@ -103,17 +106,55 @@ std::string shell_word(const std::string& text) {
   return quoted + "'";
 }
 
-TextOutput::TextOutput(const std::string& path) {
-  if (path != "-") file_.emplace(path);
+namespace {
+
+/// The file that is being written, for when a signal ends the process: what can be done then knows no strings.
+std::array<char, 4096> unfinished{};
+
+void remove_unfinished(int signal) {
+  if (unfinished[0] != '\0') ::unlink(unfinished.data());
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);
 }
 
+void note_unfinished(const std::string& path) {
+  unfinished[0] = '\0';
+  if (path.empty() || path.size() >= unfinished.size()) return;
+  std::copy(path.begin() + 1, path.end(), unfinished.begin() + 1);
+  unfinished[path.size()] = '\0';
+  unfinished[0] = path[0];
+}
+
+}  // namespace
+
+TextOutput::TextOutput(const std::string& path) {
+  if (path == "-") return;
+  file_.emplace(path);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    const auto before = std::signal(signal, remove_unfinished);
+    if (before == SIG_IGN) std::signal(signal, SIG_IGN);
+  }
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is an error of the write
+}
+
+TextOutput::~TextOutput() { note_unfinished(""); }
+
 std::optional<Problem> TextOutput::write(std::string_view text) {
-  if (file_) return file_->write(text);
+  if (file_) {
+    auto problem = file_->write(text);
+    note_unfinished(file_->temporary());
+    return problem;
+  }
   std::fwrite(text.data(), 1, text.size(), stdout);
   return std::nullopt;
 }
 
-std::optional<Problem> TextOutput::end() { return file_ ? file_->commit() : std::nullopt; }
+std::optional<Problem> TextOutput::end() {
+  if (!file_) return std::nullopt;
+  auto problem = file_->commit();
+  note_unfinished("");
+  return problem;
+}
 
 std::optional<Problem> write_text(const std::string& path, const std::string& text) {
   TextOutput output(path);

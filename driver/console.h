@@ -42,10 +42,14 @@ Exit exit_of(const Problem& problem);
 std::string shell_word(const std::string& text);
 
 /// What is written as it comes: to stdout where `path` is "-", and whether that succeeded is asked once, when the
-/// command ends; else to a file, which is there once it is whole.
+/// command ends; else to a file, which is there once it is whole, and of which nothing is left where a signal ends the
+/// command before.
 class TextOutput {
  public:
   explicit TextOutput(const std::string& path);
+  ~TextOutput();
+  TextOutput(const TextOutput&) = delete;
+  TextOutput& operator=(const TextOutput&) = delete;
   std::optional<Problem> write(std::string_view text);
   std::optional<Problem> end();
 

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "driver/commands.h"
+#include "driver/kept_files.h"
 #include "driver/options.h"
 #include "driver/trained.h"
 #include "passes/derive/derivation.h"
@@ -52,6 +53,8 @@ Exit no_such_parameter(const Graph& step, const DeriveFlags& flags, const Consol
 }
 
 Exit derive_file(const DeriveFlags& flags, const Console& console) {
+  if (auto problem = replaces(flags.output, "-o", kept_files(flags.file)))
+    return console.show(*problem), exit_of(*problem);
   auto options = flags.program.elaborate_options(console, flags.model);
   if (!options) return Exit::usage;
   Exit status = Exit::done;

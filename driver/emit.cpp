@@ -5,6 +5,7 @@
 
 #include "codegen/compile.h"
 #include "driver/commands.h"
+#include "driver/kept_files.h"
 #include "driver/options.h"
 #include "driver/pass_watch.h"
 #include "driver/trained.h"
@@ -146,6 +147,8 @@ Exit no_such_block(const EmitFlags& flags, const Console& console) {
 }
 
 Exit emit(EmitFlags flags, const Console& console) {
+  if (auto problem = replaces(flags.output, "-o", kept_files(flags.file)))
+    return console.show(*problem), exit_of(*problem);
   const auto own = flags.program.elaborate_options(console, "");
   auto compilation = flags.compile.compilation(console, false);
   if (!own || !compilation) return Exit::usage;

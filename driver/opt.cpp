@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "driver/commands.h"
+#include "driver/kept_files.h"
 #include "driver/options.h"
 #include "driver/pass_watch.h"
 #include "ir/text.h"
@@ -30,6 +31,8 @@ Result<std::string> read_text(const std::string& path) {
 }
 
 Exit opt(const OptFlags& flags, const Console& console) {
+  if (auto problem = replaces(flags.output, "-o", {{flags.graph, "the graph that is read"}}))
+    return console.show(*problem), exit_of(*problem);
   auto text = read_text(flags.graph);
   if (!text) return console.show(text.problem()), exit_of(text.problem());
   auto parsed = parse_graph(*text);

@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "driver/options.h"
+#include "driver/stderr.h"
 #include "ir/text.h"
 
 namespace nnc::driver {
@@ -33,7 +34,7 @@ PipelineOptions PassWatch::options(const Graph& start) {
   options.simplify.disabled_laws = flags_.disabled_laws;
   options.verify_each = flags_.verify_each;
   if (flags_.print_changed) {
-    fmt::print(stderr, "# *** IR Dump At Start ***\n{}", print(start));
+    to_stderr("# *** IR Dump At Start ***\n{}", print(start));
     before_ = start;
   }
   options.after = [this](std::string_view pass, const Graph& graph) { show_after(pass, graph); };
@@ -44,13 +45,13 @@ PipelineOptions PassWatch::options(const Graph& start) {
 void PassWatch::show_after(std::string_view pass, const Graph& graph) {
   if (flags_.print_changed) {
     if (same_graph(*before_, graph)) {
-      fmt::print(stderr, "# *** IR Dump After {} on {} omitted because no change ***\n", pass, graph.name);
+      to_stderr("# *** IR Dump After {} on {} omitted because no change ***\n", pass, graph.name);
     } else {
-      fmt::print(stderr, "# *** IR Dump After {} on {} ***\n{}", pass, graph.name, print(graph));
+      to_stderr("# *** IR Dump After {} on {} ***\n{}", pass, graph.name, print(graph));
     }
     before_ = graph;
   } else if (flags_.print_after_all || std::ranges::find(flags_.print_after, pass) != flags_.print_after.end()) {
-    fmt::print(stderr, "# *** IR Dump After {} on {} ***\n{}", pass, graph.name, print(graph));
+    to_stderr("# *** IR Dump After {} on {} ***\n{}", pass, graph.name, print(graph));
   }
 }
 
@@ -65,10 +66,10 @@ void PassWatch::report() const {
   double total = 0;
   for (const auto& [name, seconds] : times_) total += seconds;
   const std::string rule = "===" + std::string(73, '-') + "===\n";
-  fmt::print(stderr, "{}{:^79}\n{}  Total Execution Time: {:.4f} seconds\n\n   ---Wall Time---  --- Name ---\n", rule,
-             "Pass execution timing report", rule, total);
+  to_stderr("{}{:^79}\n{}  Total Execution Time: {:.4f} seconds\n\n   ---Wall Time---  --- Name ---\n", rule,
+            "Pass execution timing report", rule, total);
   const auto row = [&](double seconds, std::string_view name) {
-    fmt::print(stderr, "   {:.4f} ({:5.1f}%)  {}\n", seconds, total > 0 ? 100 * seconds / total : 0, name);
+    to_stderr("   {:.4f} ({:5.1f}%)  {}\n", seconds, total > 0 ? 100 * seconds / total : 0, name);
   };
   for (const auto& [name, seconds] : longest) row(seconds, name);
   row(total, "Total");

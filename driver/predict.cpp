@@ -12,6 +12,7 @@
 #include <span>
 
 #include "driver/commands.h"
+#include "driver/kept_files.h"
 #include "driver/trained.h"
 #include "runtime/file.h"
 #include "runtime/metrics.h"
@@ -243,34 +244,18 @@ bool is_stdin(const std::string& path) {
 
 /// What the answers would replace: the rows that were asked about, the program, its weights, a file of the run.
 std::optional<Problem> replaces_what_is_read(const PredictFlags& flags) {
-  namespace fs = std::filesystem;
-  std::error_code unknown;
-  if (flags.output == "-" || !fs::is_regular_file(flags.output, unknown)) return std::nullopt;
-  Problem problem{.kind = Problem::Kind::io,
-                  .message = {},
-                  .place = {flags.output, 0, 0},
-                  .expected = {},
-                  .found = {},
-                  .notes = {"help: write to another file"}};
-  const auto is_output = [&](const fs::path& path) { return fs::equivalent(path, flags.output, unknown); };
-  if (flags.input == "-" ? is_stdin(flags.output) : is_output(flags.input)) {
-    problem.message = "--output is the file that --input reads: its rows would be lost";
-    return problem;
-  }
-  std::vector<std::pair<fs::path, const char*>> kept{{flags.trained.source, "the program"}};
+  std::vector<KeptFile> kept = kept_files(flags.trained.source);
   if (flags.trained.weights) kept.emplace_back(*flags.trained.weights, "the file of the weights");
-  if (fs::is_directory(flags.trained.source, unknown)) {
-    for (const char* file : {last_weights, best_weights, "run.json", "metrics.jsonl", "report.html", "profile.json"})
-      kept.emplace_back(fs::path(flags.trained.source) / file, "a file of the run");
-    for (const auto& entry : fs::recursive_directory_iterator(fs::path(flags.trained.source) / "model", unknown))
-      kept.emplace_back(entry.path(), "a file of the run");
-  }
-  for (const auto& [path, what] : kept)
-    if (is_output(path)) {
-      problem.message = fmt::format("--output is {}, which would be lost", what);
-      return problem;
-    }
-  return std::nullopt;
+  if (flags.trained.data) kept.emplace_back(*flags.trained.data, "the data of --data");
+  const char* rows = "the file that --input reads";
+  if (flags.input != "-")
+    kept.emplace_back(flags.input, rows);
+  else if (is_stdin(flags.output))
+    kept.emplace_back(flags.output, rows);
+  std::error_code unknown;
+  if (std::filesystem::is_directory(flags.trained.source, unknown))
+    kept.emplace_back(std::filesystem::path(flags.trained.source) / "report.html", "a file of the run");
+  return replaces(flags.output, "--output", kept);
 }
 
 /// Why outputs cannot be written as arrays, or nothing.
@@ -443,6 +428,8 @@ Exit predict(const PredictFlags& flags, const Console& console) {
   Exit status = Exit::done;
   auto trained = Trained::open(flags.trained, console, status);
   if (!trained) return status;
+  if (auto problem = replaces(flags.output, "--output", kept_files(trained->data)))
+    return console.show(*problem), exit_of(*problem);
   if (trained->block.predict.outputs.empty()) {
     console.error(fmt::format("train block `{}` has no `output`: predict writes those", trained->block.train.name));
     return Exit::wrong;

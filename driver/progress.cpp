@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "driver/stderr.h"
 #include "driver/units.h"
 #include "runtime/metrics.h"
 
@@ -101,7 +102,7 @@ void Progress::step(const Cursor& at, std::span<const double> losses) {
   ++steps_in_totals_;
   if (now - shown_ < between_frames) return;
   shown_ = now;
-  fmt::print(stderr, "\r{}\033[K", bar_text(view(at), console_.width() - 1));
+  to_stderr("\r{}\033[K", bar_text(view(at), console_.width() - 1));
   std::fflush(stderr);
   line_open_ = true;
 }
@@ -131,11 +132,11 @@ void Progress::epoch(const EpochReport& report) {
   if (every_step_ > 0) text += fmt::format(", step {}", report.at.step);
   for (const NamedArray& figure : report.figures) text += fmt::format("  {} {}", figure.name, brief(figure));
   const double rate = static_cast<double>(report.rows) / std::max(report.seconds, 1e-9);
-  fmt::print(stderr, "{}  ({})\n", text, rate_text(rate, "rows/s"));
+  to_stderr("{}  ({})\n", text, rate_text(rate, "rows/s"));
 }
 
 void Progress::end() {
-  if (line_open_) fmt::print(stderr, "\r\033[K");
+  if (line_open_) to_stderr("\r\033[K");
   line_open_ = false;
 }
 

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "driver/commands.h"
+#include "driver/kept_files.h"
 #include "driver/trained.h"
 
 namespace nnc::driver {
@@ -56,6 +57,9 @@ Exit report_runs(const ReportFlags& flags, const Console& console) {
   for (std::string folder : flags.runs) {
     while (folder.size() > 1 && folder.ends_with('/')) folder.pop_back();
     if (!std::filesystem::exists(folder)) return console.show(no_run(folder)), Exit::usage;
+    if (flags.output)
+      if (auto problem = replaces(*flags.output, "-o", kept_files(folder)))
+        return console.show(*problem), exit_of(*problem);
     auto report = read_report(folder);
     if (!report) return console.show(report.problem()), exit_of(report.problem());
     runs.push_back(std::move(*report));

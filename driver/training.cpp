@@ -17,6 +17,7 @@
 #include "driver/figures.h"
 #include "driver/progress.h"
 #include "driver/report.h"
+#include "driver/stderr.h"
 #include "driver/trained.h"
 #include "passes/pipeline.h"
 #include "runtime/file.h"
@@ -483,7 +484,7 @@ std::optional<Problem> Training::write_page() {
   if (console_.live && !flags_.json)
     for (const ReportCurve& curve : page->curves)
       if (const std::string spark = spark_of(curve, 40); !spark.empty())
-        fmt::print(stderr, "{:<14} {} {:.6g}\n", curve.name, spark, curve.points.back().second);
+        to_stderr("{:<14} {} {:.6g}\n", curve.name, spark, curve.points.back().second);
   return run_->write("report.html", page_of({std::move(*page)}));
 }
 

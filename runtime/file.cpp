@@ -160,8 +160,7 @@ const FileCalls& system_calls() {
 
 bool is_temporary(std::string_view name) { return name.ends_with(temporary_ending); }
 
-AtomicFile::AtomicFile(std::string path, const FileCalls& calls)
-    : path_(std::move(path)), temporary_(fmt::format("{}.{}{}", path_, ::getpid(), temporary_ending)), calls_(calls) {}
+AtomicFile::AtomicFile(std::string path, const FileCalls& calls) : path_(std::move(path)), calls_(calls) {}
 
 AtomicFile::~AtomicFile() {
   if (descriptor_ >= 0) ::close(descriptor_);
@@ -174,17 +173,34 @@ Problem AtomicFile::give_up(int error) {
   return io_problem(path_, "write", error);
 }
 
-std::optional<Problem> AtomicFile::write(std::string_view content) {
-  if (descriptor_ < 0) {
-    descriptor_ = calls_.create(temporary_.c_str());
-    if (descriptor_ < 0) return give_up(errno);
-    is_there_ = true;
+int AtomicFile::open() {
+  struct stat before{};
+  const bool exists = ::stat(path_.c_str(), &before) == 0;
+  direct_ = exists && (path_.starts_with("/dev/") || !(S_ISREG(before.st_mode) || S_ISDIR(before.st_mode)));
+  if (direct_) return ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+  std::error_code unknown;
+  if (std::filesystem::is_symlink(path_, unknown)) {
+    const std::filesystem::path target = std::filesystem::weakly_canonical(path_, unknown);
+    if (!unknown) path_ = target.string();
   }
+  temporary_ = fmt::format("{}.{}{}", path_, ::getpid(), temporary_ending);
+  const int opened = calls_.create(temporary_.c_str());
+  is_there_ = opened >= 0;
+  if (exists && S_ISREG(before.st_mode) && is_there_) ::fchmod(opened, before.st_mode & 07777);
+  return opened;
+}
+
+std::optional<Problem> AtomicFile::write(std::string_view content) {
+  if (descriptor_ < 0 && (descriptor_ = open()) < 0) return give_up(errno);
   if (write_all(descriptor_, content, calls_)) return std::nullopt;
   return give_up(errno);
 }
 
 std::optional<Problem> AtomicFile::commit() {
+  if (direct_) {
+    if (calls_.close(std::exchange(descriptor_, -1)) != 0) return give_up(errno);
+    return std::nullopt;
+  }
   if (calls_.flush(descriptor_) != 0) return give_up(errno);
   if (calls_.close(std::exchange(descriptor_, -1)) != 0) return give_up(errno);
   if (calls_.rename(temporary_.c_str(), path_.c_str()) != 0) return give_up(errno);

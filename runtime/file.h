@@ -32,7 +32,9 @@ struct FileCalls {
 };
 const FileCalls& system_calls();
 
-/// A file that is written piece by piece beside `path`, and takes its place whole with `commit`; without, it is gone.
+/// A file that is written piece by piece beside `path`, and takes its place whole with `commit`; without, it is gone. A
+/// link stays one, to the new file; the rights of a file that was there stay. What is no regular file (a pipe, a
+/// device) has no content to take the place of, and is written into.
 class AtomicFile {
  public:
   explicit AtomicFile(std::string path, const FileCalls& calls = system_calls());
@@ -43,8 +45,11 @@ class AtomicFile {
   std::optional<Problem> write(std::string_view content);
   /// Flushes it to the disk, renames it over `path` and flushes the folder.
   std::optional<Problem> commit();
+  /// Its name until then, once something was written; else empty.
+  std::string temporary() const { return is_there_ ? temporary_ : ""; }
 
  private:
+  int open();
   /// Closes and removes what there is.
   Problem give_up(int error);
 
@@ -52,6 +57,7 @@ class AtomicFile {
   const FileCalls& calls_;
   int descriptor_ = -1;
   bool is_there_ = false;  ///< under its temporary name
+  bool direct_ = false;    ///< written into
 };
 
 /// Writes a temporary file beside `path`, flushes it to the disk, renames it over `path` and flushes the folder.

@@ -96,6 +96,8 @@ TEST_CASE("predict does not write over what it reads, nor over a file of its run
   REQUIRE(run_nnc("train kinds.nn --out run", scratch.path()).status == 0);
   fs::copy(scratch.path() / "run/last.safetensors", scratch.path() / "w.safetensors");
   fs::create_symlink("run/run.json", scratch.path() / "link.csv");
+  fs::copy(scratch.path() / "rows.csv", scratch.path() / "asked.csv");
+  REQUIRE(run_nnc("emit kinds.nn --stage opt -o kinds.ng", scratch.path()).status == 0);
   const std::string piped =
       "--version >version; { '" NNC_BINARY "' predict run --input - --output rows.csv <rows.csv; }";
   for (const auto& [command, file] :
@@ -109,7 +111,14 @@ TEST_CASE("predict does not write over what it reads, nor over a file of its run
          "w.safetensors"},
         {"predict kinds.nn --weights w.safetensors --input rows.csv --format csv "
          "--output kinds.nn",
-         "kinds.nn"}}) {
+         "kinds.nn"},
+        {"predict run --input asked.csv --output rows.csv", "rows.csv"},
+        {"emit kinds.nn --stage opt -o kinds.nn", "kinds.nn"},
+        {"emit kinds.nn --stage ast -o kinds.nn", "kinds.nn"},
+        {"emit run -o run/run.json", "run/run.json"},
+        {"derive kinds.nn -o kinds.nn", "kinds.nn"},
+        {"report run -o run/last.safetensors", "run/last.safetensors"},
+        {"opt kinds.ng -o kinds.ng", "kinds.ng"}}) {
     const std::string before = read_file(scratch.path() / file);
     const auto refused = run_nnc(command, scratch.path());
     INFO(command << "\n" << refused.err);
@@ -119,6 +128,54 @@ TEST_CASE("predict does not write over what it reads, nor over a file of its run
   }
   CHECK(run_nnc("predict run --input rows.csv --output run/answers.csv", scratch.path()).status == 0);
   CHECK(run_nnc("predict run --input rows.csv --output run/answers.csv", scratch.path()).status == 0);
+}
+
+TEST_CASE("what is written keeps a link, rights, and what is no regular file", "[command]") {
+  const Scratch scratch;
+  write_kinds(scratch.path(), "Dense(3)", "0.5", scaled);
+  REQUIRE(run_nnc("train kinds.nn --out run", scratch.path()).status == 0);
+  const std::string answers = run_nnc("predict run --input rows.csv --format csv", scratch.path()).out;
+  REQUIRE(!answers.empty());
+  const std::string predict = "predict run --input rows.csv --format csv --output ";
+
+  std::ofstream(scratch.path() / "there.csv") << "old";
+  fs::permissions(scratch.path() / "there.csv", fs::perms::owner_read | fs::perms::owner_write);
+  fs::create_symlink("there.csv", scratch.path() / "link.csv");
+  CHECK(run_nnc(predict + "link.csv", scratch.path()).status == 0);
+  CHECK(fs::is_symlink(scratch.path() / "link.csv"));
+  CHECK(read_file(scratch.path() / "there.csv") == answers);
+  CHECK(fs::status(scratch.path() / "there.csv").permissions() == (fs::perms::owner_read | fs::perms::owner_write));
+
+  const auto piped = run_nnc(
+      "--version >version; mkfifo pipe; cat pipe >came & '" NNC_BINARY "' " + predict + "pipe; s=$?; wait; exit $s",
+      scratch.path());
+  INFO(piped.err);
+  CHECK(piped.status == 0);
+  CHECK(fs::is_fifo(scratch.path() / "pipe"));
+  CHECK(read_file(scratch.path() / "came") == answers);
+  fs::remove(scratch.path() / "came");
+  CHECK(run_nnc(predict + "/dev/stdout | cat >came; exit $?", scratch.path()).status == 0);
+  CHECK(read_file(scratch.path() / "came") == answers);
+  CHECK(run_nnc(predict + "/dev/null", scratch.path()).status == 0);
+  CHECK(fs::is_character_file("/dev/null"));
+}
+
+TEST_CASE("that stderr cannot be written changes no status and ends no training", "[command]") {
+  if (!fs::exists("/dev/full")) return;
+  const Scratch scratch;
+  write_kinds(scratch.path(), "Dense(3)", "0.5", scaled);
+  REQUIRE(run_nnc("train kinds.nn --out run", scratch.path()).status == 0);
+  for (const std::string command :
+       {"check no.nn", "eval no", "predict run --input no", "--bad", "", "check kinds.nn", "eval run"})
+    for (const std::string where : {" 2>/dev/full", " 2>&-"}) {
+      INFO(command << where);
+      CHECK(run_nnc(command + where + "; exit $?", scratch.path()).status == run_nnc(command, scratch.path()).status);
+    }
+  for (const auto& [where, out] : {std::pair<std::string, std::string>{" 2>/dev/full", "full"}, {" 2>&-", "closed"}}) {
+    REQUIRE(run_nnc("train kinds.nn --out " + out + where + "; exit $?", scratch.path()).status == 0);
+    CHECK(read_file(scratch.path() / out / "last.safetensors") == read_file(scratch.path() / "run/last.safetensors"));
+    CHECK(read_file(scratch.path() / out / "metrics.jsonl").starts_with("{"));
+  }
 }
 
 TEST_CASE("a cross-validation that was stopped goes on: parts that were begun, and those that were not", "[command]") {
