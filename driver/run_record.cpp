@@ -73,6 +73,35 @@ int parts_of(const std::string& folder) {
   return parts;
 }
 
+std::string holder_of(const std::string& run) { return parts_of(run) > 0 ? part_of(run, 0) : run; }
+
+std::string next_run(const std::string& holder, const RunRecord& record) {
+  if (record.following.in.empty()) return "";
+  std::error_code unknown;
+  const fs::path path = fs::path(holder) / record.following.in;
+  const std::string near = fs::proximate(path, unknown).string();
+  return near.empty() ? path.string() : near;
+}
+
+bool waits(const std::string& holder, const RunRecord& record) {
+  if (record.following.blocks.empty() || record.following.begun) return false;
+  const std::string next = next_run(holder, record);
+  return next.empty() || !(is_run(next) || parts_of(next) > 0);
+}
+
+std::optional<Problem> hand_on(const std::string& run, const std::string& next, bool begun) {
+  const std::string holder = holder_of(run), path = holder + "/run.json";
+  if (!is_run(holder)) return std::nullopt;
+  auto text = read_file(path);
+  if (!text) return text.problem();
+  Json json = Json::parse(text->begin(), text->end(), nullptr, false);
+  if (!json.is_object() || !json.contains("following") || !json["following"].is_object()) return std::nullopt;
+  std::error_code unknown;
+  json["following"]["in"] = fs::proximate(next, holder, unknown).string();
+  if (begun) json["following"]["begun"] = true;
+  return write_file_atomically(path, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
 Problem no_run(const std::string& path) {
   Problem problem{.kind = Problem::Kind::io, .message = {}, .place = {}, .expected = {}, .found = {}, .notes = {}};
   std::error_code unknown;
@@ -120,6 +149,8 @@ Json json_of(const Following& following) {
   if (following.seed) json["seed"] = *following.seed;
   if (following.epochs) json["epochs"] = *following.epochs;
   if (following.init) json["init"] = *following.init;
+  if (!following.in.empty()) json["in"] = following.in;
+  if (following.begun) json["begun"] = true;
   return json;
 }
 
@@ -157,8 +188,7 @@ std::string run_json(const RunRecord& record, const Compilation& compilation, co
                      {"features", compilation.host.target.features},
                      {"schedules", compilation.host.machine.name},
                      {"threads", compilation.threads}};
-  const bool may_go_on = !outcome || outcome->end == TrainOutcome::End::interrupted;
-  if (may_go_on && !record.following.blocks.empty()) json["following"] = json_of(record.following);
+  if (!record.following.blocks.empty()) json["following"] = json_of(record.following);
   json["state"] = outcome ? describe(outcome->end) : "training";
   if (outcome) {
     json["epoch"] = outcome->at.epoch;
@@ -228,14 +258,18 @@ class RecordReader {
     const auto is_text = [](const Json& text) { return text.is_string(); };
     const auto fits_or_absent = [&](const char* name, auto fits) { return !value.contains(name) || fits(value[name]); };
     const auto is_whole = [](const Json& number) { return number.is_number_unsigned(); };
+    const auto is_flag = [](const Json& flag) { return flag.is_boolean(); };
     const bool fits = value.is_object() && value.contains("train") && value["train"].is_array() &&
                       std::ranges::all_of(value["train"], is_text) && fits_or_absent("seed", is_whole) &&
-                      fits_or_absent("epochs", is_whole) && fits_or_absent("init", is_text);
+                      fits_or_absent("epochs", is_whole) && fits_or_absent("init", is_text) &&
+                      fits_or_absent("in", is_text) && fits_or_absent("begun", is_flag);
     if (!fits) return wrong(key, "train blocks, and what was said for them", &value), Following{};
     Following following{value["train"].get<std::vector<std::string>>()};
     if (value.contains("seed")) following.seed = value["seed"].get<std::uint64_t>();
     if (value.contains("epochs")) following.epochs = value["epochs"].get<std::int64_t>();
     if (value.contains("init")) following.init = value["init"].get<std::string>();
+    if (value.contains("in")) following.in = value["in"].get<std::string>();
+    if (value.contains("begun")) following.begun = value["begun"].get<bool>();
     return following;
   }
   /// [I, K], from 1.

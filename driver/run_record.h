@@ -23,13 +23,16 @@ inline constexpr const char* best_weights = "best.safetensors";
 
 inline constexpr int most_folds = 1'000'000;
 
-/// The train blocks that the command was to train behind this one, and what it said for all of them. A run says so
-/// until it is done.
+/// The train blocks that the command was to train behind this one, and what it said for all of them. The first of them
+/// has a record of those behind itself, so that each run answers for the next one alone. That one's folder is noted
+/// before it has a record, and that it was begun behind that: whenever the process dies, one of the two is known.
 struct Following {
   std::vector<std::string> blocks;
   std::optional<std::uint64_t> seed{};
   std::optional<std::int64_t> epochs{};
   std::optional<std::string> init{};  ///< absolute
+  std::string in{};    ///< the folder of the first block, seen from that of this record; "" before it is made
+  bool begun = false;  ///< that one has a record, or had one
 };
 
 struct RunRecord {
@@ -73,6 +76,17 @@ std::string fingerprint_text(const SplitColumns& columns);
 /// is none of a cross-validation.
 std::string part_of(const std::string& folder, int index);
 int parts_of(const std::string& folder);
+
+/// The folder whose record says what comes behind a run or a cross-validation: of the latter that of its first part.
+std::string holder_of(const std::string& run);
+/// As seen from the working directory: the folder noted for the block behind, `holder` being that of `record`; "" where
+/// there is none.
+std::string next_run(const std::string& holder, const RunRecord& record);
+/// Blocks behind that have not been begun.
+bool waits(const std::string& holder, const RunRecord& record);
+/// Notes in the record of `run` that what comes behind it is in the folder `next`, and has a record there if `begun`. A
+/// run that was taken away since has nothing to note.
+std::optional<Problem> hand_on(const std::string& run, const std::string& next, bool begun);
 
 /// What is given for a run, and is none.
 Problem no_run(const std::string& path);

@@ -96,25 +96,55 @@ TrainFlags as_begun(TrainFlags flags, const RunRecord& record) {
 Exit train_blocks(const std::vector<Elaborated>& blocks, TrainFlags flags, const Compilation& compilation,
                   const Console& console);
 
-/// Of train blocks behind one that is not done; one that was interrupted has said how to go on.
-void tell_not_begun(const std::vector<std::string>& blocks, Exit status, const Console& console) {
-  if (blocks.empty()) return;
-  const bool interrupted = static_cast<int>(status) > 128;
-  console.note(fmt::format("note: train block{} {} {} not begun{}", blocks.size() == 1 ? "" : "s",
-                           fmt::join(blocks, ", "), blocks.size() == 1 ? "was" : "were",
-                           interrupted ? "; the command above goes on with the one that was stopped, and begins "
-                                         "what comes behind it"
-                                       : ""));
+std::string blocks_text(const std::vector<std::string>& blocks, const char* one, const char* more) {
+  return fmt::format("train block{} {} {}", blocks.size() == 1 ? "" : "s", fmt::join(blocks, ", "),
+                     blocks.size() == 1 ? one : more);
 }
 
-/// Trains what was to be trained behind a run that went on and is done now, as the command said that began it.
+/// Of train blocks that were to be trained and will not be: `run` is the one that says they come behind it, "" where
+/// there is none. One that was interrupted has said how to go on, and one that diverged does not go on.
+void tell_not_begun(const std::vector<std::string>& blocks, const std::string& run, Exit status,
+                    const Console& console) {
+  if (blocks.empty()) return;
+  std::string how;
+  if (static_cast<int>(status) > 128)
+    how = "; the command above goes on with the one that was stopped, and begins what comes behind it";
+  else if (status != Exit::diverged && !run.empty())
+    how = fmt::format("; {}`nnc train --resume {}` begins {}", status == Exit::done ? "" : "with that put right, ",
+                      shell_word(run), blocks.size() == 1 ? "it" : "them");
+  console.note("note: " + blocks_text(blocks, "was not begun", "were not begun") + how);
+}
+
+/// Where the blocks behind a run are that have been begun: each run says where the next one is.
+void tell_begun(std::string run, RunRecord record, const Console& console) {
+  for (std::string holder = holder_of(run); !record.following.blocks.empty(); holder = holder_of(run)) {
+    const std::vector<std::string> blocks = record.following.blocks;
+    if (waits(holder, record)) return tell_not_begun(blocks, run, Exit::done, console);
+    run = next_run(holder, record);
+    console.note(
+        fmt::format("note: train block {} was begun in {}; `nnc train --resume {}` goes on with it if it was stopped",
+                    blocks.front(), run, shell_word(run)));
+    auto next = read_run(holder_of(run));
+    if (!next || next->following.blocks.size() >= blocks.size()) return;  // taken away since, or another
+    record = std::move(*next);
+  }
+}
+
+/// Trains what was to be trained behind a run that is done now, as the command said that began it, or says where it is.
 Exit train_following(const std::string& run, const RunRecord& record, TrainFlags flags, const Compilation& compilation,
                      const Console& console) {
-  if (record.following.blocks.empty()) return Exit::done;
-  auto origin = origin_of_run(run, record);
+  const std::string holder = holder_of(run);
+  const std::vector<std::string>& names = record.following.blocks;
+  if (!waits(holder, record)) return tell_begun(run, record, console), Exit::done;
+  if (!flags.dry_run)
+    console.note("note: " +
+                 blocks_text(names, "was not begun before, and follows now", "were not begun before, and follow now"));
+  auto origin = origin_of_run(holder, record);
   if (!origin) return console.show(origin.problem()), exit_of(origin.problem());
   flags = as_begun(std::move(flags), record);
   flags.resume = flags.out = std::nullopt;
+  if (const std::string made = next_run(holder, record); !made.empty()) flags.out = made;  // and left without a record
+  flags.behind = run;
   flags.file = origin->file;
   flags.seed = record.following.seed;
   flags.epochs = record.following.epochs;
@@ -122,11 +152,11 @@ Exit train_following(const std::string& run, const RunRecord& record, TrainFlags
   if (record.fold) flags.cv = record.fold->of;
   Exit status = Exit::done;
   std::vector<Elaborated> blocks;
-  for (const std::string& name : record.following.blocks) {
+  for (const std::string& name : names) {
     origin->options.train_block = name;
     for (Elaborated& block : read_program(origin->file, origin->options, console, status))
       blocks.push_back(std::move(block));
-    if (status != Exit::done) return status;
+    if (status != Exit::done) return tell_not_begun(names, run, status, console), status;
   }
   return train_blocks(blocks, std::move(flags), compilation, console);
 }
@@ -147,7 +177,7 @@ Exit resume_parts(TrainFlags flags, const Compilation& compilation, const Consol
   if (status != Exit::done) return status;
   const TrainFlags as_new = as_begun(flags, *record);
   std::vector<SplitFigures> parts;
-  RunRecord last = *record;  // of those that say what follows
+  const std::vector<std::string>& following = record->following.blocks;
   for (int index = 0; index < record->fold->of; ++index) {
     const std::string path = part_of(folder, index);
     console.note(fmt::format("part {} of {}", index + 1, record->fold->of));
@@ -158,17 +188,25 @@ Exit resume_parts(TrainFlags flags, const Compilation& compilation, const Consol
       auto opened = StoppedRun::open(path);
       if (!opened) return fail(opened.problem());
       stopped.emplace(std::move(*opened));
-      if (!stopped->record.following.blocks.empty()) last = stopped->record;
     }
-    own.following = last.following.blocks;
     Training training(blocks.at(0), own, compilation, console, stopped ? &*stopped : nullptr);
     if (!stopped) training.set_fold(index, record->fold->of);
     const Exit result = training.run();
-    if (result != Exit::done) return tell_not_begun(last.following.blocks, result, console), result;
+    if (result != Exit::done) {
+      if (waits(part_of(folder, 0), *record)) tell_not_begun(following, folder, result, console);
+      return result;
+    }
     add_valid(training, parts);
   }
   fmt::print("{}\n", summary(record->train_block, parts, flags.json));
-  return train_following(part_of(folder, 0), last, flags, compilation, console);
+  return train_following(folder, *record, flags, compilation, console);
+}
+
+/// The folder of the parts.
+std::string cross_validation_of(const std::string& part) {
+  std::filesystem::path path = std::filesystem::path(part).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();  // it ended with a slash
+  return path.has_parent_path() ? path.parent_path().string() : (path / "..").lexically_normal().string();
 }
 
 Exit resume(TrainFlags flags, const Console& console) {
@@ -190,14 +228,28 @@ Exit resume(TrainFlags flags, const Console& console) {
   if (status != Exit::done) return status;
   const RunRecord record = stopped->record;
   status = Training(blocks.at(0), flags, *compilation, console, &*stopped).run();
-  if (status != Exit::done) return tell_not_begun(record.following.blocks, status, console), status;
+  if (record.fold || status != Exit::done) {  // what follows is behind all parts
+    const std::string run = record.fold ? cross_validation_of(*flags.resume) : *flags.resume;
+    if (waits(*flags.resume, record)) tell_not_begun(record.following.blocks, run, status, console);
+    return status;
+  }
   return train_following(*flags.resume, record, flags, *compilation, console);
 }
 
+/// How a train block ended, and the folder that was made for it, "" where there is none.
+struct BlockEnd {
+  Exit status;
+  std::string run;
+};
+
 /// Each part is a run of its own below one folder, which `eval`, `predict` and `--resume` take like any other.
-Exit cross_validate(const Elaborated& block, TrainFlags flags, const Compilation& compilation, const Console& console) {
+BlockEnd cross_validate(const Elaborated& block, TrainFlags flags, const Compilation& compilation,
+                        const Console& console) {
+  const auto fail = [&](const Problem& problem) { return console.show(problem), BlockEnd{exit_of(problem), ""}; };
   auto folder = flags.dry_run ? Result<std::string>(std::string()) : make_run_folder(block.train.name, flags.out);
-  if (!folder) return console.show(folder.problem()), exit_of(folder.problem());
+  if (!folder) return fail(folder.problem());
+  if (!flags.dry_run && !flags.behind.empty())
+    if (auto problem = hand_on(flags.behind, *folder, false)) return fail(*problem);
   std::vector<SplitFigures> parts;
   for (int index = 0; index < *flags.cv; ++index) {
     console.note(fmt::format("part {} of {}", index + 1, *flags.cv));
@@ -205,11 +257,20 @@ Exit cross_validate(const Elaborated& block, TrainFlags flags, const Compilation
     Training training(block, flags, compilation, console, nullptr);
     training.set_fold(index, *flags.cv);
     const Exit result = training.run();
-    if (result != Exit::done) return result;
+    if (result != Exit::done) return {result, *folder};
     add_valid(training, parts);
+    flags.following.clear(), flags.behind.clear();  // the first part answers for what comes behind all of them
   }
   if (!flags.dry_run) fmt::print("{}\n", summary(block.train.name, parts, flags.json));
-  return Exit::done;
+  return {Exit::done, *folder};
+}
+
+BlockEnd train_block(const Elaborated& block, const TrainFlags& flags, const Compilation& compilation,
+                     const Console& console) {
+  if (flags.cv) return cross_validate(block, flags, compilation, console);
+  Training training(block, flags, compilation, console, nullptr);
+  const Exit status = training.run();
+  return {status, training.path()};
 }
 
 /// One behind the other, up to one that is not done.
@@ -219,9 +280,13 @@ Exit train_blocks(const std::vector<Elaborated>& blocks, TrainFlags flags, const
     flags.following.clear();
     for (std::size_t behind = i + 1; behind < blocks.size(); ++behind)
       flags.following.push_back(blocks[behind].train.name);
-    const Exit result = flags.cv ? cross_validate(blocks[i], flags, compilation, console)
-                                 : Training(blocks[i], flags, compilation, console, nullptr).run();
-    if (result != Exit::done) return tell_not_begun(flags.following, result, console), result;
+    const BlockEnd end = train_block(blocks[i], flags, compilation, console);
+    const bool begun = !end.run.empty() && is_run(holder_of(end.run));
+    if (end.status != Exit::done && !begun && !flags.behind.empty())
+      flags.following.insert(flags.following.begin(), blocks[i].train.name);
+    if (end.status != Exit::done)
+      return tell_not_begun(flags.following, begun ? end.run : flags.behind, end.status, console), end.status;
+    flags.behind = end.run, flags.out = std::nullopt;
   }
   return Exit::done;
 }

@@ -324,6 +324,7 @@ std::optional<Problem> Training::make_run() {
   auto run = RunDirectory::create(job_.name, flags_.out);
   if (!run) return run.problem();
   run_.emplace(std::move(*run));
+  if (auto problem = take_over(false)) return problem;
   const std::vector<std::string> stored = stored_paths(block_);
   record_.train_block = job_.name;
   record_.models = job_.models;
@@ -346,6 +347,13 @@ std::optional<Problem> Training::make_run() {
   for (std::size_t i = 0; i < stored.size(); ++i)
     if (auto problem = run_->write("model/" + stored[i], block_.sources[i].text)) return problem;
   return std::nullopt;
+}
+
+/// The run before this one answers for it until it has a record of its own.
+std::optional<Problem> Training::take_over(bool begun) const {
+  if (flags_.behind.empty()) return std::nullopt;
+  const fs::path own = run_->path();
+  return hand_on(flags_.behind, (record_.fold ? own.parent_path() : own).string(), begun);
 }
 
 std::optional<Problem> Training::write_record(const TrainOutcome* outcome) {
@@ -394,7 +402,10 @@ Exit Training::train_and_report() {
   if (stopped_) settings.from = &stopped_->at.state;
   if (best_weights_) settings.best = &*best_weights_;
   // A run has a record from its first checkpoint on, so that what has a record can go on.
-  const auto first_save = [this] { return write_record(nullptr); };
+  const auto first_save = [this] {
+    auto problem = write_record(nullptr);
+    return problem ? problem : take_over(true);
+  };
   RunObserver observer(*run_, flags_, record_, settings.job, Progress(console_, settings.job, split("train")->rows),
                        first_save);
   TrainOutcome outcome = train(settings, *runner_, programs_, *weights_, *split("train"), split("valid"), observer);
@@ -442,7 +453,7 @@ Exit Training::report(const TrainOutcome& outcome) {
       return console_.show(*problem), exit_of(*problem);
   }
   const bool idle = stopped_ && outcome.at.step == stopped_->at.state.at.step;
-  if (idle && outcome.end == TrainOutcome::End::epochs_done)
+  if (idle && outcome.end == TrainOutcome::End::epochs_done && !waits(run_->path(), record_))
     console_.note(fmt::format("nothing was left to do; `nnc train --resume {} --epochs N` trains for N epochs in all",
                               shell_word(run_->path())));
   console_.note(fmt::format(

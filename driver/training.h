@@ -23,6 +23,7 @@ struct TrainFlags {
   std::optional<std::uint64_t> seed;
   std::optional<int> cv;
   std::vector<std::string> following{};  ///< train blocks that come behind this one
+  std::string behind{};                  ///< the run, or cross-validation, that this one comes behind; may be ""
   double save_every = 2;                 ///< seconds
   bool log_steps = false, json = false, dry_run = false, profile = false;
   ProgramOptions program;
@@ -57,6 +58,8 @@ class Training {
   void set_fold(int index, int of) { record_.fold = CrossPart{index, of, job_.seed}; }
 
   Exit run();
+  /// Of the run's folder; "" before it is made.
+  std::string path() const { return run_ ? run_->path() : ""; }
   /// Of all splits, at the end of a run.
   const std::vector<SplitFigures>& figures() const { return figures_; }
 
@@ -68,6 +71,7 @@ class Training {
   std::optional<Problem> make_columns();
   std::optional<Problem> restore_weights();
   std::optional<Problem> make_run();
+  std::optional<Problem> take_over(bool begun) const;
 
   void warn_of_constant_columns() const;
   std::int64_t parameters() const;

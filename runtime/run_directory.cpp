@@ -26,6 +26,10 @@ Problem io_problem(std::string message, std::vector<std::string> notes = {}) {
           .notes = std::move(notes)};
 }
 
+Problem in_use(const std::string& run) {
+  return io_problem(fmt::format("another process is training the run `{}`", run));
+}
+
 constexpr int most_runs = 1'000'000;
 
 /// Null where another process has the lock of a folder. A file system without locks does not stop training.
@@ -70,6 +74,7 @@ Result<RunDirectory> RunDirectory::create(const std::string& name, const std::op
   RunDirectory run;
   run.path_ = *path;
   run.lock_ = lock(*path);
+  if (!run.lock_) return in_use(*path);
   std::error_code error;
   fs::create_directories(run.file("model"), error);
   run.metrics_.open(run.file("metrics.jsonl"), std::ios::trunc);
@@ -81,7 +86,7 @@ Result<RunDirectory> RunDirectory::open(const std::string& path) {
   RunDirectory run;
   run.path_ = path;
   run.lock_ = lock(path);
-  if (!run.lock_) return io_problem(fmt::format("another process is training the run `{}`", path));
+  if (!run.lock_) return in_use(path);
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(path, ignored))
     if (is_temporary(entry.path().filename().string())) fs::remove(entry.path(), ignored);

@@ -17,7 +17,7 @@ Result<std::string> make_run_folder(const std::string& name, const std::optional
 
 class RunDirectory {
  public:
-  /// In a new folder (make_run_folder).
+  /// In a new folder (make_run_folder), or in one that has no record yet and that no other process is about to fill.
   static Result<RunDirectory> create(const std::string& name, const std::optional<std::string>& out);
   /// The folder of a run that goes on, without what a process that was killed has left half written. A run that another
   /// process is training is refused.

@@ -268,6 +268,138 @@ TEST_CASE("a signal in the first of two train blocks says so of the second, and 
   CHECK_FALSE(fs::exists(stopped / "runs/Two-2"));
 }
 
+namespace {
+
+/// Three train blocks of a few steps each, of which the second has data in a file of its own.
+void write_three_blocks(const fs::path& folder) {
+  fs::create_directories(folder);
+  write_file(folder / "later.csv", "x\n1\n2\n3\n4\n5\n6\n7\n8\n");
+  write_file(folder / "three.nn",
+             "data rows {\n  train = table(x = [1, 2, 3, 4, 5, 6, 7, 8])\n  x: f32[1] = col(\"x\") / 8\n}\n"
+             "data later {\n  train = csv(\"later.csv\")\n  x: f32[1] = col(\"x\") / 8\n}\n"
+             "model Net(x: f32[batch, 1]) -> f32[batch, 1] { return x |> Dense(4) |> tanh |> Dense(1) }\n"
+             "train Net on rows as One {\n  loss = mse(Net(x), x * x)\n  optimizer = sgd(lr = 1e-2)\n  epochs = 3\n}\n"
+             "train Net on later as Two {\n  loss = mse(Net(x), x)\n  optimizer = sgd(lr = 1e-2)\n  epochs = 2\n}\n"
+             "train Net on rows as Three {\n  loss = mse(Net(x), x)\n  optimizer = sgd(lr = 1e-2)\n  epochs = 2\n}\n");
+}
+
+/// As the record of a run is where the process was killed before what comes behind was begun; `in` is what it knows of
+/// the folder of that.
+void forget_next(const fs::path& run, const std::string& in) {
+  json record = json::parse(read_file(run / "run.json"));
+  REQUIRE(record.at("state") == "finished");
+  record.at("following").erase("begun");
+  record.at("following").erase("in");
+  if (!in.empty()) record.at("following")["in"] = in;
+  write_file(run / "run.json", record.dump());
+}
+
+void check_same_weights(const fs::path& one, const fs::path& other) {
+  for (const std::string run : {"One-1", "Two-1", "Three-1"})
+    CHECK(read_file(one / "runs" / run / "last.safetensors") == read_file(other / "runs" / run / "last.safetensors"));
+  CHECK(std::distance(fs::directory_iterator(one / "runs"), fs::directory_iterator()) == 3);
+}
+
+}  // namespace
+
+TEST_CASE("a train block whose data are missing is told not to be begun, and --resume of the one before begins it",
+          "[command][resume]") {
+  const Scratch scratch;
+  const fs::path stopped = scratch.path() / "stopped", whole = scratch.path() / "whole";
+  for (const fs::path& folder : {stopped, whole}) write_three_blocks(folder);
+  REQUIRE(run_nnc("train three.nn --seed 3", whole).status == 0);
+  fs::rename(stopped / "later.csv", stopped / "away.csv");
+  for (const std::string words : {"train three.nn --seed 3", "train --resume runs/One-1"}) {
+    const auto failed = run_nnc(words, stopped);
+    INFO(words << "\n" << failed.err);
+    CHECK(failed.status != 0);
+    CHECK_THAT(failed.err, Catch::Contains("later.csv"));
+    CHECK_THAT(failed.err, Catch::Contains("note: train blocks Two, Three were not begun; with that put right, `nnc "
+                                           "train --resume runs/One-1` begins them\n"));
+    CHECK_THAT(failed.err, !Catch::Contains("nothing was left to do"));
+  }
+  fs::rename(stopped / "away.csv", stopped / "later.csv");
+  const auto resumed = run_nnc("train --resume runs/One-1", stopped);
+  INFO(resumed.err);
+  REQUIRE(resumed.status == 0);
+  CHECK_THAT(resumed.err, Catch::Contains("note: train blocks Two, Three were not begun before, and follow now\n"));
+  CHECK_THAT(resumed.err, !Catch::Contains("nothing was left to do"));
+  check_same_weights(stopped, whole);
+  // Once begun they are named, wherever the folders went, and are not begun again.
+  fs::rename(stopped, scratch.path() / "moved");
+  const auto idle = run_nnc("train --resume ../moved/runs/One-1/ --data .", whole);
+  INFO(idle.err);
+  CHECK(idle.status == 0);
+  CHECK_THAT(idle.err, Catch::Contains("nothing was left to do"));
+  CHECK_THAT(idle.err, Catch::Contains("note: train block Two was begun in ../moved/runs/Two-1; ") &&
+                           Catch::Contains("note: train block Three was begun in ../moved/runs/Three-1; "));
+  fs::remove_all(whole / "runs/Two-1");
+  CHECK(run_nnc("train --resume runs/One-1 --epochs 4", whole).status == 0);
+  CHECK_FALSE(fs::exists(whole / "runs/Two-1"));
+}
+
+TEST_CASE("train blocks behind a finished one are begun by --resume wherever the process was killed between them",
+          "[command][resume]") {
+  const Scratch scratch;
+  const fs::path whole = scratch.path() / "whole", killed = scratch.path() / "killed", runs = killed / "runs";
+  write_three_blocks(whole);
+  REQUIRE(run_nnc("train three.nn --seed 3", whole).status == 0);
+  fs::copy(whole, killed, fs::copy_options::recursive);
+  const auto resume = [&](const std::string& run) {
+    const auto resumed = run_nnc("train --resume runs/" + run, killed);
+    INFO(resumed.err);
+    CHECK(resumed.status == 0);
+    check_same_weights(killed, whole);
+    return resumed.err;
+  };
+  // Before the folder of the second was made.
+  for (const std::string run : {"Two-1", "Three-1"}) fs::remove_all(runs / run);
+  forget_next(runs / "One-1", "");
+  resume("One-1");
+  // Before the second had a record: its folder is taken.
+  fs::remove_all(runs / "Three-1");
+  fs::remove(runs / "Two-1/run.json");
+  forget_next(runs / "One-1", "../Two-1");
+  resume("One-1");
+  // Before the first knew of the record that the second has by then.
+  forget_next(runs / "One-1", "../Two-1");
+  CHECK_THAT(resume("One-1"), Catch::Contains("nothing was left to do"));
+  // Between the second and the third: the first says who begins it.
+  fs::remove_all(runs / "Three-1");
+  forget_next(runs / "Two-1", "");
+  const auto told = run_nnc("train --resume runs/One-1", killed);
+  CHECK_THAT(told.err, Catch::Contains("note: train block Two was begun in runs/Two-1; ") &&
+                           Catch::Contains("note: train block Three was not begun; `nnc train --resume runs/Two-1` "
+                                           "begins it\n"));
+  CHECK_FALSE(fs::exists(runs / "Three-1"));
+  resume("Two-1");
+}
+
+TEST_CASE("cross-validations behind one that is done are begun by --resume", "[command][resume]") {
+  const Scratch scratch;
+  write_three_blocks(scratch.path());
+  fs::rename(scratch.path() / "later.csv", scratch.path() / "away.csv");
+  const auto failed = run_nnc("train three.nn --cv 2 --seed 3", scratch.path());
+  INFO(failed.err);
+  CHECK(failed.status != 0);
+  const std::string how =
+      "note: train blocks Two, Three were not begun; with that put right, `nnc train --resume "
+      "runs/One-1` begins them\n";
+  CHECK_THAT(failed.err, Catch::Contains(how));
+  fs::rename(scratch.path() / "away.csv", scratch.path() / "later.csv");
+  const auto part = run_nnc("train --resume runs/One-1/part-1", scratch.path());
+  CHECK_THAT(part.err, Catch::Contains("Two, Three were not begun; `nnc train --resume runs/One-1` begins them\n"));
+  const auto resumed = run_nnc("train --resume runs/One-1", scratch.path());
+  INFO(resumed.err);
+  CHECK(resumed.status == 0);
+  const auto again = run_nnc("train --resume runs/One-1", scratch.path());
+  CHECK_THAT(again.err, Catch::Contains("note: train block Two was begun in runs/Two-1; ") &&
+                            Catch::Contains("note: train block Three was begun in runs/Three-1; "));
+  for (const std::string run : {"One-1", "Two-1", "Three-1"})
+    CHECK(fs::exists(scratch.path() / "runs" / run / "part-2/run.json"));
+  CHECK(std::distance(fs::directory_iterator(scratch.path() / "runs"), fs::directory_iterator()) == 3);
+}
+
 TEST_CASE("--init starts from the parameters of a file and names what does not match", "[command]") {
   const Scratch scratch;
   write_program(scratch.path());
