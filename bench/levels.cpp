@@ -1,5 +1,7 @@
 // What LLVM's whole O2 pipeline would gain: training steps of the examples and of the nets that `nnc new` writes, as
 // nnc compiles them, beside the same LLVM text through `clang -O2`, by turns. Prints figures and fails nothing.
+//
+//   bench_levels [FILE.nn[:ROWS OF THE FULL BATCH]]...        (paths in the source folder, or absolute)
 #include <dlfcn.h>
 #include <fmt/format.h>
 
@@ -7,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <vector>
 
 #include "driver/session.h"
 #include "driver/workload.h"
@@ -18,12 +21,16 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* programs[] = {
-    "examples/linear/linear.nn", "examples/softmax/flowers.nn", "examples/xor/xor.nn",     "examples/curve/curve.nn",
-    "examples/mnist/mnist.nn",   "driver/templates/cnn.nn",     "driver/templates/rnn.nn", "driver/templates/gpt.nn"};
+struct Measured {
+  std::string file;
+  std::int64_t rows_of_full_batch = 32;  ///< the data of a program that trains on all of them are not read
+};
+const std::vector<Measured> programs = {{"examples/linear/linear.nn"}, {"examples/softmax/flowers.nn"},
+                                        {"examples/xor/xor.nn", 4},    {"examples/curve/curve.nn"},
+                                        {"examples/mnist/mnist.nn"},   {"driver/templates/cnn.nn"},
+                                        {"driver/templates/rnn.nn"},   {"driver/templates/gpt.nn"}};
 constexpr int runs = 80;  // short ones, so that some meet a moment without other work
 constexpr double run_seconds = 0.003;
-constexpr std::int64_t rows_of_full_batch = 32;
 
 /// The text through clang -O2, loaded; the entry is `ours` with the functions exchanged. Null where clang is missing.
 const nnc_entry* through_o2(const std::string& text, const nnc_entry& ours, const fs::path& folder, nnc_entry& made) {
@@ -53,13 +60,11 @@ double seconds_of(driver::Workload& work, Runner& runner) {
   return (now - begin) / static_cast<double>(calls);
 }
 
-void measure(const std::string& name, const Host& host, const fs::path& folder) {
-  Diagnostics diagnostics;
-  const auto blocks = elaborate_file(std::string(NNC_SOURCE_DIR) + "/" + name, {}, diagnostics);
-  if (blocks.size() != 1) return fmt::print("{} cannot be read\n", name);
-  const std::int64_t rows = blocks[0].train.batch_size > 0 ? blocks[0].train.batch_size : rows_of_full_batch;
-  driver::Session session(blocks[0], {.host = host}, rows);
-  const Program program = session.lower_graph(optimise(blocks[0].step), EntryKind::step, rows);
+void measure(const std::string& name, const Elaborated& block, std::int64_t full_batch, const Host& host,
+             const fs::path& folder) {
+  const std::int64_t rows = block.train.batch_size > 0 ? block.train.batch_size : full_batch;
+  driver::Session session(block, {.host = host}, rows);
+  const Program program = session.lower_graph(optimise(block.step), EntryKind::step, rows);
   const double begin = seconds_now();
   const auto less = compile(program, {.target = host.target});
   const double compiled = seconds_now() - begin;
@@ -74,19 +79,40 @@ void measure(const std::string& name, const Host& host, const fs::path& folder) 
     best[0] = std::min(best[0], seconds_of(first, runner));
     best[1] = std::min(best[1], seconds_of(second, runner));
   }
-  fmt::print("{:<28} {:>5} {:>10.3f} {:>10.3f}   {:>5.3f} {:>10.1f}\n", name, rows, 1e6 * best[0], 1e6 * best[1],
+  fmt::print("{:<40} {:>5} {:>10.3f} {:>10.3f}   {:>5.3f} {:>10.1f}\n", name, rows, 1e6 * best[0], 1e6 * best[1],
              best[0] / best[1], 1e3 * compiled);
   std::fflush(stdout);
 }
 
+/// Every train block of a program.
+void measure(const Measured& program, const Host& host, const fs::path& folder) {
+  Diagnostics diagnostics;
+  const std::string path = program.file[0] == '/' ? program.file : std::string(NNC_SOURCE_DIR) + "/" + program.file;
+  const auto blocks = elaborate_file(path, {}, diagnostics);
+  if (blocks.empty()) return fmt::print("{} cannot be read, or trains nothing\n", program.file);
+  for (const Elaborated& block : blocks) {
+    const std::string part = blocks.size() > 1 ? ": " + block.train.name : "";
+    measure(program.file + part, block, program.rows_of_full_batch, host, folder);
+  }
+}
+
+/// FILE.nn or FILE.nn:ROWS, where the full batch has so many.
+Measured told(const std::string& word) {
+  const std::size_t colon = word.rfind(':');
+  if (colon == std::string::npos) return {word};
+  return {word.substr(0, colon), std::stoll(word.substr(colon + 1))};
+}
+
 }  // namespace
 
-int main() {
+int main(int count, char** words) {
   const Host host = detect_host();
   std::string pattern = (fs::temp_directory_path() / "nnc-levels-XXXXXX").string();
   const fs::path folder = mkdtemp(pattern.data());
   fmt::print("{}, one thread; us a step, best of {} runs; {} -O2\n", host.target.cpu, runs, NNC_TWIN_COMPILER);
-  fmt::print("{:<28} {:>5} {:>10} {:>10}   {:>5} {:>10}\n", "program", "rows", "nnc", "O2", "ratio", "compile ms");
-  for (const char* program : programs) measure(program, host, folder);
+  fmt::print("{:<40} {:>5} {:>10} {:>10}   {:>5} {:>10}\n", "program", "rows", "nnc", "O2", "ratio", "compile ms");
+  std::vector<Measured> asked;
+  for (int i = 1; i < count; ++i) asked.push_back(told(words[i]));
+  for (const Measured& program : asked.empty() ? programs : asked) measure(program, host, folder);
   fs::remove_all(folder);
 }
