@@ -173,10 +173,20 @@ Problem AtomicFile::give_up(int error) {
   return io_problem(path_, "write", error);
 }
 
+namespace {
+
+/// A name of what this process has open, which may be a file of any place; not of a file under /dev, as in /dev/shm.
+bool names_open_stream(std::string_view path) {
+  return path == "/dev/stdout" || path == "/dev/stderr" || path.starts_with("/dev/fd/") ||
+         path.starts_with("/proc/self/fd/");
+}
+
+}  // namespace
+
 int AtomicFile::open() {
   struct stat before{};
   const bool exists = ::stat(path_.c_str(), &before) == 0;
-  direct_ = exists && (path_.starts_with("/dev/") || !(S_ISREG(before.st_mode) || S_ISDIR(before.st_mode)));
+  direct_ = exists && (names_open_stream(path_) || !(S_ISREG(before.st_mode) || S_ISDIR(before.st_mode)));
   if (direct_) return ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
   std::error_code unknown;
   if (std::filesystem::is_symlink(path_, unknown)) {

@@ -156,6 +156,13 @@ TEST_CASE("what is written keeps a link, rights, and what is no regular file", "
   fs::remove(scratch.path() / "came");
   CHECK(run_nnc(predict + "/dev/stdout | cat >came; exit $?", scratch.path()).status == 0);
   CHECK(read_file(scratch.path() / "came") == answers);
+  if (fs::exists("/dev/shm")) {  // a folder of files, though it stands among devices
+    const fs::path shared = "/dev/shm/nnc-answers-" + scratch.path().filename().string() + ".csv";
+    std::ofstream(shared) << std::string(100000, 'x');
+    CHECK(run_nnc(predict + shared.string(), scratch.path()).status == 0);
+    CHECK(read_file(shared) == answers);
+    fs::remove(shared);
+  }
   CHECK(run_nnc(predict + "/dev/null", scratch.path()).status == 0);
   CHECK(fs::is_character_file("/dev/null"));
 }
