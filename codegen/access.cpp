@@ -487,6 +487,10 @@ void Element::store_vector(llvm::Value* value) {
   llvm::Value* at = pointer();
   const bool tail = nest_.active < lanes;
   if (tail && !whole_vectors_fit()) {
+    // LLVM 22 makes a scalar store of a masked one of a single lane, and forgets to narrow what was truncated
+    // (AVX-512).
+    if (nest_.active == 1)
+      return void(emit_.ir.CreateAlignedStore(emit_.ir.CreateExtractElement(value, std::uint64_t{0}), at, align));
     emit_.ir.CreateMaskedStore(value, at, align, emit_.mask(lanes, nest_.active));
     return;
   }
