@@ -95,8 +95,9 @@ Scalar uniform(Scalar row, Scalar column, Scalar seed, Scalar step, Scalar strea
 void interpret(const ScalarProgram& program, std::span<const void* const> inputs, std::span<void* const> results,
                std::int64_t count);
 
-/// The same program with a constant in the place of each instruction that depends on no input, and with a product, or
-/// nothing, in the place of a division by a power of two: to the bit that `interpret` gives.
+/// The same program with a constant in the place of each instruction that depends on no input, with a product, or
+/// nothing, in the place of a division by a power of two, and without what changes nothing or is never used: to the bit
+/// that `interpret` gives.
 ScalarProgram with_known_values(ScalarProgram program);
 
 }  // namespace nnc

@@ -1,7 +1,10 @@
 // What of a program can be computed before it runs: where log(0.9) is part of a body, its two dozen instructions are a
 // number. And what another operation gives to the bit: dividing by a power of two, as a mean over 32 rows does, is
-// multiplying by its inverse; by one, as over a single row, nothing at all.
+// multiplying by its inverse; by one, as over a single row, nothing at all. What a known condition chooses is that, and
+// +0 is added to a sum of zeros once.
+#include <map>
 #include <optional>
+#include <tuple>
 
 #include "ir/scalar/builder.h"
 #include "ir/scalar/pieces.h"
@@ -47,40 +50,122 @@ std::optional<std::uint64_t> exact_inverse(const ScalarInstruction& c) {
   return (c.bits & ~(exponents << mantissa)) | inverse << mantissa;
 }
 
-bool is_one(const ScalarInstruction& c) {
-  return c.op == ScalarOp::constant && is_float(c.type) && c.bits == scalar::format_of(c.type).one;
+bool is_constant(const ScalarInstruction& x, std::uint64_t bits) {
+  return x.op == ScalarOp::constant && x.bits == bits;
+}
+bool is_one(const ScalarInstruction& x) { return is_float(x.type) && is_constant(x, scalar::format_of(x.type).one); }
+bool is_zero(const ScalarInstruction& x) { return is_float(x.type) && is_constant(x, 0); }
+bool is_minus_zero(const ScalarInstruction& x) {
+  return is_float(x.type) && is_constant(x, scalar::format_of(x.type).sign);
 }
 
-/// The same program with multiplications in the place of divisions by powers of two, and neither by one.
-ScalarProgram without_exact_divisions(const ScalarProgram& program) {
-  ScalarProgram result{.inputs = program.inputs, .code = {}, .results = {}};
-  std::vector<ScalarId> at;
-  const auto append = [&](const ScalarInstruction& instruction) {
-    result.code.push_back(instruction);
-    return static_cast<ScalarId>(result.code.size() - 1);
-  };
-  for (ScalarInstruction x : program.code) {
-    for (int i = 0; i < operand_count(x.op); ++i) x.operands[i] = at[x.operands[i]];
-    const auto operand = [&](int i) -> const ScalarInstruction& { return result.code[x.operands[i]]; };
+/// The same program, instruction after instruction, without those that give what one of their operands is; and with a
+/// multiplication in the place of a division by a power of two.
+class Shortened {
+ public:
+  explicit Shortened(const ScalarProgram& program) {
+    result_.inputs = program.inputs;
+    std::vector<ScalarId> now;
+    for (ScalarInstruction x : program.code) {
+      for (int i = 0; i < operand_count(x.op); ++i) x.operands[i] = now[x.operands[i]];
+      x = cheaper(x);
+      const std::optional<ScalarId> same = operand_it_is(x);
+      now.push_back(same ? *same : append(x));
+    }
+    for (const ScalarId id : program.results) result_.results.push_back(now[id]);
+  }
+
+  ScalarProgram finish() && { return without_unused(std::move(result_)); }
+
+ private:
+  const ScalarInstruction& at(ScalarId id) const { return result_.code[id]; }
+
+  ScalarId append(const ScalarInstruction& x) {
+    const auto next = static_cast<ScalarId>(result_.code.size());
+    const auto [known, is_new] = known_.try_emplace({x.op, x.type, x.operands, x.bits}, next);
+    if (is_new) result_.code.push_back(x);
+    return known->second;
+  }
+
+  ScalarInstruction cheaper(ScalarInstruction x) {
     if (x.op == ScalarOp::div) {
-      if (const auto inverse = exact_inverse(operand(1))) {
+      if (const auto inverse = exact_inverse(at(x.operands[1]))) {
         x.op = ScalarOp::mul;
         x.operands[1] = append({.op = ScalarOp::constant, .type = x.type, .bits = *inverse});
       }
+    } else if (x.op == ScalarOp::fma && is_one(at(x.operands[1]))) {
+      return {.op = ScalarOp::add, .type = x.type, .operands = {x.operands[0], x.operands[2]}};
+    } else if (x.op == ScalarOp::fma && is_one(at(x.operands[0]))) {
+      return {.op = ScalarOp::add, .type = x.type, .operands = {x.operands[1], x.operands[2]}};
     }
-    if (x.op == ScalarOp::mul && is_one(operand(1)))
-      at.push_back(x.operands[0]);
-    else
-      at.push_back(append(x));
+    return x;
   }
-  for (const ScalarId id : program.results) result.results.push_back(at[id]);
-  return result;
-}
+
+  /// Where an instruction is one of its operands, whatever that is.
+  std::optional<ScalarId> operand_it_is(const ScalarInstruction& x) const {
+    const ScalarId a = x.operands[0], b = x.operands[1];
+    if (x.op == ScalarOp::mul && is_one(at(b))) return a;
+    if (x.op == ScalarOp::mul && is_one(at(a))) return b;
+    if (x.op == ScalarOp::add && adds_nothing(a, b)) return b;
+    if (x.op == ScalarOp::add && adds_nothing(b, a)) return a;
+    if (x.op == ScalarOp::sub && is_zero(at(b))) return a;
+    if (x.op == ScalarOp::select && x.operands[1] == x.operands[2]) return b;
+    if (x.op == ScalarOp::select && at(a).op == ScalarOp::constant) return at(a).bits != 0 ? b : x.operands[2];
+    return std::nullopt;
+  }
+
+  /// Whether zero + x is x: of -0 and +0 the sum is +0.
+  bool adds_nothing(ScalarId zero, ScalarId x) const {
+    return is_minus_zero(at(zero)) || (is_zero(at(zero)) && never_minus_zero(x, most_looked_at));
+  }
+
+  /// A sum is -0 where both of its operands are, and no other time.
+  bool never_minus_zero(ScalarId id, int depth) const {
+    const ScalarInstruction& x = at(id);
+    if (x.op == ScalarOp::constant) return !is_minus_zero(x);
+    if (x.op == ScalarOp::abs) return true;
+    if (x.op == ScalarOp::mul) return x.operands[0] == x.operands[1];
+    if (depth == 0) return false;
+    const auto never = [&](int operand) { return never_minus_zero(x.operands[operand], depth - 1); };
+    if (x.op == ScalarOp::add) return never(0) || never(1);
+    if (x.op == ScalarOp::sub || x.op == ScalarOp::sqrt) return never(0);
+    return x.op == ScalarOp::select && never(1) && never(2);
+  }
+
+  static ScalarProgram without_unused(ScalarProgram program) {
+    std::vector<bool> used(program.code.size(), false);
+    for (const ScalarId id : program.results) used[id] = true;
+    for (std::size_t id = program.code.size(); id-- > 0;)
+      for (int i = 0; used[id] && i < operand_count(program.code[id].op); ++i)
+        used[program.code[id].operands[i]] = true;
+    std::vector<ScalarId> now(program.code.size(), 0);
+    std::size_t kept = 0;
+    for (std::size_t id = 0; id < program.code.size(); ++id) {
+      if (!used[id]) continue;
+      ScalarInstruction x = program.code[id];
+      for (int i = 0; i < operand_count(x.op); ++i) x.operands[i] = now[x.operands[i]];
+      now[id] = static_cast<ScalarId>(kept);
+      program.code[kept++] = x;
+    }
+    program.code.resize(kept);
+    for (ScalarId& id : program.results) id = now[id];
+    return program;
+  }
+
+  static constexpr int most_looked_at = 4;  ///< operations between a sum and what shows that it isn't -0
+
+  ScalarProgram result_;
+  std::map<std::tuple<ScalarOp, ScalarType, std::array<ScalarId, 3>, std::uint64_t>, ScalarId> known_;
+};
 
 }  // namespace
 
 ScalarProgram with_known_values(ScalarProgram program) {
-  return without_exact_divisions(with_numbers(std::move(program)));
+  for (;;) {
+    ScalarProgram shorter = Shortened(with_numbers(program)).finish();
+    if (shorter == program) return program;
+    program = std::move(shorter);
+  }
 }
 
 }  // namespace nnc

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <random>
 #include <tuple>
 #include <vector>
 
@@ -313,6 +314,94 @@ TEST_CASE("a division by a power of two is a product, and one by one is nothing,
         check_same(std::array{0., -0., 1., -3.3, 0x1p-1074, -0x1.8p-1060, 0x1.fffffffffffffp1023, HUGE_VAL, -HUGE_VAL,
                               0. * HUGE_VAL, 0x1.0000000000001p-1022, 0x1.0000000000003p-1021});
     }
+}
+
+TEST_CASE("what a known condition chooses, and adding nothing, are no instructions") {
+  ScalarBuilder b;
+  const Scalar x = b.input(ScalarType::f64), y = b.input(ScalarType::f64), zero = b.constant(0, ScalarType::f64);
+  const Scalar holds = less(zero, b.constant(1, ScalarType::f64)), one = b.constant(1, ScalarType::f64);
+  const Scalar sum = x + zero, chosen = select(holds, sum, sqrt(y) / x);
+  const Scalar results[] = {
+      ((zero + chosen) + zero) + zero, x - zero, zero + x * x, zero + abs(y), fma(one, x, y), zero + (x * y)};
+  const ScalarProgram known = with_known_values(std::move(b).finish(results));
+  const auto op = [&](std::size_t result) { return known.code[known.results[result]].op; };
+  CHECK(op(0) == ScalarOp::add);
+  CHECK(known.code[known.code[known.results[0]].operands[0]].op == ScalarOp::input);
+  CHECK((op(1) == ScalarOp::input && op(2) == ScalarOp::mul && op(3) == ScalarOp::abs));
+  CHECK(op(4) == ScalarOp::add);
+  CHECK(op(5) == ScalarOp::add);  // the product may be -0
+  CHECK(std::ranges::none_of(known.code,
+                             [](const auto& i) { return i.op == ScalarOp::select || i.op == ScalarOp::sqrt; }));
+}
+
+/// Programs over few values, so that zeros of both signs, ones and known conditions meet everywhere.
+template <class T>
+void check_shortened(unsigned seed) {
+  std::mt19937 random(seed);
+  const auto below = [&](std::size_t count) { return random() % count; };
+  constexpr double special[] = {0., -0., 1., -1., 2., 0.5, 3., 5e-324, -5e-324, 1e-45, -1e-45, INFINITY};
+  ScalarBuilder b;
+  std::vector<Scalar> values{b.input(type_of<T>), b.input(type_of<T>)}, conditions{b.bits(1, ScalarType::boolean)};
+  for (int step = 0; step < 40; ++step) {
+    const Scalar x = values[below(values.size())], y = values[below(values.size())], z = values[below(values.size())];
+    switch (below(10)) {
+      case 0:
+      case 1:
+        values.push_back(b.constant(special[below(std::size(special))], type_of<T>));
+        break;
+      case 2:
+      case 3:
+        values.push_back(x + y);
+        break;
+      case 4:
+        values.push_back(x - y);
+        break;
+      case 5:
+        values.push_back(below(2) ? x * y : x * x);
+        break;
+      case 6:
+        values.push_back(fma(x, y, z));
+        break;
+      case 7:
+        values.push_back(below(2) ? abs(x) : sqrt(x));
+        break;
+      case 8:
+        conditions.push_back(less(x, y));
+        break;
+      case 9:
+        values.push_back(below(2) ? x / y : select(conditions[below(conditions.size())], x, y));
+        break;
+    }
+  }
+  const std::size_t count = values.size();
+  const ScalarProgram whole = std::move(b).finish(values), known = with_known_values(whole);
+  std::vector<T> first, second;
+  for (const double x : special)
+    for (const double y : special) first.push_back(static_cast<T>(x)), second.push_back(static_cast<T>(y));
+  const auto run = [&](const ScalarProgram& program) {
+    std::vector<std::vector<T>> found(count, std::vector<T>(first.size()));
+    const void* inputs[] = {first.data(), second.data()};
+    std::vector<void*> results;
+    for (std::vector<T>& result : found) results.push_back(result.data());
+    interpret(program, inputs, results, static_cast<std::int64_t>(first.size()));
+    return found;
+  };
+  const auto expected = run(whole), found = run(known);
+  bool equal = true;
+  for (std::size_t i = 0; i < count; ++i)
+    for (std::size_t at = 0; at < first.size(); ++at) {
+      const T a = expected[i][at], c = found[i][at];
+      equal = equal && ((std::isnan(a) && std::isnan(c)) || std::memcmp(&a, &c, sizeof a) == 0);
+    }
+  CAPTURE(seed);
+  CHECK(equal);
+}
+
+TEST_CASE("shorter programs give the bits of the longer ones, of zeros the sign too") {
+  for (unsigned seed = 0; seed < 2000; ++seed) {
+    check_shortened<double>(seed);
+    check_shortened<float>(seed);
+  }
 }
 
 TEST_CASE("uniform numbers: in [0, 1), even, and functions of their place alone") {
