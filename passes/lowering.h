@@ -54,6 +54,9 @@ Clusters fuse_step(const Graph& step, const LowerOptions& options);  ///< of a l
 /// Moves out of every loop what is the same at each step and worth the memory: its results are whole operands then.
 Graph hoist(const Graph& graph);
 
+/// The graph with the steps of its loops in their place; nothing where that were more nodes than these.
+std::optional<Graph> unrolled(const Graph& graph, std::size_t most_nodes);
+
 /// Position of an expression among the stages of its cluster: after how many folds in a row, and over which inner
 /// loops.
 struct StageKey {

@@ -518,9 +518,11 @@ class PieceMaker {
 }  // namespace
 
 std::optional<Draft> in_one_piece(const Graph& opt, const std::string& entry, const LowerOptions& options) {
-  Net net(opt, options.rows);
+  const std::optional<Graph> straight = unrolled(opt, most_instructions);
+  if (!straight) return std::nullopt;
+  Net net(*straight, options.rows);
   if (!net.fits()) return std::nullopt;
-  const std::size_t nodes = opt.nodes.size();
+  const std::size_t nodes = straight->nodes.size();
   Clusters none{{}, std::vector<int>(nodes, -1), {}, {}, {}, {}};
   none.stored = none.dense = none.in_rows = std::vector<bool>(nodes, false);
   Draft draft;

@@ -40,6 +40,29 @@ TEST_CASE("loops have the evaluator's bits on every machine and for every number
   }
 }
 
+TEST_CASE("loops of a few steps in a tiny net are its straight lines, with the evaluator's bits", "[codegen]") {
+  for (const auto& [name, written] : test::graphs_with_loops()) {
+    INFO(name);
+    const Graph graph = optimise(written);
+    for (const std::int64_t rows : {1, 7}) {
+      const Environment environment = test::random_environment(graph, rows, 2);
+      const std::map<std::string, Tensor> expected = evaluate(graph, environment);
+      for (const Machine& machine : {machine_avx512(), machine_avx2(), machine_four_lanes()}) {
+        LowerOptions options;
+        options.machine = machine;
+        options.rows = rows;
+        options.in_one_piece = true;
+        const Program program = lower(graph, "step", options);
+        if (name.starts_with("equations"))
+          CHECK((program.kernels.size() == 1 && program.loops.empty() && program.arena_bytes == 0));
+        else
+          CHECK(!program.loops.empty());  // too much for one piece, or its sums go over more than rows
+        test::check_native_bits(program, environment, expected, machine.name, 1);
+      }
+    }
+  }
+}
+
 TEST_CASE("a kernel in a loop is counted once for every step", "[codegen]") {
   const auto flops = [](std::int64_t steps) {
     LowerOptions options;

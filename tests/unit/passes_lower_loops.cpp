@@ -2,6 +2,8 @@
 #include <algorithm>
 
 #include "ir/evaluate.h"
+#include "ir/text.h"
+#include "passes/lowering.h"
 #include "passes/passes.h"
 #include "passes/pipeline.h"
 #include "tests/support/loop_graphs.h"
@@ -56,6 +58,26 @@ TEST_CASE("loops keep their bits when lowered") {
               REQUIRE(same_bits(found.at(output), tensor));
             }
           }
+    }
+  }
+}
+
+TEST_CASE("a loop's steps one after the other have the loop's bits") {
+  for (const auto& [name, written] : test::graphs_with_loops()) {
+    INFO(name);
+    const Graph graph = optimise(written);
+    const std::optional<Graph> straight = unrolled(graph, 10'000);
+    REQUIRE(straight);
+    REQUIRE(verify(*straight) == "");
+    CHECK(std::ranges::none_of(straight->nodes, [](const Node& node) { return node.op == Op::scan; }));
+    CHECK(!unrolled(graph, graph.nodes.size()));
+    for (const std::int64_t rows : {1, 7}) {
+      const Environment environment = test::random_environment(graph, rows, 4);
+      const std::map<std::string, Tensor> found = evaluate(*straight, environment);
+      for (const auto& [output, tensor] : evaluate(graph, environment)) {
+        INFO(output);
+        CHECK(same_bits(found.at(output), tensor));
+      }
     }
   }
 }
