@@ -18,7 +18,7 @@
 #include "driver/configuration.h"
 #include "driver/run_record.h"
 #include "driver/stderr.h"
-#include "runtime/names.h"
+#include "ir/nearest.h"
 
 namespace nnc::driver {
 
@@ -57,11 +57,6 @@ bool contains(const Names& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-std::string suggestion(const std::string& name, const std::vector<std::string>& candidates) {
-  std::string near = closest_name(name, candidates);
-  return near.empty() ? "" : fmt::format("; did you mean `{}`?", near);
-}
-
 /// A first word that is no command, which CLI11 would call an unexpected argument.
 std::optional<std::string> unknown_command(const CLI::App& app, const std::vector<std::string>& words) {
   if (words.size() < 2 || words[1].starts_with('-')) return std::nullopt;
@@ -72,7 +67,7 @@ std::optional<std::string> unknown_command(const CLI::App& app, const std::vecto
   if (name.ends_with(".nn"))
     return fmt::format("what is to be done with `{0}`? `nnc train {0}` trains it, `nnc check {0}` looks it over", name);
   if (name == "resume") return "there is no command `resume`; `nnc train --resume RUN` goes on with a run";
-  return fmt::format("there is no command `{}`{}", name, suggestion(name, names));
+  return fmt::format("there is no command `{}`{}", name, or_did_you_mean(name, names));
 }
 
 /// An option that does not exist, with the nearest that does.
@@ -87,7 +82,7 @@ std::string explain(const CLI::ParseError& error, const CLI::App& app) {
     for (const std::string& name : option->get_lnames()) options.push_back("--" + name);
   std::string given = extras.front().substr(0, extras.front().find('='));
   if (!given.starts_with('-')) return fmt::format("`{}` is one argument too many", given);
-  std::string near = suggestion(given, options);
+  std::string near = or_did_you_mean(given, options);
   if (near.empty() && command->get_name() == "train")
     near = "; how a model learns is said in its program, whose constants are changed for once by `--set NAME=VALUE`";
   return fmt::format("there is no option `{}`{}", given, near);

@@ -8,8 +8,8 @@
 #include <filesystem>
 
 #include "driver/console.h"
+#include "ir/nearest.h"
 #include "runtime/file.h"
-#include "runtime/names.h"
 
 namespace nnc::driver {
 
@@ -60,10 +60,8 @@ Result<std::vector<Configured>> read_settings(const std::string& path) {
     std::string value = trimmed(line.substr(equals + 1));
     if (value.size() >= 2 && value.front() == '"' && value.back() == '"') value = value.substr(1, value.size() - 2);
     if (std::ranges::find(settings, name) == settings.end()) {
-      const std::string near = closest_name(name, std::vector<std::string>(settings.begin(), settings.end()));
-      return wrong(path, number,
-                   fmt::format("nnc.toml cannot set `{}`{}", name,
-                               near.empty() ? "" : fmt::format("; did you mean `{}`?", near)),
+      const std::vector<std::string> names(settings.begin(), settings.end());
+      return wrong(path, number, fmt::format("nnc.toml cannot set `{}`{}", name, or_did_you_mean(name, names)),
                    {fmt::format("note: it sets {}; what is learnt and how is said by the program and --set",
                                 fmt::join(settings, ", "))});
     }

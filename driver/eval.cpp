@@ -9,8 +9,8 @@
 #include "driver/commands.h"
 #include "driver/figures.h"
 #include "driver/trained.h"
+#include "ir/nearest.h"
 #include "runtime/metrics.h"
-#include "runtime/names.h"
 
 namespace nnc::driver {
 
@@ -78,10 +78,9 @@ Exit judge(const std::vector<SplitFigures>& all, const EvalFlags& flags, const C
     if (known) continue;
     std::sort(names.begin(), names.end());
     names.erase(std::unique(names.begin(), names.end()), names.end());
-    const std::string near = closest_name(threshold.figure, names);
     console.error(fmt::format("--fail-if: there is no figure `{}`; there {} {}{}", threshold.figure,
                               names.size() == 1 ? "is" : "are", fmt::join(names, ", "),
-                              near.empty() ? "" : fmt::format("; did you mean `{}`?", near)));
+                              or_did_you_mean(threshold.figure, names)));
     status = Exit::usage;
   }
   return status;
@@ -119,9 +118,8 @@ Exit eval(const EvalFlags& flags, const Console& console) {
   for (const Split& split : trained->data.splits) splits.push_back(split.name);
   if (trained->fold && std::find(splits.begin(), splits.end(), "valid") == splits.end()) splits.push_back("valid");
   if (!flags.split.empty() && std::find(splits.begin(), splits.end(), flags.split) == splits.end()) {
-    std::string near = closest_name(flags.split, splits);
     console.error(fmt::format("there is no split `{}`; there {} {}{}", flags.split, splits.size() == 1 ? "is" : "are",
-                              fmt::join(splits, ", "), near.empty() ? "" : fmt::format("; did you mean `{}`?", near)));
+                              fmt::join(splits, ", "), or_did_you_mean(flags.split, splits)));
     return Exit::usage;
   }
   if (auto problem = trained->load()) return console.show(*problem), exit_of(*problem);

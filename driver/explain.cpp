@@ -9,10 +9,10 @@
 #include "driver/commands.h"
 #include "frontend/explanations.h"
 #include "frontend/words.h"
+#include "ir/nearest.h"
 #include "ir/op.h"
 #include "passes/laws.h"
 #include "passes/pipeline.h"
-#include "runtime/names.h"
 
 namespace nnc::driver {
 
@@ -188,13 +188,12 @@ Exit explain_names(const std::vector<std::string>& names, const CLI::App& app, c
     std::vector<std::string> candidates;
     for (const Meaning& meaning : all) candidates.push_back(meaning.name);
     const bool is_number = name.find_first_of("0123456789") != std::string::npos && name.size() <= 6;
-    const std::string near = closest_name(name, candidates);
-    if (near.empty() && is_number) {
+    const std::string meant = or_did_you_mean(name, candidates);
+    if (meant.empty() && is_number) {
       const Code code = nearest_code(name);
       console.error(fmt::format("there is no code `{}`; the nearest is {}: {}", name, code_text(code), title_of(code)));
     } else {
-      console.error(
-          fmt::format("nothing is called `{}`{}", name, near.empty() ? "" : fmt::format("; did you mean `{}`?", near)));
+      console.error(fmt::format("nothing is called `{}`{}", name, meant));
     }
     console.note("`nnc explain --list` shows all that can be explained");
     result = Exit::usage;

@@ -7,8 +7,8 @@
 
 #include "driver/commands.h"
 #include "driver/templates.h"
+#include "ir/nearest.h"
 #include "runtime/file.h"
-#include "runtime/names.h"
 
 namespace nnc::driver {
 
@@ -37,9 +37,8 @@ Exit list_templates() {
 Exit make(const std::string& name, std::string folder, const Console& console) {
   const std::vector<std::string> names = template_names();
   if (std::ranges::find(names, name) == names.end()) {
-    const std::string near = closest_name(name, names);
-    console.error(fmt::format("there is no template `{}`{}; there are {}", name,
-                              near.empty() ? "" : fmt::format("; did you mean `{}`?", near), fmt::join(names, ", ")));
+    console.error(fmt::format("there is no template `{}`{}; there are {}", name, or_did_you_mean(name, names),
+                              fmt::join(names, ", ")));
     return Exit::usage;
   }
   if (folder.empty()) folder = name;

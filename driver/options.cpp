@@ -6,10 +6,10 @@
 #include <charconv>
 #include <filesystem>
 
+#include "ir/nearest.h"
 #include "passes/blockwise.h"
 #include "passes/laws.h"
 #include "passes/pipeline.h"
-#include "runtime/names.h"
 
 namespace nnc::driver {
 
@@ -130,9 +130,8 @@ CLI::Validator law_name() {
         for (auto laws : {stabilise_laws(), simplify_laws()})
           for (const Law& law : laws) names.emplace_back(law.name);
         if (std::find(names.begin(), names.end(), text) != names.end()) return std::string();
-        std::string near = closest_name(text, names);
-        return fmt::format("there is no law `{}`{}; there are {}", text,
-                           near.empty() ? "" : fmt::format("; did you mean `{}`?", near), fmt::join(names, ", "));
+        return fmt::format("there is no law `{}`{}; there are {}", text, or_did_you_mean(text, names),
+                           fmt::join(names, ", "));
       },
       "");
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "ir/nearest.h"
 #include "ir/utf8.h"
 #include "runtime/file.h"
 #include "runtime/metrics.h"
@@ -111,8 +112,8 @@ Problem no_run(const std::string& path) {
     problem.message = fmt::format("`{}` is no run: there is no run.json in it", path);
   else
     problem.message = fmt::format("`{}` is a file, and a run is a folder", path);
-  if (const std::string near = fs::exists(path, unknown) ? "" : nearest_path(path); !near.empty())
-    problem.notes.push_back(fmt::format("help: did you mean `{}`?", near));
+  if (const auto near = fs::exists(path, unknown) ? std::nullopt : nearest_path(path))
+    problem.notes.push_back(fmt::format("help: did you mean `{}`?", *near));
   problem.notes.emplace_back("help: `nnc train PROGRAM` makes a run, in runs/NAME-N or where --out says");
   return problem;
 }

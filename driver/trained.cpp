@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "ir/nearest.h"
 #include "runtime/checkpoint.h"
 #include "runtime/file.h"
 #include "runtime/run_directory.h"
@@ -140,9 +141,9 @@ std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console&
     trained->remember(flags.source, *record);
     if (flags.program.put_on(origin.options, *own)) trained->fingerprints.clear();
   } else if (!fs::exists(flags.source)) {
-    const std::string near = nearest_path(flags.source);
+    const auto near = nearest_path(flags.source);
     console.error(fmt::format("there is no run and no program `{}`{}", flags.source,
-                              near.empty() ? "" : fmt::format("; did you mean `{}`?", near)));
+                              near ? fmt::format("; did you mean `{}`?", *near) : ""));
     return nullptr;
   } else if (auto problem = no_program(flags.source)) {
     problem->notes.insert(problem->notes.begin(), "help: a run is named here, the folder that `nnc train` made");

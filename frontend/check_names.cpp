@@ -6,10 +6,10 @@
 #include <set>
 
 #include "frontend/elaborator.h"
-#include "frontend/nearest.h"
 #include "frontend/newcomers.h"
 #include "frontend/primitives.h"
 #include "frontend/walk.h"
+#include "ir/nearest.h"
 
 namespace nnc {
 

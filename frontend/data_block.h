@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "frontend/elaborate_data.h"
-#include "frontend/nearest.h"
+#include "ir/nearest.h"
 
 namespace nnc {
 

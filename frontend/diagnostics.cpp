@@ -12,7 +12,7 @@
 #include <sstream>
 #include <vector>
 
-#include "frontend/nearest.h"
+#include "ir/nearest.h"
 
 namespace nnc {
 namespace {
@@ -126,14 +126,8 @@ namespace {
 
 /// "did you mean `nets/mlp.nn`?" where a file beside it is called nearly so.
 std::string did_you_mean_beside(const std::string& path) {
-  const std::filesystem::path asked(path), folder = asked.parent_path();
-  std::vector<std::string> paths;
-  std::error_code unknown;
-  for (const auto& entry : std::filesystem::directory_iterator(folder.empty() ? "." : folder, unknown))
-    paths.push_back(entry.path().filename().string());
-  std::ranges::sort(paths);
-  const auto near = nearest_name(asked.filename().string(), paths);
-  return near ? fmt::format("did you mean {}?", backquoted((folder / *near).string())) : "";
+  const auto near = nearest_path(path);
+  return near ? fmt::format("did you mean {}?", backquoted(*near)) : "";
 }
 
 }  // namespace

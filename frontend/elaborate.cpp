@@ -9,7 +9,7 @@
 #include "frontend/elaborate_data.h"
 #include "frontend/elaborator.h"
 #include "frontend/modules.h"
-#include "frontend/nearest.h"
+#include "ir/nearest.h"
 
 namespace nnc {
 

@@ -7,8 +7,8 @@
 #include <filesystem>
 
 #include "frontend/elaborator.h"
-#include "frontend/nearest.h"
 #include "frontend/newcomers.h"
+#include "ir/nearest.h"
 
 namespace nnc {
 

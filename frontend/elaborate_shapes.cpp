@@ -5,8 +5,8 @@
 #include <cmath>
 
 #include "frontend/elaborator.h"
-#include "frontend/nearest.h"
 #include "frontend/primitives.h"
+#include "ir/nearest.h"
 
 namespace nnc {
 

@@ -10,8 +10,8 @@
 #include <cmath>
 
 #include "frontend/elaborator.h"
-#include "frontend/nearest.h"
 #include "frontend/primitives.h"
+#include "ir/nearest.h"
 
 namespace nnc {
 namespace {

@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "frontend/nearest.h"
 #include "frontend/parser.h"
 #include "frontend/primitives.h"
 #include "frontend/std/embedded.h"
+#include "ir/nearest.h"
 
 namespace nnc {
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "frontend/nearest.h"
+#include "ir/nearest.h"
 
 namespace nnc {
 namespace {

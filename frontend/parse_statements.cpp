@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "frontend/nearest.h"
 #include "frontend/newcomers.h"
+#include "ir/nearest.h"
 
 namespace nnc::parsing {
 

@@ -5,9 +5,9 @@
 
 #include <algorithm>
 
-#include "frontend/nearest.h"
 #include "frontend/newcomers.h"
 #include "frontend/parse_statements.h"
+#include "ir/nearest.h"
 
 namespace nnc {
 namespace parsing {

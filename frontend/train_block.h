@@ -19,7 +19,7 @@
 
 #include "frontend/elaborate_data.h"
 #include "frontend/elaborator.h"
-#include "frontend/nearest.h"
+#include "ir/nearest.h"
 
 namespace nnc {
 

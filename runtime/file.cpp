@@ -14,20 +14,9 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/names.h"
+#include "ir/nearest.h"
 
 namespace nnc {
-
-std::string nearest_path(const std::string& path) {
-  const std::filesystem::path asked(path), folder = asked.parent_path();
-  std::vector<std::string> names;
-  std::error_code unknown;
-  for (const auto& entry : std::filesystem::directory_iterator(folder.empty() ? "." : folder, unknown))
-    names.push_back(entry.path().filename().string());
-  std::ranges::sort(names);
-  const std::string near = closest_name(asked.filename().string(), names);
-  return near.empty() ? "" : (folder / near).string();
-}
 
 namespace {
 
@@ -108,8 +97,8 @@ std::optional<Problem> open_regular(const std::string& path, Descriptor& file, s
   struct stat status{};
   if (file.number < 0 || ::fstat(file.number, &status) != 0) {
     Problem problem = io_problem(path, "read", errno);
-    const std::string near = errno == ENOENT ? nearest_path(path) : "";
-    if (!near.empty()) problem.notes.push_back(fmt::format("help: did you mean `{}`?", near));
+    if (const auto near = errno == ENOENT ? nearest_path(path) : std::nullopt)
+      problem.notes.push_back(fmt::format("help: did you mean `{}`?", *near));
     return problem;
   }
   if (S_ISDIR(status.st_mode)) return io_problem(path, "read", EISDIR);

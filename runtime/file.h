@@ -16,9 +16,6 @@ namespace nnc {
 /// The content of a regular file. Anything else (a folder, a pipe, a device) is refused.
 Result<std::vector<char>> read_file(const std::string& path);
 
-/// The path of a file or folder beside `path` whose name is nearly that; or empty.
-std::string nearest_path(const std::string& path);
-
 /// Why a regular file cannot be opened for reading, or nothing.
 std::optional<Problem> unreadable(const std::string& path);
 

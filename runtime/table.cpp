@@ -1,4 +1,5 @@
 #include "runtime/table.h"
+#include "ir/nearest.h"
 
 #include <fmt/format.h>
 
@@ -402,7 +403,6 @@ Result<std::size_t> Table::resolve(const std::string& name, const Place& asked) 
     constexpr std::size_t most = 12;
     problem.found = fmt::format("column{} {}", all.size() == 1 ? "" : "s", in_list(all, most));
     for (std::size_t tab; (tab = problem.found.find('\t')) != std::string::npos;) problem.found.replace(tab, 1, "\\t");
-    std::string near = closest_name(name, all);
     const auto is_number = [](const std::string& text) {
       double value = 0;
       return !parse_number(text, DType::f64, reinterpret_cast<std::byte*>(&value));
@@ -411,8 +411,8 @@ Result<std::size_t> Table::resolve(const std::string& name, const Place& asked) 
       problem.notes.push_back("help: fields are separated by commas, and numbers have a decimal point");
     else if (std::all_of(all.begin(), all.end(), is_number))
       problem.notes.push_back("help: the first line of a CSV file holds the names of its columns; this one has none");
-    else if (!near.empty())
-      problem.notes.push_back(fmt::format("help: did you mean `{}`?", near));
+    else if (const std::string meant = did_you_mean(name, all); !meant.empty())
+      problem.notes.push_back("help: " + meant);
     return problem;
   }
   if (std::find(found + 1, all.end(), name) != all.end())

@@ -9,7 +9,7 @@
 #include <sstream>
 
 #include "frontend/lexer.h"
-#include "frontend/nearest.h"
+#include "ir/nearest.h"
 #include "tests/support/cpu_time.h"
 #include "tests/unit/catch.h"
 

@@ -1,8 +1,9 @@
 // Damerau-Levenshtein distance (optimal string alignment) in three rows. The length of a name bounds how wrong it may
 // be: a third of its letters.
-#include "frontend/nearest.h"
+#include "ir/nearest.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <vector>
 
 namespace nnc {
@@ -53,9 +54,25 @@ std::optional<std::string> nearest_name(std::string_view name, std::span<const s
   return nearest ? std::optional(*nearest) : std::nullopt;
 }
 
+std::optional<std::string> nearest_path(const std::string& path) {
+  const std::filesystem::path asked(path), folder = asked.parent_path();
+  std::vector<std::string> names;
+  std::error_code unknown;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.empty() ? "." : folder, unknown))
+    names.push_back(entry.path().filename().string());
+  std::ranges::sort(names);
+  const auto near = nearest_name(asked.filename().string(), names);
+  return near ? std::optional((folder / *near).string()) : std::nullopt;
+}
+
 std::string did_you_mean(std::string_view name, std::span<const std::string> candidates) {
   const auto nearest = nearest_name(name, candidates);
   return nearest ? "did you mean `" + *nearest + "`?" : "";
+}
+
+std::string or_did_you_mean(std::string_view name, std::span<const std::string> candidates) {
+  const std::string meant = did_you_mean(name, candidates);
+  return meant.empty() ? "" : "; " + meant;
 }
 
 }  // namespace nnc
