@@ -9,14 +9,18 @@
 namespace nnc {
 namespace {
 
-/// Nodes of a graph when each loop in it is its steps.
-std::size_t nodes_written_out(const Graph& graph) {
-  std::size_t count = 0;
+/// Whether a graph has no more nodes than are left when each loop in it is its steps; takes them off.
+bool is_short(const Graph& graph, std::size_t& left) {
   for (const Node& node : graph.nodes) {
     const auto* scan = std::get_if<Scan>(&node.attributes);
-    count += scan ? static_cast<std::size_t>(scan->steps) * nodes_written_out(*scan->body) : 1;
+    std::size_t each = left;
+    if (scan && !is_short(*scan->body, each)) return false;
+    const std::size_t nodes = scan ? left - each : 1;
+    const auto times = scan ? static_cast<std::size_t>(scan->steps) : 1;
+    if (nodes > 0 && times > left / nodes) return false;
+    left -= times * nodes;
   }
-  return count;
+  return true;
 }
 
 /// x[index] along the first axis.
@@ -76,7 +80,7 @@ class Unroller {
 }  // namespace
 
 std::optional<Graph> unrolled(const Graph& graph, std::size_t most_nodes) {
-  if (nodes_written_out(graph) > most_nodes) return std::nullopt;
+  if (!is_short(graph, most_nodes)) return std::nullopt;
   Builder builder(graph.name);
   const std::vector<Value> made = Unroller(builder).write(graph, nullptr);
   for (const Output& output : graph.outputs) builder.output(output.kind, output.name, made[output.node]);
