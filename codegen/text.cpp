@@ -14,7 +14,7 @@ namespace {
 
 std::unique_ptr<llvm::Module> module_for(const Program& program, const CompileOptions& options,
                                          llvm::TargetMachine& machine, llvm::LLVMContext& context) {
-  auto module = emit_module(program, options.target, context);
+  auto module = emit_module(program, options.target, context, options.watched);
   module->setDataLayout(machine.createDataLayout());
   module->setTargetTriple(machine.getTargetTriple());
   return module;
