@@ -78,6 +78,30 @@ llvm::Value* emit_maximum(Emitter& emit, llvm::Value* a, llvm::Value* b) {
   return emit.ir.CreateSelect(emit.ir.CreateICmpSLT(a, b), b, a);
 }
 
+Carried emit_values(Emitter& emit, const ScalarProgram& program, InputOf input, int lanes, const Carried& known) {
+  Carried values(known);
+  values.resize(program.code.size(), nullptr);
+  for (std::size_t id = 0; id < program.code.size(); ++id) {
+    const ScalarInstruction& x = program.code[id];
+    if (x.op == ScalarOp::input) values[id] = input(x.bits);
+    if (x.op == ScalarOp::constant) values[id] = emit_constant(emit, x, 1);
+    if (values[id]) continue;
+    Carried operands;
+    bool varying = false, complete = x.op != ScalarOp::input;
+    for (int i = 0; i < operand_count(x.op); ++i) {
+      operands.push_back(values[x.operands[i]]);
+      complete = complete && operands.back();
+      varying = varying || (complete && operands.back()->getType()->isVectorTy());
+    }
+    if (!complete) continue;
+    for (llvm::Value*& operand : operands)
+      if (varying && !operand->getType()->isVectorTy()) operand = emit.splat(operand, lanes);
+    const ScalarType from = program.code[x.operands[0]].type;
+    values[id] = emit_instruction(emit, x, from, std::span(operands.data(), operands.size()), varying ? lanes : 1);
+  }
+  return values;
+}
+
 namespace {
 
 /// The most lanes of a call of a function: a loop's values of i64 stay in registers.
@@ -85,26 +109,7 @@ constexpr int most_lanes_of_call = 8;
 
 /// The results of a program over inputs that are vectors, or scalars where all lanes have the same.
 Carried emit_inline(Emitter& emit, const ScalarProgram& program, const Carried& inputs, int lanes) {
-  Carried values;
-  for (const ScalarInstruction& x : program.code) {
-    if (x.op == ScalarOp::input) {
-      values.push_back(inputs[x.bits]);
-    } else if (x.op == ScalarOp::constant) {
-      values.push_back(emit_constant(emit, x, 1));
-    } else {
-      Carried operands;
-      bool varying = false;
-      for (int i = 0; i < operand_count(x.op); ++i) {
-        operands.push_back(values[x.operands[i]]);
-        varying = varying || operands.back()->getType()->isVectorTy();
-      }
-      for (llvm::Value*& operand : operands)
-        if (varying && !operand->getType()->isVectorTy()) operand = emit.splat(operand, lanes);
-      const ScalarType from = program.code[x.operands[0]].type;
-      values.push_back(
-          emit_instruction(emit, x, from, std::span(operands.data(), operands.size()), varying ? lanes : 1));
-    }
-  }
+  const Carried values = emit_values(emit, program, [&](std::size_t number) { return inputs[number]; }, lanes);
   Carried results;
   for (const ScalarId id : program.results) results.push_back(values[id]);
   return results;

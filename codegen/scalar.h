@@ -16,6 +16,11 @@ llvm::Constant* emit_constant(Emitter& emit, const ScalarInstruction& instructio
 llvm::Value* emit_instruction(Emitter& emit, const ScalarInstruction& instruction, ScalarType from,
                               std::span<llvm::Value* const> operands, int lanes);
 
+/// The values of a program's instructions over vectors, or scalars where all lanes have the same; null where they need
+/// an input that is null. What stands in `known` is not computed again. An input is asked for where it is used.
+using InputOf = llvm::function_ref<llvm::Value*(std::size_t)>;
+Carried emit_values(Emitter& emit, const ScalarProgram& program, InputOf input, int lanes, const Carried& known = {});
+
 llvm::Value* emit_fma(Emitter& emit, llvm::Value* a, llvm::Value* b, llvm::Value* c);
 /// IEEE 754-2019 maximum of floats; the greater of integers.
 llvm::Value* emit_maximum(Emitter& emit, llvm::Value* a, llvm::Value* b);

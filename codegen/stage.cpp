@@ -43,6 +43,7 @@ StageEmitter::StageEmitter(Emitter& emit, const Kernel& kernel, std::size_t stag
   plan_levels();
   plan_folds();
   plan_packs();
+  plan_draws();
 }
 
 /// The last inner loop is vectorised unless a fold has to visit its elements one after the other. The vector has as
@@ -185,6 +186,16 @@ void StageEmitter::plan_packs() {
   pack_values_.assign(packs_.packs.size(), nullptr);
 }
 
+void StageEmitter::plan_draws() {
+  for (std::size_t id = 0; id < body_.code.size(); ++id) {
+    const ScalarInstruction& x = body_.code[id];
+    const auto [row, column, key] = x.operands;
+    if (x.op != ScalarOp::philox || !varying_[id] || varying_[row] || varying_[key]) continue;
+    const auto form = column_of_groups(body_, stage_.body.inputs, column, nest_, extents_);
+    if (form) draws_.push_back({static_cast<ScalarId>(id), row, key, *form});
+  }
+}
+
 bool worth_writing_out(std::int64_t points, std::int64_t instructions) {
   return points <= most_written_out && instructions <= most_instructions_written_out;
 }
@@ -260,6 +271,8 @@ void StageEmitter::emit_single(std::size_t id) {
     values_[id] = emit_constant(emit_, x, 1);
   } else if (x.op == ScalarOp::input) {
     values_[id] = emit_input(id);
+  } else if (llvm::Value* words = emit_draw(id)) {
+    values_[id] = words;
   } else {
     std::array<llvm::Value*, 3> operands{};
     const int count = operand_count(x.op);
@@ -269,6 +282,26 @@ void StageEmitter::emit_single(std::size_t id) {
   }
   splats_[id] = splatted_[id] && !varying_[id] ? emit_.splat(values_[id], nest_.lanes) : values_[id];
   note_index(id);
+  prepare_draws(id);
+}
+
+/// What is computed for draws as soon as this is known.
+void StageEmitter::prepare_draws(std::size_t known) {
+  for (Draw& draw : draws_) {
+    if (draw.key == known) draw_keys_[draw.key] = std::make_unique<DrawKeys>(emit_, values_[draw.key]);
+    const auto place = [&](ScalarId id) { return std::pair(levels_[id], id); };
+    const ScalarId last = place(draw.row) < place(draw.key) ? draw.key : draw.row;
+    if (last == known) draw.of_row = std::make_unique<DrawsOfRow>(emit_, *draw_keys_[draw.key], values_[draw.row]);
+  }
+}
+
+/// The words of a draw of neighbours; null for any other instruction.
+llvm::Value* StageEmitter::emit_draw(std::size_t id) {
+  const auto draw = std::ranges::find(draws_, id, &Draw::id);
+  if (draw == draws_.end()) return nullptr;
+  const RowReach reach = reach_of({draw->column.offset, draw->column.coefficients}, extents_);
+  const bool wide = reach.high >= std::int64_t{1} << 34;
+  return draw->of_row->words(value_of(emit_, nest_, draw->column, 0), nest_.lanes, wide);
 }
 
 void StageEmitter::emit_pack(std::size_t number) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "codegen/access.h"
+#include "codegen/draws.h"
 #include "codegen/packs.h"
 #include "codegen/scalar.h"
 
@@ -73,6 +74,7 @@ class StageEmitter {
   void note_index(std::size_t id);
   void plan_folds();
   void plan_packs();
+  void plan_draws();
   int level_of_input(const BodyInput& input) const;
   bool stored_in_kernel(BufferId buffer) const;
 
@@ -80,6 +82,8 @@ class StageEmitter {
   void fetch_parked();
   void emit_body_instruction(std::size_t id);
   void emit_single(std::size_t id);
+  void prepare_draws(std::size_t known);
+  llvm::Value* emit_draw(std::size_t id);
   void emit_pack(std::size_t number);
   llvm::Value* vector_of(const std::vector<ScalarId>& members);
   llvm::Value* emit_input(std::size_t id);
@@ -136,6 +140,14 @@ class StageEmitter {
   std::vector<bool> varying_;
   std::vector<bool> splatted_;  ///< a uniform value that a varying one uses
   std::vector<llvm::Value*> values_, splats_;
+  /// A draw of neighbours in a row. Its row is begun where `row` and `key` are both known.
+  struct Draw {
+    ScalarId id = 0, row = 0, key = 0;
+    Affine column;
+    std::unique_ptr<DrawsOfRow> of_row = nullptr;
+  };
+  std::vector<Draw> draws_;
+  std::map<ScalarId, std::unique_ptr<DrawKeys>> draw_keys_;  ///< by the instruction that is the key
   Packs packs_;
   std::vector<llvm::Value*> pack_values_;
   std::vector<std::pair<ScalarId, llvm::Value*>> parked_;  ///< and where it is

@@ -32,16 +32,21 @@ struct Round {
 
 constexpr int rounds = 10;
 
-Round next_round(const Round& at) {
+std::array<Scalar, 4> next_counter(const Round& at) {
   constexpr std::uint64_t m0 = 0xd2511f53, m1 = 0xcd9e8d57;  // multipliers
-  constexpr std::uint64_t w0 = 0x9e3779b9, w1 = 0xbb67ae85;  // what a round adds to the key
   const auto& [counter, key] = at;
   const Scalar p0 = int_mul(low_word(counter[0]), integer(counter[0], m0));
   const Scalar p1 = int_mul(low_word(counter[2]), integer(counter[2], m1));
-  return {{int_xor(int_xor(shift_right(p1, 32), counter[1]), key[0]), p1,
-           int_xor(int_xor(shift_right(p0, 32), counter[3]), key[1]), p0},
-          {low_word(int_add(key[0], integer(key[0], w0))), low_word(int_add(key[1], integer(key[1], w1)))}};
+  return {int_xor(int_xor(shift_right(p1, 32), counter[1]), key[0]), p1,
+          int_xor(int_xor(shift_right(p0, 32), counter[3]), key[1]), p0};
 }
+
+std::array<Scalar, 2> next_key(std::array<Scalar, 2> key) {
+  constexpr std::uint64_t w0 = 0x9e3779b9, w1 = 0xbb67ae85;  // what a round adds
+  return {low_word(int_add(key[0], integer(key[0], w0))), low_word(int_add(key[1], integer(key[1], w1)))};
+}
+
+Round next_round(const Round& at) { return {next_counter(at), next_key(at.key)}; }
 
 ScalarProgram finished(ScalarBuilder& builder, const Round& round) {
   const auto& [counter, key] = round;
@@ -86,6 +91,30 @@ ScalarProgram chosen_word() {
   return std::move(builder).finish(std::span(&word, 1));
 }
 
+ScalarProgram keys_of_rounds() {
+  ScalarBuilder builder;
+  const Scalar whole = builder.input(ScalarType::i64);
+  std::array<Scalar, 2> key{low_word(whole), shift_right(whole, 32)};
+  std::vector<Scalar> keys(key.begin(), key.end());
+  for (int i = 1; i < rounds; ++i) {
+    key = next_key(key);
+    keys.insert(keys.end(), key.begin(), key.end());
+  }
+  return std::move(builder).finish(keys);
+}
+
+ScalarProgram words_of_counter() {
+  ScalarBuilder builder;
+  Round round;
+  for (Scalar& word : round.counter) word = builder.input(ScalarType::i64);
+  for (int i = 0; i < rounds; ++i) {
+    for (Scalar& word : round.key) word = builder.input(ScalarType::i64);
+    round.counter = next_counter(round);
+  }
+  for (Scalar& word : round.counter) word = low_word(word);
+  return std::move(builder).finish(round.counter);
+}
+
 const ScalarFunction& philox_function() {
   static const ScalarFunction function{"philox", first_round(), one_round(), chosen_word(), rounds};
   return function;
@@ -104,18 +133,26 @@ std::array<Scalar, 4> philox(std::array<Scalar, 4> counter, std::array<Scalar, 2
 Scalar uniform(Scalar row, Scalar column, Scalar seed, Scalar step, Scalar stream, ScalarType type) {
   const Scalar key = mix(int_add(mix(int_add(mix(seed), stream)), step));
   const Scalar word = philox_word(row, column, key);
+  if (type == ScalarType::f32) {
+    const Scalar count = convert(shift_right(convert(word, ScalarType::i32), 8), type);
+    return count * number(count, 0x1p-24);
+  }
 
   // The bits of 2^52 with a word at their end are the number 2^52 + word: exact, and cheaper than a conversion from
   // i64.
-  const Scalar kept = type == ScalarType::f32 ? shift_right(word, 8) : word;
-  const Scalar two_to_52 = row.builder->constant(0x1p52, ScalarType::f64);
-  const Scalar count = bitcast(int_or(kept, bitcast(two_to_52, ScalarType::i64)), ScalarType::f64) - two_to_52;
-  return convert(count * number(count, type == ScalarType::f32 ? 0x1p-24 : 0x1p-32), type);
+  const Scalar two_to_52 = row.builder->constant(0x1p52, type);
+  const Scalar count = bitcast(int_or(word, bitcast(two_to_52, ScalarType::i64)), type) - two_to_52;
+  return count * number(count, 0x1p-32);
 }
 
 }  // namespace nnc::scalar
 
 namespace nnc {
+
+const PhiloxParts& philox_parts() {
+  static const PhiloxParts parts{scalar::keys_of_rounds(), scalar::words_of_counter()};
+  return parts;
+}
 
 const ScalarFunction* function_of(ScalarOp op) { return op == ScalarOp::philox ? &scalar::philox_function() : nullptr; }
 

@@ -94,6 +94,13 @@ struct ScalarFunction {
   ScalarProgram first, step, last;
   int steps = 0;
 };
+/// Philox for many numbers of one key: the opcode's words, without a loop. `keys` makes what the rounds take out of a
+/// key; `words` the four words of a counter, those of four neighbouring columns, out of its four (column / 4 and row,
+/// the lower half of each first, where what stands above 32 bits is anything) and the keys.
+struct PhiloxParts {
+  ScalarProgram keys, words;
+};
+const PhiloxParts& philox_parts();
 /// The function that an opcode is; nullptr for an instruction.
 const ScalarFunction* function_of(ScalarOp op);
 /// Instructions that are executed for an opcode.
