@@ -332,16 +332,18 @@ llvm::Value* Element::column_term(llvm::Value* column) {
 
 void Element::enter(int level) {
   const auto loops = form_.flat.coefficients.size();
+  const auto size = static_cast<std::int64_t>(size_of(buffer_.dtype));
   llvm::Value* pointer = nullptr;
   if (level == 0) {
-    pointer = emit_.base_of(form_.buffer);
-    if (form_.flat.offset != 0) pointer = emit_.element(element_, pointer, emit_.index(form_.flat.offset));
+    const Emitter::Place place = emit_.place_of(form_.buffer);
+    pointer = place.pointer;
+    bytes_ = place.bytes + form_.flat.offset * size;
   } else {
     pointer = pointers_[static_cast<std::size_t>(level) - 1];
     const Nest::Level& part = nest_.levels[static_cast<std::size_t>(level) - 1];
     const auto loop = static_cast<std::size_t>(part.loop);
     if (loop < loops && form_.flat.coefficients[loop] != 0)
-      pointer = emit_.element(element_, pointer, emit_.scaled(part.index, form_.flat.coefficients[loop]));
+      pointer = emit_.address(pointer, part.index, form_.flat.coefficients[loop] * size);
   }
   const auto complete_at = [&](const Affine& form) {
     int complete = 0;
@@ -386,11 +388,16 @@ llvm::Value* Element::with_computed(llvm::Value* at, int lane) {
 }
 
 /// The element's address, or that of the first of neighbours.
-llvm::Value* Element::pointer() { return with_computed(pointers_[static_cast<std::size_t>(level_)], 0); }
+llvm::Value* Element::pointer() { return with_computed(known_pointer(), 0); }
+
+llvm::Value* Element::known_pointer() {
+  llvm::Value* pointer = pointers_[static_cast<std::size_t>(level_)];
+  return bytes_ == 0 ? pointer : emit_.byte_offset(pointer, emit_.index(bytes_));
+}
 
 /// Scattered: the pointers have lane 0's linear terms, and all that are the same in all lanes.
 llvm::Value* Element::lane_pointer(int lane) {
-  llvm::Value* at = with_computed(pointers_[static_cast<std::size_t>(level_)], lane);
+  llvm::Value* at = with_computed(known_pointer(), lane);
   const std::int64_t step = form_.flat.coefficients[static_cast<std::size_t>(nest_.vector_loop)];
   if (lane > 0 && step != 0) at = emit_.element(element_, at, emit_.index(lane * step));
   if (form_.row && by_lane(*form_.row)) at = emit_.byte_offset(at, row_term(*form_.row, lane));

@@ -139,6 +139,7 @@ class Element {
   bool by_lane(const Affine& form) const;
   llvm::Value** kept() { return kept_at_ ? emit_.kept(form_.buffer, *kept_at_) : nullptr; }
   llvm::Value* pointer();
+  llvm::Value* known_pointer();
   llvm::Value* lane_pointer(int lane);
   llvm::Value* with_computed(llvm::Value* at, int lane);
   llvm::Value* row_term(const Affine& row, int lane);
@@ -161,6 +162,7 @@ class Element {
   int level_ = 0;
   std::optional<std::int64_t> kept_at_;  ///< of the one element that is read or written in all iterations
   std::vector<llvm::Value*> pointers_;   ///< by level; all terms known there, without those of computed indices
+  std::int64_t bytes_ = 0;               ///< from the pointers on, the same at all levels
 };
 
 }  // namespace nnc

@@ -170,6 +170,31 @@ llvm::Value* Emitter::base_of(BufferId id) {
   internal_error("region of a buffer");
 }
 
+Emitter::Place Emitter::place_of(BufferId id) {
+  const Buffer& buffer = program.buffers[id];
+  if (buffer.part) return {base_of(id), 0};
+  switch (buffer.region) {
+    case Region::constant:
+    case Region::feed:
+    case Region::output:
+    case Region::scalars:
+      return {base_of(id), 0};
+    case Region::params:
+    case Region::state:
+    case Region::grads:
+    case Region::carry:
+    case Region::arena:
+      return {region_of(id), static_cast<std::int64_t>(buffer.offset)};
+  }
+  internal_error("region of a buffer");
+}
+
+llvm::Value* Emitter::address(llvm::Value* pointer, llvm::Value* at, std::int64_t factor) {
+  llvm::Value*& made = addresses_[{ir.GetInsertBlock(), pointer, at, factor}];
+  if (!made) made = byte_offset(pointer, scaled(at, factor));
+  return made;
+}
+
 llvm::Value* Emitter::feed_member(BufferId id, std::size_t member, llvm::Type* type) {
   llvm::Value*& value = feed_members_[{id, member}];
   if (value) return value;

@@ -10,6 +10,7 @@
 
 #include <map>
 #include <string>
+#include <tuple>
 
 #include "ir/program/program.h"
 
@@ -80,6 +81,14 @@ class Emitter {
   llvm::Value* region(Region region);
   /// Address of a buffer's first element; for a feed, of row 0 of its column.
   llvm::Value* base_of(BufferId buffer);
+  /// The same as a pointer that others share and the bytes from there: the offset is part of an instruction's address.
+  struct Place {
+    llvm::Value* pointer = nullptr;
+    std::int64_t bytes = 0;
+  };
+  Place place_of(BufferId buffer);
+  /// pointer + factor * index, in bytes: one value for all who ask within a block of code.
+  llvm::Value* address(llvm::Value* pointer, llvm::Value* index, std::int64_t factor);
   llvm::Value* feed_row_stride(BufferId buffer);  ///< in bytes
   llvm::Value* feed_order(BufferId buffer);       ///< address of u32[rows]
   llvm::Value* step_number();                     ///< i64
@@ -129,6 +138,7 @@ class Emitter {
   llvm::BasicBlock* body_;
   std::map<std::size_t, llvm::Value*> members_;
   std::map<BufferId, llvm::Value*> bases_, orders_;
+  std::map<std::tuple<llvm::BasicBlock*, llvm::Value*, llvm::Value*, std::int64_t>, llvm::Value*> addresses_;
   std::map<llvm::Type*, llvm::Value*> zeros_;
   std::map<std::pair<BufferId, std::size_t>, llvm::Value*> feed_members_;
 };
