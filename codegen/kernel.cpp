@@ -54,13 +54,20 @@ namespace {
 class OuterLoops {
  public:
   OuterLoops(Emitter& emit, const Kernel& kernel) : emit_(emit), kernel_(kernel) {
+    std::vector<std::size_t> longer;  // than one step
     for (std::size_t loop = 0; loop < kernel.outer.size(); ++loop)
-      if (kernel.outer[loop] != 1) nest_.levels.push_back({.loop = static_cast<int>(loop)});
+      if (kernel.outer[loop] != 1) longer.push_back(loop);
     const bool vectorised = kernel.schedule.vector == Schedule::Vector::outer && kernel.schedule.lanes > 1;
-    if (vectorised && !nest_.levels.empty()) {
-      nest_.vector_loop = nest_.levels.back().loop;
+    if (vectorised && !longer.empty()) {
+      nest_.vector_loop = static_cast<int>(longer.back());
       nest_.lanes = nest_.active = kernel.schedule.lanes;
+      // Elements that one vector holds are no loop: what is read along them is known before the loops around.
+      if (const std::int64_t extent = kernel.outer[longer.back()]; extent > 0 && extent <= nest_.lanes) {
+        nest_.active = static_cast<int>(extent);
+        longer.pop_back();
+      }
     }
+    for (const std::size_t loop : longer) nest_.levels.push_back({.loop = static_cast<int>(loop)});
   }
 
   void run() {

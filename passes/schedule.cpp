@@ -31,6 +31,12 @@ std::int64_t product(const Dims& dims, std::size_t count) {
   return result;
 }
 
+/// Of a loop that is vectorised: a short one has vectors of its own length, without lanes that are masked out.
+int lanes_along(std::int64_t extent, int lanes) {
+  while (lanes / 2 >= std::max(extent, fewest_for_vectors)) lanes /= 2;
+  return lanes;
+}
+
 /// Elements of the operand a, of which windows show some repeatedly.
 std::int64_t elements_of_a(const Contract& core) {
   Dims loops = core.row_loops(), steps = core.step_loops();
@@ -94,7 +100,10 @@ class Scheduler {
     Schedule schedule;
     schedule.lanes = options_.machine.lanes(element_bytes(kernel));
     schedule.vector = kernel.core ? Schedule::Vector::outer : vector_loop(kernel);
-    if (kernel.core) tile_contraction(*kernel.core, element_bytes(kernel), options_.machine, schedule);
+    if (kernel.core)
+      tile_contraction(*kernel.core, element_bytes(kernel), options_.machine, schedule);
+    else if (schedule.vector == Schedule::Vector::outer)
+      schedule.lanes = lanes_along(kernel.outer[last_long(kernel.outer)], schedule.lanes);
     schedule.parallel = pieces(kernel);
     return schedule;
   }
