@@ -8,7 +8,7 @@ namespace nnc {
 namespace {
 
 /// Instructions that the copies of the stages may take together; a body as short as an SGD update is always copied.
-constexpr int unrolled_limit = 64, short_body = 5;
+constexpr int unrolled_limit = 128, short_body = 5;
 /// The most steps of a short sum; accumulators that keep the fma units busy.
 constexpr std::int64_t short_sum = 64, enough_accumulators = 8;
 /// Rows with a pointer each; more would not stay in the general registers.

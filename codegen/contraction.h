@@ -28,8 +28,8 @@ class Contraction {
   void run();
 
  private:
-  /// Fmas of a tile's steps that are written out rather than a loop.
-  static constexpr std::int64_t most_fmas_written_out = 96;
+  /// Fmas of a tile's steps that are written out rather than a loop; steps of a run of k, one of many.
+  static constexpr std::int64_t most_fmas_written_out = 96, most_steps_written_out = 4;
 
   /// A tile of columns: its vectors, and how many lanes of the last one exist.
   struct Columns {

@@ -102,7 +102,9 @@ Carried Contraction::innermost(const Tile& tile, const Carried& rows, llvm::Valu
     return next;
   };
   const std::int64_t run = steps_of_a_.back().extent;
-  const Carried after = !steps.resume && few_fmas(tile, core_.k)
+  // What a row of a step is in the next step of its neighbour (pixels of a window) is then read once.
+  const bool short_run = steps_of_a_.size() > 1 && run <= most_steps_written_out && few_fmas(tile, run);
+  const Carried after = !steps.resume && (short_run || few_fmas(tile, core_.k))
                             ? write_out(emit_, 0, run, 1, initial, step)
                             : emit_loop(emit_, steps.begin, steps.end, 1, initial, step);
   return Carried(after.begin() + static_cast<std::ptrdiff_t>(pointers_a), after.end());

@@ -55,7 +55,7 @@ void emit_barrier(Emitter& emit) {
 }
 
 /// Points of a program's nests that take about as long as calling its kernels.
-constexpr std::int64_t most_points_in_entry = 1 << 15;
+constexpr std::int64_t most_points_in_entry = 1 << 16;
 
 std::int64_t points_of(const Kernel& kernel) {
   const auto product = [](const std::vector<std::int64_t>& loops) {
