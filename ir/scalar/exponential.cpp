@@ -67,12 +67,14 @@ PowerOfE power_of_e(Scalar x) {
   return {sum, tail_f64(high, low, sum, (one - sum) + high), n_bits};
 }
 
-Scalar at_least_lowest(Scalar x) { return at_least(x, x.type() == ScalarType::f32 ? -104.0 : -746.0); }
+// From -104 on (f64: -746) the result is 0. The limit lies where each of the two factors that make 2^n has become 0, not
+// only their product: a product that vanishes costs some processors a hundred cycles, and a masked attention has many.
+Scalar at_least_lowest(Scalar x) { return at_least(x, x.type() == ScalarType::f32 ? -176.0 : -1418.0); }
 
 }  // namespace
 
 // This exp is within 0.78 ulp (f64: 0.81), which what is made of it (softmax) needs to stay within its own bounds. The
-// limits lie just beyond those where the result is 0 or infinite, which it becomes by itself.
+// upper limit lies just beyond that where the result is infinite, which it becomes by itself.
 Scalar exp_of_negative(Scalar x) {
   const PowerOfE e = power_of_e(at_least_lowest(x));
   return scale(e.sum + e.tail, e.n_bits);
