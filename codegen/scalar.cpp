@@ -75,7 +75,7 @@ llvm::Value* emit_fma(Emitter& emit, llvm::Value* a, llvm::Value* b, llvm::Value
 
 llvm::Value* emit_maximum(Emitter& emit, llvm::Value* a, llvm::Value* b) {
   if (a->getType()->isFPOrFPVectorTy()) return emit.ir.CreateBinaryIntrinsic(llvm::Intrinsic::maximum, a, b);
-  return emit.ir.CreateSelect(emit.ir.CreateICmpSLT(a, b), b, a);
+  return emit.ir.CreateBinaryIntrinsic(llvm::Intrinsic::smax, a, b);
 }
 
 Carried emit_values(Emitter& emit, const ScalarProgram& program, InputOf input, int lanes, const Carried& known) {
@@ -162,6 +162,22 @@ llvm::Value* emit_call(Emitter& emit, const ScalarFunction& scalar, std::span<ll
 
 }  // namespace
 
+namespace {
+
+/// The lesser or the greater of two integers says so: of a number that is read and brought within limits, as the rows
+/// of a table are, LLVM would else make branches, which go wrong half of the time.
+llvm::Value* emit_select(Emitter& emit, llvm::Value* condition, llvm::Value* yes, llvm::Value* no) {
+  if (const auto* compare = llvm::dyn_cast<llvm::ICmpInst>(condition);
+      compare && compare->getPredicate() == llvm::CmpInst::ICMP_SLT) {
+    llvm::Value *a = compare->getOperand(0), *b = compare->getOperand(1);
+    if (yes == a && no == b) return emit.ir.CreateBinaryIntrinsic(llvm::Intrinsic::smin, a, b);
+    if (yes == b && no == a) return emit.ir.CreateBinaryIntrinsic(llvm::Intrinsic::smax, a, b);
+  }
+  return emit.ir.CreateSelect(condition, yes, no);
+}
+
+}  // namespace
+
 llvm::Value* emit_instruction(Emitter& emit, const ScalarInstruction& x, ScalarType from,
                               std::span<llvm::Value* const> v, int lanes) {
   llvm::IRBuilder<>& ir = emit.ir;
@@ -194,7 +210,7 @@ llvm::Value* emit_instruction(Emitter& emit, const ScalarInstruction& x, ScalarT
     case ScalarOp::less_equal:
       return emit_compare(emit, x.op, from, v[0], v[1]);
     case ScalarOp::select:
-      return ir.CreateSelect(v[0], v[1], v[2]);
+      return emit_select(emit, v[0], v[1], v[2]);
     case ScalarOp::logical_and:
     case ScalarOp::int_and:
       return ir.CreateAnd(v[0], v[1]);
