@@ -67,8 +67,9 @@ PowerOfE power_of_e(Scalar x) {
   return {sum, tail_f64(high, low, sum, (one - sum) + high), n_bits};
 }
 
-// From -104 on (f64: -746) the result is 0. The limit lies where each of the two factors that make 2^n has become 0, not
-// only their product: a product that vanishes costs some processors a hundred cycles, and a masked attention has many.
+// From -104 on (f64: -746) the result is 0. The limit lies where each of the two factors that make 2^n has become 0,
+// not only their product: a product that vanishes costs some processors a hundred cycles, and a masked attention has
+// many.
 Scalar at_least_lowest(Scalar x) { return at_least(x, x.type() == ScalarType::f32 ? -176.0 : -1418.0); }
 
 }  // namespace
