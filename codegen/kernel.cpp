@@ -251,6 +251,11 @@ llvm::Function* emit_kernel(llvm::Module& module, const Program& program, const 
   auto* type = llvm::FunctionType::get(llvm::Type::getVoidTy(context), arguments, false);
   auto* function = llvm::Function::Create(type, llvm::Function::InternalLinkage,
                                           fmt::format("kernel{}_{}", number, symbol_part(kernel.name)), module);
+  // Without the second of these LLVM takes vectors that stand in the text for a wish for registers as wide.
+  if (const int bytes = kernel.schedule.widest_bytes; bytes != 0) {
+    function->addFnAttr("prefer-vector-width", std::to_string(8 * bytes));
+    function->addFnAttr("min-legal-vector-width", "0");
+  }
   Emitter emit(program, *function, loops, std::move(told));
   if (repeats(program)) emit.repeat(function->getArg(1), KeptElements(program, kernel).list());
   emit_body(emit, kernel);

@@ -20,7 +20,8 @@ void set_attributes(llvm::Function& function, const Target& target) {
   function.addFnAttr(llvm::Attribute::NoUnwind);
   function.addFnAttr("target-cpu", target.cpu);
   if (!target.features.empty()) function.addFnAttr("target-features", target.features);
-  function.addFnAttr("prefer-vector-width", "512");  // else LLVM prefers 256 bits on some processors that have 512
+  if (!function.hasFnAttribute("prefer-vector-width"))
+    function.addFnAttr("prefer-vector-width", "512");  // else LLVM prefers 256 bits on some processors that have 512
   function.addFnAttr("frame-pointer", "none");
 }
 

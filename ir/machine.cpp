@@ -10,6 +10,7 @@ Machine machine_avx512() {
           .vector_registers = 32,
           .tile_rows = 14,
           .tile_vectors = 2,
+          .short_vector_bytes = 32,
           .l1_bytes = 48 << 10,
           .l2_bytes = 1 << 20};
 }
@@ -20,6 +21,7 @@ Machine machine_avx2() {
           .vector_registers = 16,
           .tile_rows = 6,
           .tile_vectors = 2,
+          .short_vector_bytes = 32,
           .l1_bytes = 32 << 10,
           .l2_bytes = 512 << 10};
 }
@@ -30,6 +32,7 @@ Machine machine_sse2() {
           .vector_registers = 16,
           .tile_rows = 6,
           .tile_vectors = 2,
+          .short_vector_bytes = 16,
           .l1_bytes = 32 << 10,
           .l2_bytes = 256 << 10};
 }
@@ -40,6 +43,7 @@ Machine machine_four_lanes() {
           .vector_registers = 16,
           .tile_rows = 5,
           .tile_vectors = 2,
+          .short_vector_bytes = 16,
           .l1_bytes = 1 << 10,  // so small that small contractions go in blocks
           .l2_bytes = 4 << 10};
 }

@@ -8,11 +8,12 @@
 namespace nnc {
 
 struct Machine {
-  std::string name;           ///< "avx512", "avx2", "sse2", "four-lanes": for printing
-  int vector_bytes = 32;      ///< width of a vector register
-  int vector_registers = 16;  ///< architectural vector registers
-  int tile_rows = 6;          ///< MR: rows of a register tile of a contraction
-  int tile_vectors = 2;       ///< NR: vectors of a register tile; a panel is this many vectors wide
+  std::string name;             ///< "avx512", "avx2", "sse2", "four-lanes": for printing
+  int vector_bytes = 32;        ///< width of a vector register
+  int vector_registers = 16;    ///< architectural vector registers
+  int tile_rows = 6;            ///< MR: rows of a register tile of a contraction
+  int tile_vectors = 2;         ///< NR: vectors of a register tile; a panel is this many vectors wide
+  int short_vector_bytes = 32;  ///< width for a few elements: wider vectors take longer to divide and to rearrange
   std::int64_t l1_bytes = 32 << 10, l2_bytes = 512 << 10;
 
   /// Lanes of a vector of elements of `bytes` bytes.

@@ -250,9 +250,22 @@ void tile_contraction(const Contract& core, std::size_t bytes, const Machine& ma
   block_rows(core, static_cast<std::int64_t>(bytes), machine, schedule);
 }
 
+/// A whole program over less than two vectors is a chain of instructions that wait for one another, the trees of its
+/// sums among them: then those vectors are best that are done soonest.
+void shorten_vectors(const Kernel& kernel, const Machine& machine, Schedule& schedule) {
+  std::int64_t points = 1;
+  for (const Stage& stage : kernel.stages) points = std::max(points, product(stage.inner, stage.inner.size()));
+  const int lanes = schedule.lanes * machine.short_vector_bytes / machine.vector_bytes;
+  if (!kernel.outer.empty() || kernel.core || lanes == schedule.lanes || points >= 2 * schedule.lanes) return;
+  schedule.lanes = lanes;
+  schedule.widest_bytes = machine.short_vector_bytes;
+}
+
 void schedule(Draft& draft, const LowerOptions& options) {
   const Scheduler scheduler(draft.program, options);
   for (Kernel& kernel : draft.program.kernels) kernel.schedule = scheduler.of(kernel);
+  if (draft.program.kernels.size() == 1 && draft.program.loops.empty())
+    shorten_vectors(draft.program.kernels[0], options.machine, draft.program.kernels[0].schedule);
 }
 
 }  // namespace nnc

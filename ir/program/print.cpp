@@ -248,6 +248,7 @@ class ProgramPrinter {
           break;
       }
     }
+    if (schedule.widest_bytes > 0) text += fmt::format(" in registers of {} bytes", schedule.widest_bytes);
     return text + (schedule.parallel > 1 ? fmt::format(", {} pieces", schedule.parallel) : "");
   }
 

@@ -219,6 +219,7 @@ struct Schedule {
   enum class Vector : std::uint8_t { outer, inner, none };
   Vector vector = Vector::none;
   int lanes = 1;               ///< elements of a vector in this kernel
+  int widest_bytes = 0;        ///< of the registers that its code uses; 0: as wide as there are
   int tile_rows = 0;           ///< contraction: MR; M is split evenly into tiles of at most this many rows
   int tile_vectors = 0;        ///< contraction: NR
   bool panels_outside = true;  ///< contraction: loop over column panels outside, row tiles inside

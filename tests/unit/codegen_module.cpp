@@ -5,6 +5,11 @@
 #include <fstream>
 #include <sstream>
 
+#include "ir/builder.h"
+#include "ir/evaluate.h"
+#include "passes/passes.h"
+#include "passes/pipeline.h"
+#include "tests/support/native_bits.h"
 #include "tests/support/programs.h"
 #include "tests/unit/catch.h"
 
@@ -123,6 +128,40 @@ TEST_CASE("compiled code is never writable and executable", "[codegen]") {
     executable += line.find(" r-x") != std::string::npos ? 1 : 0;
   }
   CHECK(executable > 0);
+}
+
+/// A line through the rows by gradient descent, with tanh and a quotient: a net in one piece.
+Graph line_step(DType dtype) {
+  Builder b("line");
+  const Value x = b.leaf(Op::input, "x", {dtype, {batch_extent, {2}}}), w = b.leaf(Op::param, "w", {dtype, {{2}}});
+  const Value z = apply(Op::tanh, b.dot(x, w, {1}, {0}));
+  const Value loss = b.sum(z * z / (1 + z * z), {0}) / b.size(batch_extent, dtype);
+  b.output(OutputKind::result, "loss", loss);
+  b.output(OutputKind::update, "w", w - 0.1 * b.make(Op::grad, {{loss, w}}));
+  return optimise(std::move(b).finish());
+}
+
+TEST_CASE("a tiny net of few rows is in short vectors, one of many in wide ones; both have the evaluator's bits",
+          "[codegen]") {
+  for (const DType dtype : {DType::f32, DType::f64})
+    for (const std::int64_t rows : {1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 70}) {
+      CAPTURE(dtype == DType::f32, rows);
+      const Graph graph = line_step(dtype);
+      LowerOptions options;
+      options.machine = machine_avx512();
+      options.rows = rows;
+      options.in_one_piece = true;
+      const Program program = lower(graph, "step", options);
+      REQUIRE(program.kernels.size() == 1);
+      const bool few = rows < 2 * machine_avx512().lanes(size_of(dtype));
+      CHECK((program.kernels[0].schedule.widest_bytes == (few ? 32 : 0)));
+      CHECK((print(program).find("in registers of 32 bytes") != std::string::npos) == few);
+      const std::string assembly = emit_assembly(program, {.target = target_named("x86-64-v4").host.target});
+      CHECK((assembly.find("%zmm") == std::string::npos) == few);
+      CHECK(assembly.find(rows == 1 ? "%xmm" : "%ymm") != std::string::npos);
+      const Environment environment = random_environment(graph, rows, 5);
+      check_native_bits(program, environment, evaluate(graph, environment), options.machine.name, 1);
+    }
 }
 
 TEST_CASE("an entry describes its program", "[codegen]") {
