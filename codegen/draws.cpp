@@ -78,20 +78,32 @@ llvm::Value* DrawKeys::round_key(std::size_t number) const {
                                     llvm::Align(8));
 }
 
-DrawsOfRow::DrawsOfRow(Emitter& emit, const DrawKeys& keys, llvm::Value* row)
-    : emit_(emit), keys_(keys), row_(row), row_high_(emit.ir.CreateLShr(row, emit.index(32))) {
+DrawsOfRow::DrawsOfRow(Emitter& emit, const DrawKeys& keys, llvm::Value* row, bool wide)
+    : emit_(emit), keys_(keys), row_(row), row_high_(emit.ir.CreateLShr(row, emit.index(32))), wide_(wide) {
   const ScalarProgram& program = philox_parts().words;
-  known_ = emit_values(emit, program, [&](std::size_t number) { return input(number, nullptr, nullptr); }, 1);
+  known_ = emit_values(emit, program, [&](std::size_t number) { return input(number, nullptr); }, 1);
   for (std::size_t id = 0; id < program.code.size(); ++id)
     if (program.code[id].op == ScalarOp::input) known_[id] = nullptr;
 }
 
-llvm::Value* DrawsOfRow::input(std::size_t number, llvm::Value* group, llvm::Value* group_high) const {
-  llvm::Value* const counter[] = {group, group_high, row_, row_high_};
-  return number < counters ? counter[number] : keys_.round_key(number - counters);
+/// `group` is null where it is not known yet.
+llvm::Value* DrawsOfRow::input(std::size_t number, llvm::Value* group) const {
+  switch (number) {
+    case 0:
+      return group;
+    case 1:
+      if (!wide_) return emit_.index(0);
+      return group ? emit_.ir.CreateLShr(group, llvm::ConstantInt::get(group->getType(), 32)) : nullptr;
+    case 2:
+      return row_;
+    case 3:
+      return row_high_;
+    default:
+      return keys_.round_key(number - counters);
+  }
 }
 
-llvm::Value* DrawsOfRow::words(llvm::Value* column, int lanes, bool wide) const {
+llvm::Value* DrawsOfRow::words(llvm::Value* column, int lanes) const {
   llvm::IRBuilder<>& ir = emit_.ir;
   const int groups = lanes / words_of_group;
   llvm::Value* group = ir.CreateLShr(column, emit_.index(2));
@@ -101,10 +113,9 @@ llvm::Value* DrawsOfRow::words(llvm::Value* column, int lanes, bool wide) const 
     group = ir.CreateAdd(emit_.splat(group, groups), llvm::ConstantVector::get(steps));
   }
   llvm::Value* thirty_two = llvm::ConstantInt::get(group->getType(), 32);
-  llvm::Value* high = wide ? ir.CreateLShr(group, thirty_two) : emit_.index(0);
   const ScalarProgram& program = philox_parts().words;
   const Carried values =
-      emit_values(emit_, program, [&](std::size_t number) { return input(number, group, high); }, groups, known_);
+      emit_values(emit_, program, [&](std::size_t number) { return input(number, group); }, groups, known_);
   const auto pair = [&](std::size_t first) {
     llvm::Value *low = values[program.results[first]], *above = values[program.results[first + 1]];
     return ir.CreateOr(low, ir.CreateShl(above, thirty_two));

@@ -22,19 +22,20 @@ class DrawKeys {
   llvm::Value* memory_;
 };
 
-/// Draws of a row. Made where key and row are known.
+/// Draws of a row. Made where key and row are known. Columns are fewer than 2^34 unless `wide`.
 class DrawsOfRow {
  public:
-  DrawsOfRow(Emitter& emit, const DrawKeys& keys, llvm::Value* row);
-  /// i64 words of so many columns, `column` the first, which are fewer than 2^34 unless `wide`.
-  llvm::Value* words(llvm::Value* column, int lanes, bool wide) const;
+  DrawsOfRow(Emitter& emit, const DrawKeys& keys, llvm::Value* row, bool wide);
+  /// i64 words of so many columns, `column` the first.
+  llvm::Value* words(llvm::Value* column, int lanes) const;
 
  private:
-  llvm::Value* input(std::size_t number, llvm::Value* group, llvm::Value* group_high) const;
+  llvm::Value* input(std::size_t number, llvm::Value* group) const;
 
   Emitter& emit_;
   const DrawKeys& keys_;
   llvm::Value *row_, *row_high_;
+  bool wide_;
   Carried known_;  ///< the same for all columns
 };
 

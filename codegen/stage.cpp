@@ -291,7 +291,10 @@ void StageEmitter::prepare_draws(std::size_t known) {
     if (draw.key == known) draw_keys_[draw.key] = std::make_unique<DrawKeys>(emit_, values_[draw.key]);
     const auto place = [&](ScalarId id) { return std::pair(levels_[id], id); };
     const ScalarId last = place(draw.row) < place(draw.key) ? draw.key : draw.row;
-    if (last == known) draw.of_row = std::make_unique<DrawsOfRow>(emit_, *draw_keys_[draw.key], values_[draw.row]);
+    if (last != known) continue;
+    const RowReach reach = reach_of({draw.column.offset, draw.column.coefficients}, extents_);
+    const bool wide = reach.high >= std::int64_t{1} << 34;
+    draw.of_row = std::make_unique<DrawsOfRow>(emit_, *draw_keys_[draw.key], values_[draw.row], wide);
   }
 }
 
@@ -299,9 +302,7 @@ void StageEmitter::prepare_draws(std::size_t known) {
 llvm::Value* StageEmitter::emit_draw(std::size_t id) {
   const auto draw = std::ranges::find(draws_, id, &Draw::id);
   if (draw == draws_.end()) return nullptr;
-  const RowReach reach = reach_of({draw->column.offset, draw->column.coefficients}, extents_);
-  const bool wide = reach.high >= std::int64_t{1} << 34;
-  return draw->of_row->words(value_of(emit_, nest_, draw->column, 0), nest_.lanes, wide);
+  return draw->of_row->words(value_of(emit_, nest_, draw->column, 0), nest_.lanes);
 }
 
 void StageEmitter::emit_pack(std::size_t number) {
