@@ -1,10 +1,13 @@
 // Contractions as generated code, in the three forms of a training step, beside oneDNN and libxsmm where these are
-// installed, by turns: shares of this processor's fma peak, which is measured between them. Prints figures and fails
-// nothing.
+// installed, by turns: shares of this processor's fma peak, which is measured between them; of each the best. Takes a
+// minute and a half, prints figures and fails nothing.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <deque>
+#include <memory>
 #include <string>
 
 #include "bench/peers.h"
@@ -81,83 +84,99 @@ Program convolution(bool weights, std::int64_t batch, std::int64_t size, std::in
   return std::move(draft.program);
 }
 
-constexpr int rounds = 6, runs_of_round = 5;
-constexpr double flops_of_run = 2e7;  // at least: shorter work is repeated
+constexpr int passes = 8;
+constexpr double seconds_of_pass = 0.35, seconds_of_sample = 1e-4;  // a cell's
 
-/// Percent of the fma peak that each of these reaches at its best; they run by turns. -1: there is no such work.
-std::vector<double> shares_of_peak(const std::vector<PeerWork>& works, double flops, const Host& host) {
-  const int repeats = std::max(1, static_cast<int>(flops_of_run / flops));
-  std::vector<double> best(works.size(), INFINITY);
-  double peak = 0;
-  for (int round = 0; round < rounds; ++round) {
-    peak = std::max(peak, fma_peak(host.machine.vector_bytes));
-    for (std::size_t i = 0; i < works.size(); ++i)
-      for (int run = 0; works[i] && run < runs_of_round; ++run) {
-        const double begin = seconds_now();
-        for (int repeat = 0; repeat < repeats; ++repeat) works[i]();
-        best[i] = std::min(best[i], (seconds_now() - begin) / repeats);
-      }
+/// Something to measure: our code, and the same by the peers. They run by turns, samples as short as they can be, in
+/// passes over all cells: what others do on the machine lasts seconds, and should meet every cell and none always.
+class Cell {
+ public:
+  Cell(const Program& program, const std::vector<PeerWork>& peers, double flops, const Host& host)
+      : compiled_(compile(program, {.target = host.target})),
+        memory_(std::make_unique<Arena>(program)),
+        flops_(flops),
+        best_(1 + peers.size(), INFINITY) {
+    fill(memory_->params.as<float>(), memory_->params.size() / 4, 1);
+    fill(memory_->arena.as<float>(), memory_->arena.size() / 4, 2);
+    works_.push_back([this] { memory_->run(compiled_->entry()); });
+    works_.insert(works_.end(), peers.begin(), peers.end());
   }
-  std::vector<double> shares;
-  for (double seconds : best) shares.push_back(std::isinf(seconds) ? -1 : 100 * flops / seconds / peak);
-  return shares;
-}
+  Cell(Cell&&) = delete;
 
-/// "97.1 / 86.2 / -"
-std::string shares_of_peak(const Program& program, const std::vector<PeerWork>& peers, double flops, const Host& host) {
-  const auto compiled = compile(program, {.target = host.target});
-  Arena memory(program);
-  fill(memory.params.as<float>(), memory.params.size() / 4, 1);
-  fill(memory.arena.as<float>(), memory.arena.size() / 4, 2);
-  std::vector<PeerWork> works{[&] { memory.run(compiled->entry()); }};
-  works.insert(works.end(), peers.begin(), peers.end());
-  std::string text;
-  for (double share : shares_of_peak(works, flops, host))
-    text += (text.empty() ? "" : " / ") + (share < 0 ? std::string("-") : fmt::format("{:.1f}", share));
-  return text;
-}
+  void measure(double seconds, Team& alone, int vector_bytes) {
+    const double end = seconds_now() + seconds;
+    do {
+      peak_ = std::max(peak_, fma_peak(alone, vector_bytes, DType::f32, seconds_of_sample, 1));
+      const int repeats = std::max(1, static_cast<int>(seconds_of_sample * peak_ / flops_));
+      for (std::size_t i = 0; i < works_.size(); ++i) {
+        const double begin = seconds_now();
+        for (int repeat = 0; works_[i] && repeat < repeats; ++repeat) works_[i]();
+        if (works_[i]) best_[i] = std::min(best_[i], (seconds_now() - begin) / repeats);
+      }
+    } while (seconds_now() < end);
+  }
+
+  double peak() const { return peak_; }
+  /// Percent of the peak that each reaches at its best: "97.1 / 86.2 / -".
+  std::string shares() const {
+    std::string text;
+    for (double seconds : best_)
+      text += (text.empty() ? "" : " / ") +
+              (std::isinf(seconds) ? std::string("-") : fmt::format("{:.1f}", 100 * flops_ / seconds / peak_));
+    return text;
+  }
+
+ private:
+  std::unique_ptr<Compiled> compiled_;
+  std::unique_ptr<Arena> memory_;
+  double flops_, peak_ = 0;
+  std::vector<PeerWork> works_;
+  std::vector<double> best_;  ///< seconds
+};
 
 constexpr std::array<Form, 3> forms{Form::forward, Form::input_gradient, Form::weight_gradient};
+constexpr std::array<std::array<std::int64_t, 3>, 8> layers{{{128, 784, 256},
+                                                             {128, 256, 128},
+                                                             {128, 128, 10},
+                                                             {128, 512, 512},
+                                                             {32, 784, 256},
+                                                             {10, 784, 256},
+                                                             {512, 784, 256},
+                                                             {1024, 1024, 1024}}};
+constexpr std::array<std::array<std::int64_t, 4>, 3> images{{{32, 28, 32, 32}, {32, 28, 32, 64}, {32, 14, 64, 64}}};
 
-void print_products(const Host& host) {
-  fmt::print("{:>6} {:>5} {:>5}   {:<22} {:<22} {:<22}\n", "batch", "in", "out", "X.W", "dZ.Wt", "Xt.dZ");
-  const std::array<std::array<std::int64_t, 3>, 8> layers{{{128, 784, 256},
-                                                           {128, 256, 128},
-                                                           {128, 128, 10},
-                                                           {128, 512, 512},
-                                                           {32, 784, 256},
-                                                           {10, 784, 256},
-                                                           {512, 784, 256},
-                                                           {1024, 1024, 1024}}};
-  for (const auto& [batch, in, out] : layers) {
-    fmt::print("{:>6} {:>5} {:>5}  ", batch, in, out);
-    const double flops = 2.0 * static_cast<double>(batch) * static_cast<double>(in) * static_cast<double>(out);
+/// The cells of the two tables, row by row.
+std::deque<Cell> cells_of(const Host& host) {
+  std::deque<Cell> cells;
+  for (const auto& [batch, in, out] : layers)
     for (Form form : forms)
-      fmt::print(
-          " {:<22}",
-          shares_of_peak(contraction(form, batch, in, out, host.machine),
-                         {onednn_product(form, batch, in, out), libxsmm_product(form, batch, in, out)}, flops, host));
-    fmt::print("\n");
-    std::fflush(stdout);
-  }
-}
-
-void print_convolutions(const Host& host) {
-  fmt::print("\n3x3 convolutions of padded images\n{:>6} {:>5} {:>5} {:>5}   {:<22} {:<22} {:<22}\n", "batch", "size",
-             "in", "out", "X.W", "dZ.Wt", "Xt.dZ");
-  const std::array<std::array<std::int64_t, 4>, 3> images{{{32, 28, 32, 32}, {32, 28, 32, 64}, {32, 14, 64, 64}}};
-  for (const auto& [batch, size, in, out] : images) {
-    fmt::print("{:>6} {:>5} {:>5} {:>5}  ", batch, size, in, out);
-    const double flops = 18.0 * static_cast<double>(batch * size * size * in * out);
+      cells.emplace_back(
+          contraction(form, batch, in, out, host.machine),
+          std::vector<PeerWork>{onednn_product(form, batch, in, out), libxsmm_product(form, batch, in, out)},
+          2.0 * static_cast<double>(batch * in * out), host);
+  for (const auto& [batch, size, in, out] : images)
     for (Form form : forms) {
       const bool back = form == Form::input_gradient;
-      fmt::print(" {:<22}", shares_of_peak(convolution(form == Form::weight_gradient, batch, size, back ? out : in,
-                                                       back ? in : out, host.machine),
-                                           {onednn_convolution(form, batch, size, in, out)}, flops, host));
+      cells.emplace_back(
+          convolution(form == Form::weight_gradient, batch, size, back ? out : in, back ? in : out, host.machine),
+          std::vector<PeerWork>{onednn_convolution(form, batch, size, in, out)},
+          18.0 * static_cast<double>(batch * size * size * in * out), host);
     }
+  return cells;
+}
+
+void print(const std::deque<Cell>& cells) {
+  std::size_t cell = 0;
+  const auto print_row = [&] {
+    for (std::size_t form = 0; form < forms.size(); ++form) fmt::print(" {:<22}", cells[cell++].shares());
     fmt::print("\n");
-    std::fflush(stdout);
-  }
+  };
+  fmt::print("{:>6} {:>5} {:>5}   {:<22} {:<22} {:<22}\n", "batch", "in", "out", "X.W", "dZ.Wt", "Xt.dZ");
+  for (const auto& [batch, in, out] : layers) fmt::print("{:>6} {:>5} {:>5}  ", batch, in, out), print_row();
+  fmt::print("\n3x3 convolutions of padded images\n{:>6} {:>5} {:>5} {:>5}   {:<22} {:<22} {:<22}\n", "batch", "size",
+             "in", "out", "X.W", "dZ.Wt", "Xt.dZ");
+  for (const auto& [batch, size, in, out] : images)
+    fmt::print("{:>6} {:>5} {:>5} {:>5}  ", batch, size, in, out), print_row();
 }
 
 }  // namespace
@@ -168,9 +187,15 @@ int main() {
     fmt::print("this processor has no AVX2 and FMA\n");
     return 0;
   }
+  std::deque<Cell> cells = cells_of(host);
+  Team alone(1);
+  for (int pass = 0; pass < passes; ++pass)
+    for (Cell& cell : cells) cell.measure(seconds_of_pass, alone, host.machine.vector_bytes);
+  double least = INFINITY, most = 0;
+  for (const Cell& cell : cells) least = std::min(least, cell.peak()), most = std::max(most, cell.peak());
   fmt::print(
-      "{} ({} lanes), fma peak {:.1f} GFLOP/s now, one thread, f32; percent of the peak: nnc / oneDNN / libxsmm\n",
-      host.target.cpu, host.machine.lanes(4), fma_peak(host.machine.vector_bytes) / 1e9);
-  print_products(host);
-  print_convolutions(host);
+      "{} ({} lanes), fma peak {:.1f} to {:.1f} GFLOP/s, one thread, f32; percent of the peak: nnc / oneDNN / "
+      "libxsmm\n",
+      host.target.cpu, host.machine.lanes(4), least / 1e9, most / 1e9);
+  print(cells);
 }

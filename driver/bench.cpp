@@ -27,6 +27,8 @@ struct BenchFlags {
   CompileFlags compile;
 };
 
+// Calls go in runs, and between some of these the machine's peak is looked at in runs as long.
+constexpr double seconds_of_run = 1e-3, seconds_of_part = 0.02;
 constexpr std::int64_t rows_unless_told = 32;  // for a program that trains on the full batch: its data are not read
 
 /// The time of one call: the best of many, which nothing disturbed, and the middle one.
@@ -42,7 +44,7 @@ struct Limits {
   double memory(const nnc_kernel& kernel) const { return static_cast<double>(kernel.bytes) / bytes; }
 };
 
-/// Calls in runs of a millisecond or more, as long as the budget lasts.
+/// Calls in runs, as long as the budget lasts.
 Timing time_calls(Runner& runner, int threads, Workload& work, double budget) {
   const double end = seconds_now() + budget;
   std::vector<double> times;
@@ -56,7 +58,7 @@ Timing time_calls(Runner& runner, int threads, Workload& work, double budget) {
       work.run(runner, threads);
       calls += work.times();
       now = seconds_now();
-    } while (now - begin < 1e-3);
+    } while (now - begin < seconds_of_run);
     times.push_back((now - begin) / static_cast<double>(calls));
   } while (times.size() < 5 || seconds_now() < end);
   std::ranges::sort(times);
@@ -183,17 +185,17 @@ Exit bench_block(const Elaborated& block, const BenchFlags& flags, const Compila
   measured.limits.bytes = copy_bandwidth(team, touched);
   measured.timing = {INFINITY, INFINITY};
   // The machine's speed changes under others' load: the peak is that of the same moments.
-  constexpr int parts = 4;
+  const int parts = std::clamp(static_cast<int>(flags.seconds / seconds_of_part), 4, 64);
   std::vector<double> medians;
   for (int part = 0; part < parts; ++part) {
-    measured.limits.flops =
-        std::max(measured.limits.flops, fma_peak(team, compilation.host.machine.vector_bytes, dtype));
+    measured.limits.flops = std::max(measured.limits.flops,
+                                     fma_peak(team, compilation.host.machine.vector_bytes, dtype, seconds_of_run, 3));
     const Timing timing = time_calls(runner, measured.threads, work, flags.seconds / parts);
     measured.timing.best = std::min(measured.timing.best, timing.best);
     medians.push_back(timing.median);
   }
   std::ranges::sort(medians);
-  measured.timing.median = medians[parts / 2];
+  measured.timing.median = medians[medians.size() / 2];
   if (flags.per_kernel) time_kernels(program, compilation, session, runner, flags.seconds, measured);
   const std::string text = flags.json ? json_of(measured) : text_of(measured);
   if (auto problem = write_text("-", text)) return console.show(*problem), exit_of(*problem);

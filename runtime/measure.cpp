@@ -12,7 +12,8 @@ namespace nnc {
 
 namespace {
 
-constexpr std::int64_t rounds = 100'000, independent = 10;
+constexpr double rounds_per_second = 6e8;  // about, on any processor of these years
+constexpr std::int64_t independent = 10;
 
 #define NNC_FMA(width, n) "vfmadd231ps %%" width "14, %%" width "15, %%" width #n "\n\t"
 #define NNC_FMAS(width) \
@@ -30,26 +31,33 @@ constexpr std::int64_t rounds = 100'000, independent = 10;
   NNC_CLEAR(3)      \
   NNC_CLEAR(4)      \
   NNC_CLEAR(5)      \
-  NNC_CLEAR(6) NNC_CLEAR(7) NNC_CLEAR(8) NNC_CLEAR(9) NNC_CLEAR(14) NNC_CLEAR(15)
+  NNC_CLEAR(6) NNC_CLEAR(7) NNC_CLEAR(8) NNC_CLEAR(9)
 #define NNC_CLOBBERED \
   "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm14", "xmm15"
 
-/// Ten independent chains: as many as hide the latency of two units of five cycles. An f64 fma takes as long as one of
-/// f32 and does half as much. All registers begin as 0: a subnormal number that somebody left in one costs some
-/// processors more than a hundred cycles an fma.
-void fma_32_bytes(const nnc_call*) {
-  std::int64_t count = rounds;
-  __asm__ volatile(NNC_CLEARED "1:\n\t" NNC_FMAS("ymm") "dec %0\n\tjnz 1b\n\tvzeroupper"
-                   : "+r"(count)
-                   :
-                   : NNC_CLOBBERED);
+/// Numbers as sums of products meet them: of 0 alone a processor is sometimes faster.
+alignas(64) constexpr float factors[2][16] = {{0.61F, -0.37F, 0.83F, -0.29F, 0.47F, -0.91F, 0.53F, -0.71F, 0.43F,
+                                               -0.67F, 0.97F, -0.31F, 0.59F, -0.79F, 0.23F, -0.41F},
+                                              {-0.73F, 0.89F, 0.19F, -0.57F, 0.33F, 0.69F, -0.87F, 0.27F, -0.51F, 0.93F,
+                                               0.39F, -0.63F, 0.77F, 0.21F, -0.49F, 0.81F}};
+
+/// Ten independent chains, call->row_offset times: as many as hide the latency of two units of five cycles. An f64 fma
+/// takes as long as one of f32 and does half as much. All registers begin as numbers that are known: a subnormal one
+/// that somebody left in one costs some processors more than a hundred cycles an fma.
+#define NNC_FMA_LOOP(width)                                                              \
+  __asm__ volatile(NNC_CLEARED "vmovaps (%1), %%" width "14\n\tvmovaps 64(%1), %%" width \
+                               "15\n\t"                                                  \
+                               "1:\n\t" NNC_FMAS(width) "dec %0\n\tjnz 1b\n\tvzeroupper" \
+                   : "+r"(count)                                                         \
+                   : "r"(factors)                                                        \
+                   : NNC_CLOBBERED)
+void fma_32_bytes(const nnc_call* call) {
+  std::uint64_t count = call->row_offset;
+  NNC_FMA_LOOP("ymm");
 }
-void fma_64_bytes(const nnc_call*) {
-  std::int64_t count = rounds;
-  __asm__ volatile(NNC_CLEARED "1:\n\t" NNC_FMAS("zmm") "dec %0\n\tjnz 1b\n\tvzeroupper"
-                   : "+r"(count)
-                   :
-                   : NNC_CLOBBERED);
+void fma_64_bytes(const nnc_call* call) {
+  std::uint64_t count = call->row_offset;
+  NNC_FMA_LOOP("zmm");
 }
 
 /// Each thread copies its half-block back and forth: call->arena holds `step` bytes for each.
@@ -78,14 +86,12 @@ double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-double fma_peak(Team& team, int vector_bytes, DType dtype) {
-  const double flops = 2.0 * independent * rounds * vector_bytes / static_cast<double>(size_of(dtype)) * team.size();
-  return flops / best_time(team, vector_bytes == 64 ? fma_64_bytes : fma_32_bytes, {}, 20);
-}
-
-double fma_peak(int vector_bytes, DType dtype) {
-  Team alone(1);
-  return fma_peak(alone, vector_bytes, dtype);
+double fma_peak(Team& team, int vector_bytes, DType dtype, double seconds, int runs) {
+  nnc_call call{};
+  call.row_offset = static_cast<std::uint64_t>(seconds * rounds_per_second);
+  const double fmas = static_cast<double>(independent * team.size()) * static_cast<double>(call.row_offset);
+  const double flops = 2 * fmas * vector_bytes / static_cast<double>(size_of(dtype));
+  return flops / best_time(team, vector_bytes == 64 ? fma_64_bytes : fma_32_bytes, call, runs);
 }
 
 double copy_bandwidth(Team& team, std::size_t bytes) {

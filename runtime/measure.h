@@ -13,10 +13,9 @@ namespace nnc {
 double seconds_now();
 
 /// FLOP/s of all threads of the team together with fused multiply-adds (two FLOPs each) on registers of `vector_bytes`
-/// (32 or 64) bytes, no memory touched; the best of several runs of about a tenth of a millisecond. f32 or f64.
-double fma_peak(Team& team, int vector_bytes, DType dtype = DType::f32);
-/// The same of the calling thread alone.
-double fma_peak(int vector_bytes, DType dtype = DType::f32);
+/// (32 or 64) bytes, no memory touched; f32 or f64. The best of several runs of about so many seconds: as long as what
+/// they are compared with, since a processor is faster for a moment than it can be for longer.
+double fma_peak(Team& team, int vector_bytes, DType dtype, double seconds, int runs);
 
 /// Bytes a second, read and written together, when the team's threads copy blocks that take `bytes` bytes in all: what
 /// memory of that size, caches with it, can give. The best of several runs.
