@@ -92,6 +92,7 @@ class Contraction {
     bool resume = false;
   };
   std::int64_t steps_of_block() const;
+  std::int64_t steps_of_turn(const Steps& steps) const;
   std::int64_t panels_at_once() const;
   bool packs_a() const;
   std::int64_t packed_distance() const;

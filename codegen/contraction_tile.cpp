@@ -1,5 +1,7 @@
 // What a tile does: the innermost loop over k, then the stages after it, on the accumulators or on a copy of them in
 // scratch memory.
+#include <numeric>
+
 #include "codegen/contraction.h"
 
 namespace nnc {
@@ -46,6 +48,12 @@ Carried Contraction::multiply(const Tile& tile, const Steps& steps) {
                         carried, at_run);
   }
   return Carried(after.begin() + pointers, after.end());
+}
+
+/// As many as the schedule wants, if every run of steps is a multiple of that, else a divisor.
+std::int64_t Contraction::steps_of_turn(const Steps& steps) const {
+  const std::int64_t most = std::gcd(std::int64_t{kernel_.schedule.tile_steps}, steps_of_a_.back().extent);
+  return steps.resume ? std::gcd(most, steps_of_block()) : most;
 }
 
 /// The innermost loop, a step of which is the tile's fmas.
@@ -102,11 +110,17 @@ Carried Contraction::innermost(const Tile& tile, const Carried& rows, llvm::Valu
     return next;
   };
   const std::int64_t run = steps_of_a_.back().extent;
+  const std::int64_t at_once = steps_of_turn(steps);
+  const auto turn = [&](llvm::Value* inner, const Carried& now) {
+    Carried next(now);
+    for (std::int64_t i = 0; i < at_once; ++i) next = step(emit_.add(inner, emit_.index(i)), next);
+    return next;
+  };
   // What a row of a step is in the next step of its neighbour (pixels of a window) is then read once.
   const bool short_run = steps_of_a_.size() > 1 && run <= most_steps_written_out && few_fmas(tile, run);
   const Carried after = !steps.resume && (short_run || few_fmas(tile, core_.k))
                             ? write_out(emit_, 0, run, 1, initial, step)
-                            : emit_loop(emit_, steps.begin, steps.end, 1, initial, step);
+                            : emit_loop(emit_, steps.begin, steps.end, at_once, initial, turn);
   return Carried(after.begin() + static_cast<std::ptrdiff_t>(pointers_a), after.end());
 }
 

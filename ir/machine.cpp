@@ -1,5 +1,6 @@
 // The numbers behind the machines: a register tile is as large as accumulators, one vector of a row's factors and
 // the vectors of a panel fit into the registers (14x2 + 2 + 1 of 32; 6x2 + 2 + 1 of 16).
+// Where the units that add indices are those of the fmas (Intel's with 512 bits), a turn takes several steps.
 #include "ir/machine.h"
 
 namespace nnc {
@@ -11,6 +12,7 @@ Machine machine_avx512() {
           .tile_rows = 14,
           .tile_vectors = 2,
           .short_vector_bytes = 32,
+          .tile_steps = 4,
           .l1_bytes = 48 << 10,
           .l2_bytes = 1 << 20};
 }
@@ -44,6 +46,7 @@ Machine machine_four_lanes() {
           .tile_rows = 5,
           .tile_vectors = 2,
           .short_vector_bytes = 16,
+          .tile_steps = 2,
           .l1_bytes = 1 << 10,  // so small that small contractions go in blocks
           .l2_bytes = 4 << 10};
 }

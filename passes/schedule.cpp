@@ -65,7 +65,8 @@ void pack_rows(const Contract& core, std::int64_t bytes, const Machine& machine,
   const std::int64_t panels = (core.n + width - 1) / width;
   if (panels < fewest_panels_packed || !rows_side_by_side(core)) return;
   const std::int64_t most = std::max<std::int64_t>(1, machine.l1_bytes / 2 / (width * bytes));
-  const std::int64_t times = (core.k + most - 1) / most, steps = (core.k + times - 1) / times;
+  const std::int64_t times = (core.k + most - 1) / most, even = (core.k + times - 1) / times;
+  const std::int64_t steps = (even + schedule.tile_steps - 1) / schedule.tile_steps * schedule.tile_steps;
   const std::int64_t tiles = machine.l2_bytes * 3 / 4 / (schedule.tile_rows * steps * bytes);
   schedule.block_k = static_cast<int>(steps);
   schedule.block_tiles = static_cast<int>(std::clamp<std::int64_t>(tiles, fewest_tiles, most_tiles_by_steps));
@@ -243,6 +244,8 @@ void tile_contraction(const Contract& core, std::size_t bytes, const Machine& ma
   schedule.tile_vectors = static_cast<int>(std::clamp<std::int64_t>(vectors, 1, machine.tile_vectors));
   // The accumulators that a narrow tile leaves free go to more rows.
   schedule.tile_rows = machine.tile_rows * machine.tile_vectors / schedule.tile_vectors;
+  // Where each row is a stream of its own, each step of a turn is one more for those that follow streams.
+  schedule.tile_steps = rows_side_by_side(core) ? machine.tile_steps : (machine.tile_steps + 1) / 2;
   const auto m = static_cast<double>(core.m), n = static_cast<double>(core.n), k = static_cast<double>(core.k);
   const double panels = n / (schedule.lanes * schedule.tile_vectors), tiles = m / schedule.tile_rows;
   const auto a = static_cast<double>(elements_of_a(core));

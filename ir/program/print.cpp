@@ -232,6 +232,7 @@ class ProgramPrinter {
     if (core) {
       text = fmt::format("tiles of {} rows x {} vectors of {}, {} outside", schedule.tile_rows, schedule.tile_vectors,
                          schedule.lanes, schedule.panels_outside ? "panels" : "rows");
+      if (schedule.tile_steps > 1) text += fmt::format(", {} steps a turn", schedule.tile_steps);
       if (schedule.block_tiles > 0) text += fmt::format(", blocks of {} tiles", schedule.block_tiles);
       if (schedule.block_k > 0) text += fmt::format(" x {} steps", schedule.block_k);
       if (schedule.packed_for > 0) text += fmt::format(" packed for {} panels", schedule.packed_for);

@@ -222,6 +222,7 @@ struct Schedule {
   int widest_bytes = 0;        ///< of the registers that its code uses; 0: as wide as there are
   int tile_rows = 0;           ///< contraction: MR; M is split evenly into tiles of at most this many rows
   int tile_vectors = 0;        ///< contraction: NR
+  int tile_steps = 1;          ///< contraction: steps of k in a turn of the innermost loop, or a divisor of that
   bool panels_outside = true;  ///< contraction: loop over column panels outside, row tiles inside
   int block_tiles = 0;  ///< contraction: all columns for so many tiles of rows, then for the next; 0: for all at once
   int block_k = 0;      ///< contraction: a block's tiles go through so many steps of k before the next steps; 0: all

@@ -237,6 +237,7 @@ class Verifier {
     const Schedule& schedule = kernel.schedule;
     if (schedule.lanes < 1 || schedule.parallel < 1) fail_here("no lanes or no piece");
     if (kernel.core && (schedule.tile_rows < 1 || schedule.tile_vectors < 1)) fail_here("a contraction without a tile");
+    if (schedule.tile_steps < 1) fail_here("turns without a step");
     if (schedule.block_tiles < 0 || schedule.block_k < 0) fail_here("a block of fewer than no tiles or steps");
     if (schedule.block_k > 0 && schedule.block_tiles == 0) fail_here("steps of a block that there is not");
     if (schedule.packed_for < 0 || (schedule.packed_for > 0 && schedule.block_k == 0))

@@ -96,6 +96,11 @@ Schedule tile(int rows, int vectors, int lanes, bool panels_outside = true, std:
   return schedule;
 }
 
+Schedule in_turns(Schedule schedule, int steps) {
+  schedule.tile_steps = steps;
+  return schedule;
+}
+
 Schedule in_blocks(Schedule schedule, int tiles, int steps = 0, int packed_for = 0) {
   schedule.block_tiles = tiles;
   schedule.block_k = steps;
@@ -223,7 +228,9 @@ void check_inner_loops(const std::string& cpu, const Windows& windows, std::int6
   const TargetOrError found = target_named(cpu);
   REQUIRE(found.error.empty());
   const Machine& machine = found.host.machine;
-  const Schedule schedule = tile(machine.tile_rows, machine.tile_vectors, machine.lanes(size_of(dtype)));
+  const Schedule schedule =
+      in_turns(tile(machine.tile_rows, machine.tile_vectors, machine.lanes(size_of(dtype))), machine.tile_steps);
+  const int turn = machine.tile_steps;
   const Made made = convolution(windows, n, right, schedule, dtype, false);
   for (CodegenLevel level : {CodegenLevel::less, CodegenLevel::normal}) {
     const std::string assembly = emit_assembly(made.program, {.target = found.host.target, .level = level});
@@ -233,7 +240,8 @@ void check_inner_loops(const std::string& cpu, const Windows& windows, std::int6
     for (std::size_t i = 0; i < loops.size(); ++i) {
       INFO(fmt::format("fma {} loads {} broadcasts {} stack {} calls {}; height {}", loops[i].fma,
                        loops[i].vector_loads, loops[i].broadcasts, loops[i].stack, loops[i].calls, heights[i]));
-      CHECK(loops[i] == InnerLoop{heights[i] * machine.tile_vectors, machine.tile_vectors, heights[i], 0, 0});
+      CHECK(loops[i] ==
+            InnerLoop{turn * heights[i] * machine.tile_vectors, turn * machine.tile_vectors, turn * heights[i], 0, 0});
     }
   }
 }
@@ -243,7 +251,9 @@ void check_inner_loops(const std::string& cpu, Left left, Right right, Sizes s, 
   REQUIRE(found.error.empty());
   const Machine& machine = found.host.machine;
   const int lanes = machine.lanes(size_of(dtype));
-  const Made made = contraction(s, left, right, tile(machine.tile_rows, machine.tile_vectors, lanes), dtype, heavy);
+  const int turn = machine.tile_steps;
+  const Made made =
+      contraction(s, left, right, in_turns(tile(machine.tile_rows, machine.tile_vectors, lanes), turn), dtype, heavy);
   for (CodegenLevel level : {CodegenLevel::less, CodegenLevel::normal}) {
     const std::string assembly = emit_assembly(made.program, {.target = found.host.target, .level = level});
     const std::vector<InnerLoop> loops = innermost_loops(assembly);
@@ -253,7 +263,9 @@ void check_inner_loops(const std::string& cpu, Left left, Right right, Sizes s, 
     INFO(cpu << " " << static_cast<int>(left) << " " << static_cast<int>(right) << " heavy " << heavy << "\n"
              << (loops.empty() ? assembly : ""));
     REQUIRE(loops.size() == (s.m % tiles == 0 ? 1U : 2U));
-    const auto expected = [&](int height) { return InnerLoop{height * vectors, vectors, height, 0, 0}; };
+    const auto expected = [&](int height) {
+      return InnerLoop{turn * height * vectors, turn * vectors, turn * height, 0, 0};
+    };
     for (std::size_t i = 0; i < loops.size(); ++i) {
       const int height = loops.size() == 2 && i == 0 ? rows + 1 : rows;
       INFO(fmt::format("fma {} loads {} broadcasts {} stack {} calls {}; height {}", loops[i].fma,
@@ -347,7 +359,8 @@ TEST_CASE("contractions over windows of images are exact", "[codegen]") {
                     {2, 4, 3, 5, 3, 1, false, 16}})
     for (bool transposed : {false, true})
       for (Schedule schedule : {tile(6, 2, 8), tile(14, 2, 16, false), tile(5, 1, 4), tile(3, 2, 1),
-                                in_blocks(tile(6, 2, 8), 2, 7), in_blocks(tile(5, 2, 4), 1, 1)}) {
+                                in_blocks(tile(6, 2, 8), 2, 7), in_blocks(tile(5, 2, 4), 1, 1),
+                                in_turns(tile(14, 2, 16), 4), in_turns(in_blocks(tile(5, 2, 4), 2, 6), 2)}) {
         w.transposed = transposed;
         check<float>(w, 11, Right::panels, schedule, false, 1);
         check<float>(w, 33, Right::row_major, schedule, true, 3);

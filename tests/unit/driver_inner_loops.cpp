@@ -3,6 +3,7 @@
 // that matters.
 #include <fmt/format.h>
 
+#include <numeric>
 #include <set>
 
 #include "driver/session.h"
@@ -31,6 +32,11 @@ std::set<int> widths(const Kernel& kernel) {
   return vectors;
 }
 
+/// Steps of k in a turn of its innermost loop.
+int turn(const Kernel& kernel) {
+  return static_cast<int>(std::gcd(kernel.core->k, std::int64_t{kernel.schedule.tile_steps}));
+}
+
 }  // namespace
 
 TEST_CASE("the innermost loops of the MNIST step") {
@@ -51,9 +57,13 @@ TEST_CASE("the innermost loops of the MNIST step") {
       const auto loops = test::innermost_loops(emit_assembly(alone, {.target = target.host.target}));
       CAPTURE(cpu, kernel.name, kernel.core->m, kernel.core->n, kernel.core->k);
       CHECK(loops.size() == heights(kernel).size() * widths(kernel).size());
-      for (const test::InnerLoop& loop : loops) {
+      for (test::InnerLoop loop : loops) {
         INFO(fmt::format("fma {} vector loads {} broadcasts {} stack {} calls {}", loop.fma, loop.vector_loads,
                          loop.broadcasts, loop.stack, loop.calls));
+        for (int* count : {&loop.fma, &loop.vector_loads, &loop.broadcasts}) {
+          CHECK(*count % turn(kernel) == 0);
+          *count /= turn(kernel);
+        }
         CHECK(widths(kernel).contains(loop.vector_loads));
         CHECK(heights(kernel).contains(loop.broadcasts));
         CHECK(loop.fma == loop.vector_loads * loop.broadcasts);
