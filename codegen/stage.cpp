@@ -13,6 +13,10 @@ namespace {
 /// Loops that are written out: their points, and the instructions that these take.
 constexpr std::int64_t most_written_out = 16, most_instructions_written_out = 128;
 
+/// Vectors, stages and loops for which a reciprocal is worth being made.
+constexpr int lanes_worth_reciprocals = 16, cost_worth_reciprocals = 8;
+constexpr std::int64_t points_worth_reciprocals = 256;
+
 bool additive(const Fold& fold) { return fold.op == FoldOp::sum || fold.op == FoldOp::product; }
 
 }  // namespace
@@ -44,6 +48,7 @@ StageEmitter::StageEmitter(Emitter& emit, const Kernel& kernel, std::size_t stag
   plan_folds();
   plan_packs();
   plan_draws();
+  plan_divisors();
 }
 
 /// The last inner loop is vectorised unless a fold has to visit its elements one after the other. The vector has as
@@ -196,6 +201,23 @@ void StageEmitter::plan_draws() {
   }
 }
 
+/// Where dividing long vectors takes a divider several times as long as a few fmas, and many have a divisor that is
+/// read from memory once a call. Short stages may be written out for many vectors, and do not become longer.
+void StageEmitter::plan_divisors() {
+  if (std::min(kernel_.schedule.lanes, nest_.lanes) < lanes_worth_reciprocals || cost() < cost_worth_reciprocals)
+    return;
+  std::int64_t points = 1;
+  for (std::size_t loop = 0; loop < static_cast<std::size_t>(nest_.first_computed); ++loop) points *= extents_[loop];
+  if (points < points_worth_reciprocals) return;
+  for (std::size_t id = 0; id < body_.code.size(); ++id) {
+    const ScalarInstruction& x = body_.code[id];
+    if (x.op != ScalarOp::div || !varying_[id] || levels_[id] == 0) continue;
+    const ScalarId divisor = x.operands[1];
+    if (levels_[divisor] == 0 && !varying_[divisor] && body_.code[divisor].op != ScalarOp::constant)
+      divisors_[divisor] = {};
+  }
+}
+
 bool worth_writing_out(std::int64_t points, std::int64_t instructions) {
   return points <= most_written_out && instructions <= most_instructions_written_out;
 }
@@ -234,6 +256,12 @@ void StageEmitter::park() {
     emit_.ir.CreateStore(values_[id], place);
     parked_.emplace_back(static_cast<ScalarId>(id), place);
   }
+  for (auto& [id, divisor] : divisors_) {
+    for (llvm::Value** place : {&divisor.high_parked, &divisor.low_parked})
+      *place = emit_.scratch(values_[id]->getType(), 1);
+    emit_.ir.CreateStore(divisor.single.high, divisor.high_parked);
+    emit_.ir.CreateStore(divisor.single.low, divisor.low_parked);
+  }
 }
 
 /// The loads are volatile: LLVM would move any others out of the loops and take registers from the inner one.
@@ -243,6 +271,26 @@ void StageEmitter::fetch_parked() {
     splats_[id] = splatted_[id] ? emit_.splat(values_[id], nest_.lanes) : values_[id];
     note_index(id);
   }
+  for (auto& [id, divisor] : divisors_) {
+    if (divisor.high_parked == nullptr) continue;
+    llvm::Type* type = values_[id]->getType();
+    note_reciprocal(id, {emit_.ir.CreateLoad(type, divisor.high_parked, true),
+                         emit_.ir.CreateLoad(type, divisor.low_parked, true)});
+  }
+}
+
+/// Takes what a divisor's reciprocal is from here on.
+void StageEmitter::note_reciprocal(ScalarId id, const Reciprocal& reciprocal) {
+  Divisor& divisor = divisors_[id];
+  divisor.single = reciprocal;
+  divisor.usable = emit_usable(emit_, reciprocal);
+  divisor.lanes = {emit_.splat(reciprocal.high, nest_.lanes), emit_.splat(reciprocal.low, nest_.lanes)};
+}
+
+/// Whether a division is by a reciprocal: not in tails, where some lanes hold nothing.
+bool StageEmitter::has_reciprocal(std::size_t id) const {
+  const ScalarInstruction& x = body_.code[id];
+  return x.op == ScalarOp::div && varying_[id] && nest_.active == nest_.lanes && divisors_.contains(x.operands[1]);
 }
 
 void StageEmitter::enter_level(int level) {
@@ -278,9 +326,16 @@ void StageEmitter::emit_single(std::size_t id) {
     const int count = operand_count(x.op);
     for (int i = 0; i < count; ++i) operands[i] = uniform_or_vector(x.operands[i], varying_[id]);
     const ScalarType from = body_.code[x.operands[0]].type;
-    values_[id] = emit_instruction(emit_, x, from, std::span(operands).first(count), lanes);
+    if (has_reciprocal(id)) {
+      const Divisor& divisor = divisors_.at(x.operands[1]);
+      values_[id] = emit_quotient(emit_, operands[0], operands[1], divisor.lanes, divisor.usable);
+    } else {
+      values_[id] = emit_instruction(emit_, x, from, std::span(operands).first(count), lanes);
+    }
   }
   splats_[id] = splatted_[id] && !varying_[id] ? emit_.splat(values_[id], nest_.lanes) : values_[id];
+  if (divisors_.contains(static_cast<ScalarId>(id)))
+    note_reciprocal(static_cast<ScalarId>(id), emit_reciprocal(emit_, values_[id]));
   note_index(id);
   prepare_draws(id);
 }

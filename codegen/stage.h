@@ -6,6 +6,7 @@
 #pragma once
 
 #include "codegen/access.h"
+#include "codegen/division.h"
 #include "codegen/draws.h"
 #include "codegen/packs.h"
 #include "codegen/scalar.h"
@@ -75,6 +76,7 @@ class StageEmitter {
   void plan_folds();
   void plan_packs();
   void plan_draws();
+  void plan_divisors();
   int level_of_input(const BodyInput& input) const;
   bool stored_in_kernel(BufferId buffer) const;
 
@@ -84,6 +86,8 @@ class StageEmitter {
   void emit_single(std::size_t id);
   void prepare_draws(std::size_t known);
   llvm::Value* emit_draw(std::size_t id);
+  bool has_reciprocal(std::size_t division) const;
+  void note_reciprocal(ScalarId divisor, const Reciprocal& reciprocal);
   void emit_pack(std::size_t number);
   llvm::Value* vector_of(const std::vector<ScalarId>& members);
   llvm::Value* emit_input(std::size_t id);
@@ -151,6 +155,12 @@ class StageEmitter {
   Packs packs_;
   std::vector<llvm::Value*> pack_values_;
   std::vector<std::pair<ScalarId, llvm::Value*>> parked_;  ///< and where it is
+  struct Divisor {
+    Reciprocal single, lanes;  ///< as it is computed; in all lanes
+    llvm::Value* usable = nullptr;
+    llvm::Value *high_parked = nullptr, *low_parked = nullptr;
+  };
+  std::map<ScalarId, Divisor> divisors_;  ///< values by whose reciprocals vectors are multiplied
   std::vector<FoldPlan> folds_;
   bool lane_by_lane_ = false;  ///< all folds
   int accumulators_ = 0;       ///< carried values before the totals
