@@ -69,12 +69,21 @@ llvm::Value* StageEmitter::memory_lane(std::size_t fold, llvm::Value* lane) {
   return emit_.element(fold_type(folds_[fold], stage_.folds[fold]), folds_[fold].memory, lane);
 }
 
-llvm::Value* StageEmitter::step(const Fold& fold, llvm::Value* accumulator, llvm::Value* value, llvm::Value* factor) {
+/// Whether a fold's sums are added to a total that begins with +0, so that none of them shows the sign of a zero.
+bool StageEmitter::adds_to_zero(std::size_t i) const { return folds_[i].chunked && !folds_[i].carry; }
+
+/// The next accumulator. The first may be what is added to it: 0 + x is x, but for the sign of a zero.
+llvm::Value* StageEmitter::step(std::size_t i, llvm::Value* accumulator, llvm::Value* value, llvm::Value* factor) {
+  const Fold& fold = stage_.folds[i];
   const bool floats = value->getType()->isFPOrFPVectorTy();
+  const auto* known = llvm::dyn_cast<llvm::Constant>(accumulator);
+  const bool first = known && known->isNullValue() && adds_to_zero(i);
   switch (fold.op) {
     case FoldOp::sum:
+      if (first) return value;
       return floats ? emit_.ir.CreateFAdd(accumulator, value) : emit_.ir.CreateAdd(accumulator, value);
     case FoldOp::product:
+      if (first) return emit_.ir.CreateFMul(value, factor);
       return floats ? emit_fma(emit_, value, factor, accumulator)
                     : emit_.ir.CreateAdd(accumulator, emit_.ir.CreateMul(value, factor));
     case FoldOp::maximum:
@@ -93,7 +102,7 @@ void StageEmitter::accumulate(std::size_t i, Carried& carried) {
     case FoldPlace::across: {
       llvm::Value* factor = fold.op == FoldOp::product ? uniform_or_vector(result(fold.factor), plan.varying) : nullptr;
       carried[plan.first] =
-          step(fold, carried[plan.first], uniform_or_vector(result(fold.value), plan.varying), factor);
+          step(i, carried[plan.first], uniform_or_vector(result(fold.value), plan.varying), factor);
       return;
     }
     case FoldPlace::along:
@@ -114,9 +123,11 @@ llvm::Value* StageEmitter::accumulate_lanes(std::size_t i, llvm::Value* accumula
     llvm::Value* value = slice(emit_, splats_[result(fold.value)], first, width);
     llvm::Value* factor =
         fold.op == FoldOp::product ? slice(emit_, splats_[result(fold.factor)], first, width) : nullptr;
-    llvm::Value* next = step(fold, accumulator, value, factor);
+    llvm::Value* next = step(i, accumulator, value, factor);
     const int present = std::min(width, nest_.active - first);
-    accumulator = present == width ? next : emit_.ir.CreateSelect(emit_.mask(width, present), next, accumulator);
+    // Lanes that never exist are left out by the tree.
+    const bool whole = present == width || present == folds_[i].present_lanes;
+    accumulator = whole ? next : emit_.ir.CreateSelect(emit_.mask(width, present), next, accumulator);
   }
   return accumulator;
 }
@@ -130,7 +141,7 @@ void StageEmitter::accumulate_in_memory(std::size_t i) {
   llvm::Value* at = memory_lane(i, lane);
   llvm::Value* factor = fold.op == FoldOp::product ? uniform_or_vector(result(fold.factor), plan.varying) : nullptr;
   llvm::Value* before = emit_.ir.CreateAlignedLoad(fold_type(plan, fold), at, scratch_align(fold_type(plan, fold)));
-  emit_.ir.CreateAlignedStore(step(fold, before, uniform_or_vector(result(fold.value), plan.varying), factor), at,
+  emit_.ir.CreateAlignedStore(step(i, before, uniform_or_vector(result(fold.value), plan.varying), factor), at,
                               scratch_align(before->getType()));
 }
 
@@ -159,7 +170,8 @@ llvm::Value* StageEmitter::chunk_sum(std::size_t i, const Carried& carried) {
   const FoldPlan& plan = folds_[i];
   const auto plus = [&](llvm::Value* a, llvm::Value* b) { return emit_.ir.CreateFAdd(a, b); };
   if (plan.place == FoldPlace::across) return carried[plan.first];
-  if (plan.place == FoldPlace::along) return tree(emit_, carried[plan.first], plan.order_lanes, plus);
+  if (plan.place == FoldPlace::along)
+    return sum_of_present(emit_, carried[plan.first], plan.order_lanes, plan.present_lanes);
   // Lanes without an element are +0; of products that underflow the others may be -0, which a carry would show.
   const auto with_absent = [&](llvm::Value* sum) {
     const bool absent = plan.carry && plan.memory_lanes < plan.order_lanes;
@@ -186,7 +198,7 @@ Carried StageEmitter::sums_of_only_chunk(const Carried& carried) {
     along = along && folds_[i].place == FoldPlace::along && stage_.folds[i].dtype == stage_.folds.front().dtype;
     if (along) sums.push_back(carried[folds_[i].first]);
   }
-  if (along && !sums.empty()) return sums_of_lanes(emit_, sums, kernel_.schedule.lanes);
+  if (along && !sums.empty()) return sums_of_lanes(emit_, sums, kernel_.schedule.lanes, folds_.front().present_lanes);
   sums.clear();
   for (std::size_t i = 0; i < folds_.size(); ++i) {
     if (!folds_[i].chunked) continue;

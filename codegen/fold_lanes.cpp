@@ -108,7 +108,7 @@ Carried StageEmitter::run_lanes_at(const std::vector<int>& lanes, llvm::Value* i
       const Fold& fold = stage_.folds[i];
       const bool varying = folds_[i].varying;
       llvm::Value* factor = fold.op == FoldOp::product ? uniform_or_vector(result(fold.factor), varying) : nullptr;
-      next[at] = step(fold, next[at], uniform_or_vector(result(fold.value), varying), factor);
+      next[at] = step(i, next[at], uniform_or_vector(result(fold.value), varying), factor);
     }
   }
   return next;

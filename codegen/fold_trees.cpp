@@ -24,6 +24,30 @@ llvm::Value* tree(Emitter& emit, llvm::Value* vector, int lanes,
 
 namespace {
 
+/// low + high, of which only the first `present` lanes of high exist.
+llvm::Value* plus_present(Emitter& emit, llvm::Value* low, llvm::Value* high, int lanes, int present) {
+  llvm::Value* sum = emit.ir.CreateFAdd(low, high);
+  return present < lanes ? emit.ir.CreateSelect(emit.mask(lanes, present), sum, low) : sum;
+}
+
+/// Halves a vector of `lanes` lanes, the first `present` of which exist, until `width` are left.
+llvm::Value* halved(Emitter& emit, llvm::Value* vector, int lanes, int present, int width) {
+  for (int half = lanes / 2; half >= width; half /= 2) {
+    llvm::Value* low = slice(emit, vector, 0, half);
+    vector = present > half ? plus_present(emit, low, slice(emit, vector, half, half), half, present - half) : low;
+    present = std::min(present, half);
+  }
+  return vector;
+}
+
+}  // namespace
+
+llvm::Value* sum_of_present(Emitter& emit, llvm::Value* vector, int lanes, int present) {
+  return halved(emit, vector, lanes, present, 1);
+}
+
+namespace {
+
 int lanes_of(const llvm::Value* vector) {
   return static_cast<int>(llvm::cast<llvm::FixedVectorType>(vector->getType())->getNumElements());
 }
@@ -35,43 +59,63 @@ struct Shared {
   std::vector<std::optional<std::size_t>> owners;
 };
 
-/// One level of the tree for the owners of two vectors (`high` may be nothing): all lower and all upper halves come to
-/// lie above one another, by shuffles that stay within 128 bits where the pieces do.
-Shared halve(Emitter& emit, const Shared& low, const Shared& high) {
-  const int lanes = lanes_of(low.value), piece = lanes / static_cast<int>(low.owners.size());
+/// Whether a shuffle of two vectors leaves every element where it is: one instruction on any port, where others wait
+/// for the port of shuffles.
+bool chooses_in_place(const llvm::SmallVector<int, 16>& from, int lanes) {
+  for (int lane = 0; lane < lanes; ++lane)
+    if (from[lane] % lanes != lane) return false;
+  return true;
+}
+
+/// One level of the tree for the owners of two vectors (`high` may be nothing), of whose pieces the first `present`
+/// lanes exist: all lower and all upper halves come to lie above one another, by shuffles that stay within 128 bits
+/// where the pieces do. Of the second vector it may be the upper halves that lie with the lower ones of the first, if
+/// these then stay where they are.
+Shared halve(Emitter& emit, const Shared& low, const Shared& high, int present) {
+  const int lanes = lanes_of(low.value), piece = lanes / static_cast<int>(low.owners.size()), half = piece / 2;
   const int unit = std::max(piece, 128 / static_cast<int>(low.value->getType()->getScalarSizeInBits()));
-  llvm::SmallVector<int, 16> lower, upper;
+  llvm::SmallVector<int, 16> lower, upper, crossed, other;
+  llvm::SmallVector<llvm::Constant*, 16> added;
   Shared both;
   for (int begin = 0; begin < lanes; begin += unit)
     for (const bool is_low : {true, false})
       for (int at = begin; at < std::min(begin + unit, lanes); at += piece) {
-        for (int lane = at; lane < at + piece / 2; ++lane) {
+        for (int lane = at; lane < at + half; ++lane) {
           lower.push_back(is_low ? lane : lanes + lane);
-          upper.push_back(lower.back() + piece / 2);
+          upper.push_back(lower.back() + half);
+          crossed.push_back(is_low ? lower.back() : upper.back());
+          other.push_back(is_low ? upper.back() : lower.back());
+          added.push_back(emit.ir.getInt1(lane - at + half < present));
         }
         const auto owner = static_cast<std::size_t>(at / piece);
         both.owners.push_back(is_low ? low.owners[owner] : high.value ? high.owners[owner] : std::nullopt);
       }
-  llvm::Value* other = high.value ? high.value : llvm::PoisonValue::get(low.value->getType());
-  both.value = emit.ir.CreateFAdd(emit.ir.CreateShuffleVector(low.value, other, lower),
-                                  emit.ir.CreateShuffleVector(low.value, other, upper));
+  llvm::Value* second = high.value ? high.value : llvm::PoisonValue::get(low.value->getType());
+  const auto shuffled = [&](const llvm::SmallVector<int, 16>& from) {
+    return emit.ir.CreateShuffleVector(low.value, second, from);
+  };
+  if (present >= piece) {
+    const bool cross = chooses_in_place(crossed, lanes);
+    both.value = emit.ir.CreateFAdd(shuffled(cross ? crossed : lower), shuffled(cross ? other : upper));
+    return both;
+  }
+  both.value = shuffled(lower);
+  if (present > half)
+    both.value = emit.ir.CreateSelect(llvm::ConstantVector::get(added),
+                                      emit.ir.CreateFAdd(both.value, shuffled(upper)), both.value);
   return both;
 }
 
 /// The sums of `count` vectors from number `begin` on, in the lanes of one.
-Shared side_by_side(Emitter& emit, const Carried& vectors, std::size_t begin, std::size_t count, int width) {
-  const auto plus = [&](llvm::Value* a, llvm::Value* b) { return emit.ir.CreateFAdd(a, b); };
+Shared side_by_side(Emitter& emit, const Carried& vectors, std::size_t begin, std::size_t count, int width,
+                    int present) {
   std::vector<Shared> row;
-  for (std::size_t i = begin; i < begin + count; ++i) {
-    llvm::Value* part = vectors[i];
-    for (int half = lanes_of(part) / 2; half >= width; half /= 2)
-      part = plus(slice(emit, part, 0, half), slice(emit, part, half, half));
-    row.push_back({part, {i}});
-  }
+  for (std::size_t i = begin; i < begin + count; ++i)
+    row.push_back({halved(emit, vectors[i], lanes_of(vectors[i]), present, width), {i}});
   for (int piece = width; piece > 1; piece /= 2) {
     std::vector<Shared> next;
     for (std::size_t i = 0; i < row.size(); i += 2)
-      next.push_back(halve(emit, row[i], i + 1 < row.size() ? row[i + 1] : Shared()));
+      next.push_back(halve(emit, row[i], i + 1 < row.size() ? row[i + 1] : Shared(), std::min(present, piece)));
     row = std::move(next);
   }
   return row.front();
@@ -79,19 +123,20 @@ Shared side_by_side(Emitter& emit, const Carried& vectors, std::size_t begin, st
 
 }  // namespace
 
-Carried sums_of_lanes(Emitter& emit, const Carried& vectors, int register_lanes) {
-  const auto plus = [&](llvm::Value* a, llvm::Value* b) { return emit.ir.CreateFAdd(a, b); };
-  const auto from_zero = [&](llvm::Value* sum) { return plus(llvm::Constant::getNullValue(sum->getType()), sum); };
+Carried sums_of_lanes(Emitter& emit, const Carried& vectors, int register_lanes, int present) {
+  const auto from_zero = [&](llvm::Value* sum) {
+    return emit.ir.CreateFAdd(llvm::Constant::getNullValue(sum->getType()), sum);
+  };
   Carried sums(vectors);
   // From the last ones on: a loss stands before the gradients, which are wanted side by side.
   for (std::size_t end = vectors.size(), count = 0; end > 0; end -= count) {
     const int lanes = lanes_of(vectors.front()), width = std::min(register_lanes, lanes);
     count = std::min(end, static_cast<std::size_t>(width));
     if (count == 1) {
-      sums[end - 1] = from_zero(tree(emit, vectors[end - 1], lanes, plus));
+      sums[end - 1] = from_zero(sum_of_present(emit, vectors[end - 1], lanes, present));
       continue;
     }
-    const Shared shared = side_by_side(emit, vectors, end - count, count, width);
+    const Shared shared = side_by_side(emit, vectors, end - count, count, width, present);
     llvm::Value* totals = from_zero(shared.value);
     for (std::size_t lane = 0; lane < shared.owners.size(); ++lane)
       if (const auto owner = shared.owners[lane]) sums[*owner] = emit.ir.CreateExtractElement(totals, lane);

@@ -13,8 +13,12 @@ llvm::Value* slice(Emitter& emit, llvm::Value* vector, int first, int count);
 llvm::Value* tree(Emitter& emit, llvm::Value* vector, int lanes,
                   llvm::function_ref<llvm::Value*(llvm::Value*, llvm::Value*)> join);
 
-/// 0.0 + the tree of sums of each of these vectors of floats, all of one type: as many as a register of so many lanes
-/// holds are added side by side. Each sum is a lane of what they became.
-Carried sums_of_lanes(Emitter& emit, const Carried& vectors, int register_lanes);
+/// The tree of the sums of floats, where only the first `present` lanes exist: the others may be anything, and are left
+/// out as if they were zeros (a sum of zeros may have another sign).
+llvm::Value* sum_of_present(Emitter& emit, llvm::Value* vector, int lanes, int present);
+
+/// 0.0 + that of each of these vectors, all of one type: as many as a register of so many lanes holds are added side by
+/// side. Each sum is a lane of what they became.
+Carried sums_of_lanes(Emitter& emit, const Carried& vectors, int register_lanes, int present);
 
 }  // namespace nnc

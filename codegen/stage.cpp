@@ -170,6 +170,7 @@ void StageEmitter::plan_folds() {
     accumulators_ += plan.count;
     const std::int64_t elements = inner_.empty() ? 1 : extents_[static_cast<std::size_t>(inner_.back())];
     plan.memory_lanes = static_cast<int>(std::clamp<std::int64_t>(elements, 1, plan.order_lanes));
+    plan.present_lanes = plan.chunked && !plan.carry ? plan.memory_lanes : plan.order_lanes;
     if (plan.place == FoldPlace::in_memory) plan.memory = emit_.scratch(fold_type(plan, fold), plan.memory_lanes);
     results.push_back({nullptr, plan.varying});
     folds_.push_back(std::move(plan));

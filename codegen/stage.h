@@ -59,6 +59,7 @@ class StageEmitter {
     bool chunked = false;
     bool varying = false;
     int order_lanes = 1;            ///< L of Order::lanes
+    int present_lanes = 1;          ///< of them, those that get elements, where the others may be anything
     int memory_lanes = 1;           ///< in_memory: those that get elements; the rest would stay +0
     int first = 0, count = 0;       ///< its accumulators among the carried values
     int total = -1;                 ///< its f64 total among the carried values, after all accumulators
@@ -120,7 +121,8 @@ class StageEmitter {
   Carried run_lanes_at(const std::vector<int>& lanes, llvm::Value* index, const Carried& carried);
   Carried join_lanes(const Carried& low, const Carried& high);
   void accumulate_argmax(std::size_t fold, Carried& carried);
-  llvm::Value* step(const Fold& fold, llvm::Value* accumulator, llvm::Value* value, llvm::Value* factor);
+  bool adds_to_zero(std::size_t fold) const;
+  llvm::Value* step(std::size_t fold, llvm::Value* accumulator, llvm::Value* value, llvm::Value* factor);
   llvm::Value* chunk_sum(std::size_t fold, const Carried& carried);
   Carried sums_of_only_chunk(const Carried& carried);
   void finish_folds(const Carried& state);
