@@ -224,38 +224,93 @@ llvm::Value* Emitter::stream(std::uint64_t number) {
   return told == told_.streams.end() ? static_cast<llvm::Value*>(ir.getInt64(number)) : function.getArg(told->second);
 }
 
+namespace {
+
+/// Single values put into the lanes of a vector one by one; where there is none, the one before or the first.
+llvm::Value* inserted(llvm::IRBuilder<>& ir, std::span<llvm::Value* const> scalars) {
+  llvm::Value* last = *std::ranges::find_if(scalars, [](llvm::Value* scalar) { return scalar != nullptr; });
+  llvm::Value* vector = llvm::PoisonValue::get(lanes_type(last->getType(), static_cast<int>(scalars.size())));
+  for (std::size_t lane = 0; lane < scalars.size(); ++lane) {
+    last = scalars[lane] ? scalars[lane] : last;
+    vector = ir.CreateInsertElement(vector, last, lane);
+  }
+  return vector;
+}
+
+}  // namespace
+
 void Emitter::repeat(llvm::Value* times, const std::vector<KeptElement>& elements) {
   times_ = times;
   turn_ir_.SetInsertPoint(llvm::BasicBlock::Create(context, "turn", &function, body_));
   turn_ = turn_ir_.CreatePHI(times->getType(), 2);
   turn_->addIncoming(index(0), entry.GetInsertBlock());
-  for (const KeptElement& element : elements) {
-    Kept& made = kept_[{element.region, element.offset}];
-    made.address = entry.CreateConstInBoundsGEP1_64(entry.getInt8Ty(), region(element.region), element.offset);
-    llvm::Type* type = memory_type(context, element.dtype);
-    made.first = turn_ir_.CreatePHI(type, 2);
-    made.first->addIncoming(entry.CreateLoad(type, made.address), entry.GetInsertBlock());
-    made.now = made.first;
+  for (const KeptElement& element : elements)
+    kept_.push_back({element,
+                     entry.CreateConstInBoundsGEP1_64(entry.getInt8Ty(), region(element.region), element.offset),
+                     nullptr});
+  wanted_alone_.assign(elements.size(), false);
+}
+
+int Emitter::kept_number(BufferId id, std::int64_t at) const {
+  const Buffer& buffer = program.buffers[id];
+  const std::uint64_t offset = buffer.offset + static_cast<std::uint64_t>(at) * size_of(buffer.dtype);
+  const auto found = std::ranges::find_if(kept_, [&](const Kept& kept) {
+    return kept.element.region == buffer.region && kept.element.offset == offset;
+  });
+  return found == kept_.end() || buffer.part ? -1 : static_cast<int>(found - kept_.begin());
+}
+
+void Emitter::keep_together(const std::vector<int>& numbers) {
+  Carried loaded;
+  for (const int number : numbers) {
+    loaded.push_back(nullptr);
+    if (number < 0) continue;
+    const Kept& kept = kept_[static_cast<std::size_t>(number)];
+    loaded.back() = entry.CreateLoad(memory_type(context, kept.element.dtype), kept.address);
   }
+  const bool single = numbers.size() == 1;
+  llvm::Value* begun = single ? loaded.front() : inserted(entry, loaded);
+  llvm::IRBuilder<> phis(turn_->getParent(), turn_->getParent()->begin());
+  llvm::PHINode* first = phis.CreatePHI(begun->getType(), 2);
+  first->addIncoming(begun, entry.GetInsertBlock());
+  for (std::size_t lane = 0; lane < numbers.size(); ++lane)
+    if (numbers[lane] >= 0)
+      kept_[static_cast<std::size_t>(numbers[lane])].now = single ? first : turn_ir_.CreateExtractElement(first, lane);
+  kept_vectors_.push_back({first, numbers});
 }
 
 /// The end of the body of a repeated call: goes on to the next turn, and after the last one writes what was kept.
 void Emitter::next_turn() {
+  Carried vectors;
+  for (const KeptVector& vector : kept_vectors_) {
+    Carried lanes;
+    for (const int number : vector.lanes)
+      lanes.push_back(number < 0 ? nullptr : kept_[static_cast<std::size_t>(number)].now);
+    vectors.push_back(lanes.size() == 1 ? lanes.front() : side_by_side(std::span(lanes.data(), lanes.size())));
+  }
   turn_ir_.CreateBr(body_);
   llvm::Value* next = add(turn_, index(1));
   llvm::BasicBlock* after = llvm::BasicBlock::Create(context, "after", &function);
   ir.CreateCondBr(ir.CreateICmpSLT(next, times_), turn_->getParent(), after);
   turn_->addIncoming(next, ir.GetInsertBlock());
-  for (auto& [place, element] : kept_) element.first->addIncoming(element.now, ir.GetInsertBlock());
+  for (std::size_t i = 0; i < vectors.size(); ++i)
+    kept_vectors_[i].first->addIncoming(vectors[i], ir.GetInsertBlock());
   ir.SetInsertPoint(after);
-  for (auto& [place, element] : kept_) ir.CreateStore(element.now, element.address);
+  for (std::size_t i = 0; i < vectors.size(); ++i) {
+    const std::vector<int>& lanes = kept_vectors_[i].lanes;
+    for (std::size_t lane = 0; lane < lanes.size(); ++lane)
+      if (lanes[lane] >= 0)
+        ir.CreateStore(lanes.size() == 1 ? vectors[i] : ir.CreateExtractElement(vectors[i], lane),
+                       kept_[static_cast<std::size_t>(lanes[lane])].address);
+  }
 }
 
 llvm::Value** Emitter::kept(BufferId id, std::int64_t at) {
-  const Buffer& buffer = program.buffers[id];
-  const auto found =
-      kept_.find({buffer.region, buffer.offset + static_cast<std::uint64_t>(at) * size_of(buffer.dtype)});
-  return found == kept_.end() || buffer.part ? nullptr : &found->second.now;
+  const int number = kept_number(id, at);
+  if (number < 0) return nullptr;
+  llvm::Value*& now = kept_[static_cast<std::size_t>(number)].now;
+  if (!now) keep_together({number});
+  return &kept_[static_cast<std::size_t>(number)].now;
 }
 
 /// What a repeated call finds so many bytes further on than the call before.
@@ -283,8 +338,44 @@ llvm::Align scratch_align(llvm::Type* element) {
   return llvm::Align(bytes == 0 ? 1 : std::min<std::uint64_t>(64, bytes));
 }
 
+namespace {
+
+/// A value that was taken out of a vector: that vector and the lane.
+std::optional<std::pair<llvm::Value*, int>> lane_of_vector(llvm::Value* value) {
+  auto* taken = llvm::dyn_cast<llvm::ExtractElementInst>(value);
+  const auto* lane = taken ? llvm::dyn_cast<llvm::ConstantInt>(taken->getIndexOperand()) : nullptr;
+  if (!lane) return std::nullopt;
+  return std::pair(taken->getVectorOperand(), static_cast<int>(lane->getZExtValue()));
+}
+
+}  // namespace
+
 llvm::Value* Emitter::splat(llvm::Value* scalar, int lanes) {
-  return lanes == 1 ? scalar : ir.CreateVectorSplat(static_cast<unsigned>(lanes), scalar);
+  if (lanes == 1) return scalar;
+  if (const auto from = lane_of_vector(scalar))
+    return ir.CreateShuffleVector(from->first, llvm::SmallVector<int, 32>(static_cast<std::size_t>(lanes), from->second));
+  return ir.CreateVectorSplat(static_cast<unsigned>(lanes), scalar);
+}
+
+llvm::Value* Emitter::side_by_side(std::span<llvm::Value* const> scalars) {
+  const int lanes = static_cast<int>(scalars.size());
+  llvm::SmallVector<llvm::Value*, 2> vectors;
+  llvm::SmallVector<int, 32> from;
+  bool in_place = true;
+  for (llvm::Value* scalar : scalars) {
+    const int lane = static_cast<int>(from.size());
+    from.push_back(-1);
+    if (!scalar) continue;
+    const auto place = lane_of_vector(scalar);
+    if (!place || (!vectors.empty() && place->first->getType() != vectors.front()->getType()))
+      return inserted(ir, scalars);
+    if (!llvm::is_contained(vectors, place->first)) vectors.push_back(place->first);
+    if (vectors.size() > 2) return inserted(ir, scalars);
+    const int width = static_cast<int>(llvm::cast<llvm::FixedVectorType>(place->first->getType())->getNumElements());
+    from.back() = place->second + (place->first == vectors.front() ? 0 : width);
+    in_place = in_place && width == lanes && from.back() == lane;
+  }
+  return in_place ? vectors.front() : ir.CreateShuffleVector(vectors.front(), vectors.back(), from);
 }
 
 llvm::Constant* Emitter::mask(int lanes, int active) {

@@ -9,6 +9,7 @@
 #include <llvm/IR/Module.h>
 
 #include <map>
+#include <span>
 #include <string>
 #include <tuple>
 
@@ -51,6 +52,13 @@ class Emitter {
   /// The function does what the body does `times` > 0 times, call after call (nnc_entry::repeat): what differs from one
   /// call to the next goes on from turn to turn. These elements stay in registers meanwhile. Before anything else.
   void repeat(llvm::Value* times, const std::vector<KeptElement>& kept);
+  /// Which of the kept elements an element of a buffer is; -1 if it is none.
+  int kept_number(BufferId buffer, std::int64_t at) const;
+  /// Of every kept element: whether code has been planned that wants it as a single value.
+  const std::vector<bool>& wanted_alone() const { return wanted_alone_; }
+  void want_alone(int number) { wanted_alone_[static_cast<std::size_t>(number)] = true; }
+  /// These kept elements stay in the lanes of one vector, where -1 is a lane of none. Before any is read or set.
+  void keep_together(const std::vector<int>& numbers);
   /// Joins the entry to the body and returns after it; call once, when the body is complete.
   void finish(llvm::Value* result = nullptr);
 
@@ -111,6 +119,9 @@ class Emitter {
     return ir.CreateGEP(type, pointer, at);
   }
   llvm::Value* splat(llvm::Value* scalar, int lanes);
+  /// Single values as the lanes of a vector, null where a lane may have any number. Those that lie in one or two vectors
+  /// are moved together.
+  llvm::Value* side_by_side(std::span<llvm::Value* const> scalars);
   /// A constant <lanes x i1> whose first `active` lanes are set.
   llvm::Constant* mask(int lanes, int active);
 
@@ -123,16 +134,22 @@ class Emitter {
   void next_turn();
 
   struct Kept {
+    KeptElement element;
     llvm::Value* address = nullptr;
-    llvm::PHINode* first = nullptr;  ///< when a turn begins
     llvm::Value* now = nullptr;
+  };
+  struct KeptVector {
+    llvm::PHINode* first = nullptr;  ///< when a turn begins
+    std::vector<int> lanes;          ///< elements by their numbers, or -1; of a single value one
   };
   std::vector<std::uint32_t> loops_;
   Told told_;
   llvm::IRBuilder<> turn_ir_;  ///< computed once a turn
   llvm::PHINode* turn_ = nullptr;
   llvm::Value* times_ = nullptr;
-  std::map<std::pair<Region, std::uint64_t>, Kept> kept_;
+  std::vector<Kept> kept_;
+  std::vector<bool> wanted_alone_;
+  std::vector<KeptVector> kept_vectors_;
   llvm::Value* step_number_ = nullptr;
 
   llvm::BasicBlock* body_;

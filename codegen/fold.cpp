@@ -192,20 +192,16 @@ llvm::Value* StageEmitter::chunk_sum(std::size_t i, const Carried& carried) {
 /// 0.0 + the sum of the only chunk, for each fold that goes by chunks.
 Carried StageEmitter::sums_of_only_chunk(const Carried& carried) {
   Carried sums;
-  bool along = true;
-  for (std::size_t i = 0; i < folds_.size(); ++i) {
+  std::size_t first = folds_.size();
+  for (std::size_t i = folds_.size(); i-- > 0;)
+    if (folds_[i].chunked) first = i;
+  const bool together = sums_side_by_side();
+  for (std::size_t i = first; i < folds_.size(); ++i) {
     if (!folds_[i].chunked) continue;
-    along = along && folds_[i].place == FoldPlace::along && stage_.folds[i].dtype == stage_.folds.front().dtype;
-    if (along) sums.push_back(carried[folds_[i].first]);
+    llvm::Value* sum = together ? carried[folds_[i].first] : chunk_sum(i, carried);
+    sums.push_back(together ? sum : emit_.ir.CreateFAdd(llvm::Constant::getNullValue(sum->getType()), sum));
   }
-  if (along && !sums.empty()) return sums_of_lanes(emit_, sums, kernel_.schedule.lanes, folds_.front().present_lanes);
-  sums.clear();
-  for (std::size_t i = 0; i < folds_.size(); ++i) {
-    if (!folds_[i].chunked) continue;
-    llvm::Value* sum = chunk_sum(i, carried);
-    sums.push_back(emit_.ir.CreateFAdd(llvm::Constant::getNullValue(sum->getType()), sum));
-  }
-  return sums;
+  return together ? sums_of_lanes(emit_, sums, kernel_.schedule.lanes, folds_[first].present_lanes) : sums;
 }
 
 /// Results for later stages, and the new values of carries.

@@ -52,12 +52,34 @@ int lanes_of(const llvm::Value* vector) {
   return static_cast<int>(llvm::cast<llvm::FixedVectorType>(vector->getType())->getNumElements());
 }
 
-/// A vector in which partial sums of several lie side by side: the piece [i * n, (i + 1) * n) is that of owners[i], or
-/// of none.
+/// Of a vector in which partial sums of several lie side by side: the piece [i * n, (i + 1) * n) is that of owners[i],
+/// or of none.
+using Owners = std::vector<std::optional<std::size_t>>;
+
 struct Shared {
   llvm::Value* value = nullptr;
-  std::vector<std::optional<std::size_t>> owners;
+  Owners owners;
 };
+
+/// Pieces of two vectors of `lanes` lanes, a half of each, in the order in which they lie in one: as they alternate in
+/// runs of `unit` lanes. Calls with where a piece came from.
+template <typename Take>
+void each_piece(int lanes, int piece, int bits, Take take) {
+  const int unit = std::max(piece, 128 / bits);
+  for (int begin = 0; begin < lanes; begin += unit)
+    for (const bool is_low : {true, false})
+      for (int at = begin; at < std::min(begin + unit, lanes); at += piece) take(is_low, at);
+}
+
+Owners owners_together(const Owners& low, const Owners& high, int lanes, int bits) {
+  Owners both;
+  const int piece = lanes / static_cast<int>(low.size());
+  each_piece(lanes, piece, bits, [&](bool is_low, int at) {
+    const auto owner = static_cast<std::size_t>(at / piece);
+    both.push_back(is_low ? low[owner] : high.empty() ? std::nullopt : high[owner]);
+  });
+  return both;
+}
 
 /// Whether a shuffle of two vectors leaves every element where it is: one instruction on any port, where others wait
 /// for the port of shuffles.
@@ -73,24 +95,21 @@ bool chooses_in_place(const llvm::SmallVector<int, 16>& from, int lanes) {
 /// these then stay where they are.
 Shared halve(Emitter& emit, const Shared& low, const Shared& high, int present) {
   const int lanes = lanes_of(low.value), piece = lanes / static_cast<int>(low.owners.size()), half = piece / 2;
-  const int unit = std::max(piece, 128 / static_cast<int>(low.value->getType()->getScalarSizeInBits()));
+  const int bits = static_cast<int>(low.value->getType()->getScalarSizeInBits());
   llvm::SmallVector<int, 16> lower, upper, crossed, other;
   llvm::SmallVector<llvm::Constant*, 16> added;
-  Shared both;
-  for (int begin = 0; begin < lanes; begin += unit)
-    for (const bool is_low : {true, false})
-      for (int at = begin; at < std::min(begin + unit, lanes); at += piece) {
-        for (int lane = at; lane < at + half; ++lane) {
-          lower.push_back(is_low ? lane : lanes + lane);
-          upper.push_back(lower.back() + half);
-          crossed.push_back(is_low ? lower.back() : upper.back());
-          other.push_back(is_low ? upper.back() : lower.back());
-          added.push_back(emit.ir.getInt1(lane - at + half < present));
-        }
-        const auto owner = static_cast<std::size_t>(at / piece);
-        both.owners.push_back(is_low ? low.owners[owner] : high.value ? high.owners[owner] : std::nullopt);
-      }
-  llvm::Value* second = high.value ? high.value : llvm::PoisonValue::get(low.value->getType());
+  Shared both{nullptr, owners_together(low.owners, high.owners, lanes, bits)};
+  each_piece(lanes, piece, bits, [&](bool is_low, int at) {
+    for (int lane = at; lane < at + half; ++lane) {
+      lower.push_back(is_low ? lane : lanes + lane);
+      upper.push_back(lower.back() + half);
+      crossed.push_back(is_low ? lower.back() : upper.back());
+      other.push_back(is_low ? upper.back() : lower.back());
+      added.push_back(emit.ir.getInt1(lane - at + half < present));
+    }
+  });
+  // Lanes that are nobody's go on as copies: left to chance, an update of them might become slow to compute with.
+  llvm::Value* second = high.value ? high.value : low.value;
   const auto shuffled = [&](const llvm::SmallVector<int, 16>& from) {
     return emit.ir.CreateShuffleVector(low.value, second, from);
   };
@@ -104,6 +123,16 @@ Shared halve(Emitter& emit, const Shared& low, const Shared& high, int present) 
     both.value = emit.ir.CreateSelect(llvm::ConstantVector::get(added),
                                       emit.ir.CreateFAdd(both.value, shuffled(upper)), both.value);
   return both;
+}
+
+/// Calls with those of `count` vectors that share one after the other, the first of them and how many: from the last
+/// ones on, since a loss stands before the gradients, which are wanted side by side.
+template <typename Share>
+void each_share(std::size_t count, std::size_t most, Share share) {
+  for (std::size_t end = count, taken = 0; end > 0; end -= taken) {
+    taken = std::min(end, most);
+    share(end - taken, taken);
+  }
 }
 
 /// The sums of `count` vectors from number `begin` on, in the lanes of one.
@@ -128,20 +157,38 @@ Carried sums_of_lanes(Emitter& emit, const Carried& vectors, int register_lanes,
     return emit.ir.CreateFAdd(llvm::Constant::getNullValue(sum->getType()), sum);
   };
   Carried sums(vectors);
-  // From the last ones on: a loss stands before the gradients, which are wanted side by side.
-  for (std::size_t end = vectors.size(), count = 0; end > 0; end -= count) {
-    const int lanes = lanes_of(vectors.front()), width = std::min(register_lanes, lanes);
-    count = std::min(end, static_cast<std::size_t>(width));
+  const int lanes = lanes_of(vectors.front()), width = std::min(register_lanes, lanes);
+  each_share(vectors.size(), static_cast<std::size_t>(width), [&](std::size_t begin, std::size_t count) {
     if (count == 1) {
-      sums[end - 1] = from_zero(sum_of_present(emit, vectors[end - 1], lanes, present));
-      continue;
+      sums[begin] = from_zero(sum_of_present(emit, vectors[begin], lanes, present));
+      return;
     }
-    const Shared shared = side_by_side(emit, vectors, end - count, count, width, present);
+    const Shared shared = side_by_side(emit, vectors, begin, count, width, present);
     llvm::Value* totals = from_zero(shared.value);
     for (std::size_t lane = 0; lane < shared.owners.size(); ++lane)
       if (const auto owner = shared.owners[lane]) sums[*owner] = emit.ir.CreateExtractElement(totals, lane);
-  }
+  });
   return sums;
+}
+
+std::vector<Home> homes_of_sums(std::size_t count, int lanes, int register_lanes, int bits) {
+  std::vector<Home> homes(count);
+  const int width = std::min(register_lanes, lanes);
+  each_share(count, static_cast<std::size_t>(width), [&](std::size_t begin, std::size_t shared) {
+    if (shared == 1) return;
+    std::vector<Owners> row;
+    for (std::size_t i = begin; i < begin + shared; ++i) row.push_back({i});
+    for (int piece = width; piece > 1; piece /= 2) {
+      std::vector<Owners> next;
+      for (std::size_t i = 0; i < row.size(); i += 2)
+        next.push_back(owners_together(row[i], i + 1 < row.size() ? row[i + 1] : Owners(), width, bits));
+      row = std::move(next);
+    }
+    for (int lane = 0; lane < width; ++lane)
+      if (const auto owner = row.front()[static_cast<std::size_t>(lane)])
+        homes[*owner] = {static_cast<int>(begin), lane, width};
+  });
+  return homes;
 }
 
 }  // namespace nnc

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "codegen/emitter.h"
+#include "codegen/packs.h"
 
 namespace nnc {
 
@@ -20,5 +21,8 @@ llvm::Value* sum_of_present(Emitter& emit, llvm::Value* vector, int lanes, int p
 /// 0.0 + that of each of these vectors, all of one type: as many as a register of so many lanes holds are added side by
 /// side. Each sum is a lane of what they became.
 Carried sums_of_lanes(Emitter& emit, const Carried& vectors, int register_lanes, int present);
+
+/// In which lanes of which vectors it gives the sums of so many vectors of `lanes` elements of so many bits.
+std::vector<Home> homes_of_sums(std::size_t count, int lanes, int register_lanes, int bits);
 
 }  // namespace nnc

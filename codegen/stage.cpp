@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "codegen/fold_trees.h"
 #include "ir/order.h"
 #include "ir/scalar/builder.h"
 #include "runtime/abi.h"
@@ -172,24 +173,71 @@ void StageEmitter::plan_folds() {
     plan.memory_lanes = static_cast<int>(std::clamp<std::int64_t>(elements, 1, plan.order_lanes));
     plan.present_lanes = plan.chunked && !plan.carry ? plan.memory_lanes : plan.order_lanes;
     if (plan.place == FoldPlace::in_memory) plan.memory = emit_.scratch(fold_type(plan, fold), plan.memory_lanes);
-    results.push_back({nullptr, plan.varying});
+    results.push_back({nullptr, plan.varying, {}});
     folds_.push_back(std::move(plan));
   }
   int next = accumulators_;
   for (FoldPlan& plan : folds_)
     if (plan.chunked) plan.total = next++;
   fold_values_[index_] = std::move(results);
+  if (sums_side_by_side()) plan_homes();
+}
+
+/// Where the sums lie that are added side by side. Vectors have numbers of their own in every stage.
+void StageEmitter::plan_homes() {
+  std::vector<std::size_t> sums;
+  for (std::size_t i = 0; i < folds_.size(); ++i)
+    if (folds_[i].chunked) sums.push_back(i);
+  const int bits = 8 * static_cast<int>(size_of(stage_.folds[sums.front()].dtype));
+  const std::vector<Home> homes =
+      homes_of_sums(sums.size(), folds_[sums.front()].order_lanes, kernel_.schedule.lanes, bits);
+  int before = 0;
+  for (std::size_t stage = 0; stage < index_; ++stage) before += static_cast<int>(kernel_.stages[stage].folds.size());
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    fold_values_[index_][sums[i]].home = homes[i];
+    if (homes[i].vector >= 0) fold_values_[index_][sums[i]].home.vector += before;
+  }
 }
 
 /// What a stage computes once, where it begins, may be packed: values of one point, that no vector is made of, and no
-/// address.
+/// address. What is kept and comes from one pack stays in its lanes.
 void StageEmitter::plan_packs() {
-  std::vector<bool> single(body_.code.size());
-  for (std::size_t id = 0; id < single.size(); ++id)
-    single[id] = levels_[id] == begin_level() && !varying_[id] && !splatted_[id];
-  for (const ComputedIndex& index : stage_.body.indices) single[result(index.value)] = false;
-  packs_ = pack_alike(body_, single, kernel_.schedule.lanes);
+  const SingleValues known = single_values();
+  packs_ = pack_alike(body_, known, kernel_.schedule.lanes);
   pack_values_.assign(packs_.packs.size(), nullptr);
+  for (const Pack& pack : packs_.packs) {
+    if (!pack.kept) continue;
+    std::vector<int> elements;
+    for (std::size_t lane = 0; lane < pack.members.size(); ++lane)
+      elements.push_back(pack.nobodys[lane] ? -1 : known.writes[pack.members[lane]]);
+    emit_.keep_together(elements);
+  }
+  for (std::size_t id = 0; id < body_.code.size(); ++id)
+    if (known.reads[id] >= 0 && !splatted_[id]) emit_.want_alone(known.reads[id]);
+}
+
+SingleValues StageEmitter::single_values() const {
+  const std::size_t size = body_.code.size();
+  SingleValues known{std::vector<bool>(size), std::vector<Home>(size), std::vector<int>(size, -1),
+                     std::vector<int>(size, -1), emit_.wanted_alone()};
+  std::vector<int> results(size, 0);
+  for (const ScalarId id : body_.results) ++results[id];
+  for (std::size_t id = 0; id < size; ++id) {
+    known.single[id] = levels_[id] == begin_level() && !varying_[id] && !splatted_[id];
+    if (body_.code[id].op != ScalarOp::input) continue;
+    const BodyInput& input = stage_.body.inputs[body_.code[id].bits];
+    if (const auto* fold = std::get_if<FoldResult>(&input)) known.homes[id] = fold_values_[fold->stage][fold->fold].home;
+    if (const auto* access = std::get_if<Access>(&input)) known.reads[id] = kept_number(*access);
+  }
+  for (const ComputedIndex& index : stage_.body.indices) known.single[result(index.value)] = false;
+  for (const Store& store : stage_.stores)
+    if (results[result(store.value)] == 1) known.writes[result(store.value)] = kept_number(store.to);
+  return known;
+}
+
+int StageEmitter::kept_number(const Access& access) const {
+  const auto at = only_element(access_form(emit_.program, access, extents_));
+  return at ? emit_.kept_number(access.buffer, *at) : -1;
 }
 
 void StageEmitter::plan_draws() {
@@ -362,24 +410,24 @@ llvm::Value* StageEmitter::emit_draw(std::size_t id) {
 }
 
 void StageEmitter::emit_pack(std::size_t number) {
-  const std::vector<ScalarId>& members = packs_.packs[number].members;
+  const auto& [members, nobodys, last, kept] = packs_.packs[number];
   const ScalarInstruction& x = body_.code[members.front()];
   std::array<llvm::Value*, 3> operands{};
   const int count = operand_count(x.op);
   for (int i = 0; i < count; ++i) {
     std::vector<ScalarId> lanes;
     for (const ScalarId member : members) lanes.push_back(body_.code[member].operands[i]);
-    operands[i] = vector_of(lanes);
+    operands[i] = vector_of(lanes, nobodys);
   }
   llvm::Value* value = emit_instruction(emit_, x, body_.code[x.operands[0]].type, std::span(operands).first(count),
                                         static_cast<int>(members.size()));
   pack_values_[number] = value;
   for (std::size_t lane = members.size(); lane-- > 0;)
-    if (packs_.taken_out[members[lane]]) values_[members[lane]] = emit_.ir.CreateExtractElement(value, lane);
+    if (packs_.taken_out[members[lane]] && !nobodys[lane]) values_[members[lane]] = emit_.ir.CreateExtractElement(value, lane);
 }
 
 /// Values as the lanes of a vector: a pack as it is, one value for all lanes, others put together.
-llvm::Value* StageEmitter::vector_of(const std::vector<ScalarId>& members) {
+llvm::Value* StageEmitter::vector_of(const std::vector<ScalarId>& members, const std::vector<bool>& nobodys) {
   const ScalarId first = members.front();
   if (std::ranges::all_of(members, [&](ScalarId id) { return id == first; }))
     return emit_.splat(values_[first], static_cast<int>(members.size()));
@@ -387,11 +435,10 @@ llvm::Value* StageEmitter::vector_of(const std::vector<ScalarId>& members) {
     const auto number = static_cast<std::size_t>(pack);
     if (packs_.packs[number].members == members) return pack_values_[number];
   }
-  llvm::Value* vector =
-      llvm::PoisonValue::get(llvm_type(emit_.context, body_.code[first].type, static_cast<int>(members.size())));
+  Carried lanes;
   for (std::size_t lane = 0; lane < members.size(); ++lane)
-    vector = emit_.ir.CreateInsertElement(vector, values_[members[lane]], lane);
-  return vector;
+    lanes.push_back(nobodys[lane] ? nullptr : values_[members[lane]]);
+  return emit_.side_by_side(std::span(lanes.data(), lanes.size()));
 }
 
 llvm::Value* StageEmitter::uniform_or_vector(ScalarId id, bool vector) { return vector ? splats_[id] : values_[id]; }
@@ -445,18 +492,44 @@ void StageEmitter::run() {
   finish_folds(run_chunks(state));
 }
 
-/// Sums go in chunks (ir/order.h) of so many steps of the outermost loop; other accumulators pass through. Of nothing
-/// there is no chunk: what a sum goes on from stays as it is, -0 too.
-Carried StageEmitter::run_chunks(const Carried& state) {
+/// How many steps of the outermost loop are a chunk (ir/order.h).
+std::int64_t StageEmitter::steps_of_chunk() const {
   std::vector<std::int64_t> lengths;
   for (int loop : inner_) lengths.push_back(extents_[static_cast<std::size_t>(loop)]);
-  const std::int64_t length = lengths.empty() ? 1 : lengths.front();
   std::int64_t inside = 1;
   for (std::size_t i = 1; i < lengths.size(); ++i) inside *= lengths[i];
-  if (length == 0 || inside == 0) return state;
-  const std::int64_t chunk = order_chunk(lengths) / inside;
+  return inside == 0 ? 0 : order_chunk(lengths) / inside;
+}
+
+/// Whether there is one chunk, and no total before it: then the sum is the total. 0.0 + f64(sum), rounded to the sum's
+/// type again, is 0.0 + sum, which is sum but for a -0.
+bool StageEmitter::sum_is_total() const {
+  const std::int64_t length = inner_.empty() ? 1 : extents_[static_cast<std::size_t>(inner_.front())];
+  return length > 0 && length <= steps_of_chunk() && std::ranges::none_of(stage_.folds, [](const Fold& fold) {
+           return fold.carry || fold.result != fold.dtype;
+         });
+}
+
+/// Whether all sums are of vectors of one type, of which several are added at once.
+bool StageEmitter::sums_side_by_side() const {
+  const FoldPlan* first = nullptr;
+  for (std::size_t i = 0; i < folds_.size(); ++i) {
+    if (!folds_[i].chunked) continue;
+    first = first ? first : &folds_[i];
+    if (folds_[i].place != FoldPlace::along || folds_[i].order_lanes != first->order_lanes) return false;
+  }
+  return first && sum_is_total();
+}
+
+/// Sums go in chunks; other accumulators pass through. Of nothing there is no chunk: what a sum goes on from stays as it
+/// is, -0 too.
+Carried StageEmitter::run_chunks(const Carried& state) {
+  const std::int64_t length = inner_.empty() ? 1 : extents_[static_cast<std::size_t>(inner_.front())];
+  const std::int64_t chunk = steps_of_chunk();
+  if (length == 0 || chunk == 0) return state;
   const bool chunked = std::any_of(folds_.begin(), folds_.end(), [](const FoldPlan& plan) { return plan.chunked; });
-  if (!chunked || length <= chunk) return run_only_chunk(state, length);
+  if (sum_is_total()) return run_only_chunk(state, length);
+  if (!chunked || length <= chunk) return run_chunk(state, emit_.index(0), emit_.index(length));
   return emit_loop(emit_, emit_.index(0), emit_.index(length), chunk, state,
                    [&](llvm::Value* begin, const Carried& carried) {
                      llvm::Value* end = lesser(emit_, emit_.add(begin, emit_.index(chunk)), emit_.index(length));
@@ -464,11 +537,7 @@ Carried StageEmitter::run_chunks(const Carried& state) {
                    });
 }
 
-/// Where there is one chunk, and no total before it, the sum is the total: 0.0 + f64(sum), rounded to the sum's type
-/// again, is 0.0 + sum, which is sum but for a -0.
 Carried StageEmitter::run_only_chunk(const Carried& state, std::int64_t length) {
-  if (std::ranges::any_of(stage_.folds, [](const Fold& fold) { return fold.carry || fold.result != fold.dtype; }))
-    return run_chunk(state, emit_.index(0), emit_.index(length));
   const Carried first(state.begin(), state.begin() + accumulators_);
   Carried next = run_chunk_points(first, emit_.index(0), emit_.index(length));
   next.append(sums_of_only_chunk(next));

@@ -17,6 +17,7 @@ namespace nnc {
 struct FoldValue {
   llvm::Value* value = nullptr;
   bool varying = false;
+  Home home;
 };
 using FoldValues = std::vector<std::vector<FoldValue>>;  ///< [stage][fold]
 
@@ -78,6 +79,12 @@ class StageEmitter {
   void plan_packs();
   void plan_draws();
   void plan_divisors();
+  SingleValues single_values() const;
+  int kept_number(const Access& access) const;
+  void plan_homes();
+  std::int64_t steps_of_chunk() const;
+  bool sum_is_total() const;
+  bool sums_side_by_side() const;
   int level_of_input(const BodyInput& input) const;
   bool stored_in_kernel(BufferId buffer) const;
 
@@ -90,7 +97,7 @@ class StageEmitter {
   bool has_reciprocal(std::size_t division) const;
   void note_reciprocal(ScalarId divisor, const Reciprocal& reciprocal);
   void emit_pack(std::size_t number);
-  llvm::Value* vector_of(const std::vector<ScalarId>& members);
+  llvm::Value* vector_of(const std::vector<ScalarId>& members, const std::vector<bool>& nobodys);
   llvm::Value* emit_input(std::size_t id);
   llvm::Value* uniform_or_vector(ScalarId id, bool vector);
   /// The instruction of one of the body's results.

@@ -17,9 +17,14 @@ namespace {
 
 Scalar number(Scalar like, double value) { return like.builder->constant(value, like.type()); }
 
-Packs packed(const ScalarProgram& body, int lanes = 8) {
-  return pack_alike(body, std::vector<bool>(body.code.size(), true), lanes);
+/// Nothing is known but which are single.
+SingleValues only_single(const ScalarProgram& body, bool single = true) {
+  const std::size_t size = body.code.size();
+  return {std::vector<bool>(size, single), std::vector<Home>(size), std::vector<int>(size, -1),
+          std::vector<int>(size, -1), {}};
 }
+
+Packs packed(const ScalarProgram& body, int lanes = 8) { return pack_alike(body, only_single(body), lanes); }
 
 std::size_t single_instructions(const ScalarProgram& body, const Packs& packs) {
   std::size_t count = 0;
@@ -103,7 +108,7 @@ TEST_CASE("what moving costs more than packing saves stays single", "[codegen]")
   CHECK(packed(descent).packs.empty());
   CHECK(packed(adam(9), 1).packs.empty());
   const ScalarProgram nine = adam(9);
-  CHECK(pack_alike(nine, std::vector<bool>(nine.code.size(), false), 8).packs.empty());
+  CHECK(pack_alike(nine, only_single(nine, false), 8).packs.empty());
 }
 
 TEST_CASE("values of which one is made from the other are not packed", "[codegen]") {
