@@ -254,9 +254,8 @@ void Emitter::repeat(llvm::Value* times, const std::vector<KeptElement>& element
 int Emitter::kept_number(BufferId id, std::int64_t at) const {
   const Buffer& buffer = program.buffers[id];
   const std::uint64_t offset = buffer.offset + static_cast<std::uint64_t>(at) * size_of(buffer.dtype);
-  const auto found = std::ranges::find_if(kept_, [&](const Kept& kept) {
-    return kept.element.region == buffer.region && kept.element.offset == offset;
-  });
+  const auto found = std::ranges::find_if(
+      kept_, [&](const Kept& kept) { return kept.element.region == buffer.region && kept.element.offset == offset; });
   return found == kept_.end() || buffer.part ? -1 : static_cast<int>(found - kept_.begin());
 }
 
@@ -293,8 +292,7 @@ void Emitter::next_turn() {
   llvm::BasicBlock* after = llvm::BasicBlock::Create(context, "after", &function);
   ir.CreateCondBr(ir.CreateICmpSLT(next, times_), turn_->getParent(), after);
   turn_->addIncoming(next, ir.GetInsertBlock());
-  for (std::size_t i = 0; i < vectors.size(); ++i)
-    kept_vectors_[i].first->addIncoming(vectors[i], ir.GetInsertBlock());
+  for (std::size_t i = 0; i < vectors.size(); ++i) kept_vectors_[i].first->addIncoming(vectors[i], ir.GetInsertBlock());
   ir.SetInsertPoint(after);
   for (std::size_t i = 0; i < vectors.size(); ++i) {
     const std::vector<int>& lanes = kept_vectors_[i].lanes;
@@ -353,7 +351,8 @@ std::optional<std::pair<llvm::Value*, int>> lane_of_vector(llvm::Value* value) {
 llvm::Value* Emitter::splat(llvm::Value* scalar, int lanes) {
   if (lanes == 1) return scalar;
   if (const auto from = lane_of_vector(scalar))
-    return ir.CreateShuffleVector(from->first, llvm::SmallVector<int, 32>(static_cast<std::size_t>(lanes), from->second));
+    return ir.CreateShuffleVector(from->first,
+                                  llvm::SmallVector<int, 32>(static_cast<std::size_t>(lanes), from->second));
   return ir.CreateVectorSplat(static_cast<unsigned>(lanes), scalar);
 }
 

@@ -119,8 +119,8 @@ class Emitter {
     return ir.CreateGEP(type, pointer, at);
   }
   llvm::Value* splat(llvm::Value* scalar, int lanes);
-  /// Single values as the lanes of a vector, null where a lane may have any number. Those that lie in one or two vectors
-  /// are moved together.
+  /// Single values as the lanes of a vector, null where a lane may have any number. Those that lie in one or two
+  /// vectors are moved together.
   llvm::Value* side_by_side(std::span<llvm::Value* const> scalars);
   /// A constant <lanes x i1> whose first `active` lanes are set.
   llvm::Constant* mask(int lanes, int active);

@@ -72,6 +72,14 @@ llvm::Value* StageEmitter::memory_lane(std::size_t fold, llvm::Value* lane) {
 /// Whether a fold's sums are added to a total that begins with +0, so that none of them shows the sign of a zero.
 bool StageEmitter::adds_to_zero(std::size_t i) const { return folds_[i].chunked && !folds_[i].carry; }
 
+/// Whether the only tail adds zeros to the lanes that it does not reach, which costs nothing while those are computed
+/// that it does: the total is what the next step of a small net waits for, and need not be made +0 from -0 at the end.
+bool StageEmitter::tail_adds_zeros(std::size_t i) const {
+  const std::int64_t length = extents_[static_cast<std::size_t>(inner_.back())];
+  return adds_to_zero(i) && inner_.size() == 1 && folds_[i].order_lanes == nest_.lanes && length > nest_.lanes &&
+         length % nest_.lanes != 0;
+}
+
 /// The next accumulator. The first may be what is added to it: 0 + x is x, but for the sign of a zero.
 llvm::Value* StageEmitter::step(std::size_t i, llvm::Value* accumulator, llvm::Value* value, llvm::Value* factor) {
   const Fold& fold = stage_.folds[i];
@@ -101,8 +109,7 @@ void StageEmitter::accumulate(std::size_t i, Carried& carried) {
   switch (plan.place) {
     case FoldPlace::across: {
       llvm::Value* factor = fold.op == FoldOp::product ? uniform_or_vector(result(fold.factor), plan.varying) : nullptr;
-      carried[plan.first] =
-          step(i, carried[plan.first], uniform_or_vector(result(fold.value), plan.varying), factor);
+      carried[plan.first] = step(i, carried[plan.first], uniform_or_vector(result(fold.value), plan.varying), factor);
       return;
     }
     case FoldPlace::along:
@@ -127,6 +134,8 @@ llvm::Value* StageEmitter::accumulate_lanes(std::size_t i, llvm::Value* accumula
     const int present = std::min(width, nest_.active - first);
     // Lanes that never exist are left out by the tree.
     const bool whole = present == width || present == folds_[i].present_lanes;
+    if (!whole && tail_adds_zeros(i))
+      accumulator = emit_.ir.CreateFAdd(accumulator, llvm::Constant::getNullValue(accumulator->getType()));
     accumulator = whole ? next : emit_.ir.CreateSelect(emit_.mask(width, present), next, accumulator);
   }
   return accumulator;
@@ -201,7 +210,9 @@ Carried StageEmitter::sums_of_only_chunk(const Carried& carried) {
     llvm::Value* sum = together ? carried[folds_[i].first] : chunk_sum(i, carried);
     sums.push_back(together ? sum : emit_.ir.CreateFAdd(llvm::Constant::getNullValue(sum->getType()), sum));
   }
-  return together ? sums_of_lanes(emit_, sums, kernel_.schedule.lanes, folds_[first].present_lanes) : sums;
+  return together
+             ? sums_of_lanes(emit_, sums, kernel_.schedule.lanes, folds_[first].present_lanes, tail_adds_zeros(first))
+             : sums;
 }
 
 /// Results for later stages, and the new values of carries.

@@ -1,6 +1,7 @@
 #include "codegen/fold_trees.h"
 
 #include <algorithm>
+#include <bit>
 #include <optional>
 #include <vector>
 
@@ -24,17 +25,15 @@ llvm::Value* tree(Emitter& emit, llvm::Value* vector, int lanes,
 
 namespace {
 
-/// low + high, of which only the first `present` lanes of high exist.
-llvm::Value* plus_present(Emitter& emit, llvm::Value* low, llvm::Value* high, int lanes, int present) {
-  llvm::Value* sum = emit.ir.CreateFAdd(low, high);
-  return present < lanes ? emit.ir.CreateSelect(emit.mask(lanes, present), sum, low) : sum;
-}
-
 /// Halves a vector of `lanes` lanes, the first `present` of which exist, until `width` are left.
 llvm::Value* halved(Emitter& emit, llvm::Value* vector, int lanes, int present, int width) {
   for (int half = lanes / 2; half >= width; half /= 2) {
     llvm::Value* low = slice(emit, vector, 0, half);
-    vector = present > half ? plus_present(emit, low, slice(emit, vector, half, half), half, present - half) : low;
+    llvm::Value* high = slice(emit, vector, half, half);
+    const int added = present - half;
+    if (added > 0 && added < half)
+      high = emit.ir.CreateSelect(emit.mask(half, added), high, llvm::Constant::getNullValue(high->getType()));
+    vector = added > 0 ? emit.ir.CreateFAdd(low, high) : low;
     present = std::min(present, half);
   }
   return vector;
@@ -119,9 +118,11 @@ Shared halve(Emitter& emit, const Shared& low, const Shared& high, int present) 
     return both;
   }
   both.value = shuffled(lower);
-  if (present > half)
-    both.value = emit.ir.CreateSelect(llvm::ConstantVector::get(added),
-                                      emit.ir.CreateFAdd(both.value, shuffled(upper)), both.value);
+  if (present > half) {
+    llvm::Value* zeros = llvm::Constant::getNullValue(low.value->getType());
+    both.value =
+        emit.ir.CreateFAdd(both.value, emit.ir.CreateSelect(llvm::ConstantVector::get(added), shuffled(upper), zeros));
+  }
   return both;
 }
 
@@ -152,9 +153,14 @@ Shared side_by_side(Emitter& emit, const Carried& vectors, std::size_t begin, st
 
 }  // namespace
 
-Carried sums_of_lanes(Emitter& emit, const Carried& vectors, int register_lanes, int present) {
+bool adds_zeros(int lanes, int present) {
+  return present < lanes && !std::has_single_bit(static_cast<unsigned>(present));
+}
+
+Carried sums_of_lanes(Emitter& emit, const Carried& vectors, int register_lanes, int present, bool has_positive) {
   const auto from_zero = [&](llvm::Value* sum) {
-    return emit.ir.CreateFAdd(llvm::Constant::getNullValue(sum->getType()), sum);
+    const bool never_negative = has_positive || adds_zeros(lanes_of(vectors.front()), present);
+    return never_negative ? sum : emit.ir.CreateFAdd(llvm::Constant::getNullValue(sum->getType()), sum);
   };
   Carried sums(vectors);
   const int lanes = lanes_of(vectors.front()), width = std::min(register_lanes, lanes);

@@ -256,6 +256,8 @@ llvm::Function* emit_kernel(llvm::Module& module, const Program& program, const 
     function->addFnAttr("prefer-vector-width", std::to_string(8 * bytes));
     function->addFnAttr("min-legal-vector-width", "0");
   }
+  // A vector that is spilled across the border of two pages is fetched again a hundred cycles later.
+  if (repeats(program)) function->addFnAttr("stackrealign");
   Emitter emit(program, *function, loops, std::move(told));
   if (repeats(program)) emit.repeat(function->getArg(1), KeptElements(program, kernel).list());
   emit_body(emit, kernel);

@@ -38,7 +38,7 @@ bool all_equal(const Members& members) {
 class Packer {
  public:
   Packer(const ScalarProgram& body, const SingleValues& values, int lanes)
-      : body_(body), known_(values), lanes_(static_cast<std::size_t>(lanes)) {
+      : body_(body), known_(values), lanes_(static_cast<std::size_t>(lanes)), homes_(homes_of_all()) {
     packs_.pack_of.assign(body.code.size(), -1);
     packs_.taken_out.assign(body.code.size(), false);
   }
@@ -91,7 +91,7 @@ class Packer {
     std::map<int, Members> placed;
     bool all = true;
     for (const ScalarId id : group) {
-      const Home home = home_of(id, depth_of_likeness);
+      const Home& home = homes_[id];
       all = all && home.vector >= 0 && static_cast<std::size_t>(home.width) <= lanes_;
       if (!all) break;
       Members& members = placed[home.vector];
@@ -107,8 +107,9 @@ class Packer {
       return packs;
     }
     for (std::size_t first = 0; first + 1 < group.size(); first += lanes_)
-      packs.push_back(filled(Members(group.begin() + static_cast<std::ptrdiff_t>(first),
-                                     group.begin() + static_cast<std::ptrdiff_t>(std::min(first + lanes_, group.size())))));
+      packs.push_back(
+          filled(Members(group.begin() + static_cast<std::ptrdiff_t>(first),
+                         group.begin() + static_cast<std::ptrdiff_t>(std::min(first + lanes_, group.size())))));
     return packs;
   }
 
@@ -116,13 +117,13 @@ class Packer {
     return std::ranges::count_if(members, [](ScalarId id) { return id != nobody; });
   }
 
-  /// Where the first input lies that an instruction is made of and that is a lane of a vector.
-  Home home_of(ScalarId id, int depth) const {
-    if (at(id).op == ScalarOp::input) return known_.homes[id];
-    Home home;
-    for (int i = 0; i < operand_count(at(id).op) && depth > 0 && home.vector < 0; ++i)
-      home = home_of(at(id).operands[i], depth - 1);
-    return home;
+  /// Where the first input lies that each instruction is made of and that is a lane of a vector.
+  std::vector<Home> homes_of_all() const {
+    std::vector<Home> homes = known_.homes;
+    for (std::size_t id = 0; id < homes.size(); ++id)
+      for (int i = 0; i < operand_count(body_.code[id].op) && homes[id].vector < 0; ++i)
+        homes[id] = homes[body_.code[id].operands[i]];
+    return homes;
   }
 
   /// Lanes that are nobody's repeat the one before, or the first that is somebody's.
@@ -252,9 +253,8 @@ class Packer {
 
   /// Whether all are lanes of vectors that are no packs: none of them is taken out by itself.
   bool in_vectors(const Members& members) const {
-    return std::ranges::all_of(members, [&](ScalarId id) {
-      return known_.homes[id].vector >= 0 || kept_homes_.contains(known_.reads[id]);
-    });
+    return std::ranges::all_of(
+        members, [&](ScalarId id) { return known_.homes[id].vector >= 0 || kept_homes_.contains(known_.reads[id]); });
   }
 
   /// Calls with each instruction that uses a member of a pack alone, and that member; results are used by the end.
@@ -293,7 +293,8 @@ class Packer {
     each_single_use([&](ScalarId user, ScalarId used) {
       const int pack = packs_.pack_of[used];
       const bool stays = user == body_.code.size() && pack >= 0 && packs_.packs[static_cast<std::size_t>(pack)].kept;
-      if ((pack >= 0 && !stays) || (known_.single[used] && kept_homes_.contains(known_.reads[used]))) moved.insert(used);
+      if ((pack >= 0 && !stays) || (known_.single[used] && kept_homes_.contains(known_.reads[used])))
+        moved.insert(used);
     });
     std::ptrdiff_t elsewhere = std::ranges::count_if(
         kept_, [&](int element) { return known_.wanted_alone[static_cast<std::size_t>(element)]; });
@@ -303,6 +304,7 @@ class Packer {
   const ScalarProgram& body_;
   const SingleValues& known_;
   std::size_t lanes_;
+  std::vector<Home> homes_;  ///< of all instructions: of what they are made of
   Packs packs_;
   struct KeptHome {
     int lane = 0;
@@ -310,8 +312,8 @@ class Packer {
   };
   std::map<int, KeptHome> kept_homes_;  ///< of the kept elements that are lanes of packs
   std::vector<int> kept_;               ///< these elements, in the order in which they became so
-  std::set<Members> gathered_;  ///< of the pack that is tried
-  std::vector<bool> nobodys_;   ///< its lanes that are nobody's
+  std::set<Members> gathered_;          ///< of the pack that is tried
+  std::vector<bool> nobodys_;           ///< its lanes that are nobody's
 };
 
 }  // namespace

@@ -22,10 +22,10 @@ struct Home {
 
 /// What is known of a body's instructions beside the body.
 struct SingleValues {
-  std::vector<bool> single;  ///< those of one value at one point of the loops, which may be packed
-  std::vector<Home> homes;   ///< of inputs that are lanes of vectors
-  std::vector<int> reads;    ///< which kept element an input is; -1 where it is none
-  std::vector<int> writes;   ///< which one an instruction becomes that is a result for nothing else; -1 for none
+  std::vector<bool> single;        ///< those of one value at one point of the loops, which may be packed
+  std::vector<Home> homes;         ///< of inputs that are lanes of vectors
+  std::vector<int> reads;          ///< which kept element an input is; -1 where it is none
+  std::vector<int> writes;         ///< which one an instruction becomes that is a result for nothing else; -1 for none
   std::vector<bool> wanted_alone;  ///< of every kept element: whether other code wants it as a single value
 };
 

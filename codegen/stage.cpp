@@ -1,6 +1,8 @@
 #include "codegen/stage.h"
 
 #include <algorithm>
+#include <bit>
+#include <numeric>
 
 #include "codegen/fold_trees.h"
 #include "ir/order.h"
@@ -171,7 +173,7 @@ void StageEmitter::plan_folds() {
     accumulators_ += plan.count;
     const std::int64_t elements = inner_.empty() ? 1 : extents_[static_cast<std::size_t>(inner_.back())];
     plan.memory_lanes = static_cast<int>(std::clamp<std::int64_t>(elements, 1, plan.order_lanes));
-    plan.present_lanes = plan.chunked && !plan.carry ? plan.memory_lanes : plan.order_lanes;
+    if (plan.chunked) plan.present_lanes = plan.carry ? plan.order_lanes : plan.memory_lanes;
     if (plan.place == FoldPlace::in_memory) plan.memory = emit_.scratch(fold_type(plan, fold), plan.memory_lanes);
     results.push_back({nullptr, plan.varying, {}});
     folds_.push_back(std::move(plan));
@@ -226,7 +228,8 @@ SingleValues StageEmitter::single_values() const {
     known.single[id] = levels_[id] == begin_level() && !varying_[id] && !splatted_[id];
     if (body_.code[id].op != ScalarOp::input) continue;
     const BodyInput& input = stage_.body.inputs[body_.code[id].bits];
-    if (const auto* fold = std::get_if<FoldResult>(&input)) known.homes[id] = fold_values_[fold->stage][fold->fold].home;
+    if (const auto* fold = std::get_if<FoldResult>(&input))
+      known.homes[id] = fold_values_[fold->stage][fold->fold].home;
     if (const auto* access = std::get_if<Access>(&input)) known.reads[id] = kept_number(*access);
   }
   for (const ComputedIndex& index : stage_.body.indices) known.single[result(index.value)] = false;
@@ -374,12 +377,11 @@ void StageEmitter::emit_single(std::size_t id) {
     std::array<llvm::Value*, 3> operands{};
     const int count = operand_count(x.op);
     for (int i = 0; i < count; ++i) operands[i] = uniform_or_vector(x.operands[i], varying_[id]);
-    const ScalarType from = body_.code[x.operands[0]].type;
     if (has_reciprocal(id)) {
       const Divisor& divisor = divisors_.at(x.operands[1]);
       values_[id] = emit_quotient(emit_, operands[0], operands[1], divisor.lanes, divisor.usable);
     } else {
-      values_[id] = emit_instruction(emit_, x, from, std::span(operands).first(count), lanes);
+      values_[id] = emit_operation(x, std::span(operands).first(count), lanes);
     }
   }
   splats_[id] = splatted_[id] && !varying_[id] ? emit_.splat(values_[id], nest_.lanes) : values_[id];
@@ -409,6 +411,21 @@ llvm::Value* StageEmitter::emit_draw(std::size_t id) {
   return draw->of_row->words(value_of(emit_, nest_, draw->column, 0), nest_.lanes);
 }
 
+/// A division takes as long as all of its lanes, those of a tail that do not exist as well: of the few that do, it is
+/// one of a narrower vector. Not so what takes no longer: beside wide vectors an Intel processor has fewer ports for
+/// narrow ones.
+llvm::Value* StageEmitter::emit_operation(const ScalarInstruction& x, std::span<llvm::Value*> operands, int lanes) {
+  const ScalarType from = body_.code[x.operands[0]].type;
+  const int fewer = std::max(16 / static_cast<int>(size_of(x.type)),
+                             static_cast<int>(std::bit_ceil(static_cast<unsigned>(nest_.active))));
+  const bool slow = x.op == ScalarOp::div || x.op == ScalarOp::sqrt;
+  if (!slow || fewer >= lanes) return emit_instruction(emit_, x, from, operands, lanes);
+  for (llvm::Value*& operand : operands) operand = slice(emit_, operand, 0, fewer);
+  llvm::SmallVector<int, 16> widened(static_cast<std::size_t>(lanes), -1);
+  std::iota(widened.begin(), widened.begin() + fewer, 0);
+  return emit_.ir.CreateShuffleVector(emit_instruction(emit_, x, from, operands, fewer), widened);
+}
+
 void StageEmitter::emit_pack(std::size_t number) {
   const auto& [members, nobodys, last, kept] = packs_.packs[number];
   const ScalarInstruction& x = body_.code[members.front()];
@@ -423,7 +440,8 @@ void StageEmitter::emit_pack(std::size_t number) {
                                         static_cast<int>(members.size()));
   pack_values_[number] = value;
   for (std::size_t lane = members.size(); lane-- > 0;)
-    if (packs_.taken_out[members[lane]] && !nobodys[lane]) values_[members[lane]] = emit_.ir.CreateExtractElement(value, lane);
+    if (packs_.taken_out[members[lane]] && !nobodys[lane])
+      values_[members[lane]] = emit_.ir.CreateExtractElement(value, lane);
 }
 
 /// Values as the lanes of a vector: a pack as it is, one value for all lanes, others put together.
@@ -505,9 +523,8 @@ std::int64_t StageEmitter::steps_of_chunk() const {
 /// type again, is 0.0 + sum, which is sum but for a -0.
 bool StageEmitter::sum_is_total() const {
   const std::int64_t length = inner_.empty() ? 1 : extents_[static_cast<std::size_t>(inner_.front())];
-  return length > 0 && length <= steps_of_chunk() && std::ranges::none_of(stage_.folds, [](const Fold& fold) {
-           return fold.carry || fold.result != fold.dtype;
-         });
+  return length > 0 && length <= steps_of_chunk() &&
+         std::ranges::none_of(stage_.folds, [](const Fold& fold) { return fold.carry || fold.result != fold.dtype; });
 }
 
 /// Whether all sums are of vectors of one type, of which several are added at once.
@@ -521,8 +538,8 @@ bool StageEmitter::sums_side_by_side() const {
   return first && sum_is_total();
 }
 
-/// Sums go in chunks; other accumulators pass through. Of nothing there is no chunk: what a sum goes on from stays as it
-/// is, -0 too.
+/// Sums go in chunks; other accumulators pass through. Of nothing there is no chunk: what a sum goes on from stays as
+/// it is, -0 too.
 Carried StageEmitter::run_chunks(const Carried& state) {
   const std::int64_t length = inner_.empty() ? 1 : extents_[static_cast<std::size_t>(inner_.front())];
   const std::int64_t chunk = steps_of_chunk();

@@ -60,7 +60,7 @@ class StageEmitter {
     bool chunked = false;
     bool varying = false;
     int order_lanes = 1;            ///< L of Order::lanes
-    int present_lanes = 1;          ///< of them, those that get elements, where the others may be anything
+    int present_lanes = 0;          ///< where it is chunked: of them, those that get elements; others may be anything
     int memory_lanes = 1;           ///< in_memory: those that get elements; the rest would stay +0
     int first = 0, count = 0;       ///< its accumulators among the carried values
     int total = -1;                 ///< its f64 total among the carried values, after all accumulators
@@ -96,6 +96,7 @@ class StageEmitter {
   llvm::Value* emit_draw(std::size_t id);
   bool has_reciprocal(std::size_t division) const;
   void note_reciprocal(ScalarId divisor, const Reciprocal& reciprocal);
+  llvm::Value* emit_operation(const ScalarInstruction& x, std::span<llvm::Value*> operands, int lanes);
   void emit_pack(std::size_t number);
   llvm::Value* vector_of(const std::vector<ScalarId>& members, const std::vector<bool>& nobodys);
   llvm::Value* emit_input(std::size_t id);
@@ -129,6 +130,7 @@ class StageEmitter {
   Carried join_lanes(const Carried& low, const Carried& high);
   void accumulate_argmax(std::size_t fold, Carried& carried);
   bool adds_to_zero(std::size_t fold) const;
+  bool tail_adds_zeros(std::size_t fold) const;
   llvm::Value* step(std::size_t fold, llvm::Value* accumulator, llvm::Value* value, llvm::Value* factor);
   llvm::Value* chunk_sum(std::size_t fold, const Carried& carried);
   Carried sums_of_only_chunk(const Carried& carried);

@@ -165,9 +165,10 @@ TEST_CASE("folds along the vector loop, in lanes", "[codegen]") {
 
 namespace {
 
-/// The sums of `count` columns of `n` elements each, by as many folds of one stage.
+/// The sums of `count` columns of `n` elements each, or of their products with the next column, by as many folds of one
+/// stage. One column is of -0, and the products of the two after it are -0, too small for anything else.
 template <class T>
-void check_folds_side_by_side(std::size_t count, std::int64_t n, int lanes) {
+void check_folds_side_by_side(FoldOp op, std::size_t count, std::int64_t n, int lanes) {
   Draft draft;
   std::vector<BufferId> columns, results;
   std::vector<std::pair<ScalarType, BodyInput>> values, sums;
@@ -177,8 +178,9 @@ void check_folds_side_by_side(std::size_t count, std::int64_t n, int lanes) {
     columns.push_back(draft.row_major(Region::arena, dtype_of<T>, {n}));
     results.push_back(draft.row_major(Region::output, dtype_of<T>, {1}));
     values.emplace_back(scalar_of<T>, access(columns[i], {0}, 1));
-    folds.folds.push_back(fold_of(FoldOp::sum, Order::lanes, dtype_of<T>, dtype_of<T>));
+    folds.folds.push_back(fold_of(op, Order::lanes, dtype_of<T>, dtype_of<T>));
     folds.folds[i].value = static_cast<ScalarId>(i);
+    folds.folds[i].factor = static_cast<ScalarId>((i + 1) % count);
     sums.emplace_back(scalar_of<T>, FoldResult{0, static_cast<std::uint16_t>(i)});
     store.stores.push_back({Access{results[i], {AffineRow{}}}, static_cast<ScalarId>(i)});
   }
@@ -196,13 +198,16 @@ void check_folds_side_by_side(std::size_t count, std::int64_t n, int lanes) {
   for (std::size_t i = 0; i < count; ++i)
     fill(memory.at<T>(columns[i]), static_cast<std::size_t>(n), static_cast<unsigned>(i + 1));
   memory.at<T>(columns[0])[0] = static_cast<T>(-0.0);
+  const T tiny = std::numeric_limits<T>::min();
+  for (std::size_t i = 1; i < std::min<std::size_t>(count, 4); ++i)
+    std::fill_n(memory.at<T>(columns[i]), n, i == 1 ? static_cast<T>(-0.0) : i == 2 ? tiny : -tiny);
   const auto compiled = compile(draft.program, host_options());
   memory.run(compiled->entry(), 1);
   CHECK(memory.guards_intact());
   for (std::size_t i = 0; i < count; ++i) {
     INFO(fmt::format("fold {} of {}, {} elements, {} lanes", i, count, n, lanes));
     const T* column = memory.at<T>(columns[i]);
-    const double expected = total<T>(FoldOp::sum, Order::lanes, column, column, 1, n, 0.0);
+    const double expected = total<T>(op, Order::lanes, column, memory.at<T>(columns[(i + 1) % count]), 1, n, 0.0);
     CHECK(same(static_cast<double>(memory.at<T>(results[i])[0]), static_cast<double>(static_cast<T>(expected))));
   }
 }
@@ -210,12 +215,13 @@ void check_folds_side_by_side(std::size_t count, std::int64_t n, int lanes) {
 }  // namespace
 
 TEST_CASE("folds of one stage are added up side by side, each in its own order", "[codegen]") {
-  for (std::size_t count : {1, 2, 3, 4, 5, 8, 9, 10, 17})
-    for (std::int64_t n : {1, 5, 16, 21, 64})
-      for (int lanes : {2, 4, 8, 16}) {
-        check_folds_side_by_side<float>(count, n, lanes);
-        check_folds_side_by_side<double>(count, n, lanes);
-      }
+  for (FoldOp op : {FoldOp::sum, FoldOp::product})
+    for (std::size_t count : {1, 2, 3, 4, 5, 8, 9, 10, 17})
+      for (std::int64_t n : {1, 4, 5, 8, 10, 16, 21, 64})
+        for (int lanes : {2, 4, 8, 16}) {
+          check_folds_side_by_side<float>(op, count, n, lanes);
+          check_folds_side_by_side<double>(op, count, n, lanes);
+        }
 }
 
 TEST_CASE("folds of two axes go in chunks of 256 rows", "[codegen]") {
@@ -317,6 +323,7 @@ TEST_CASE("stages of a row: maximum, argmax, sum of exp, quotient", "[codegen]")
       for (std::int64_t c = 0; c < classes; ++c) z[3 * classes + c] = 2.0f;    // ties: the first
       z[5 * classes + classes / 2] = std::numeric_limits<float>::quiet_NaN();  // the first NaN
       z[6 * classes] = -std::numeric_limits<float>::infinity();
+      for (std::int64_t c = 0; c < classes; ++c) z[7 * classes + c] = -1.0f - static_cast<float>(c);  // below any zero
       std::reverse(memory.orders[0].begin(), memory.orders[0].end());
       const auto compiled = compile(program, host_options());
       memory.run(compiled->entry(), 2);

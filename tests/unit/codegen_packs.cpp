@@ -20,8 +20,11 @@ Scalar number(Scalar like, double value) { return like.builder->constant(value, 
 /// Nothing is known but which are single.
 SingleValues only_single(const ScalarProgram& body, bool single = true) {
   const std::size_t size = body.code.size();
-  return {std::vector<bool>(size, single), std::vector<Home>(size), std::vector<int>(size, -1),
-          std::vector<int>(size, -1), {}};
+  return {std::vector<bool>(size, single),
+          std::vector<Home>(size),
+          std::vector<int>(size, -1),
+          std::vector<int>(size, -1),
+          {}};
 }
 
 Packs packed(const ScalarProgram& body, int lanes = 8) { return pack_alike(body, only_single(body), lanes); }
@@ -109,6 +112,42 @@ TEST_CASE("what moving costs more than packing saves stays single", "[codegen]")
   CHECK(packed(adam(9), 1).packs.empty());
   const ScalarProgram nine = adam(9);
   CHECK(pack_alike(nine, only_single(nine, false), 8).packs.empty());
+}
+
+TEST_CASE("updates take the lanes in which their sums lie, and what is kept stays there", "[codegen]") {
+  constexpr int parameters = 5;
+  constexpr int lanes_of_sums[parameters] = {6, 1, 5, 2, 3};
+  ScalarBuilder b;
+  std::vector<Scalar> results;
+  for (int i = 0; i < parameters; ++i) {
+    const Scalar w = b.input(ScalarType::f32), g = b.input(ScalarType::f32);
+    results.push_back(w - number(g, 0.01) * g);
+  }
+  const ScalarProgram descent = std::move(b).finish(results);
+  SingleValues known = only_single(descent);
+  known.wanted_alone.assign(parameters, false);
+  for (ScalarId id = 0; id < descent.code.size(); ++id) {
+    if (descent.code[id].op != ScalarOp::input) continue;
+    const auto parameter = static_cast<int>(descent.code[id].bits / 2);
+    if (descent.code[id].bits % 2 == 0) known.reads[id] = parameter;
+    if (descent.code[id].bits % 2 == 1) known.homes[id] = {0, lanes_of_sums[parameter], 8};
+  }
+  for (int i = 0; i < parameters; ++i) known.writes[descent.results[static_cast<std::size_t>(i)]] = i;
+
+  const Packs packs = pack_alike(descent, known, 8);
+  check_packs(descent, packs, 8);
+  REQUIRE(packs.packs.size() == 2);
+  CHECK(single_instructions(descent, packs) == 0);
+  const Pack& last = packs.packs.back();
+  CHECK((last.kept && !packs.packs.front().kept));
+  CHECK(std::ranges::count(last.nobodys, false) == parameters);
+  for (int i = 0; i < parameters; ++i) {
+    const auto lane = static_cast<std::size_t>(lanes_of_sums[i]);
+    CHECK((last.members[lane] == descent.results[static_cast<std::size_t>(i)] && !last.nobodys[lane]));
+  }
+  // Elsewhere each is wanted as a single value: taking them out would cost more.
+  known.wanted_alone.assign(parameters, true);
+  CHECK(pack_alike(descent, known, 8).packs.empty());
 }
 
 TEST_CASE("values of which one is made from the other are not packed", "[codegen]") {

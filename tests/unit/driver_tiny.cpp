@@ -128,7 +128,7 @@ void check_repeated(const std::string& file, bool double_precision, std::int64_t
 TEST_CASE("a tiny net's step is one kernel without memory of its own, and steps together are steps one by one") {
   for (const char* net : {"linear", "logistic", "xor", "curve", "softmax"})
     for (const bool double_precision : {false, true})
-      for (const std::int64_t rows : {1, 3, 17}) check_repeated(folder + net + ".nn", double_precision, rows);
+      for (const std::int64_t rows : {1, 3, 4, 10, 17}) check_repeated(folder + net + ".nn", double_precision, rows);
 }
 
 TEST_CASE("steps together count on where an optimizer or chance looks at the step") {
