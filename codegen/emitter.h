@@ -68,6 +68,9 @@ class Emitter {
   llvm::IRBuilder<> ir;     ///< where the next instruction goes
   llvm::IRBuilder<> entry;  ///< computed once a call
   bool one_thread = false;  ///< what follows is run by thread 0 alone: nothing is shared out
+  /// The most lanes of i64 that a call passes: what a loop of the function keeps in registers; fewer where this
+  /// function uses narrower registers than others do, for it would look for a wide vector in two of them.
+  int most_lanes_of_call = 8;
 
   llvm::Value* call() { return function.getArg(0); }
   llvm::Constant* index(std::int64_t value) { return ir.getInt64(static_cast<std::uint64_t>(value)); }

@@ -259,6 +259,7 @@ llvm::Function* emit_kernel(llvm::Module& module, const Program& program, const 
   // A vector that is spilled across the border of two pages is fetched again a hundred cycles later.
   if (repeats(program)) function->addFnAttr("stackrealign");
   Emitter emit(program, *function, loops, std::move(told));
+  if (const int bytes = kernel.schedule.widest_bytes; bytes != 0) emit.most_lanes_of_call = bytes / 8;
   if (repeats(program)) emit.repeat(function->getArg(1), KeptElements(program, kernel).list());
   emit_body(emit, kernel);
   emit.finish();

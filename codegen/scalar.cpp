@@ -104,9 +104,6 @@ Carried emit_values(Emitter& emit, const ScalarProgram& program, InputOf input, 
 
 namespace {
 
-/// The most lanes of a call of a function: a loop's values of i64 stay in registers.
-constexpr int most_lanes_of_call = 8;
-
 /// The results of a program over inputs that are vectors, or scalars where all lanes have the same.
 Carried emit_inline(Emitter& emit, const ScalarProgram& program, const Carried& inputs, int lanes) {
   const Carried values = emit_values(emit, program, [&](std::size_t number) { return inputs[number]; }, lanes);
@@ -139,7 +136,7 @@ llvm::Function* function_for(Emitter& caller, const ScalarFunction& scalar, int 
 
 /// Calls the function of an opcode, several times where there are many lanes.
 llvm::Value* emit_call(Emitter& emit, const ScalarFunction& scalar, std::span<llvm::Value* const> operands, int lanes) {
-  if (lanes > most_lanes_of_call && lanes % 2 == 0) {
+  if (lanes > emit.most_lanes_of_call && lanes % 2 == 0) {
     const auto half = [&](llvm::Value* whole, int first) {
       llvm::SmallVector<int> chosen(static_cast<std::size_t>(lanes / 2));
       std::iota(chosen.begin(), chosen.end(), first);

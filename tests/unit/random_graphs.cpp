@@ -99,7 +99,7 @@ Graph parsed(const std::string& text) {
   return std::get<Graph>(graph);
 }
 
-void check_everywhere(const Graph& graph, const std::vector<std::int64_t>& batches) {
+void check_everywhere(const Graph& graph, const std::vector<std::int64_t>& batches, bool in_one_piece = false) {
   for (const std::int64_t batch : batches)
     for (const Machine& machine : {machine_avx512(), machine_avx2(), machine_sse2(), machine_four_lanes()})
       for (const Target& target : test::targets())
@@ -109,6 +109,7 @@ void check_everywhere(const Graph& graph, const std::vector<std::int64_t>& batch
           trial.configuration.target = target;
           trial.configuration.level = level;
           trial.configuration.batch = batch;
+          trial.configuration.in_one_piece = in_one_piece;
           CHECK(test::in_child([&] { return test::difference(graph, trial); }) == "");
         }
 }
@@ -129,6 +130,32 @@ result "r" = %0
 // LLVM 22.1.8 makes a store of a single lane of a masked one, and wrote the eight bytes that had not been narrowed yet.
 TEST_CASE("numbers of rows are written as narrow as they are where one lane is left") {
   check_everywhere(parsed("graph \"rows\"\n%0 = iota 0 : i32[batch]\nresult \"r\" = %0\n"), {1, 5, 9, 17, 33});
+}
+
+// A kernel whose code uses short registers passed the counters of eight numbers in two of them, where the function that
+// draws looks in one.
+TEST_CASE("numbers drawn in few rows of a tiny net are those of many") {
+  check_everywhere(parsed("graph \"drawn\"\n%0 = random 0x9f8db2072ec60f38 : f32[batch]\nresult \"r\" = %0\n"),
+                   {1, 2, 7, 15, 17, 31, 32, 33}, true);
+}
+
+// The steps of a loop in a row read what is handed on and not what else the loop carries.
+TEST_CASE("a carry that nothing asks for is not asked for where a loop is written out") {
+  const Graph graph = parsed(R"(graph "handed on"
+loop 0: 1 steps, 1 carries, 1 sequences
+  graph "step"
+  %0 = input "0" : f64[1]
+  %1 = input "1" : f64[1]
+  result "0" = %0
+  result "1" = %1
+end
+%0 = param "sequence" : f64[1, 1]
+%1 = param "carried" : f64[1]
+%2 : f64[1, 1] = scan(%1, %0, 0, 1)
+result "r" = %2
+)");
+  check_everywhere(graph, {1, 2}, true);
+  check_everywhere(graph, {1, 2});
 }
 
 // A sum over nothing that goes on from -0 was that and +0, so +0.
