@@ -1,7 +1,7 @@
 // What LLVM's whole O2 pipeline would gain: training steps of the examples and of the nets that `nnc new` writes, as
 // nnc compiles them, beside the same LLVM text through `clang -O2`, by turns. Prints figures and fails nothing.
 //
-//   bench_levels [FILE.nn[:ROWS OF THE FULL BATCH]]...        (paths in the source folder, or absolute)
+//   bench_levels [--cpu NAME] [FILE.nn[:ROWS OF THE FULL BATCH]]...        (paths in the source folder, or absolute)
 #include <dlfcn.h>
 #include <fmt/format.h>
 
@@ -105,14 +105,22 @@ Measured told(const std::string& word) {
 
 }  // namespace
 
-int main(int count, char** words) {
-  const Host host = detect_host();
+int main(int count, char** first_word) {
+  Host host = detect_host();
+  std::vector<std::string> words(first_word + 1, first_word + count);
+  if (words.size() >= 2 && words[0] == "--cpu") {
+    const TargetOrError named = target_named(words[1]);
+    if (!named.error.empty()) return fmt::print(stderr, "{}\n", named.error), 2;
+    if (!executes_here(named.host.target)) return fmt::print(stderr, "{} is not executed here\n", words[1]), 2;
+    host = named.host;
+    words.erase(words.begin(), words.begin() + 2);
+  }
   std::string pattern = (fs::temp_directory_path() / "nnc-levels-XXXXXX").string();
   const fs::path folder = mkdtemp(pattern.data());
   fmt::print("{}, one thread; us a step, best of {} runs; {} -O2\n", host.target.cpu, runs, NNC_TWIN_COMPILER);
   fmt::print("{:<40} {:>5} {:>10} {:>10}   {:>5} {:>10}\n", "program", "rows", "nnc", "O2", "ratio", "compile ms");
   std::vector<Measured> asked;
-  for (int i = 1; i < count; ++i) asked.push_back(told(words[i]));
+  for (const std::string& word : words) asked.push_back(told(word));
   for (const Measured& program : asked.empty() ? programs : asked) measure(program, host, folder);
   fs::remove_all(folder);
 }
