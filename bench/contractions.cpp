@@ -95,7 +95,7 @@ class Cell {
       : compiled_(compile(program, {.target = host.target})),
         memory_(std::make_unique<Arena>(program)),
         flops_(flops),
-        best_(1 + peers.size(), INFINITY) {
+        moments_(1 + peers.size()) {
     fill(memory_->params.as<float>(), memory_->params.size() / 4, 1);
     fill(memory_->arena.as<float>(), memory_->arena.size() / 4, 2);
     works_.push_back([this] { memory_->run(compiled_->entry()); });
@@ -106,32 +106,35 @@ class Cell {
   void measure(double seconds, Team& alone, int vector_bytes) {
     const double end = seconds_now() + seconds;
     do {
-      peak_ = std::max(peak_, fma_peak(alone, vector_bytes, DType::f32, seconds_of_sample, 1));
-      const int repeats = std::max(1, static_cast<int>(seconds_of_sample * peak_ / flops_));
       for (std::size_t i = 0; i < works_.size(); ++i) {
+        if (!works_[i]) continue;
+        const double peak = fma_peak(alone, vector_bytes, DType::f32, seconds_of_sample);
+        const int repeats = std::max(1, static_cast<int>(seconds_of_sample * peak / flops_));
         const double begin = seconds_now();
-        for (int repeat = 0; works_[i] && repeat < repeats; ++repeat) works_[i]();
-        if (works_[i]) best_[i] = std::min(best_[i], (seconds_now() - begin) / repeats);
+        for (int repeat = 0; repeat < repeats; ++repeat) works_[i]();
+        moments_[i].push_back({(seconds_now() - begin) / repeats, peak});
       }
     } while (seconds_now() < end);
   }
 
-  double peak() const { return peak_; }
-  /// Percent of the peak that each reaches at its best: "97.1 / 86.2 / -".
+  double peak() const { return undisturbed(moments_[0]).peak; }
+  /// Percent of the peak of the same moments that each reaches: "97.1 / 86.2 / -".
   std::string shares() const {
     std::string text;
-    for (double seconds : best_)
+    for (const std::vector<Moment>& moments : moments_) {
+      const Moment quiet = undisturbed(moments);
       text += (text.empty() ? "" : " / ") +
-              (std::isinf(seconds) ? std::string("-") : fmt::format("{:.1f}", 100 * flops_ / seconds / peak_));
+              (moments.empty() ? std::string("-") : fmt::format("{:.1f}", 100 * flops_ / quiet.seconds / quiet.peak));
+    }
     return text;
   }
 
  private:
   std::unique_ptr<Compiled> compiled_;
   std::unique_ptr<Arena> memory_;
-  double flops_, peak_ = 0;
+  double flops_;
   std::vector<PeerWork> works_;
-  std::vector<double> best_;  ///< seconds
+  std::vector<std::vector<Moment>> moments_;
 };
 
 constexpr std::array<Form, 3> forms{Form::forward, Form::input_gradient, Form::weight_gradient};

@@ -17,15 +17,15 @@ rounds=9
 
 # field NAME: of a JSON line on stdin.
 field() { sed -n "s/.*\"$1\": \([0-9.]*\).*/\1/p"; }
-# bench FILE ROWS THREADS [PREFIX...]: ns of a step, GFLOP/s of the fma loop and the step's share of that.
+# bench FILE ROWS THREADS [PREFIX...]: ns of a step, GFLOP/s of the fma loop next to it and the step's share of that.
 bench() {
   local file=$1 rows=$2 threads=$3 line
   shift 3
   line=$("$@" "$nnc" bench "$file" --rows "$rows" --threads "$threads" --seconds 0.3 --json | sed 's/"kernels".*//')
-  echo "$(field ns <<<"$line") $(field peak_gflops <<<"$line") $(field share_of_peak <<<"$line")"
+  echo "$(field ns_undisturbed <<<"$line") $(field peak_gflops <<<"$line") $(field share_of_peak <<<"$line")"
 }
-# best_bench ...: that of five runs which took least.
-best_bench() { for _ in 1 2 3 4 5; do bench "$@"; done | sort -g | head -1; }
+# middle_bench ...: that of five runs whose share is in the middle.
+middle_bench() { for _ in 1 2 3 4 5; do bench "$@"; done | sort -g -k 3 | sed -n 3p; }
 
 # verdict VALUE least|most GOAL: the goal, and whether it is reached.
 verdict='function verdict(value, bound, goal) {
@@ -35,7 +35,7 @@ verdict='function verdict(value, bound, goal) {
 shares() {
   printf 'one thread, %% of the fma peak\n%8s %10s %10s\n' rows SGD Adam
   for rows in 10 32 128 512; do
-    sgd=$(best_bench "$folder/sgd.nn" $rows 1) adam=$(best_bench $net $rows 1)
+    sgd=$(middle_bench "$folder/sgd.nn" $rows 1) adam=$(middle_bench $net $rows 1)
     awk -v r=$rows -v s="${sgd##* }" -v a="${adam##* }" "$verdict"' BEGIN {
       printf "%8d %9.1f%% %9.1f%%", r, 100 * s, 100 * a
       if (r == 128) printf "   SGD, %s; Adam, %s", verdict(100 * s, "least", 80), verdict(100 * a, "least", 70)

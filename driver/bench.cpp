@@ -27,13 +27,21 @@ struct BenchFlags {
   CompileFlags compile;
 };
 
-// Calls go in runs, and between some of these the machine's peak is looked at in runs as long.
-constexpr double seconds_of_run = 1e-3, seconds_of_part = 0.02;
+// Calls go in runs, and between any two of these the machine's peak is looked at.
+constexpr double seconds_of_run = 3e-4, seconds_of_peak = 2e-4;
+constexpr std::size_t least_runs = 5;
+constexpr std::size_t runs_of_start = 16;      ///< before the initial weights come back: none should go to infinity
 constexpr std::int64_t rows_unless_told = 32;  // for a program that trains on the full batch: its data are not read
 
-/// The time of one call: the best of many, which nothing disturbed, and the middle one.
+double middle(std::vector<double> values) {
+  std::ranges::sort(values);
+  return values[values.size() / 2];
+}
+
+/// Seconds a call, and FLOP/s of all threads in the same moments, however the clock goes.
 struct Timing {
-  double best = 0, median = 0;
+  double best = 0, median = 0;  ///< of all runs
+  Moment undisturbed;
 };
 
 /// What bounds a kernel: its multiplications and additions at the machine's peak, or its bytes at the speed of memory.
@@ -44,25 +52,30 @@ struct Limits {
   double memory(const nnc_kernel& kernel) const { return static_cast<double>(kernel.bytes) / bytes; }
 };
 
-/// Calls in runs, as long as the budget lasts.
-Timing time_calls(Runner& runner, int threads, Workload& work, double budget) {
+/// Calls in a run: the seconds of one.
+double time_run(Runner& runner, int threads, Workload& work) {
+  std::int64_t calls = 0;
+  const double begin = seconds_now();
+  double now = begin;
+  do {
+    work.run(runner, threads);
+    calls += work.times();
+    now = seconds_now();
+  } while (now - begin < seconds_of_run);
+  return (now - begin) / static_cast<double>(calls);
+}
+
+/// Runs, each beside the machine's peak, as long as the budget lasts.
+Timing time_calls(Runner& runner, int threads, Workload& work, int vector_bytes, DType dtype, double budget) {
   const double end = seconds_now() + budget;
   std::vector<double> times;
-  work.run(runner, threads);
+  std::vector<Moment> moments;
   do {
-    work.restart();
-    std::int64_t calls = 0;
-    const double begin = seconds_now();
-    double now = begin;
-    do {
-      work.run(runner, threads);
-      calls += work.times();
-      now = seconds_now();
-    } while (now - begin < seconds_of_run);
-    times.push_back((now - begin) / static_cast<double>(calls));
-  } while (times.size() < 5 || seconds_now() < end);
-  std::ranges::sort(times);
-  return {times.front(), times[times.size() / 2]};
+    if (times.size() % runs_of_start == 0) work.restart(), work.run(runner, threads);
+    times.push_back(time_run(runner, threads, work));
+    moments.push_back({times.back(), fma_peak(runner.team(), vector_bytes, dtype, seconds_of_peak)});
+  } while (times.size() < least_runs || seconds_now() < end);
+  return {std::ranges::min(times), middle(times), undisturbed(moments)};
 }
 
 struct Measured {
@@ -85,31 +98,41 @@ struct Measured {
     for (const nnc_kernel& kernel : kernels) sum += static_cast<double>(kernel.bytes);
     return sum;
   }
-  /// The sum of what bounds its kernels, one after the other.
-  double bound() const {
+  double flops_per_second() const { return flops() / timing.undisturbed.seconds; }
+  double share_of_peak() const { return flops_per_second() / limits.flops; }
+  /// Of the sum of what bounds its kernels, one after the other.
+  double share_of_bound() const {
     double sum = 0;
     for (const nnc_kernel& kernel : kernels) sum += limits.seconds(kernel);
-    return sum;
+    return sum / timing.undisturbed.seconds;
+  }
+  /// Of a kernel alone: the peak is that of its own moments.
+  double share_of_bound(std::size_t kernel) const {
+    return limits_of(kernel).seconds(kernels[kernel]) / kernel_timings[kernel].undisturbed.seconds;
+  }
+  Limits limits_of(std::size_t kernel) const { return {kernel_timings[kernel].undisturbed.peak, limits.bytes}; }
+  bool computes(std::size_t kernel) const {
+    const Limits own = limits_of(kernel);
+    return own.compute(kernels[kernel]) >= own.memory(kernels[kernel]);
   }
 };
 
 std::string json_of(const Measured& m) {
   std::string kernels;
   for (std::size_t i = 0; i < m.kernel_timings.size(); ++i)
-    kernels += fmt::format(R"({}{{"name": "{}", "line": {}, "ns": {:.1f}, "flops": {}, "bytes": {}, "bound": "{}", )"
-                           R"("share_of_bound": {:.4f}}})",
-                           i == 0 ? "" : ", ", m.kernels[i].name, m.kernels[i].line, 1e9 * m.kernel_timings[i].best,
-                           m.kernels[i].flops, m.kernels[i].bytes,
-                           m.limits.compute(m.kernels[i]) >= m.limits.memory(m.kernels[i]) ? "compute" : "memory",
-                           m.limits.seconds(m.kernels[i]) / m.kernel_timings[i].best);
+    kernels +=
+        fmt::format(R"({}{{"name": "{}", "line": {}, "ns": {:.1f}, "flops": {}, "bytes": {}, "bound": "{}", )"
+                    R"("share_of_bound": {:.4f}}})",
+                    i == 0 ? "" : ", ", m.kernels[i].name, m.kernels[i].line, 1e9 * m.kernel_timings[i].best,
+                    m.kernels[i].flops, m.kernels[i].bytes, m.computes(i) ? "compute" : "memory", m.share_of_bound(i));
   return fmt::format(
       R"({{"schema": "nnc.bench.1", "entry": "{}", "batch": {}, "dtype": "{}", "threads": {}, "cpu": "{}", "ns": {:.1f}, )"
-      R"("ns_median": {:.1f}, "flops": {:.0f}, "bytes": {:.0f}, "peak_gflops": {:.2f}, "memory_gbytes": {:.2f}, )"
+      R"("ns_median": {:.1f}, "ns_undisturbed": {:.1f}, "flops": {:.0f}, "bytes": {:.0f}, "peak_gflops": {:.2f}, "memory_gbytes": {:.2f}, )"
       R"("share_of_peak": {:.4f}, "share_of_bound": {:.4f}, "lower_ms": {:.2f}, "compile_ms": {:.2f}, "kernels": [{}]}})"
       "\n",
-      m.entry, m.rows, m.dtype, m.threads, m.cpu, 1e9 * m.timing.best, 1e9 * m.timing.median, m.flops(), m.bytes(),
-      m.limits.flops / 1e9, m.limits.bytes / 1e9, m.flops() / m.limits.flops / m.timing.best, m.bound() / m.timing.best,
-      1e3 * m.lower_seconds, 1e3 * m.compile_seconds, kernels);
+      m.entry, m.rows, m.dtype, m.threads, m.cpu, 1e9 * m.timing.best, 1e9 * m.timing.median,
+      1e9 * m.timing.undisturbed.seconds, m.flops(), m.bytes(), m.limits.flops / 1e9, m.limits.bytes / 1e9,
+      m.share_of_peak(), m.share_of_bound(), 1e3 * m.lower_seconds, 1e3 * m.compile_seconds, kernels);
 }
 
 std::string text_of(const Measured& m) {
@@ -117,22 +140,21 @@ std::string text_of(const Measured& m) {
   std::string text = fmt::format(
       "{}: {} rows, {}, {}, {}\n"
       "  {} a call, {} a row; the median call {}\n"
-      "  contractions of {} at {}: {:.1f}% of what this machine can, {}; {:.1f}% of what the kernels' bounds allow\n"
+      "  contractions of {} at {}: {:.1f}% of what this machine can in the same moments, {}; {:.1f}% of what the "
+      "kernels' bounds allow\n"
       "  memory of its size is copied at {}; passes and lowering {}, code generation {}\n",
       m.entry, m.rows, m.dtype, m.threads == 1 ? "1 thread" : fmt::format("{} threads", m.threads), m.cpu,
       duration_text(best), duration_text(best / static_cast<double>(m.rows)), duration_text(m.timing.median),
-      amount_text(m.flops(), "FLOP"), amount_text(m.flops() / best, "FLOP/s"), 100 * m.flops() / m.limits.flops / best,
-      amount_text(m.limits.flops, "FLOP/s"), 100 * m.bound() / best, amount_text(m.limits.bytes, "B/s"),
+      amount_text(m.flops(), "FLOP"), amount_text(m.flops_per_second(), "FLOP/s"), 100 * m.share_of_peak(),
+      amount_text(m.limits.flops, "FLOP/s"), 100 * m.share_of_bound(), amount_text(m.limits.bytes, "B/s"),
       duration_text(m.lower_seconds), duration_text(m.compile_seconds));
   if (m.kernel_timings.empty()) return text;
   text += "\n      time contraction       bytes  of its bound   line  kernel\n";
   for (std::size_t i = 0; i < m.kernels.size(); ++i) {
     const nnc_kernel& kernel = m.kernels[i];
-    const bool compute = m.limits.compute(kernel) >= m.limits.memory(kernel);
     text += fmt::format("{:>10} {:>11} {:>11} {:>5.1f}% {:<7} {:>5}  {}\n", duration_text(m.kernel_timings[i].best),
                         amount_text(static_cast<double>(kernel.flops), "FLOP"), bytes_text(kernel.bytes),
-                        100 * m.limits.seconds(kernel) / m.kernel_timings[i].best, compute ? "compute" : "memory",
-                        kernel.line, kernel.name);
+                        100 * m.share_of_bound(i), m.computes(i) ? "compute" : "memory", kernel.line, kernel.name);
   }
   return text;
 }
@@ -144,13 +166,13 @@ int threads_for(const Program& program, const Compilation& compilation) {
 
 /// Each kernel as a program of its own over the same buffers, timed alone, in a loop all its steps: its data may lie
 /// nearer than in the step.
-void time_kernels(const Program& program, const Compilation& compilation, Session& session, Runner& runner,
+void time_kernels(const Program& program, const Compilation& compilation, Session& session, Runner& runner, DType dtype,
                   double budget, Measured& measured) {
   for (std::size_t kernel = 0; kernel < program.kernels.size(); ++kernel) {
     const auto code = compile(alone(program, kernel), {compilation.host.target, compilation.level});
     Workload work(code->entry(), session);
-    measured.kernel_timings.push_back(
-        time_calls(runner, compilation.threads, work, budget / static_cast<double>(program.kernels.size())));
+    measured.kernel_timings.push_back(time_calls(runner, measured.threads, work, compilation.host.machine.vector_bytes,
+                                                 dtype, budget / static_cast<double>(program.kernels.size())));
   }
 }
 
@@ -178,25 +200,14 @@ Exit bench_block(const Elaborated& block, const BenchFlags& flags, const Compila
   measured.kernels.assign(code->entry().kernels, code->entry().kernels + code->entry().kernel_count);
 
   Workload work(code->entry(), session);
-  Team team(measured.threads);
-  Runner runner(compilation.threads);
+  Runner runner(measured.threads);
   const std::size_t touched = code->entry().params_bytes + code->entry().state_bytes + code->entry().arena_bytes;
   const DType dtype = doubles ? DType::f64 : DType::f32;
-  measured.limits.bytes = copy_bandwidth(team, touched);
-  measured.timing = {INFINITY, INFINITY};
-  // The machine's speed changes under others' load: the peak is that of the same moments.
-  const int parts = std::clamp(static_cast<int>(flags.seconds / seconds_of_part), 4, 64);
-  std::vector<double> medians;
-  for (int part = 0; part < parts; ++part) {
-    measured.limits.flops = std::max(measured.limits.flops,
-                                     fma_peak(team, compilation.host.machine.vector_bytes, dtype, seconds_of_run, 3));
-    const Timing timing = time_calls(runner, measured.threads, work, flags.seconds / parts);
-    measured.timing.best = std::min(measured.timing.best, timing.best);
-    medians.push_back(timing.median);
-  }
-  std::ranges::sort(medians);
-  measured.timing.median = medians[medians.size() / 2];
-  if (flags.per_kernel) time_kernels(program, compilation, session, runner, flags.seconds, measured);
+  measured.limits.bytes = copy_bandwidth(runner.team(), touched);
+  measured.timing =
+      time_calls(runner, measured.threads, work, compilation.host.machine.vector_bytes, dtype, flags.seconds);
+  measured.limits.flops = measured.timing.undisturbed.peak;
+  if (flags.per_kernel) time_kernels(program, compilation, session, runner, dtype, flags.seconds, measured);
   const std::string text = flags.json ? json_of(measured) : text_of(measured);
   if (auto problem = write_text("-", text)) return console.show(*problem), exit_of(*problem);
   return Exit::done;

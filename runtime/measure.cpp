@@ -13,6 +13,8 @@ namespace nnc {
 namespace {
 
 constexpr double rounds_per_second = 6e8;  // about, on any processor of these years
+/// A processor that begins with denser work is slower than it is afterwards for the first 10 us or so.
+constexpr double seconds_of_change = 3e-5;
 constexpr std::int64_t independent = 10;
 
 #define NNC_FMA(width, n) "vfmadd231ps %%" width "14, %%" width "15, %%" width #n "\n\t"
@@ -86,12 +88,25 @@ double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-double fma_peak(Team& team, int vector_bytes, DType dtype, double seconds, int runs) {
+double fma_peak(Team& team, int vector_bytes, DType dtype, double seconds) {
+  const nnc_function loop = vector_bytes == 64 ? fma_64_bytes : fma_32_bytes;
   nnc_call call{};
+  call.row_offset = static_cast<std::uint64_t>(seconds_of_change * rounds_per_second);
+  team.run(loop, call, team.size());
   call.row_offset = static_cast<std::uint64_t>(seconds * rounds_per_second);
   const double fmas = static_cast<double>(independent * team.size()) * static_cast<double>(call.row_offset);
   const double flops = 2 * fmas * vector_bytes / static_cast<double>(size_of(dtype));
-  return flops / best_time(team, vector_bytes == 64 ? fma_64_bytes : fma_32_bytes, call, runs);
+  return flops / best_time(team, loop, call, 1);
+}
+
+Moment undisturbed(std::vector<Moment> moments) {
+  if (moments.empty()) return {};
+  std::ranges::sort(moments, {}, &Moment::seconds);
+  moments.resize((moments.size() + 3) / 4);
+  const std::size_t middle = moments.size() / 2;
+  const double seconds = moments[middle].seconds;
+  std::ranges::sort(moments, {}, &Moment::peak);
+  return {seconds, moments[middle].peak};
 }
 
 double copy_bandwidth(Team& team, std::size_t bytes) {

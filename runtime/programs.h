@@ -56,6 +56,7 @@ class Runner {
  public:
   explicit Runner(int threads) : team_(threads) {}
   int threads() const { return team_.size(); }
+  Team& team() { return team_; }
   /// Fills in arena and team; everything else of `call` is the caller's.
   void run(const Entry& entry, nnc_call call);
   /// Call after call in this thread, by nnc_entry::repeat, which the entry must have.

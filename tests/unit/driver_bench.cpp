@@ -27,9 +27,11 @@ TEST_CASE("bench counts the work of every kernel, and its shares follow from its
   // Forward, dW and, but for the first layer, dX: two FLOPs for each weight and row.
   const double weights = 784 * 256 + 256 * 128 + 128 * 10;
   CHECK(figures["flops"].get<double>() == 2 * 32 * (3 * weights - 784 * 256));
-  const double seconds = figures["ns"].get<double>() * 1e-9, peak = figures["peak_gflops"].get<double>() * 1e9;
-  REQUIRE(seconds > 0);
-  CHECK(figures["ns_median"].get<double>() >= figures["ns"].get<double>());
+  const double seconds = figures["ns_undisturbed"].get<double>() * 1e-9,
+               peak = figures["peak_gflops"].get<double>() * 1e9;
+  CHECK(figures["ns"].get<double>() > 0);
+  REQUIRE(seconds >= figures["ns"].get<double>() * 1e-9);
+  CHECK(figures["ns_median"].get<double>() * 1e-9 >= seconds);
   CHECK(std::abs(figures["share_of_peak"].get<double>() - figures["flops"].get<double>() / peak / seconds) < 1e-3);
   double flops = 0, bytes = 0;
   for (const json& kernel : figures["kernels"]) {
