@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "codegen/transposition.h"
 #include "runtime/abi.h"
 
 namespace nnc {
@@ -222,6 +223,8 @@ std::string symbol_part(const std::string& name) {
 void emit_body(Emitter& emit, const Kernel& kernel) {
   if (kernel.core)
     emit_contraction(emit, kernel);
+  else if (is_transposition(emit.program, kernel))
+    emit_transposition(emit, kernel);
   else
     OuterLoops(emit, kernel).run();
 }
