@@ -41,14 +41,16 @@ llvm::Type* bits_type(Emitter& emit, llvm::Type* floats) {
   return bits;
 }
 
-/// Whether 2^-most <= |x| <= 2^most.
-llvm::Value* between(Emitter& emit, llvm::Value* x, int most) {
-  const Format format = format_of(x->getType());
+/// The numbers from 2^-most to 2^most of either sign: how many bit patterns they are, without the sign.
+std::uint64_t range_of(const Format& format, int most) {
+  return moved_bits(format, most) - moved_bits(format, -most) + 1;
+}
+
+/// By how much |x| is above 2^-most, in such patterns; very many where it is below.
+llvm::Value* above(Emitter& emit, llvm::Value* x, int most) {
   llvm::Type* type = bits_type(emit, x->getType());
-  const std::uint64_t low = moved_bits(format, -most), high = moved_bits(format, most);
   llvm::Value* moved = emit.ir.CreateShl(emit.ir.CreateBitCast(x, type), llvm::ConstantInt::get(type, 1));
-  llvm::Value* above = emit.ir.CreateSub(moved, llvm::ConstantInt::get(type, low));
-  return emit.ir.CreateICmpULE(above, llvm::ConstantInt::get(type, high - low));
+  return emit.ir.CreateSub(moved, llvm::ConstantInt::get(type, moved_bits(format_of(x->getType()), -most)));
 }
 
 llvm::Value* emit_negated_fma(Emitter& emit, llvm::Value* a, llvm::Value* b, llvm::Value* c) {
@@ -57,31 +59,34 @@ llvm::Value* emit_negated_fma(Emitter& emit, llvm::Value* a, llvm::Value* b, llv
 
 }  // namespace
 
+/// Where nothing may be multiplied, the pattern of +0 is one of a NaN, whose quotients are NaN either way.
 Reciprocal emit_reciprocal(Emitter& emit, llvm::Value* value) {
   llvm::Type* type = value->getType();
-  llvm::Constant *const one = llvm::ConstantFP::get(type, 1), *const zero = llvm::ConstantFP::get(type, 0);
-  llvm::Value* usable = emit.ir.CreateAnd(between(emit, value, most_exponent_y), emit.ir.CreateFCmpOGT(value, zero));
+  llvm::Type* bits = bits_type(emit, type);
+  const Format format = format_of(type);
+  const auto pattern = [&](std::uint64_t number) { return llvm::ConstantInt::get(bits, number); };
+  llvm::Value* between =
+      emit.ir.CreateICmpULT(above(emit, value, most_exponent_y), pattern(range_of(format, most_exponent_y)));
+  llvm::Value* usable = emit.ir.CreateAnd(between, emit.ir.CreateFCmpOGT(value, llvm::ConstantFP::get(type, 0)));
+  llvm::Constant* one = llvm::ConstantFP::get(type, 1);
   llvm::Value* high = emit.ir.CreateFDiv(one, value);
   llvm::Value* low = emit.ir.CreateFMul(emit_negated_fma(emit, value, high, one), high);
-  return {emit.ir.CreateSelect(usable, high, zero), low};
+  const std::uint64_t infinity = moved_bits(format, format.bias + 1) >> 1;
+  return {high, low, emit.ir.CreateSelect(usable, pattern(range_of(format, most_exponent_x)), pattern(0)),
+          emit.ir.CreateSelect(usable, pattern(0), pattern(infinity + 1))};
 }
 
-llvm::Value* emit_usable(Emitter& emit, const Reciprocal& reciprocal) {
-  return emit.ir.CreateFCmpONE(reciprocal.high, llvm::Constant::getNullValue(reciprocal.high->getType()));
-}
-
-llvm::Value* emit_quotient(Emitter& emit, llvm::Value* x, llvm::Value* y, const Reciprocal& reciprocal,
-                           llvm::Value* usable) {
+llvm::Value* emit_quotient(Emitter& emit, llvm::Value* x, llvm::Value* y, const Reciprocal& reciprocal) {
   llvm::Type* bits = bits_type(emit, x->getType());
-  llvm::Value* zero = emit.ir.CreateICmpEQ(emit.ir.CreateBitCast(x, bits), llvm::Constant::getNullValue(bits));
-  llvm::Value* lanes = emit.ir.CreateOr(between(emit, x, most_exponent_x), zero);
+  llvm::Value* zero = emit.ir.CreateICmpEQ(emit.ir.CreateBitCast(x, bits), reciprocal.zero);
+  llvm::Value* in_range = emit.ir.CreateICmpULT(above(emit, x, most_exponent_x), reciprocal.range);
   llvm::Value* near = emit_fma(emit, x, reciprocal.high, emit.ir.CreateFMul(x, reciprocal.low));
   llvm::Value* quotient = emit_fma(emit, emit_negated_fma(emit, y, near, x), reciprocal.high, near);
 
   llvm::BasicBlock* before = emit.ir.GetInsertBlock();
   auto* after = llvm::BasicBlock::Create(emit.context, "quotient", &emit.function);
   auto* divide = llvm::BasicBlock::Create(emit.context, "divide", &emit.function);
-  llvm::Value* all = emit.ir.CreateAnd(emit.ir.CreateAndReduce(lanes), usable);
+  llvm::Value* all = emit.ir.CreateAndReduce(emit.ir.CreateOr(in_range, zero));
   emit.ir.CreateCondBr(all, after, divide, llvm::MDBuilder(emit.context).createBranchWeights(mostly, rarely));
   emit.ir.SetInsertPoint(divide);
   llvm::Value* divided = emit.ir.CreateFDiv(x, y);

@@ -309,10 +309,10 @@ void StageEmitter::park() {
     parked_.emplace_back(static_cast<ScalarId>(id), place);
   }
   for (auto& [id, divisor] : divisors_) {
-    for (llvm::Value** place : {&divisor.high_parked, &divisor.low_parked})
-      *place = emit_.scratch(values_[id]->getType(), 1);
-    emit_.ir.CreateStore(divisor.single.high, divisor.high_parked);
-    emit_.ir.CreateStore(divisor.single.low, divisor.low_parked);
+    for (llvm::Value** part : divisor.single.parts()) {
+      divisor.parked.push_back(emit_.scratch((*part)->getType(), 1));
+      emit_.ir.CreateStore(*part, divisor.parked.back());
+    }
   }
 }
 
@@ -324,19 +324,21 @@ void StageEmitter::fetch_parked() {
     note_index(id);
   }
   for (auto& [id, divisor] : divisors_) {
-    if (divisor.high_parked == nullptr) continue;
-    llvm::Type* type = values_[id]->getType();
-    note_reciprocal(id, {emit_.ir.CreateLoad(type, divisor.high_parked, true),
-                         emit_.ir.CreateLoad(type, divisor.low_parked, true)});
+    if (divisor.parked.empty()) continue;
+    Reciprocal fetched = divisor.single;
+    for (std::size_t i = 0; i < divisor.parked.size(); ++i) {
+      llvm::Value*& part = *fetched.parts()[i];
+      part = emit_.ir.CreateLoad(part->getType(), divisor.parked[i], true);
+    }
+    note_reciprocal(id, fetched);
   }
 }
 
 /// Takes what a divisor's reciprocal is from here on.
 void StageEmitter::note_reciprocal(ScalarId id, const Reciprocal& reciprocal) {
   Divisor& divisor = divisors_[id];
-  divisor.single = reciprocal;
-  divisor.usable = emit_usable(emit_, reciprocal);
-  divisor.lanes = {emit_.splat(reciprocal.high, nest_.lanes), emit_.splat(reciprocal.low, nest_.lanes)};
+  divisor.single = divisor.lanes = reciprocal;
+  for (llvm::Value** part : divisor.lanes.parts()) *part = emit_.splat(*part, nest_.lanes);
 }
 
 /// Whether a division is by a reciprocal: not in tails, where some lanes hold nothing.
@@ -378,8 +380,7 @@ void StageEmitter::emit_single(std::size_t id) {
     const int count = operand_count(x.op);
     for (int i = 0; i < count; ++i) operands[i] = uniform_or_vector(x.operands[i], varying_[id]);
     if (has_reciprocal(id)) {
-      const Divisor& divisor = divisors_.at(x.operands[1]);
-      values_[id] = emit_quotient(emit_, operands[0], operands[1], divisor.lanes, divisor.usable);
+      values_[id] = emit_quotient(emit_, operands[0], operands[1], divisors_.at(x.operands[1]).lanes);
     } else {
       values_[id] = emit_operation(x, std::span(operands).first(count), lanes);
     }

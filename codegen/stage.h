@@ -168,8 +168,7 @@ class StageEmitter {
   std::vector<std::pair<ScalarId, llvm::Value*>> parked_;  ///< and where it is
   struct Divisor {
     Reciprocal single, lanes;  ///< as it is computed; in all lanes
-    llvm::Value* usable = nullptr;
-    llvm::Value *high_parked = nullptr, *low_parked = nullptr;
+    Carried parked;            ///< where the parts of it are
   };
   std::map<ScalarId, Divisor> divisors_;  ///< values by whose reciprocals vectors are multiplied
   std::vector<FoldPlan> folds_;
