@@ -13,6 +13,8 @@ constexpr int unrolled_limit = 128, short_body = 5;
 constexpr std::int64_t short_sum = 64, enough_accumulators = 8;
 /// Rows with a pointer each; more would not stay in the general registers.
 constexpr int pointer_rows = 12;
+/// Rows for each column from which on threads share rows, whatever is more even.
+constexpr std::int64_t most_rows_a_column = 16;
 
 /// The loops of a's map: those that m counts, then those of k.
 std::vector<std::int64_t> loops_of_a(const Contract& core) {
@@ -80,18 +82,22 @@ void Contraction::split() {
   tall_ = core_.m % tiles_;
 }
 
-/// Threads share the outside loop if it has several steps for each, else whichever has more.
+/// Threads share whichever loop leaves the smaller largest share; where the two are as even, the panels: a product with
+/// a parameter and the kernel that updates it then give each panel to one thread, in whose cache it stays. Of very many
+/// rows (pixels of images) it is these that should stay.
+bool Contraction::shares_panels() const {
+  const std::int64_t pieces = kernel_.schedule.parallel;
+  const auto largest = [&](std::int64_t units) { return (units + pieces - 1) / pieces; };
+  return core_.m <= most_rows_a_column * core_.n && largest(panels()) * tiles_ <= largest(tiles_) * panels();
+}
+
 void Contraction::share_work() {
-  const std::int64_t panels = (core_.n + width_ - 1) / width_, pieces = kernel_.schedule.parallel;
-  const bool outside_panels = kernel_.schedule.panels_outside;
-  const std::int64_t outside = outside_panels ? panels : tiles_, inside = outside_panels ? tiles_ : panels;
-  const bool share_outside = outside >= 4 * pieces || outside >= inside;
-  const bool share_panels = share_outside == outside_panels;
-  const Share share = share_of_thread(emit_, share_panels ? panels : tiles_, pieces);
+  const bool share_panels = shares_panels();
+  const Share share = share_of_thread(emit_, share_panels ? panels() : tiles_, kernel_.schedule.parallel);
   tile_begin_ = share_panels ? emit_.index(0) : share.begin;
   tile_end_ = share_panels ? emit_.index(tiles_) : share.end;
   panel_begin_ = share_panels ? share.begin : emit_.index(0);
-  panel_end_ = share_panels ? share.end : emit_.index(panels);
+  panel_end_ = share_panels ? share.end : emit_.index(panels());
 }
 
 void Contraction::choose_epilogue() {
@@ -111,13 +117,12 @@ void Contraction::choose_epilogue() {
 /// Threads share the products of a stack where there are enough, else the tiles of each.
 void Contraction::run() {
   split();
-  const std::int64_t products = stacked_ ? kernel_.outer[0] : 1, pieces = kernel_.schedule.parallel;
-  Share stack{emit_.index(0), emit_.index(products)};
-  if (products > 1 && products >= pieces) {
-    stack = share_of_thread(emit_, products, pieces);
+  Share stack{emit_.index(0), emit_.index(products())};
+  if (shares_stack()) {
+    stack = share_of_thread(emit_, products(), kernel_.schedule.parallel);
     tile_begin_ = panel_begin_ = emit_.index(0);
     tile_end_ = emit_.index(tiles_);
-    panel_end_ = emit_.index((core_.n + width_ - 1) / width_);
+    panel_end_ = emit_.index(panels());
   } else {
     share_work();
   }
@@ -156,7 +161,7 @@ void Contraction::run_tiles() {
 
 /// This thread's tiles of columns: whole ones, then the narrower last one.
 void Contraction::each_columns(llvm::function_ref<void(const Columns&)> at) {
-  const std::int64_t whole = core_.n / width_, panels = (core_.n + width_ - 1) / width_;
+  const std::int64_t whole = core_.n / width_;
   const int rest = static_cast<int>(core_.n % width_);
   emit_loop(emit_, panel_begin_, lesser(emit_, panel_end_, emit_.index(whole)), 1, {},
             [&](llvm::Value* panel, const Carried&) {
@@ -164,7 +169,7 @@ void Contraction::each_columns(llvm::function_ref<void(const Columns&)> at) {
               return Carried();
             });
   if (rest == 0) return;
-  emit_if(emit_, emit_.ir.CreateICmpEQ(panel_end_, emit_.index(panels)), {}, [&] {
+  emit_if(emit_, emit_.ir.CreateICmpEQ(panel_end_, emit_.index(panels())), {}, [&] {
     const int vectors = (rest + lanes_ - 1) / lanes_;
     at({emit_.index(whole), emit_.index(whole * width_), vectors, rest - (vectors - 1) * lanes_});
     return Carried();

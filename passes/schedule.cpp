@@ -1,5 +1,6 @@
 // How each kernel runs, from the machine's numbers and the kernel's size alone. Loop order of a contraction: whichever
-// operand is read again and again should be the smaller traffic. Threads: a piece must be worth a barrier.
+// operand is read again and again should be the smaller traffic. Threads: some kernel must be worth waking a team, and
+// then each piece of any kernel a barrier.
 #include <algorithm>
 
 #include "passes/lowering.h"
@@ -10,7 +11,8 @@ namespace {
 // A rough machine, only to tell small kernels from large ones.
 constexpr double operations_per_microsecond = 20'000;  // of elementwise code, and contractions well below their peak
 constexpr double bytes_per_microsecond = 10'000;
-constexpr double microseconds_per_piece = 10;
+// Waking a team takes some microseconds, a barrier where all are awake a tenth of one.
+constexpr double microseconds_of_team = 10, microseconds_per_piece = 2;
 // Of a block: a panel of b is read from memory for each. More tiles than these gain little.
 constexpr std::int64_t fewest_tiles = 4, most_tiles = 32, most_tiles_by_steps = 128;
 // Panels that a copy of a's rows pays for, and those after which it is made anew: their accumulators wait in memory.
@@ -105,8 +107,15 @@ class Scheduler {
       tile_contraction(*kernel.core, element_bytes(kernel), options_.machine, schedule);
     else if (schedule.vector == Schedule::Vector::outer)
       schedule.lanes = lanes_along(kernel.outer[last_long(kernel.outer)], schedule.lanes);
-    schedule.parallel = pieces(kernel);
     return schedule;
+  }
+
+  /// Pieces of each kernel: as many threads as the longest one is worth share all that is worth a barrier.
+  void share_out(std::vector<Kernel>& kernels) const {
+    std::int64_t team = 1;
+    for (const Kernel& kernel : kernels)
+      team = std::max(team, pieces(kernel, microseconds_of_team, std::max(1, options_.threads)));
+    for (Kernel& kernel : kernels) kernel.schedule.parallel = pieces(kernel, microseconds_per_piece, team);
   }
 
  private:
@@ -212,7 +221,12 @@ class Scheduler {
     return Schedule::Vector::inner;
   }
 
-  std::int64_t pieces(const Kernel& kernel) const {
+  std::int64_t pieces(const Kernel& kernel, double microseconds_each, std::int64_t most) const {
+    const auto worth = static_cast<std::int64_t>(microseconds_of(kernel) / microseconds_each);
+    return std::clamp<std::int64_t>(worth, 1, kernel.outer.empty() ? 1 : most);
+  }
+
+  double microseconds_of(const Kernel& kernel) const {
     double operations = 0, bytes = 0;
     const auto points = static_cast<double>(product(kernel.outer, kernel.outer.size()));
     if (kernel.core) operations += points * static_cast<double>(kernel.core->k) / 2;  // several at once, and fast
@@ -227,9 +241,7 @@ class Scheduler {
         if (const auto* access = std::get_if<Access>(&input)) see(*access);
       for (const Store& store : stage.stores) see(store.to);
     }
-    const double time = operations / operations_per_microsecond + bytes / bytes_per_microsecond;
-    const auto worth = static_cast<std::int64_t>(time / microseconds_per_piece);
-    return std::clamp<std::int64_t>(worth, 1, kernel.outer.empty() ? 1 : std::max(1, options_.threads));
+    return operations / operations_per_microsecond + bytes / bytes_per_microsecond;
   }
 
   const Program& program_;
@@ -267,6 +279,7 @@ void shorten_vectors(const Kernel& kernel, const Machine& machine, Schedule& sch
 void schedule(Draft& draft, const LowerOptions& options) {
   const Scheduler scheduler(draft.program, options);
   for (Kernel& kernel : draft.program.kernels) kernel.schedule = scheduler.of(kernel);
+  scheduler.share_out(draft.program.kernels);
   if (draft.program.kernels.size() == 1 && draft.program.loops.empty())
     shorten_vectors(draft.program.kernels[0], options.machine, draft.program.kernels[0].schedule);
 }

@@ -289,7 +289,7 @@ TEST_CASE("contractions are exact", "[codegen]") {
 }
 
 TEST_CASE("contractions by any machine's schedule", "[codegen]") {
-  for (Sizes s : {Sizes{5, 10, 3}, {29, 70, 17}, {128, 33, 20}})
+  for (Sizes s : {Sizes{5, 10, 3}, {29, 70, 17}, {128, 33, 20}, {150, 9, 3}})
     for (Schedule schedule : {tile(14, 2, 16), tile(6, 2, 8, false), tile(5, 2, 4), tile(3, 4, 1), tile(1, 1, 8)})
       for (unsigned threads : {1U, 2U, 3U, 5U}) {
         check<float>(s, Left::rows, Right::panels, schedule, false, threads);

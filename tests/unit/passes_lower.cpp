@@ -382,6 +382,23 @@ TEST_CASE("the MNIST step: one kernel a contraction, with everything beside it t
   CHECK(stored.size() == 3);
 }
 
+TEST_CASE("threads share all that is worth a barrier, where some kernel is worth a team") {
+  const auto pieces = [](const std::vector<std::int64_t>& widths, int threads) {
+    LowerOptions options;
+    options.machine = machine_avx512();
+    options.rows = 128;
+    options.threads = threads;
+    std::map<std::int64_t, std::int64_t> by_columns;  // of contractions: the pieces of the first
+    for (const Kernel& kernel : lower(mlp_step(widths, true), "step", options).kernels)
+      if (kernel.core) by_columns.try_emplace(kernel.core->n, kernel.schedule.parallel);
+    return by_columns;
+  };
+  CHECK(pieces({784, 256, 128, 10}, 2) == std::map<std::int64_t, std::int64_t>{{10, 2}, {128, 2}, {256, 2}});
+  CHECK(pieces({784, 256, 128, 10}, 1) == std::map<std::int64_t, std::int64_t>{{10, 1}, {128, 1}, {256, 1}});
+  // As large as the head above, and alone: no team.
+  CHECK(pieces({128, 10}, 2) == std::map<std::int64_t, std::int64_t>{{10, 1}});
+}
+
 TEST_CASE("other programs over the same parameters find them where training left them") {
   const Graph step = mlp_step({20, 33, 10}, true);
   LowerOptions options;
