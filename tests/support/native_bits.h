@@ -2,12 +2,25 @@
 #pragma once
 
 #include "codegen/compile.h"
+#include "passes/passes.h"
 #include "tests/support/random_graph.h"
 #include "tests/support/run_native.h"
 #include "tests/support/targets.h"
 #include "tests/unit/catch.h"
 
 namespace nnc::test {
+
+/// The program of a step, every kernel of which all threads share, however short it is.
+inline Program lowered_for(const Graph& graph, const Machine& machine, std::int64_t rows, int threads) {
+  LowerOptions options;
+  options.machine = machine;
+  options.rows = rows;
+  options.threads = threads;
+  Program program = lower(graph, "step", options);
+  for (Kernel& kernel : program.kernels)
+    if (!kernel.outer.empty()) kernel.schedule.parallel = threads;
+  return program;
+}
 
 inline void check_native_bits(const Program& program, const Environment& environment,
                               const std::map<std::string, Tensor>& expected, const std::string& machine,

@@ -27,19 +27,8 @@ Graph drawn(DType dtype, const Dims& inner) {
   return optimise(std::move(builder).finish());
 }
 
-Program lowered(const Graph& graph, const Machine& machine, std::int64_t rows, int threads = 1) {
-  LowerOptions options;
-  options.machine = machine;
-  options.rows = rows;
-  options.threads = threads;
-  Program program = lower(graph, "step", options);
-  for (Kernel& kernel : program.kernels)
-    if (!kernel.outer.empty()) kernel.schedule.parallel = threads;
-  return program;
-}
-
 bool draws_one_by_one(const Dims& inner, const Machine& machine) {
-  const Program program = lowered(drawn(DType::f32, inner), machine, 33);
+  const Program program = lowered_for(drawn(DType::f32, inner), machine, 33, 1);
   return emit_llvm(program, {.target = detect_host().target}).find("@philox_") != std::string::npos;
 }
 
@@ -56,7 +45,7 @@ TEST_CASE("numbers drawn in groups have the evaluator's bits, and so have all ot
       for (const Machine& machine : {machine_avx512(), machine_avx2(), machine_sse2(), machine_four_lanes()})
         for (const int threads : {1, 3}) {
           CAPTURE(inner.size(), dtype == DType::f32);
-          check_native_bits(lowered(graph, machine, 33, threads), environment, expected, machine.name,
+          check_native_bits(lowered_for(graph, machine, 33, threads), environment, expected, machine.name,
                             static_cast<unsigned>(threads));
         }
     }

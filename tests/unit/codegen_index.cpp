@@ -21,16 +21,9 @@ Graph parsed(const std::string& text) {
 void check_everywhere(const Graph& graph, const Environment& environment) {
   const auto expected = evaluate(graph, environment);
   for (const Machine& machine : {machine_avx512(), machine_avx2(), machine_four_lanes()})
-    for (const unsigned threads : {1u, 2u, 3u, 7u}) {
-      LowerOptions options;
-      options.machine = machine;
-      options.rows = environment.batch;
-      options.threads = static_cast<int>(threads);
-      Program program = lower(graph, "step", options);
-      for (Kernel& kernel : program.kernels)
-        if (!kernel.outer.empty()) kernel.schedule.parallel = threads;
-      test::check_native_bits(program, environment, expected, machine.name, threads);
-    }
+    for (const int threads : {1, 2, 3, 7})
+      test::check_native_bits(test::lowered_for(graph, machine, environment.batch, threads), environment, expected,
+                              machine.name, static_cast<unsigned>(threads));
 }
 
 }  // namespace

@@ -39,17 +39,6 @@ Graph layers(int count) {
 }
 
 /// Lowered for so many threads, every kernel for all of them.
-Program lowered(const Graph& graph, std::int64_t rows, int threads) {
-  LowerOptions options;
-  options.machine = machine_avx2();
-  options.rows = rows;
-  options.threads = threads;
-  Program program = lower(graph, "step", options);
-  for (Kernel& kernel : program.kernels)
-    if (!kernel.outer.empty()) kernel.schedule.parallel = threads;
-  return program;
-}
-
 std::size_t times(const std::string& text, const std::string& part) {
   std::size_t count = 0;
   for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
@@ -77,7 +66,7 @@ Program doubled(const Draft& draft, const std::vector<std::pair<BufferId, Buffer
 
 TEST_CASE("layers of one shape are the same functions, however many there are", "[codegen]") {
   const Graph four = layers(4), eight = layers(8);
-  const Program few = lowered(four, 33, 3), many = lowered(eight, 33, 3);
+  const Program few = lowered_for(four, machine_avx2(), 33, 3), many = lowered_for(eight, machine_avx2(), 33, 3);
   const std::size_t functions = shared_kernels(few).size();
   CHECK(many.kernels.size() > few.kernels.size() + 12);
   CHECK(shared_kernels(many).size() == functions);
@@ -93,7 +82,8 @@ TEST_CASE("shared functions have the evaluator's bits, for every number of threa
   const Environment environment = random_environment(graph, 33, 1);
   const std::map<std::string, Tensor> expected = evaluate(graph, environment);
   for (const unsigned threads : {2u, 3u})
-    check_native_bits(lowered(graph, 33, static_cast<int>(threads)), environment, expected, "avx2", threads);
+    check_native_bits(lowered_for(graph, machine_avx2(), 33, static_cast<int>(threads)), environment, expected, "avx2",
+                      threads);
 }
 
 TEST_CASE("kernels share a function only where nothing but places differs", "[codegen]") {
