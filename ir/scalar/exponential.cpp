@@ -51,13 +51,31 @@ Scalar tail_f64(Scalar high, Scalar low, Scalar sum, Scalar lost) {
   return (lost + low * fma(square, pairs[0], sum)) + remainder;
 }
 
+/// x = n log(2) + high + low, and the low bits of n_bits are n.
+struct Reduced {
+  Scalar high, low, n_bits;
+};
+
+// From -104 on (f64: -746) e^x is 0. The limit lies where each of the two factors that make 2^n has become 0, not only
+// their product: a product that vanishes costs some processors a hundred cycles, and a masked attention has many. In
+// f64 nothing waits for the limit: beyond it, where n is no number of any use, r becomes 0 and n the limit's.
+Reduced reduced(Scalar x) {
+  const bool f32 = x.type() == ScalarType::f32;
+  const Log2 log2 = log_2(x.type());
+  const Scalar limited = f32 ? at_least(x, -176.0) : x;
+  const auto [n, n_bits] = round_product(limited, log2_e);
+  const Scalar high = fma(n, number(x, -log2.high), limited), low = n * number(x, -log2.low);
+  if (f32) return {high, low, n_bits};
+  const Scalar beyond = less(x, number(x, -1418.0)), zero = number(x, 0);
+  const Scalar n_limited = at_least(bitcast(n_bits, x.type()), format_of(x.type()).round - 2046);
+  return {select(beyond, zero, high), select(beyond, zero, low), bitcast(n_limited, n_bits.type())};
+}
+
 // x = n log(2) + r, and e^x = 2^n e^r. r has two parts, the first exact: n times the nearest number to log(2) differs
 // from x by few bits. e^r = 1 + r + ... is added with what 1 + r loses, so that only the last addition rounds by much.
 PowerOfE power_of_e(Scalar x) {
-  const Log2 log2 = log_2(x.type());
+  const auto [high, low, n_bits] = reduced(x);
   const Scalar one = number(x, 1);
-  const auto [n, n_bits] = round_product(x, log2_e);
-  const Scalar high = fma(n, number(x, -log2.high), x), low = n * number(x, -log2.low);
   if (x.type() == ScalarType::f32) {
     const Scalar r = high + low, small = fma(r * r, exp_remainder(r), low);
     const Scalar sum = one + high, lost = (one - sum) + high;
@@ -67,17 +85,12 @@ PowerOfE power_of_e(Scalar x) {
   return {sum, tail_f64(high, low, sum, (one - sum) + high), n_bits};
 }
 
-// From -104 on (f64: -746) the result is 0. The limit lies where each of the two factors that make 2^n has become 0,
-// not only their product: a product that vanishes costs some processors a hundred cycles, and a masked attention has
-// many.
-Scalar at_least_lowest(Scalar x) { return at_least(x, x.type() == ScalarType::f32 ? -176.0 : -1418.0); }
-
 }  // namespace
 
 // This exp is within 0.78 ulp (f64: 0.81), which what is made of it (softmax) needs to stay within its own bounds. The
 // upper limit lies just beyond that where the result is infinite, which it becomes by itself.
 Scalar exp_of_negative(Scalar x) {
-  const PowerOfE e = power_of_e(at_least_lowest(x));
+  const PowerOfE e = power_of_e(x);
   return scale(e.sum + e.tail, e.n_bits);
 }
 
@@ -223,7 +236,7 @@ Scalar normal_cdf(Scalar x) {
 Scalar logistic(Scalar x) {
   const bool f32 = x.type() == ScalarType::f32;
   const Scalar one = number(x, 1), zero = number(x, 0);
-  const auto [sum, tail, n_bits] = power_of_e(at_least_lowest(-abs(x)));
+  const auto [sum, tail, n_bits] = power_of_e(-abs(x));
   const Scalar factor = f32 ? one : any_power_of_two(n_bits, x.type());
   const Scalar early_denominator = f32 ? one : fma(tail, factor, fma(sum, factor, one));
   const Scalar early_reciprocal = f32 ? one : one / early_denominator;
