@@ -11,6 +11,7 @@
 
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/IntrinsicInst.h>
+#include <llvm/IR/PatternMatch.h>
 
 #include <map>
 
@@ -181,6 +182,18 @@ class FmaFunctions {
 
 }  // namespace
 
+namespace {
+
+/// What ir/scalar/known.cpp made a fma of, product and sum again: a positive number times +0 + x. Null for others.
+Value* product_of_sum(llvm::IRBuilder<>& ir, Value* factor, Value* x, Value* zero) {
+  using namespace llvm::PatternMatch;
+  const llvm::APFloat* number = nullptr;
+  if (!match(factor, m_APFloat(number)) || !number->isFiniteNonZero() || number->isNegative()) return nullptr;
+  return match(zero, m_PosZeroFP()) ? ir.CreateFMul(factor, ir.CreateFAdd(zero, x)) : nullptr;
+}
+
+}  // namespace
+
 void expand_fma(llvm::Module& module) {
   std::vector<llvm::IntrinsicInst*> calls;
   for (llvm::Function& function : module)
@@ -192,8 +205,9 @@ void expand_fma(llvm::Module& module) {
   FmaFunctions functions(module);
   for (llvm::IntrinsicInst* call : calls) {
     llvm::IRBuilder<> ir(call);
-    Value* value = ir.CreateCall(functions.of(call->getType()),
-                                 {call->getArgOperand(0), call->getArgOperand(1), call->getArgOperand(2)});
+    Value *a = call->getArgOperand(0), *b = call->getArgOperand(1), *c = call->getArgOperand(2);
+    Value* value = product_of_sum(ir, a, b, c);
+    if (!value) value = ir.CreateCall(functions.of(call->getType()), {a, b, c});
     call->replaceAllUsesWith(value);
     call->eraseFromParent();
   }

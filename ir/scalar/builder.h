@@ -96,8 +96,8 @@ void interpret(const ScalarProgram& program, std::span<const void* const> inputs
                std::int64_t count);
 
 /// The same program with a constant in the place of each instruction that depends on no input, with a product, or
-/// nothing, in the place of a division by a power of two, and without what changes nothing or is never used: to the bit
-/// that `interpret` gives.
+/// nothing, in the place of a division by a power of two, with one fma for a product of a sum with +0, and without what
+/// changes nothing or is never used: to the bit that `interpret` gives.
 ScalarProgram with_known_values(ScalarProgram program);
 
 }  // namespace nnc

@@ -1,7 +1,8 @@
 // What of a program can be computed before it runs: where log(0.9) is part of a body, its two dozen instructions are a
 // number. And what another operation gives to the bit: dividing by a power of two, as a mean over 32 rows does, is
 // multiplying by its inverse; by one, as over a single row, nothing at all. What a known condition chooses is that, and
-// +0 is added to a sum of zeros once.
+// +0 is added to a sum of zeros once. Where +0 + x is multiplied by a positive number, as a gradient is by a learning
+// rate, one fma does both: of a zero of either sign it makes +0, and of other numbers the product.
 #include <map>
 #include <optional>
 #include <tuple>
@@ -59,6 +60,12 @@ bool is_minus_zero(const ScalarInstruction& x) {
   return is_float(x.type) && is_constant(x, scalar::format_of(x.type).sign);
 }
 
+/// Whether this is a number above zero, not infinite.
+bool is_positive(const ScalarInstruction& x) {
+  const std::uint64_t infinite = x.type == ScalarType::f32 ? 0x7f800000 : 0x7ff0000000000000;
+  return is_float(x.type) && x.op == ScalarOp::constant && x.bits != 0 && x.bits < infinite;
+}
+
 /// The same program, instruction after instruction, without those that give what one of their operands is; and with a
 /// multiplication in the place of a division by a power of two.
 class Shortened {
@@ -93,12 +100,26 @@ class Shortened {
         x.op = ScalarOp::mul;
         x.operands[1] = append({.op = ScalarOp::constant, .type = x.type, .bits = *inverse});
       }
+    } else if (x.op == ScalarOp::mul) {
+      if (const auto product = product_of_sum(x.operands[0], x.operands[1])) return *product;
+      if (const auto product = product_of_sum(x.operands[1], x.operands[0])) return *product;
     } else if (x.op == ScalarOp::fma && is_one(at(x.operands[1]))) {
       return {.op = ScalarOp::add, .type = x.type, .operands = {x.operands[0], x.operands[2]}};
     } else if (x.op == ScalarOp::fma && is_one(at(x.operands[0]))) {
       return {.op = ScalarOp::add, .type = x.type, .operands = {x.operands[1], x.operands[2]}};
     }
     return x;
+  }
+
+  /// factor * (+0 + x) as fma(factor, x, +0), where the factor is a positive number.
+  std::optional<ScalarInstruction> product_of_sum(ScalarId factor, ScalarId sum) const {
+    const ScalarInstruction& x = at(sum);
+    if (x.op != ScalarOp::add || !is_positive(at(factor))) return std::nullopt;
+    for (int i = 0; i < 2; ++i)
+      if (is_zero(at(x.operands[i])))
+        return ScalarInstruction{
+            .op = ScalarOp::fma, .type = x.type, .operands = {factor, x.operands[1 - i], x.operands[i]}};
+    return std::nullopt;
   }
 
   /// Where an instruction is one of its operands, whatever that is.

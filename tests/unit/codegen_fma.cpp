@@ -110,3 +110,35 @@ TEST_CASE("without an instruction for it, multiplying and adding is still rounde
   CHECK(differences<float>("x86-64-v2", 4, CodegenLevel::less) == 0);
   CHECK(differences<double>("x86-64-v2", 8, CodegenLevel::less) == 0);
 }
+
+TEST_CASE("a sum with +0 that is multiplied needs no emulation", "[codegen]") {
+  nnc::test::Draft draft;
+  const BufferId x = draft.row_major(Region::arena, DType::f32, {count});
+  const BufferId y = draft.row_major(Region::output, DType::f32, {count});
+  Kernel kernel;
+  kernel.outer = {count};
+  kernel.stages.resize(1);
+  kernel.stages[0].body = body({{ScalarType::f32, access(x, {0}, 1)}}, [](std::span<const Scalar> values) {
+    ScalarBuilder& builder = *values[0].builder;
+    const Scalar rate = builder.constant(0.01, ScalarType::f32), zero = builder.constant(0, ScalarType::f32);
+    return std::vector{rate * (zero + values[0])};
+  });
+  kernel.stages[0].stores.push_back({access(y, {0}, 1), 0});
+  kernel.schedule.vector = Schedule::Vector::outer;
+  kernel.schedule.lanes = 4;
+  draft.program.kernels = {kernel};
+  const CompileOptions plain{.target = target_named("x86-64").host.target};
+  CHECK(emit_llvm(draft.program, plain).find("@fma") == std::string::npos);
+  CHECK(emit_llvm(draft.program, {.target = target_named("x86-64-v3").host.target}).find("@llvm.fma") !=
+        std::string::npos);
+  Arena memory(draft.program);
+  nnc::test::Random random(7);
+  std::vector<float> expected;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float value = i < 2 ? (i == 0 ? 0.F : -0.F) : any_bits<float>(random);
+    memory.at<float>(x)[i] = value;
+    expected.push_back(0.01F * (0.F + value));
+  }
+  memory.run(compile(draft.program, plain)->entry());
+  CHECK(count_different(memory.at<float>(y), expected.data(), static_cast<std::size_t>(count)) == 0);
+}

@@ -334,6 +334,21 @@ TEST_CASE("what a known condition chooses, and adding nothing, are no instructio
                              [](const auto& i) { return i.op == ScalarOp::select || i.op == ScalarOp::sqrt; }));
 }
 
+TEST_CASE("a sum with +0 that a positive number multiplies is one fma") {
+  ScalarBuilder b;
+  const Scalar x = b.input(ScalarType::f64), y = b.input(ScalarType::f64), zero = b.constant(0, ScalarType::f64);
+  const auto times = [&](double factor, Scalar sum) { return b.constant(factor, ScalarType::f64) * sum; };
+  const Scalar sum = zero + x * y;
+  const Scalar results[] = {
+      times(0.01, sum),     sum * b.constant(5e-324, ScalarType::f64),         times(-0.01, sum), times(0, sum),
+      times(INFINITY, sum), times(0.01, b.constant(-0., ScalarType::f64) + x), times(0.01, x + y)};
+  const ScalarProgram whole = std::move(b).finish(results), known = with_known_values(whole);
+  std::vector<ScalarOp> ops;
+  for (const ScalarId id : known.results) ops.push_back(known.code[id].op);
+  CHECK(ops == std::vector{ScalarOp::fma, ScalarOp::fma, ScalarOp::mul, ScalarOp::mul, ScalarOp::mul, ScalarOp::mul,
+                           ScalarOp::mul});
+}
+
 /// Programs over few values, so that zeros of both signs, ones and known conditions meet everywhere.
 template <class T>
 void check_shortened(unsigned seed) {
