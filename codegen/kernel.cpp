@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "codegen/line.h"
 #include "codegen/transposition.h"
 #include "runtime/abi.h"
 
@@ -263,9 +264,11 @@ llvm::Function* emit_kernel(llvm::Module& module, const Program& program, const 
   if (repeats(program)) function->addFnAttr("stackrealign");
   Emitter emit(program, *function, loops, std::move(told));
   if (const int bytes = kernel.schedule.widest_bytes; bytes != 0) emit.most_lanes_of_call = bytes / 8;
-  if (repeats(program)) emit.repeat(function->getArg(1), KeptElements(program, kernel).list());
+  std::vector<KeptElement> kept;
+  if (repeats(program)) kept = KeptElements(program, kernel).list(), emit.repeat(function->getArg(1), kept);
   emit_body(emit, kernel);
   emit.finish();
+  if (!kept.empty()) order_lines(*function);  // the next turn waits for this one
   return function;
 }
 
