@@ -10,9 +10,9 @@
 // the accumulators; longer bodies run as a loop over the tile stored in scratch memory, or they would be copied MR·NR
 // times.
 //
-// The class is written in four files, each with one idea: which tiles there are and who has them (contraction.cpp), how
-// operands are reached (contraction_operands.cpp), what a tile does (contraction_tile.cpp), and long sums by steps
-// (contraction_steps.cpp).
+// The class is written in five files, each with one idea: which tiles there are and who has them (contraction.cpp), how
+// operands are reached (contraction_operands.cpp), what a tile does (contraction_tile.cpp), long sums by steps
+// (contraction_steps.cpp), and what is fetched for the tiles that follow (contraction_ahead.cpp).
 #pragma once
 
 #include <memory>
@@ -30,6 +30,7 @@ class Contraction {
  private:
   /// Fmas of a tile's steps that are written out rather than a loop; steps of a run of k, one of many.
   static constexpr std::int64_t most_fmas_written_out = 96, most_steps_written_out = 4;
+  static constexpr std::int64_t line_bytes = 64;  ///< of memory
 
   /// A tile of columns: its vectors, and how many lanes of the last one exist.
   struct Columns {
@@ -59,6 +60,12 @@ class Contraction {
   /// One of the loops that m or k counts for a: its steps, and a's elements between them.
   struct Digit {
     std::int64_t extent = 1, step = 0;
+  };
+  /// What the turns of the innermost loop fetch: so many bytes each.
+  struct Ahead {
+    llvm::Value* at = nullptr;  ///< null: nothing
+    std::int64_t step = 0;
+    bool written = false;
   };
   /// Of the loops around a tile's elements; in a stack of products its loop is level 1, and these are one further.
   enum Level { level_first = 1, level_second = 2, level_vector = 3, level_row = 4 };
@@ -113,6 +120,9 @@ class Contraction {
   Carried multiply(const Tile& tile, const Steps& steps);
   Carried row_addresses(const Tile& tile);
   llvm::Value* distance_of_run(llvm::Value* run);
+  void fetch_next_panel(const Rows& rows, const Columns& columns);
+  void fetch_to_write(llvm::Value* at, std::int64_t bytes, std::int64_t turns);
+  llvm::Value* fetch(llvm::Value* distance);
   /// Rows begin at their addresses; `before` is the number of the step that the loop counts as 0.
   Carried innermost(const Tile& tile, const Carried& rows, llvm::Value* before, const Steps& steps,
                     const Carried& carried);
@@ -160,6 +170,7 @@ class Contraction {
   llvm::Value* packed_b_ = nullptr;  ///< a block's steps of b for several panels, one after the other
   llvm::Value* b_panel_ = nullptr;   ///< those of the panel at hand
   bool packed_ = false;              ///< whether b is read there
+  Ahead ahead_;                      ///< for the tile at hand
   bool rolled_ = false;
   std::unique_ptr<StageRow> stages_;
 };

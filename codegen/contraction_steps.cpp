@@ -1,5 +1,7 @@
 // Long sums: all tiles of a block take some steps of k before the next ones, with copies of what they meet again and
 // again: of panels of b, and of the block's rows of a where many panels meet them.
+#include <algorithm>
+
 #include "codegen/contraction.h"
 
 namespace nnc {
@@ -10,7 +12,6 @@ namespace {
 constexpr std::int64_t panels_of_group = 4;
 /// Tiles whose rows are copied together: what one line of memory holds is wanted by several.
 constexpr std::int64_t tiles_copied_at_once = 16;
-constexpr std::int64_t line_bytes = 64;
 
 }  // namespace
 
@@ -40,6 +41,11 @@ void Contraction::run_tiles_by_steps() {
         if (packs_b()) b_panel_ = packed_panel(columns);
         if (packs_a()) a_tile_ = packed_tile(rows.tile);
         packed_ = packs_b();
+        // The accumulators of the tile that comes next.
+        const std::int64_t bytes = tile_scratch_ * lanes_ * static_cast<std::int64_t>(size_of(a_buffer_.dtype));
+        llvm::Value* next =
+            emit_.element(vector_, scratch_, emit_.scaled(packs_a() ? panels : emit_.index(1), tile_scratch_));
+        fetch_to_write(next, bytes, std::max<std::int64_t>(1, step / steps_of_turn(steps)));
         each_height(rows, columns, [&](const Tile& tile) { to_scratch(multiply(tile, steps)); });
         packed_ = false;
         a_tile_ = nullptr;

@@ -53,6 +53,11 @@ std::int64_t elements_of_a(const Contract& core) {
   return std::min(elements, core.m * core.k);
 }
 
+/// What a contraction reads and writes.
+std::int64_t bytes_of(const Contract& core, std::int64_t element) {
+  return (elements_of_a(core) + core.k * core.n + core.m * core.n) * element;
+}
+
 /// Whether a's rows lie side by side and its steps far apart: those of Xᵀ·dZ, not of windows.
 bool rows_side_by_side(const Contract& core) {
   if (!core.rows.empty() || !core.steps.empty()) return false;
@@ -262,7 +267,9 @@ void tile_contraction(const Contract& core, std::size_t bytes, const Machine& ma
   const double panels = n / (schedule.lanes * schedule.tile_vectors), tiles = m / schedule.tile_rows;
   const auto a = static_cast<double>(elements_of_a(core));
   schedule.panels_outside = panels * a + k * n <= tiles * k * n + a;
-  block_rows(core, static_cast<std::int64_t>(bytes), machine, schedule);
+  const auto size = static_cast<std::int64_t>(bytes);
+  block_rows(core, size, machine, schedule);
+  schedule.fetch_ahead = machine.fetch_ahead && bytes_of(core, size) > machine.l2_bytes / 2;
 }
 
 /// A whole program over less than two vectors is a chain of instructions that wait for one another, the trees of its

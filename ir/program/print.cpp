@@ -236,6 +236,7 @@ class ProgramPrinter {
       if (schedule.block_tiles > 0) text += fmt::format(", blocks of {} tiles", schedule.block_tiles);
       if (schedule.block_k > 0) text += fmt::format(" x {} steps", schedule.block_k);
       if (schedule.packed_for > 0) text += fmt::format(" packed for {} panels", schedule.packed_for);
+      if (schedule.fetch_ahead) text += ", fetching ahead";
     } else {
       switch (schedule.vector) {
         case Schedule::Vector::outer:

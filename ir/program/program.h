@@ -228,6 +228,7 @@ struct Schedule {
   int block_k = 0;      ///< contraction: a block's tiles go through so many steps of k before the next steps; 0: all
   int packed_for =
       0;  ///< contraction, with block_k: a's steps are copied, tile by tile, once for so many panels; 0: not
+  bool fetch_ahead = false;   ///< contraction: a tile's steps fetch what the tiles after it meet
   std::int64_t parallel = 1;  ///< pieces into which threads share the outer domain; 1: one thread runs it
   bool operator==(const Schedule&) const = default;
 };

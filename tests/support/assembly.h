@@ -8,7 +8,7 @@
 namespace nnc::test {
 
 struct InnerLoop {
-  int fma = 0, vector_loads = 0, broadcasts = 0, stack = 0, calls = 0;
+  int fma = 0, vector_loads = 0, broadcasts = 0, stack = 0, calls = 0, fetches = 0;
   bool operator==(const InnerLoop&) const = default;
 };
 
@@ -37,6 +37,7 @@ inline std::vector<InnerLoop> innermost_loops(const std::string& assembly) {
       ++now.vector_loads;
     }
     if (has(code, "(%rsp")) ++now.stack;  // no frame pointer: %rbp is a register like any other
+    if (has(code, "prefetch")) ++now.fetches;
     if (has(code, "call")) ++now.calls;
     if (has(code, "\tj") && has(code, label) && !label.empty() && now.fma > 0) {
       loops.push_back(now);

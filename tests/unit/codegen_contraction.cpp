@@ -108,6 +108,11 @@ Schedule in_blocks(Schedule schedule, int tiles, int steps = 0, int packed_for =
   return schedule;
 }
 
+Schedule fetching_ahead(Schedule schedule) {
+  schedule.fetch_ahead = true;
+  return schedule;
+}
+
 std::int64_t place_of(const Buffer& buffer, std::int64_t row, std::int64_t column) {
   const Layout& layout = buffer.layout;
   if (layout.kind == Layout::Kind::row_major) return row * layout.strides[0] + column * layout.strides[1];
@@ -325,6 +330,17 @@ TEST_CASE("contractions whose left operand is copied tile by tile", "[codegen]")
         }
 }
 
+TEST_CASE("contractions that fetch ahead are exact, and read and write no further", "[codegen]") {
+  for (Sizes s : {Sizes{5, 10, 30}, {29, 70, 17}, {107, 33, 20}, {40, 96, 64}})
+    for (Schedule schedule : {tile(6, 2, 8), in_turns(tile(14, 2, 16), 4), in_blocks(tile(5, 2, 4), 3),
+                              in_blocks(tile(6, 2, 8), 2, 4, 3), in_turns(in_blocks(tile(14, 1, 16), 3, 8), 2)})
+      for (unsigned threads : {1U, 3U})
+        for (bool heavy : {false, true}) {
+          check<float>(s, Left::rows, Right::panels, fetching_ahead(schedule), heavy, threads);
+          check<float>(s, Left::transposed, Right::padded, fetching_ahead(schedule), heavy, threads);
+        }
+}
+
 TEST_CASE("contractions over rows of a feed", "[codegen]") {
   for (Sizes s : {Sizes{1, 8, 3}, {29, 20, 17}})
     for (Left left : {Left::feed_rows, Left::feed_transposed})
@@ -349,6 +365,21 @@ TEST_CASE("the innermost loop is the tile and nothing else", "[codegen]") {
       }
 }
 
+TEST_CASE("an innermost loop fetches from a panel ahead as often as its tiles have turns for it", "[codegen]") {
+  const TargetOrError target = target_named("znver5");
+  REQUIRE(target.error.empty());
+  for (const auto& [m, fetches] : {std::pair{14, 0}, {28, 2}, {140, 1}}) {  // one tile has no time for a panel
+    const Schedule schedule = fetching_ahead(in_turns(tile(14, 2, 16), 2));
+    const Made made = contraction({m, 256, 300}, Left::rows, Right::panels, schedule, DType::f32, false);
+    for (CodegenLevel level : {CodegenLevel::less, CodegenLevel::normal}) {
+      const auto loops = innermost_loops(emit_assembly(made.program, {.target = target.host.target, .level = level}));
+      CAPTURE(m, loops.size());
+      REQUIRE(loops.size() == 1);
+      CHECK(loops[0] == InnerLoop{56, 4, 28, 0, 0, fetches});
+    }
+  }
+}
+
 TEST_CASE("contractions over windows of images are exact", "[codegen]") {
   // Tiles that lie in a line of an image, that are several lines, that wrap round; strides, padded pixels, one channel.
   for (Windows w : {Windows{2, 3, 4, 3, 3, 1},
@@ -358,9 +389,10 @@ TEST_CASE("contractions over windows of images are exact", "[codegen]") {
                     {1, 1, 9, 2, 1, 1},
                     {2, 4, 3, 5, 3, 1, false, 16}})
     for (bool transposed : {false, true})
-      for (Schedule schedule : {tile(6, 2, 8), tile(14, 2, 16, false), tile(5, 1, 4), tile(3, 2, 1),
-                                in_blocks(tile(6, 2, 8), 2, 7), in_blocks(tile(5, 2, 4), 1, 1),
-                                in_turns(tile(14, 2, 16), 4), in_turns(in_blocks(tile(5, 2, 4), 2, 6), 2)}) {
+      for (Schedule schedule :
+           {tile(6, 2, 8), tile(14, 2, 16, false), tile(5, 1, 4), tile(3, 2, 1), in_blocks(tile(6, 2, 8), 2, 7),
+            in_blocks(tile(5, 2, 4), 1, 1), in_turns(tile(14, 2, 16), 4), fetching_ahead(in_turns(tile(5, 2, 4), 3)),
+            in_turns(in_blocks(tile(5, 2, 4), 2, 6), 2)}) {
         w.transposed = transposed;
         check<float>(w, 11, Right::panels, schedule, false, 1);
         check<float>(w, 33, Right::row_major, schedule, true, 3);

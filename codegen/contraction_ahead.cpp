@@ -1,0 +1,59 @@
+// What comes after a tile is fetched while the tile's steps run: the fmas leave loads to spare, and what is farther
+// away than the second cache is waited for by nobody who asked a tile earlier. A turn of the innermost loop fetches a
+// part of what is needed, so that memory is asked evenly.
+//
+// Fetching changes no value and never fails, so an address may lie a little behind a buffer's end.
+#include <algorithm>
+
+#include "codegen/contraction.h"
+
+namespace nnc {
+
+namespace {
+
+/// Lines that a turn fetches; more would wait for one another.
+constexpr std::int64_t most_lines = 2;
+
+}  // namespace
+
+/// The part of the next panel of b that falls to this tile; after the last panel, of the first: for the next block.
+void Contraction::fetch_next_panel(const Rows& rows, const Columns& columns) {
+  ahead_ = {};
+  const bool in_panels = b_shared() && b_.column && b_.panel == width_;
+  const std::int64_t tiles = kernel_.schedule.block_tiles > 0 ? kernel_.schedule.block_tiles : tiles_;
+  if (!kernel_.schedule.fetch_ahead || !kernel_.schedule.panels_outside || !in_panels || tiles < 2) return;
+  const std::int64_t turns = std::max<std::int64_t>(1, core_.k / steps_of_turn({}));
+  const std::int64_t bytes = core_.k * width_ * static_cast<std::int64_t>(size_of(b_buffer_.dtype));
+  const std::int64_t step = (bytes + tiles * turns - 1) / (tiles * turns);
+  if (step > most_lines * line_bytes) return;
+  llvm::Value* next = emit_.add(columns.panel, emit_.index(1));
+  next = emit_.ir.CreateSelect(emit_.ir.CreateICmpSLT(next, panel_end_), next, panel_begin_);
+  llvm::Value* part = emit_.scaled(emit_.ir.CreateSub(rows.tile, tile_begin_), turns * step);
+  ahead_.at = emit_.byte_offset(address(b_, emit_.index(0), emit_.scaled(next, width_)), part);
+  ahead_.step = step;
+}
+
+/// Memory that is read and written, from its beginning: as much of it as the turns of these steps have time for.
+void Contraction::fetch_to_write(llvm::Value* at, std::int64_t bytes, std::int64_t turns) {
+  ahead_ = {};
+  if (!kernel_.schedule.fetch_ahead) return;
+  const std::int64_t lines = (bytes + line_bytes - 1) / line_bytes;
+  ahead_.at = at;
+  ahead_.step = std::min(most_lines, (lines + turns - 1) / turns) * line_bytes;
+  ahead_.written = true;
+}
+
+/// A turn's part, at so many bytes; gives those of the next turn.
+llvm::Value* Contraction::fetch(llvm::Value* distance) {
+  // What is written belongs into the first cache, what a whole panel needs into the second.
+  const unsigned near = ahead_.written ? 3 : 2;
+  for (std::int64_t line = 0; line < ahead_.step; line += line_bytes) {
+    llvm::Value* at = emit_.byte_offset(ahead_.at, emit_.add(distance, emit_.index(line)));
+    emit_.ir.CreateIntrinsic(
+        llvm::Intrinsic::prefetch, {at->getType()},
+        {at, emit_.ir.getInt32(ahead_.written ? 1 : 0), emit_.ir.getInt32(near), emit_.ir.getInt32(1)});
+  }
+  return emit_.add(distance, emit_.index(ahead_.step));
+}
+
+}  // namespace nnc
