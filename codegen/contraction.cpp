@@ -108,7 +108,7 @@ void Contraction::choose_epilogue() {
   const std::int64_t copies = tallest() * kernel_.schedule.tile_vectors;
   rolled_ = loops || (cost > short_body && cost * copies > unrolled_limit);
   tile_scratch_ = copies;
-  if (by_steps())
+  if (by_steps() && !whole_sums())
     scratch_ = emit_.scratch(vector_, copies * kernel_.schedule.block_tiles * panels_at_once());
   else if (rolled_)
     scratch_ = emit_.scratch(vector_, copies);
@@ -145,7 +145,10 @@ void Contraction::run_blocks() {
   emit_loop(emit_, begin, end, block, {}, [&](llvm::Value* first, const Carried&) {
     tile_begin_ = first;
     tile_end_ = lesser(emit_, emit_.add(first, emit_.index(block)), end);
-    by_steps() ? run_tiles_by_steps() : run_tiles();
+    if (whole_sums())
+      run_whole_sums();
+    else
+      by_steps() ? run_tiles_by_steps() : run_tiles();
     return Carried();
   });
   tile_begin_ = begin;

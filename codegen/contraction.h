@@ -63,13 +63,16 @@ class Contraction {
   };
   /// What the turns of the innermost loop fetch: so many bytes each.
   struct Ahead {
-    llvm::Value* at = nullptr;  ///< null: nothing
+    llvm::SmallVector<llvm::Value*, 4> at;  ///< none: nothing
     std::int64_t step = 0;
     bool written = false;
+    llvm::Value* first = nullptr;  ///< the step of k in whose turn it begins
   };
   /// Of the loops around a tile's elements; in a stack of products its loop is level 1, and these are one further.
   enum Level { level_first = 1, level_second = 2, level_vector = 3, level_row = 4 };
   bool by_steps() const { return kernel_.schedule.block_tiles > 0 && kernel_.schedule.block_k > 0; }
+  /// Blocks whose tiles take all steps of k at once.
+  bool whole_sums() const { return by_steps() && steps_of_block() >= core_.k; }
   std::int64_t tallest() const { return rows_ + (tall_ > 0 ? 1 : 0); }
   int level(Level which) const { return which + (stacked_ ? 1 : 0); }
 
@@ -89,6 +92,7 @@ class Contraction {
   void each_columns(llvm::function_ref<void(const Columns&)> at);
   void each_rows(llvm::function_ref<void(const Rows&)> at);
   void run_tiles_by_steps();
+  void run_whole_sums();
   bool packs_b() const;
   llvm::Value* packed_panel(const Columns& columns);
   void clear(llvm::Value* at, llvm::Value* vectors);
@@ -121,7 +125,9 @@ class Contraction {
   Carried row_addresses(const Tile& tile);
   llvm::Value* distance_of_run(llvm::Value* run);
   void fetch_next_panel(const Rows& rows, const Columns& columns);
-  void fetch_to_write(llvm::Value* at, std::int64_t bytes, std::int64_t turns);
+  void fetch_results(const Rows& rows, const Columns& columns);
+  void fetch_to_write(llvm::ArrayRef<llvm::Value*> at, std::int64_t bytes, std::int64_t turns);
+  bool lies_in_tiles(const Access& access) const;
   llvm::Value* fetch(llvm::Value* distance);
   /// Rows begin at their addresses; `before` is the number of the step that the loop counts as 0.
   Carried innermost(const Tile& tile, const Carried& rows, llvm::Value* before, const Steps& steps,

@@ -29,16 +29,43 @@ void Contraction::fetch_next_panel(const Rows& rows, const Columns& columns) {
   llvm::Value* next = emit_.add(columns.panel, emit_.index(1));
   next = emit_.ir.CreateSelect(emit_.ir.CreateICmpSLT(next, panel_end_), next, panel_begin_);
   llvm::Value* part = emit_.scaled(emit_.ir.CreateSub(rows.tile, tile_begin_), turns * step);
-  ahead_.at = emit_.byte_offset(address(b_, emit_.index(0), emit_.scaled(next, width_)), part);
+  ahead_.at = {emit_.byte_offset(address(b_, emit_.index(0), emit_.scaled(next, width_)), part)};
   ahead_.step = step;
 }
 
-/// Memory that is read and written, from its beginning: as much of it as the turns of these steps have time for.
-void Contraction::fetch_to_write(llvm::Value* at, std::int64_t bytes, std::int64_t turns) {
+/// Whether the rows of a tile lie in it one after the other, without a gap.
+bool Contraction::lies_in_tiles(const Access& access) const {
+  const Layout& layout = emit_.program.buffers[access.buffer].layout;
+  if (stacked_ || layout.kind != Layout::Kind::panels || layout.panel != width_) return false;
+  const auto is_loop = [](const AffineRow& row, std::size_t loop) {
+    return row.offset == 0 && row.divisor == 1 && row.coefficients[loop] == 1 && row.coefficients[1 - loop] == 0;
+  };
+  return access.map.size() == 2 && is_loop(access.map[0], 0) && is_loop(access.map[1], 1);
+}
+
+/// What the stages after the tile write in panels: parameters that they read before, and what belongs to these.
+void Contraction::fetch_results(const Rows& rows, const Columns& columns) {
+  ahead_ = {};
+  llvm::SmallVector<llvm::Value*, 4> at;
+  std::int64_t bytes = 0;
+  for (const Stage& stage : kernel_.stages)
+    for (const Store& store : stage.stores) {
+      if (!stage.inner.empty() || !lies_in_tiles(store.to)) continue;
+      const Buffer& buffer = emit_.program.buffers[store.to.buffer];
+      llvm::Value* row = emit_.add(emit_.scaled(columns.panel, buffer.dims[0]), rows.m);
+      llvm::Type* type = memory_type(emit_.context, buffer.dtype);
+      at.push_back(emit_.element(type, emit_.base_of(store.to.buffer), emit_.scaled(row, width_)));
+      bytes = std::max(bytes, rows.rows * width_ * static_cast<std::int64_t>(size_of(buffer.dtype)));
+    }
+  fetch_to_write(at, bytes, std::max<std::int64_t>(1, core_.k / steps_of_turn({})));
+}
+
+/// Memory that is read and written, from its beginning: as much of it as these turns have time for.
+void Contraction::fetch_to_write(llvm::ArrayRef<llvm::Value*> at, std::int64_t bytes, std::int64_t turns) {
   ahead_ = {};
   if (!kernel_.schedule.fetch_ahead) return;
   const std::int64_t lines = (bytes + line_bytes - 1) / line_bytes;
-  ahead_.at = at;
+  ahead_.at.assign(at.begin(), at.end());
   ahead_.step = std::min(most_lines, (lines + turns - 1) / turns) * line_bytes;
   ahead_.written = true;
 }
@@ -47,12 +74,13 @@ void Contraction::fetch_to_write(llvm::Value* at, std::int64_t bytes, std::int64
 llvm::Value* Contraction::fetch(llvm::Value* distance) {
   // What is written belongs into the first cache, what a whole panel needs into the second.
   const unsigned near = ahead_.written ? 3 : 2;
-  for (std::int64_t line = 0; line < ahead_.step; line += line_bytes) {
-    llvm::Value* at = emit_.byte_offset(ahead_.at, emit_.add(distance, emit_.index(line)));
-    emit_.ir.CreateIntrinsic(
-        llvm::Intrinsic::prefetch, {at->getType()},
-        {at, emit_.ir.getInt32(ahead_.written ? 1 : 0), emit_.ir.getInt32(near), emit_.ir.getInt32(1)});
-  }
+  for (llvm::Value* from : ahead_.at)
+    for (std::int64_t line = 0; line < ahead_.step; line += line_bytes) {
+      llvm::Value* at = emit_.byte_offset(from, emit_.add(distance, emit_.index(line)));
+      emit_.ir.CreateIntrinsic(
+          llvm::Intrinsic::prefetch, {at->getType()},
+          {at, emit_.ir.getInt32(ahead_.written ? 1 : 0), emit_.ir.getInt32(near), emit_.ir.getInt32(1)});
+    }
   return emit_.add(distance, emit_.index(ahead_.step));
 }
 

@@ -12,6 +12,8 @@ namespace {
 constexpr std::int64_t panels_of_group = 4;
 /// Tiles whose rows are copied together: what one line of memory holds is wanted by several.
 constexpr std::int64_t tiles_copied_at_once = 16;
+/// Rows of b that whole sums meet where they lie: of more, a copy spares more than it takes.
+constexpr std::int64_t most_rows_in_place = 256;
 
 }  // namespace
 
@@ -79,6 +81,24 @@ void Contraction::run_tiles_by_steps() {
   scratch_ = scratch;
   panel_begin_ = begin;
   panel_end_ = end;
+}
+
+/// Blocks whose tiles take all of k at once, so that no accumulators wait: what is copied is all that differs.
+void Contraction::run_whole_sums() {
+  const Steps all{emit_.index(0), emit_.index(core_.k)};
+  const bool copies_b = packs_b() && core_.k > most_rows_in_place;
+  if (packs_a()) pack_a(all);
+  each_columns([&](const Columns& columns) {
+    if (copies_b) pack_b(columns, all);
+    each_rows([&](const Rows& rows) {
+      if (copies_b) b_panel_ = packed_panel(columns);
+      if (packs_a()) a_tile_ = packed_tile(rows.tile);
+      packed_ = copies_b;
+      run_tile(rows, columns);
+      packed_ = false;
+      a_tile_ = nullptr;
+    });
+  });
 }
 
 /// Panels of b that a block's tiles meet for each of its steps of k.
@@ -168,8 +188,9 @@ bool Contraction::packs_b() const { return b_contiguous() && !b_.column && !b_.r
 /// The memory for a panel's steps: a panel's at a time where all of a block meets it, else those of several panels.
 llvm::Value* Contraction::packed_panel(const Columns& columns) {
   const std::int64_t vectors = steps_of_block() * kernel_.schedule.tile_vectors;
-  if (!packed_b_) packed_b_ = emit_.scratch(vector_, vectors * (packs_a() ? 1 : panels_at_once()));
-  if (packs_a()) return packed_b_;
+  const bool alone = packs_a() || whole_sums();
+  if (!packed_b_) packed_b_ = emit_.scratch(vector_, vectors * (alone ? 1 : panels_at_once()));
+  if (alone) return packed_b_;
   llvm::Value* panel = emit_.ir.CreateSub(columns.panel, panel_begin_);
   return emit_.element(vector_, packed_b_, emit_.scaled(panel, vectors));
 }

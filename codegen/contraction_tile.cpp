@@ -10,6 +10,7 @@ void Contraction::run_tile(const Rows& rows, const Columns& columns) {
   const Steps all{emit_.index(0), emit_.index(core_.k)};
   const Tile tile{rows.m, columns.n, rows.rows, columns.vectors, columns.last_active};
   fetch_next_panel(rows, columns);
+  if (ahead_.at.empty()) fetch_results(rows, columns);
   if (!rolled_) {
     const Carried values = multiply(tile, all);
     enter_tile(tile);
@@ -31,6 +32,7 @@ Carried Contraction::multiply(const Tile& tile, const Steps& steps) {
   carried.append(steps.resume ? from_scratch(tile) : zeros);
   const Carried rows = row_addresses(tile);
   Carried after;
+  ahead_.first = steps_of_a_.size() == 1 ? emit_.index(0) : steps.begin;
   if (steps_of_a_.size() == 1) {
     after = innermost(tile, rows, emit_.index(0), steps, carried);
   } else {
@@ -114,9 +116,9 @@ Carried Contraction::innermost(const Tile& tile, const Carried& rows, llvm::Valu
   const std::int64_t at_once = steps_of_turn(steps);
   const auto turn = [&](llvm::Value* inner, const Carried& now) {
     Carried next(now);
-    if (ahead_.at) next.pop_back();
+    if (!ahead_.at.empty()) next.pop_back();
     for (std::int64_t i = 0; i < at_once; ++i) next = step(emit_.add(inner, emit_.index(i)), next);
-    if (ahead_.at) next.push_back(fetch(now.back()));
+    if (!ahead_.at.empty()) next.push_back(fetch(now.back()));
     return next;
   };
   // What a row of a step is in the next step of its neighbour (pixels of a window) is then read once.
@@ -125,10 +127,11 @@ Carried Contraction::innermost(const Tile& tile, const Carried& rows, llvm::Valu
   if (!steps.resume && (short_run || few_fmas(tile, core_.k))) {
     after = write_out(emit_, 0, run, 1, initial, step);
   } else {
-    llvm::Value* turns_before = emit_.ir.CreateUDiv(before, emit_.index(at_once));
-    if (ahead_.at) initial.push_back(emit_.scaled(turns_before, ahead_.step));
+    llvm::Value* fetched = emit_.ir.CreateSub(before, ahead_.first);
+    fetched = emit_.scaled(emit_.ir.CreateUDiv(fetched, emit_.index(at_once)), ahead_.step);
+    if (!ahead_.at.empty()) initial.push_back(fetched);
     after = emit_loop(emit_, steps.begin, steps.end, at_once, initial, turn);
-    if (ahead_.at) after.pop_back();
+    if (!ahead_.at.empty()) after.pop_back();
   }
   return Carried(after.begin() + static_cast<std::ptrdiff_t>(pointers_a), after.end());
 }

@@ -14,6 +14,7 @@ Machine machine_avx512() {
           .short_vector_bytes = 32,
           .tile_steps = 4,
           .fetch_ahead = true,
+          .copy_rows = true,
           .l1_bytes = 48 << 10,
           .l2_bytes = 1 << 20};
 }
@@ -49,6 +50,7 @@ Machine machine_four_lanes() {
           .short_vector_bytes = 16,
           .tile_steps = 2,
           .fetch_ahead = true,
+          .copy_rows = true,
           .l1_bytes = 1 << 10,  // so small that small contractions go in blocks
           .l2_bytes = 4 << 10};
 }

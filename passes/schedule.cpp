@@ -17,6 +17,8 @@ constexpr double microseconds_of_team = 10, microseconds_per_piece = 2;
 constexpr std::int64_t fewest_tiles = 4, most_tiles = 32, most_tiles_by_steps = 128;
 // Panels that a copy of a's rows pays for, and those after which it is made anew: their accumulators wait in memory.
 constexpr std::int64_t fewest_panels_packed = 8, most_panels_packed = 32;
+// Steps of k up to which sums are whole where a's rows are copied; longer ones go by steps.
+constexpr std::int64_t fewest_steps_copied = 96, most_steps_copied = 512;
 constexpr std::int64_t line_bytes = 64;
 constexpr std::int64_t fewest_for_vectors = 4;  // shorter loops are not worth a vector
 
@@ -98,6 +100,23 @@ void block_rows(const Contract& core, std::int64_t bytes, const Machine& machine
   const std::int64_t stays = schedule.tile_rows * (fitting + 4 * width) * bytes;
   schedule.block_tiles = static_cast<int>(std::clamp<std::int64_t>(room / stays, fewest_tiles, most_tiles_by_steps));
   pack_rows(core, bytes, machine, schedule);
+}
+
+/// Rows of Xᵀ that many panels meet are copied though nothing need go in blocks: a step of a tile is a line or two of
+/// its own where it lies, and the copy's steps lie side by side. Blocks take three quarters of the second cache.
+void copy_rows(const Contract& core, std::int64_t bytes, const Machine& machine, Schedule& schedule) {
+  const std::int64_t width = std::int64_t{schedule.lanes} * schedule.tile_vectors;
+  const bool many = (core.n + width - 1) / width >= fewest_panels_packed;
+  if (!machine.copy_rows || !many || !rows_side_by_side(core) || core.k < fewest_steps_copied ||
+      core.k > most_steps_copied)
+    return;
+  const std::int64_t tiles = (core.m + schedule.tile_rows - 1) / schedule.tile_rows;
+  const std::int64_t fitting = machine.l2_bytes * 3 / 4 / (core.k * schedule.tile_rows * bytes);
+  const std::int64_t blocks = (tiles + fitting - 1) / std::max<std::int64_t>(1, fitting);
+  schedule.panels_outside = true;
+  schedule.block_tiles = static_cast<int>((tiles + blocks - 1) / blocks);
+  schedule.block_k = static_cast<int>(core.k);
+  schedule.packed_for = static_cast<int>((core.n + width - 1) / width);
 }
 
 class Scheduler {
@@ -269,7 +288,9 @@ void tile_contraction(const Contract& core, std::size_t bytes, const Machine& ma
   schedule.panels_outside = panels * a + k * n <= tiles * k * n + a;
   const auto size = static_cast<std::int64_t>(bytes);
   block_rows(core, size, machine, schedule);
-  schedule.fetch_ahead = machine.fetch_ahead && bytes_of(core, size) > machine.l2_bytes / 2;
+  const bool large = bytes_of(core, size) > machine.l2_bytes / 2;
+  if (large) copy_rows(core, size, machine, schedule);
+  schedule.fetch_ahead = machine.fetch_ahead && large;
 }
 
 /// A whole program over less than two vectors is a chain of instructions that wait for one another, the trees of its

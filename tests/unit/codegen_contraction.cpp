@@ -341,6 +341,19 @@ TEST_CASE("contractions that fetch ahead are exact, and read and write no furthe
         }
 }
 
+TEST_CASE("contractions in blocks that take whole sums", "[codegen]") {
+  for (Sizes s : {Sizes{5, 10, 30}, {29, 70, 17}, {107, 33, 20}, {30, 40, 300}})  // of 300 steps b is copied too
+    for (Schedule schedule :
+         {in_blocks(tile(6, 2, 8), 2, 300, 3), in_blocks(tile(6, 1, 8), 40, 300), in_blocks(tile(14, 2, 16), 1, 300, 9),
+          fetching_ahead(in_turns(in_blocks(tile(5, 2, 4), 3, 300, 2), 2))})
+      for (unsigned threads : {1U, 3U})
+        for (bool heavy : {false, true}) {
+          check<float>(s, Left::transposed, Right::row_major, schedule, heavy, threads);
+          check<float>(s, Left::feed_transposed, Right::panels, schedule, heavy, threads);
+          check<float>(s, Left::rows, Right::padded, schedule, heavy, threads);
+        }
+}
+
 TEST_CASE("contractions over rows of a feed", "[codegen]") {
   for (Sizes s : {Sizes{1, 8, 3}, {29, 20, 17}})
     for (Left left : {Left::feed_rows, Left::feed_transposed})
@@ -365,10 +378,10 @@ TEST_CASE("the innermost loop is the tile and nothing else", "[codegen]") {
       }
 }
 
-TEST_CASE("an innermost loop fetches from a panel ahead as often as its tiles have turns for it", "[codegen]") {
+TEST_CASE("an innermost loop fetches as much as its tiles have turns for", "[codegen]") {
   const TargetOrError target = target_named("znver5");
   REQUIRE(target.error.empty());
-  for (const auto& [m, fetches] : {std::pair{14, 0}, {28, 2}, {140, 1}}) {  // one tile has no time for a panel
+  for (const auto& [m, fetches] : {std::pair{14, 1}, {28, 2}, {140, 1}}) {  // one tile: what it replaces, and no panel
     const Schedule schedule = fetching_ahead(in_turns(tile(14, 2, 16), 2));
     const Made made = contraction({m, 256, 300}, Left::rows, Right::panels, schedule, DType::f32, false);
     for (CodegenLevel level : {CodegenLevel::less, CodegenLevel::normal}) {
