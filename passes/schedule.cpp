@@ -18,7 +18,7 @@ constexpr std::int64_t fewest_tiles = 4, most_tiles = 32, most_tiles_by_steps = 
 // Panels that a copy of a's rows pays for, and those after which it is made anew: their accumulators wait in memory.
 constexpr std::int64_t fewest_panels_packed = 8, most_panels_packed = 32;
 // Steps of k up to which sums are whole where a's rows are copied; longer ones go by steps.
-constexpr std::int64_t fewest_steps_copied = 96, most_steps_copied = 512;
+constexpr std::int64_t fewest_steps_copied = 192, most_steps_copied = 512;
 constexpr std::int64_t line_bytes = 64;
 constexpr std::int64_t fewest_for_vectors = 4;  // shorter loops are not worth a vector
 
@@ -103,7 +103,7 @@ void block_rows(const Contract& core, std::int64_t bytes, const Machine& machine
 }
 
 /// Rows of Xᵀ that many panels meet are copied though nothing need go in blocks: a step of a tile is a line or two of
-/// its own where it lies, and the copy's steps lie side by side. Blocks take three quarters of the second cache.
+/// its own where it lies, and the copy's steps lie side by side. Blocks take three eighths of the second cache.
 void copy_rows(const Contract& core, std::int64_t bytes, const Machine& machine, Schedule& schedule) {
   const std::int64_t width = std::int64_t{schedule.lanes} * schedule.tile_vectors;
   const bool many = (core.n + width - 1) / width >= fewest_panels_packed;
@@ -111,7 +111,7 @@ void copy_rows(const Contract& core, std::int64_t bytes, const Machine& machine,
       core.k > most_steps_copied)
     return;
   const std::int64_t tiles = (core.m + schedule.tile_rows - 1) / schedule.tile_rows;
-  const std::int64_t fitting = machine.l2_bytes * 3 / 4 / (core.k * schedule.tile_rows * bytes);
+  const std::int64_t fitting = machine.l2_bytes * 3 / 8 / (core.k * schedule.tile_rows * bytes);
   const std::int64_t blocks = (tiles + fitting - 1) / std::max<std::int64_t>(1, fitting);
   schedule.panels_outside = true;
   schedule.block_tiles = static_cast<int>((tiles + blocks - 1) / blocks);
@@ -288,7 +288,8 @@ void tile_contraction(const Contract& core, std::size_t bytes, const Machine& ma
   schedule.panels_outside = panels * a + k * n <= tiles * k * n + a;
   const auto size = static_cast<std::int64_t>(bytes);
   block_rows(core, size, machine, schedule);
-  const bool large = bytes_of(core, size) > machine.l2_bytes / 2;
+  // Smaller ones find in the second cache what the kernels before them left, and would fetch it for nothing.
+  const bool large = bytes_of(core, size) > 2 * machine.l2_bytes;
   if (large) copy_rows(core, size, machine, schedule);
   schedule.fetch_ahead = machine.fetch_ahead && large;
 }
