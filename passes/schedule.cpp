@@ -111,8 +111,9 @@ void copy_rows(const Contract& core, std::int64_t bytes, const Machine& machine,
       core.k > most_steps_copied)
     return;
   const std::int64_t tiles = (core.m + schedule.tile_rows - 1) / schedule.tile_rows;
-  const std::int64_t fitting = machine.l2_bytes * 3 / 8 / (core.k * schedule.tile_rows * bytes);
-  const std::int64_t blocks = (tiles + fitting - 1) / std::max<std::int64_t>(1, fitting);
+  const std::int64_t room = machine.l2_bytes * 3 / 8, tile = core.k * schedule.tile_rows * bytes;
+  const std::int64_t fitting = std::max<std::int64_t>(1, room / tile);
+  const std::int64_t blocks = (tiles + fitting - 1) / fitting;
   schedule.panels_outside = true;
   schedule.block_tiles = static_cast<int>((tiles + blocks - 1) / blocks);
   schedule.block_k = static_cast<int>(core.k);

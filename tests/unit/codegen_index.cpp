@@ -5,6 +5,7 @@
 #include "ir/evaluate.h"
 #include "ir/text.h"
 #include "passes/passes.h"
+#include "passes/pipeline.h"
 #include "tests/support/native_bits.h"
 #include "tests/support/random_graph.h"
 
@@ -60,4 +61,23 @@ TEST_CASE("stacks of products have the evaluator's bits on every machine and for
       "%d : f32[batch, 2, 19, 5] = dot[serial](%t, %k, 2, 1, [0, 1], [0, 2])\n"
       "result \"o\" = %o\nresult \"d\" = %d\nresult \"s\" = %s\n");
   for (const std::int64_t batch : {1, 3}) check_everywhere(graph, test::random_environment(graph, batch, 2));
+}
+
+TEST_CASE("rows are copied for whole sums at every size of the second cache, also one that no tile fits") {
+  for (const std::string sizes : {"3, 64", "5, 57"})
+    for (const std::int64_t rows : {191, 192, 511, 512, 513}) {
+      const std::size_t comma = sizes.find(',');
+      const std::string in = sizes.substr(0, comma), out = sizes.substr(comma + 2);
+      const Graph graph = optimise(parsed("%x = input \"x\" : f32[batch, " + in + "]\n%z = input \"z\" : f32[batch, " +
+                                          out + "]\n%g : f32[" + sizes + "] = dot(%x, %z, 0, 0)\nresult \"g\" = %g\n"));
+      const Environment environment = test::random_environment(graph, rows, 1);
+      const auto expected = evaluate(graph, environment);
+      for (const std::int64_t cache : {4 << 10, 40 << 10, 300 << 10})
+        for (Machine machine : {machine_four_lanes(), machine_avx512()}) {
+          machine.l2_bytes = cache;
+          for (const int threads : {1, 3})
+            test::check_native_bits(test::lowered_for(graph, machine, rows, threads), environment, expected,
+                                    machine.name, static_cast<unsigned>(threads));
+        }
+    }
 }

@@ -38,7 +38,6 @@ Graph layers(int count) {
   return optimise(std::move(builder).finish());
 }
 
-/// Lowered for so many threads, every kernel for all of them.
 std::size_t times(const std::string& text, const std::string& part) {
   std::size_t count = 0;
   for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
