@@ -73,6 +73,7 @@ void Contraction::fetch_to_write(llvm::ArrayRef<llvm::Value*> at, std::int64_t b
 /// A turn's part, at so many bytes; gives those of the next turn.
 llvm::Value* Contraction::fetch(llvm::Value* distance) {
   // What is written belongs into the first cache, what a whole panel needs into the second.
+  // As LLVM counts: 3 is the first cache, 2 the second.
   const unsigned near = ahead_.written ? 3 : 2;
   for (llvm::Value* from : ahead_.at)
     for (std::int64_t line = 0; line < ahead_.step; line += line_bytes) {

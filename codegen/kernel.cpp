@@ -265,7 +265,10 @@ llvm::Function* emit_kernel(llvm::Module& module, const Program& program, const 
   Emitter emit(program, *function, loops, std::move(told));
   if (const int bytes = kernel.schedule.widest_bytes; bytes != 0) emit.most_lanes_of_call = bytes / 8;
   std::vector<KeptElement> kept;
-  if (repeats(program)) kept = KeptElements(program, kernel).list(), emit.repeat(function->getArg(1), kept);
+  if (repeats(program)) {
+    kept = KeptElements(program, kernel).list();
+    emit.repeat(function->getArg(1), kept);
+  }
   emit_body(emit, kernel);
   emit.finish();
   if (!kept.empty()) order_lines(*function);  // the next turn waits for this one

@@ -1,9 +1,11 @@
 #include "codegen/line.h"
 
+#include <llvm/ADT/DenseMap.h>
 #include <llvm/IR/InstrTypes.h>
 #include <llvm/IR/IntrinsicInst.h>
 
 #include <algorithm>
+#include <functional>
 #include <vector>
 
 namespace nnc {
