@@ -88,7 +88,9 @@ constexpr int passes = 8;
 constexpr double seconds_of_pass = 0.35, seconds_of_sample = 1e-4;  // a cell's
 
 /// Something to measure: our code, and the same by the peers. They run by turns, samples as short as they can be, in
-/// passes over all cells: what others do on the machine lasts seconds, and should meet every cell and none always.
+/// passes over all cells: what others do on the machine lasts seconds, and should meet every cell and none always. An
+/// untimed call goes before each sample, so that operands are as near as their size allows, and not where the work
+/// before left them.
 class Cell {
  public:
   Cell(const Program& program, const std::vector<PeerWork>& peers, double flops, const Host& host)
@@ -108,24 +110,31 @@ class Cell {
     do {
       for (std::size_t i = 0; i < works_.size(); ++i) {
         if (!works_[i]) continue;
-        const double peak = fma_peak(alone, vector_bytes, DType::f32, seconds_of_sample);
-        const int repeats = std::max(1, static_cast<int>(seconds_of_sample * peak / flops_));
+        works_[i]();
+        const double before = fma_peak(alone, vector_bytes, DType::f32, seconds_of_sample);
+        const int repeats = std::max(1, static_cast<int>(seconds_of_sample * before / flops_));
         const double begin = seconds_now();
         for (int repeat = 0; repeat < repeats; ++repeat) works_[i]();
-        moments_[i].push_back({(seconds_now() - begin) / repeats, peak});
+        const double taken = (seconds_now() - begin) / repeats;
+        const double after = fma_peak(alone, vector_bytes, DType::f32, seconds_of_sample);
+        moments_[i].push_back({taken, std::max(before, after)});
       }
     } while (seconds_now() < end);
   }
 
-  double peak() const { return undisturbed(moments_[0]).peak; }
-  /// Percent of the peak of the same moments that each reaches: "97.1 / 86.2 / -".
+  /// The greatest of those beside each of the works, so that their shares are to each other as their speeds are.
+  double peak() const {
+    double greatest = 0;
+    for (const std::vector<Moment>& moments : moments_) greatest = std::max(greatest, undisturbed(moments).peak);
+    return greatest;
+  }
+  /// Percent of the peak that each reaches: "97.1 / 86.2 / -".
   std::string shares() const {
     std::string text;
-    for (const std::vector<Moment>& moments : moments_) {
-      const Moment quiet = undisturbed(moments);
+    for (const std::vector<Moment>& moments : moments_)
       text += (text.empty() ? "" : " / ") +
-              (moments.empty() ? std::string("-") : fmt::format("{:.1f}", 100 * flops_ / quiet.seconds / quiet.peak));
-    }
+              (moments.empty() ? std::string("-")
+                               : fmt::format("{:.1f}", 100 * flops_ / undisturbed(moments).seconds / peak()));
     return text;
   }
 

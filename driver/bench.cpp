@@ -70,10 +70,14 @@ Timing time_calls(Runner& runner, int threads, Workload& work, int vector_bytes,
   const double end = seconds_now() + budget;
   std::vector<double> times;
   std::vector<Moment> moments;
+  const auto peak = [&] { return fma_peak(runner.team(), vector_bytes, dtype, seconds_of_peak); };
+  double before = peak();
   do {
-    if (times.size() % runs_of_start == 0) work.restart(), work.run(runner, threads);
+    if (times.size() % runs_of_start == 0) work.restart(), work.run(runner, threads), before = peak();
     times.push_back(time_run(runner, threads, work));
-    moments.push_back({times.back(), fma_peak(runner.team(), vector_bytes, dtype, seconds_of_peak)});
+    const double after = peak();
+    moments.push_back({times.back(), std::max(before, after)});
+    before = after;
   } while (times.size() < least_runs || seconds_now() < end);
   return {std::ranges::min(times), middle(times), undisturbed(moments)};
 }

@@ -17,7 +17,8 @@ double seconds_now();
 /// (32 or 64) bytes, no memory touched; f32 or f64: of one run of about so many seconds.
 double fma_peak(Team& team, int vector_bytes, DType dtype, double seconds);
 
-/// What something took, and the peak of all threads (`fma_peak`) next to it in time.
+/// What something took, and the peak of all threads (`fma_peak`) next to it in time: the greater of those before and
+/// after, for a clock that went up or down in between must not make a share greater than it is.
 struct Moment {
   double seconds = 0, peak = 0;
 };
