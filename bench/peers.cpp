@@ -76,9 +76,10 @@ PeerWork onednn_convolution(Form form, std::int64_t batch, std::int64_t size, st
   const memory::desc images = any({batch, in, size, size}), weights = any({out, in, 3, 3}),
                      results = any({batch, out, size, size});
   const memory::dims stride{1, 1}, border{1, 1};
-  const auto zeros = [&](const memory::desc& of) {
+  const auto filled = [&](const memory::desc& of) {
     memory made(of, cpu);
-    std::fill_n(static_cast<char*>(made.get_data_handle()), of.get_size(), 0);
+    const auto values = numbers(static_cast<std::int64_t>(of.get_size() / sizeof(float)));
+    std::ranges::copy(*values, static_cast<float*>(made.get_data_handle()));
     return made;
   };
   const convolution_forward::primitive_desc forward(
@@ -86,22 +87,22 @@ PeerWork onednn_convolution(Form form, std::int64_t batch, std::int64_t size, st
       cpu);
   switch (form) {
     case Form::forward:
-      return run_of<convolution_forward>(forward, {{DNNL_ARG_SRC, zeros(forward.src_desc())},
-                                                   {DNNL_ARG_WEIGHTS, zeros(forward.weights_desc())},
-                                                   {DNNL_ARG_DST, zeros(forward.dst_desc())}});
+      return run_of<convolution_forward>(forward, {{DNNL_ARG_SRC, filled(forward.src_desc())},
+                                                   {DNNL_ARG_WEIGHTS, filled(forward.weights_desc())},
+                                                   {DNNL_ARG_DST, filled(forward.dst_desc())}});
     case Form::input_gradient: {
       const convolution_backward_data::primitive_desc of(
           {algorithm::convolution_direct, images, weights, results, stride, border, border}, cpu, forward);
-      return run_of<convolution_backward_data>(of, {{DNNL_ARG_DIFF_SRC, zeros(of.diff_src_desc())},
-                                                    {DNNL_ARG_WEIGHTS, zeros(of.weights_desc())},
-                                                    {DNNL_ARG_DIFF_DST, zeros(of.diff_dst_desc())}});
+      return run_of<convolution_backward_data>(of, {{DNNL_ARG_DIFF_SRC, filled(of.diff_src_desc())},
+                                                    {DNNL_ARG_WEIGHTS, filled(of.weights_desc())},
+                                                    {DNNL_ARG_DIFF_DST, filled(of.diff_dst_desc())}});
     }
     case Form::weight_gradient: {
       const convolution_backward_weights::primitive_desc of(
           {algorithm::convolution_direct, images, weights, results, stride, border, border}, cpu, forward);
-      return run_of<convolution_backward_weights>(of, {{DNNL_ARG_SRC, zeros(of.src_desc())},
-                                                       {DNNL_ARG_DIFF_WEIGHTS, zeros(of.diff_weights_desc())},
-                                                       {DNNL_ARG_DIFF_DST, zeros(of.diff_dst_desc())}});
+      return run_of<convolution_backward_weights>(of, {{DNNL_ARG_SRC, filled(of.src_desc())},
+                                                       {DNNL_ARG_DIFF_WEIGHTS, filled(of.diff_weights_desc())},
+                                                       {DNNL_ARG_DIFF_DST, filled(of.diff_dst_desc())}});
     }
   }
   return {};
