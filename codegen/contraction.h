@@ -15,6 +15,7 @@
 // (contraction_steps.cpp), and what is fetched for the tiles that follow (contraction_ahead.cpp).
 #pragma once
 
+#include <algorithm>
 #include <memory>
 
 #include "codegen/kernel.h"
@@ -61,12 +62,11 @@ class Contraction {
   struct Digit {
     std::int64_t extent = 1, step = 0;
   };
-  /// What the turns of the innermost loop fetch: so many bytes each.
+  /// What the turns of a tile's innermost loop fetch: so many bytes each, of each of these.
   struct Ahead {
     llvm::SmallVector<llvm::Value*, 4> at;  ///< none: nothing
     std::int64_t step = 0;
     bool written = false;
-    llvm::Value* first = nullptr;  ///< the step of k in whose turn it begins
   };
   /// Of the loops around a tile's elements; in a stack of products its loop is level 1, and these are one further.
   enum Level { level_first = 1, level_second = 2, level_vector = 3, level_row = 4 };
@@ -106,8 +106,20 @@ class Contraction {
     llvm::Value* end = nullptr;
     bool resume = false;
   };
+  /// A run of steps that the innermost loop counts, and what its turns need.
+  struct Run {
+    const Tile& tile;
+    const Ahead& ahead;
+    Steps steps;
+    Carried rows;                    ///< where a's rows begin
+    llvm::Value* before = nullptr;   ///< the number of the step that is counted as 0
+    llvm::Value* fetched = nullptr;  ///< bytes that the turns of the runs before this one fetched
+    std::size_t pointers_a = 0;      ///< of the values carried from step to step: pointers to a, then
+    std::size_t pointers = 0;        ///< to b until here, then the accumulators
+  };
   std::int64_t steps_of_block() const;
   std::int64_t steps_of_turn(const Steps& steps) const;
+  std::int64_t turns_of_tile() const { return std::max<std::int64_t>(1, core_.k / steps_of_turn({})); }
   std::int64_t panels_at_once() const;
   bool packs_a() const;
   std::int64_t packed_distance() const;
@@ -121,17 +133,22 @@ class Contraction {
   bool few_fmas(const Tile& tile, std::int64_t steps) const {
     return steps * tile.rows * tile.vectors <= most_fmas_written_out;
   }
-  Carried multiply(const Tile& tile, const Steps& steps);
+  Carried multiply(const Tile& tile, const Steps& steps, const Ahead& ahead);
+  Carried innermost(const Run& run, const Carried& carried);
+  Carried one_step(const Run& run, llvm::Value* inner, const Carried& now);
+  llvm::SmallVector<llvm::Value*, 8> vectors_of_b(const Run& run, llvm::Value* k, const Carried& now);
+  llvm::SmallVector<llvm::Value*, 16> elements_of_a(const Run& run, llvm::Value* inner, const Carried& now);
+  std::int64_t step_of_a() const { return a_tile_ ? tallest() : steps_of_a_.back().step; }
+  std::int64_t step_of_b() const { return packed_ ? width_ : b_.flat.coefficients[0]; }
   Carried row_addresses(const Tile& tile);
   llvm::Value* distance_of_run(llvm::Value* run);
-  void fetch_next_panel(const Rows& rows, const Columns& columns);
-  void fetch_results(const Rows& rows, const Columns& columns);
-  void fetch_to_write(llvm::ArrayRef<llvm::Value*> at, std::int64_t bytes, std::int64_t turns);
+  std::int64_t tiles_of_thread() const;
+  Ahead next_panel(const Rows& rows, const Columns& columns);
+  Ahead results(const Rows& rows, const Columns& columns);
+  Ahead next_accumulators(llvm::Value* tiles);
+  Ahead to_write(llvm::ArrayRef<llvm::Value*> at, std::int64_t bytes, std::int64_t turns) const;
   bool lies_in_tiles(const Access& access) const;
-  llvm::Value* fetch(llvm::Value* distance);
-  /// Rows begin at their addresses; `before` is the number of the step that the loop counts as 0.
-  Carried innermost(const Tile& tile, const Carried& rows, llvm::Value* before, const Steps& steps,
-                    const Carried& carried);
+  llvm::Value* fetch(const Ahead& ahead, llvm::Value* distance);
   Carried from_scratch(const Tile& tile);
   void to_scratch(const Carried& values);
   Walk walk_of(const AccessForm& form, int k_loop) const;
@@ -176,7 +193,6 @@ class Contraction {
   llvm::Value* packed_b_ = nullptr;  ///< a block's steps of b for several panels, one after the other
   llvm::Value* b_panel_ = nullptr;   ///< those of the panel at hand
   bool packed_ = false;              ///< whether b is read there
-  Ahead ahead_;                      ///< for the tile at hand
   bool rolled_ = false;
   std::unique_ptr<StageRow> stages_;
 };

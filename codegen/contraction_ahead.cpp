@@ -16,21 +16,26 @@ constexpr std::int64_t most_lines = 2;
 
 }  // namespace
 
+/// The most tiles of rows that one thread has.
+std::int64_t Contraction::tiles_of_thread() const {
+  const std::int64_t pieces = shares_stack() || shares_panels() ? 1 : kernel_.schedule.parallel;
+  return (tiles_ + pieces - 1) / pieces;
+}
+
 /// The part of the next panel of b that falls to this tile; after the last panel, of the first: for the next block.
-void Contraction::fetch_next_panel(const Rows& rows, const Columns& columns) {
-  ahead_ = {};
+Contraction::Ahead Contraction::next_panel(const Rows& rows, const Columns& columns) {
   const bool in_panels = b_shared() && b_.column && b_.panel == width_;
-  const std::int64_t tiles = kernel_.schedule.block_tiles > 0 ? kernel_.schedule.block_tiles : tiles_;
-  if (!kernel_.schedule.fetch_ahead || !kernel_.schedule.panels_outside || !in_panels || tiles < 2) return;
-  const std::int64_t turns = std::max<std::int64_t>(1, core_.k / steps_of_turn({}));
+  std::int64_t tiles = tiles_of_thread();
+  if (kernel_.schedule.block_tiles > 0) tiles = std::min<std::int64_t>(tiles, kernel_.schedule.block_tiles);
+  if (!kernel_.schedule.fetch_ahead || !kernel_.schedule.panels_outside || !in_panels || tiles < 2) return {};
+  const std::int64_t turns = turns_of_tile();
   const std::int64_t bytes = core_.k * width_ * static_cast<std::int64_t>(size_of(b_buffer_.dtype));
   const std::int64_t step = (bytes + tiles * turns - 1) / (tiles * turns);
-  if (step > most_lines * line_bytes) return;
+  if (step > most_lines * line_bytes) return {};
   llvm::Value* next = emit_.add(columns.panel, emit_.index(1));
   next = emit_.ir.CreateSelect(emit_.ir.CreateICmpSLT(next, panel_end_), next, panel_begin_);
   llvm::Value* part = emit_.scaled(emit_.ir.CreateSub(rows.tile, tile_begin_), turns * step);
-  ahead_.at = {emit_.byte_offset(address(b_, emit_.index(0), emit_.scaled(next, width_)), part)};
-  ahead_.step = step;
+  return {{emit_.byte_offset(address(b_, emit_.index(0), emit_.scaled(next, width_)), part)}, step};
 }
 
 /// Whether the rows of a tile lie in it one after the other, without a gap.
@@ -44,8 +49,8 @@ bool Contraction::lies_in_tiles(const Access& access) const {
 }
 
 /// What the stages after the tile write in panels: parameters that they read before, and what belongs to these.
-void Contraction::fetch_results(const Rows& rows, const Columns& columns) {
-  ahead_ = {};
+Contraction::Ahead Contraction::results(const Rows& rows, const Columns& columns) {
+  if (!kernel_.schedule.fetch_ahead) return {};
   llvm::SmallVector<llvm::Value*, 4> at;
   std::int64_t bytes = 0;
   for (const Stage& stage : kernel_.stages)
@@ -57,32 +62,29 @@ void Contraction::fetch_results(const Rows& rows, const Columns& columns) {
       at.push_back(emit_.element(type, emit_.base_of(store.to.buffer), emit_.scaled(row, width_)));
       bytes = std::max(bytes, rows.rows * width_ * static_cast<std::int64_t>(size_of(buffer.dtype)));
     }
-  fetch_to_write(at, bytes, std::max<std::int64_t>(1, core_.k / steps_of_turn({})));
+  return to_write(at, bytes, turns_of_tile());
 }
 
 /// Memory that is read and written, from its beginning: as much of it as these turns have time for.
-void Contraction::fetch_to_write(llvm::ArrayRef<llvm::Value*> at, std::int64_t bytes, std::int64_t turns) {
-  ahead_ = {};
-  if (!kernel_.schedule.fetch_ahead) return;
+Contraction::Ahead Contraction::to_write(llvm::ArrayRef<llvm::Value*> at, std::int64_t bytes,
+                                         std::int64_t turns) const {
   const std::int64_t lines = (bytes + line_bytes - 1) / line_bytes;
-  ahead_.at.assign(at.begin(), at.end());
-  ahead_.step = std::min(most_lines, (lines + turns - 1) / turns) * line_bytes;
-  ahead_.written = true;
+  return {{at.begin(), at.end()}, std::min(most_lines, (lines + turns - 1) / turns) * line_bytes, true};
 }
 
 /// A turn's part, at so many bytes; gives those of the next turn.
-llvm::Value* Contraction::fetch(llvm::Value* distance) {
+llvm::Value* Contraction::fetch(const Ahead& ahead, llvm::Value* distance) {
   // What is written belongs into the first cache, what a whole panel needs into the second.
   // As LLVM counts: 3 is the first cache, 2 the second.
-  const unsigned near = ahead_.written ? 3 : 2;
-  for (llvm::Value* from : ahead_.at)
-    for (std::int64_t line = 0; line < ahead_.step; line += line_bytes) {
+  const unsigned near = ahead.written ? 3 : 2;
+  for (llvm::Value* from : ahead.at)
+    for (std::int64_t line = 0; line < ahead.step; line += line_bytes) {
       llvm::Value* at = emit_.byte_offset(from, emit_.add(distance, emit_.index(line)));
       emit_.ir.CreateIntrinsic(
           llvm::Intrinsic::prefetch, {at->getType()},
-          {at, emit_.ir.getInt32(ahead_.written ? 1 : 0), emit_.ir.getInt32(near), emit_.ir.getInt32(1)});
+          {at, emit_.ir.getInt32(ahead.written ? 1 : 0), emit_.ir.getInt32(near), emit_.ir.getInt32(1)});
     }
-  return emit_.add(distance, emit_.index(ahead_.step));
+  return emit_.add(distance, emit_.index(ahead.step));
 }
 
 }  // namespace nnc

@@ -43,12 +43,8 @@ void Contraction::run_tiles_by_steps() {
         if (packs_b()) b_panel_ = packed_panel(columns);
         if (packs_a()) a_tile_ = packed_tile(rows.tile);
         packed_ = packs_b();
-        // The accumulators of the tile that comes next.
-        const std::int64_t bytes = tile_scratch_ * lanes_ * static_cast<std::int64_t>(size_of(a_buffer_.dtype));
-        llvm::Value* next =
-            emit_.element(vector_, scratch_, emit_.scaled(packs_a() ? panels : emit_.index(1), tile_scratch_));
-        fetch_to_write(next, bytes, std::max<std::int64_t>(1, step / steps_of_turn(steps)));
-        each_height(rows, columns, [&](const Tile& tile) { to_scratch(multiply(tile, steps)); });
+        const Ahead ahead = next_accumulators(packs_a() ? panels : emit_.index(1));
+        each_height(rows, columns, [&](const Tile& tile) { to_scratch(multiply(tile, steps, ahead)); });
         packed_ = false;
         a_tile_ = nullptr;
       };
@@ -81,6 +77,14 @@ void Contraction::run_tiles_by_steps() {
   scratch_ = scratch;
   panel_begin_ = begin;
   panel_end_ = end;
+}
+
+/// The accumulators of the tile that comes next, so many tiles on in scratch memory.
+Contraction::Ahead Contraction::next_accumulators(llvm::Value* tiles) {
+  if (!kernel_.schedule.fetch_ahead) return {};
+  const std::int64_t bytes = tile_scratch_ * lanes_ * static_cast<std::int64_t>(size_of(a_buffer_.dtype));
+  const std::int64_t turns = std::max<std::int64_t>(1, steps_of_block() / steps_of_turn({.resume = true}));
+  return to_write(emit_.element(vector_, scratch_, emit_.scaled(tiles, tile_scratch_)), bytes, turns);
 }
 
 /// Blocks whose tiles take all of k at once, so that no accumulators wait: what is copied is all that differs.

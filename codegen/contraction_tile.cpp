@@ -9,40 +9,45 @@ namespace nnc {
 void Contraction::run_tile(const Rows& rows, const Columns& columns) {
   const Steps all{emit_.index(0), emit_.index(core_.k)};
   const Tile tile{rows.m, columns.n, rows.rows, columns.vectors, columns.last_active};
-  fetch_next_panel(rows, columns);
-  if (ahead_.at.empty()) fetch_results(rows, columns);
+  Ahead ahead = next_panel(rows, columns);
+  if (ahead.at.empty()) ahead = results(rows, columns);
   if (!rolled_) {
-    const Carried values = multiply(tile, all);
+    const Carried values = multiply(tile, all, ahead);
     enter_tile(tile);
     return epilogue_unrolled(tile, values);
   }
-  each_height(rows, columns, [&](const Tile& high) { to_scratch(multiply(high, all)); });
+  each_height(rows, columns, [&](const Tile& high) { to_scratch(multiply(high, all, ahead)); });
   enter_tile(tile);
   epilogue_rolled(rows, columns);
 }
 
 /// The accumulators of a tile, row by row, after these steps of k.
-Carried Contraction::multiply(const Tile& tile, const Steps& steps) {
-  const bool contiguous = b_contiguous();
+Carried Contraction::multiply(const Tile& tile, const Steps& steps, const Ahead& ahead) {
   const auto column = [&](int j) { return emit_.add(tile.n, emit_.index(std::int64_t{j} * lanes_)); };
   Carried carried;  // pointers to b, then the accumulators
-  const int pointers = !contiguous || walk_of(b_, 0) == Walk::looked_up ? 0 : b_shared() ? 1 : tile.vectors;
+  const int pointers = !b_contiguous() || walk_of(b_, 0) == Walk::looked_up ? 0 : b_shared() ? 1 : tile.vectors;
   for (int j = 0; j < pointers; ++j) carried.push_back(packed_ ? b_panel_ : address(b_, steps.begin, column(j)));
   const Carried zeros(static_cast<unsigned>(tile.rows * tile.vectors), llvm::Constant::getNullValue(vector_));
   carried.append(steps.resume ? from_scratch(tile) : zeros);
   const Carried rows = row_addresses(tile);
+  // Rows apart share one index, so that each takes one register only; rows together share one pointer.
+  const std::size_t pointers_a = walk_of_a() == Walk::together ? 1 : 0;
+  Run run{tile,           ahead,          steps,      rows,
+          emit_.index(0), emit_.index(0), pointers_a, pointers_a + static_cast<std::size_t>(pointers)};
   Carried after;
-  ahead_.first = steps_of_a_.size() == 1 ? emit_.index(0) : steps.begin;
   if (steps_of_a_.size() == 1) {
-    after = innermost(tile, rows, emit_.index(0), steps, carried);
+    after = innermost(run, carried);
   } else {
     llvm::Value* length = emit_.index(steps_of_a_.back().extent);
-    const Steps run{emit_.index(0), length};
+    run.steps = {emit_.index(0), length, steps.resume};
     const auto at_run = [&](llvm::Value* number, const Carried& now) {
       llvm::Value* distance = distance_of_run(number);
-      Carried here;
-      for (llvm::Value* row : rows) here.push_back(emit_.element(element_, row, distance));
-      return innermost(tile, here, emit_.ir.CreateMul(number, length), run, now);
+      for (unsigned row = 0; row < rows.size(); ++row) run.rows[row] = emit_.element(element_, rows[row], distance);
+      run.before = emit_.ir.CreateMul(number, length);
+      llvm::Value* turns =
+          emit_.ir.CreateUDiv(emit_.ir.CreateSub(run.before, steps.begin), emit_.index(steps_of_turn(steps)));
+      run.fetched = ahead.at.empty() ? nullptr : emit_.scaled(turns, ahead.step);
+      return innermost(run, now);
     };
     if (!steps.resume && few_fmas(tile, core_.k))
       after = write_out(emit_, 0, core_.k / steps_of_a_.back().extent, 1, carried, at_run);
@@ -59,81 +64,94 @@ std::int64_t Contraction::steps_of_turn(const Steps& steps) const {
   return steps.resume ? std::gcd(most, steps_of_block()) : most;
 }
 
-/// The innermost loop, a step of which is the tile's fmas.
-Carried Contraction::innermost(const Tile& tile, const Carried& rows, llvm::Value* before, const Steps& steps,
-                               const Carried& carried) {
-  const Walk walk_a = walk_of_a(), walk_b = walk_of(b_, 0);
-  const bool contiguous = b_contiguous(), shared = b_shared();
-  // Rows apart share one index, so that each takes one register only; rows together share one pointer.
-  const std::size_t pointers_a = walk_a == Walk::together ? 1 : 0;
-  const std::size_t pointers = pointers_a + carried.size() - static_cast<std::size_t>(tile.rows * tile.vectors);
-  const std::int64_t step_a = a_tile_ ? tallest() : steps_of_a_.back().step;
-  const std::int64_t step_b = packed_ ? width_ : b_.flat.coefficients[0];
+/// The innermost loop: turns of several steps, which fetch too.
+Carried Contraction::innermost(const Run& run, const Carried& carried) {
   Carried initial;
-  if (pointers_a == 1)  // a copy begins with the first step
-    initial.push_back(a_tile_ ? rows[0] : emit_.element(element_, rows[0], emit_.scaled(steps.begin, step_a)));
+  if (run.pointers_a == 1)  // a copy begins with the first step
+    initial.push_back(a_tile_ ? run.rows[0]
+                              : emit_.element(element_, run.rows[0], emit_.scaled(run.steps.begin, step_of_a())));
   initial.append(carried.begin(), carried.end());
-  const auto step = [&](llvm::Value* inner, const Carried& now) {
-    llvm::Value* k = emit_.add(before, inner);
-    Carried next(now);
-    llvm::SmallVector<llvm::Value*, 8> b;
-    llvm::Value* b_row = contiguous && walk_b == Walk::looked_up ? address(b_, k, tile.n) : nullptr;
-    for (int j = 0; j < tile.vectors; ++j) {
-      const bool last = j + 1 == tile.vectors;
-      llvm::Value* distance = emit_.index(std::int64_t{j} * lanes_);
-      if (!contiguous)
-        b.push_back(gather_b(tile, k, j));
-      else if (b_row)
-        b.push_back(load_b(emit_.element(element_, b_row, distance), last, tile));
-      else if (shared)
-        b.push_back(load_b(emit_.element(element_, now[pointers_a], distance), last, tile));
-      else
-        b.push_back(load_b(now[pointers_a + static_cast<std::size_t>(j)], last, tile));
-    }
-    llvm::Value* a_first = walk_a == Walk::together ? now[0] : nullptr;
-    // A row of a feed at this k: one look-up, its elements at constant distances.
-    const bool one_lookup = walk_a == Walk::looked_up && !(a_.row && a_.row->depends(0)) && !a_.column;
-    if (one_lookup) a_first = address(a_, tile.m, k);
-    for (int i = 0; i < tile.rows; ++i) {
-      llvm::Value* at = nullptr;
-      if (a_first)
-        at = emit_.element(element_, a_first, emit_.index(distance(i)));
-      else if (walk_a == Walk::apart)
-        at = emit_.element(element_, rows[static_cast<unsigned>(i)], emit_.scaled(inner, step_a));
-      else
-        at = address(a_, emit_.add(tile.m, emit_.index(i)), k);
-      llvm::Value* broadcast = emit_.splat(emit_.ir.CreateLoad(element_, at), lanes_);
-      for (int j = 0; j < tile.vectors; ++j) {
-        llvm::Value*& sum = next[pointers + static_cast<std::size_t>(i * tile.vectors + j)];
-        sum = emit_fma(emit_, broadcast, b[static_cast<std::size_t>(j)], sum);
-      }
-    }
-    if (pointers_a == 1) next[0] = emit_.element(element_, now[0], emit_.index(step_a));
-    for (std::size_t p = pointers_a; p < pointers; ++p) next[p] = emit_.element(element_, now[p], emit_.index(step_b));
-    return next;
+  const std::int64_t length = steps_of_a_.back().extent;
+  // What a row of a step is in the next step of its neighbour (pixels of a window) is then read once.
+  const bool short_run = steps_of_a_.size() > 1 && length <= most_steps_written_out && few_fmas(run.tile, length);
+  const auto without_a = [&](const Carried& after) {
+    return Carried(after.begin() + static_cast<std::ptrdiff_t>(run.pointers_a), after.end());
   };
-  const std::int64_t run = steps_of_a_.back().extent;
-  const std::int64_t at_once = steps_of_turn(steps);
+  if (!run.steps.resume && (short_run || few_fmas(run.tile, core_.k))) {
+    const auto step = [&](llvm::Value* inner, const Carried& now) { return one_step(run, inner, now); };
+    return without_a(write_out(emit_, 0, length, 1, initial, step));
+  }
+  const bool fetches = !run.ahead.at.empty();
+  const std::int64_t at_once = steps_of_turn(run.steps);
+  if (fetches) initial.push_back(run.fetched);
   const auto turn = [&](llvm::Value* inner, const Carried& now) {
     Carried next(now);
-    if (!ahead_.at.empty()) next.pop_back();
-    for (std::int64_t i = 0; i < at_once; ++i) next = step(emit_.add(inner, emit_.index(i)), next);
-    if (!ahead_.at.empty()) next.push_back(fetch(now.back()));
+    if (fetches) next.pop_back();
+    for (std::int64_t i = 0; i < at_once; ++i) next = one_step(run, emit_.add(inner, emit_.index(i)), next);
+    if (fetches) next.push_back(fetch(run.ahead, now.back()));
     return next;
   };
-  // What a row of a step is in the next step of its neighbour (pixels of a window) is then read once.
-  const bool short_run = steps_of_a_.size() > 1 && run <= most_steps_written_out && few_fmas(tile, run);
-  Carried after;
-  if (!steps.resume && (short_run || few_fmas(tile, core_.k))) {
-    after = write_out(emit_, 0, run, 1, initial, step);
-  } else {
-    llvm::Value* fetched = emit_.ir.CreateSub(before, ahead_.first);
-    fetched = emit_.scaled(emit_.ir.CreateUDiv(fetched, emit_.index(at_once)), ahead_.step);
-    if (!ahead_.at.empty()) initial.push_back(fetched);
-    after = emit_loop(emit_, steps.begin, steps.end, at_once, initial, turn);
-    if (!ahead_.at.empty()) after.pop_back();
+  Carried after = emit_loop(emit_, run.steps.begin, run.steps.end, at_once, initial, turn);
+  if (fetches) after.pop_back();
+  return without_a(after);
+}
+
+/// A tile's fmas for one step of k, and the pointers to the next one.
+Carried Contraction::one_step(const Run& run, llvm::Value* inner, const Carried& now) {
+  const auto vectors = static_cast<std::size_t>(run.tile.vectors);
+  const auto b = vectors_of_b(run, emit_.add(run.before, inner), now);
+  const auto a = elements_of_a(run, inner, now);
+  Carried next(now);
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    llvm::Value* broadcast = emit_.splat(emit_.ir.CreateLoad(element_, a[i]), lanes_);
+    for (std::size_t j = 0; j < vectors; ++j) {
+      llvm::Value*& sum = next[run.pointers + i * vectors + j];
+      sum = emit_fma(emit_, broadcast, b[j], sum);
+    }
   }
-  return Carried(after.begin() + static_cast<std::ptrdiff_t>(pointers_a), after.end());
+  const auto onward = [&](std::size_t pointer, std::int64_t step) {
+    next[pointer] = emit_.element(element_, now[pointer], emit_.index(step));
+  };
+  for (std::size_t pointer = 0; pointer < run.pointers; ++pointer)
+    onward(pointer, pointer < run.pointers_a ? step_of_a() : step_of_b());
+  return next;
+}
+
+/// The vectors of b that step number k meets.
+llvm::SmallVector<llvm::Value*, 8> Contraction::vectors_of_b(const Run& run, llvm::Value* k, const Carried& now) {
+  const bool contiguous = b_contiguous(), shared = b_shared();
+  llvm::Value* row = contiguous && walk_of(b_, 0) == Walk::looked_up ? address(b_, k, run.tile.n) : nullptr;
+  if (!row && shared) row = now[run.pointers_a];
+  llvm::SmallVector<llvm::Value*, 8> b;
+  for (int j = 0; j < run.tile.vectors; ++j) {
+    const bool last = j + 1 == run.tile.vectors;
+    if (!contiguous)
+      b.push_back(gather_b(run.tile, k, j));
+    else if (row)
+      b.push_back(load_b(emit_.element(element_, row, emit_.index(std::int64_t{j} * lanes_)), last, run.tile));
+    else
+      b.push_back(load_b(now[run.pointers_a + static_cast<std::size_t>(j)], last, run.tile));
+  }
+  return b;
+}
+
+/// Where a step's elements of a lie, row by row.
+llvm::SmallVector<llvm::Value*, 16> Contraction::elements_of_a(const Run& run, llvm::Value* inner, const Carried& now) {
+  const Walk walk = walk_of_a();
+  llvm::Value* k = emit_.add(run.before, inner);
+  // A row of a feed at this k: one look-up, its elements at constant distances.
+  const bool one_lookup = walk == Walk::looked_up && !(a_.row && a_.row->depends(0)) && !a_.column;
+  llvm::Value* first = walk == Walk::together ? now[0] : one_lookup ? address(a_, run.tile.m, k) : nullptr;
+  llvm::SmallVector<llvm::Value*, 16> at;
+  for (int i = 0; i < run.tile.rows; ++i) {
+    if (first)
+      at.push_back(emit_.element(element_, first, emit_.index(distance(i))));
+    else if (walk == Walk::apart)
+      at.push_back(emit_.element(element_, run.rows[static_cast<unsigned>(i)], emit_.scaled(inner, step_of_a())));
+    else
+      at.push_back(address(a_, emit_.add(run.tile.m, emit_.index(i)), k));
+  }
+  return at;
 }
 
 void Contraction::enter_vector(llvm::Value* vector, int active) {

@@ -381,12 +381,21 @@ TEST_CASE("the innermost loop is the tile and nothing else", "[codegen]") {
 TEST_CASE("an innermost loop fetches as much as its tiles have turns for", "[codegen]") {
   const TargetOrError target = target_named("znver5");
   REQUIRE(target.error.empty());
-  for (const auto& [m, fetches] : {std::pair{14, 1}, {28, 2}, {140, 1}}) {  // one tile: what it replaces, and no panel
-    const Schedule schedule = fetching_ahead(in_turns(tile(14, 2, 16), 2));
-    const Made made = contraction({m, 256, 300}, Left::rows, Right::panels, schedule, DType::f32, false);
+  struct Case {
+    std::int64_t m, n, parallel;
+    int fetches;
+  };
+  for (const auto& [m, n, parallel, fetches] :
+       {Case{14, 256, 4, 1},  // one tile: what it replaces, and no panel
+        {28, 256, 4, 2},
+        {140, 256, 4, 1},
+        {280, 64, 1, 1},
+        {280, 64, 8, 2}}) {  // threads share the tiles, and each has its own cache to fetch the whole panel into
+    const Schedule schedule = fetching_ahead(in_turns(tile(14, 2, 16, true, parallel), 2));
+    const Made made = contraction({m, n, 300}, Left::rows, Right::panels, schedule, DType::f32, false);
     for (CodegenLevel level : {CodegenLevel::less, CodegenLevel::normal}) {
       const auto loops = innermost_loops(emit_assembly(made.program, {.target = target.host.target, .level = level}));
-      CAPTURE(m, loops.size());
+      CAPTURE(m, n, parallel, loops.size());
       REQUIRE(loops.size() == 1);
       CHECK(loops[0] == InnerLoop{56, 4, 28, 0, 0, fetches});
     }
