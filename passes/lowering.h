@@ -119,6 +119,8 @@ void choose_layouts(Draft& draft, const LowerOptions& options);
 /// The tiles of a contraction of elements of `bytes` bytes, and the order of its loops.
 void tile_contraction(const Contract& core, std::size_t bytes, const Machine& machine, Schedule& schedule);
 void schedule(Draft& draft, const LowerOptions& options);
+/// Into how many pieces threads share each kernel.
+void share_out(Draft& draft, const LowerOptions& options);
 void plan(Draft& draft);
 
 /// Bytes that a buffer takes with its layout.

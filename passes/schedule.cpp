@@ -1,6 +1,5 @@
 // How each kernel runs, from the machine's numbers and the kernel's size alone. Loop order of a contraction: whichever
-// operand is read again and again should be the smaller traffic. Threads: some kernel must be worth waking a team, and
-// then each piece of any kernel a barrier.
+// operand is read again and again should be the smaller traffic. How threads share kernels is passes/share_out.
 #include <algorithm>
 
 #include "passes/lowering.h"
@@ -8,11 +7,6 @@
 namespace nnc {
 namespace {
 
-// A rough machine, only to tell small kernels from large ones.
-constexpr double operations_per_microsecond = 20'000;  // of elementwise code, and contractions well below their peak
-constexpr double bytes_per_microsecond = 10'000;
-// Waking a team takes some microseconds, a barrier where all are awake a tenth of one.
-constexpr double microseconds_of_team = 10, microseconds_per_piece = 2;
 // Of a block: a panel of b is read from memory for each. More tiles than these gain little.
 constexpr std::int64_t fewest_tiles = 4, most_tiles = 32, most_tiles_by_steps = 128;
 // Panels that a copy of a's rows pays for, and those after which it is made anew: their accumulators wait in memory.
@@ -135,14 +129,6 @@ class Scheduler {
     return schedule;
   }
 
-  /// Pieces of each kernel: as many threads as the longest one is worth share all that is worth a barrier.
-  void share_out(std::vector<Kernel>& kernels) const {
-    std::int64_t team = 1;
-    for (const Kernel& kernel : kernels)
-      team = std::max(team, pieces(kernel, microseconds_of_team, std::max(1, options_.threads)));
-    for (Kernel& kernel : kernels) kernel.schedule.parallel = pieces(kernel, microseconds_per_piece, team);
-  }
-
  private:
   const Buffer& buffer(const Access& access) const { return program_.buffers[access.buffer]; }
 
@@ -246,29 +232,6 @@ class Scheduler {
     return Schedule::Vector::inner;
   }
 
-  std::int64_t pieces(const Kernel& kernel, double microseconds_each, std::int64_t most) const {
-    const auto worth = static_cast<std::int64_t>(microseconds_of(kernel) / microseconds_each);
-    return std::clamp<std::int64_t>(worth, 1, kernel.outer.empty() ? 1 : most);
-  }
-
-  double microseconds_of(const Kernel& kernel) const {
-    double operations = 0, bytes = 0;
-    const auto points = static_cast<double>(product(kernel.outer, kernel.outer.size()));
-    if (kernel.core) operations += points * static_cast<double>(kernel.core->k) / 2;  // several at once, and fast
-    for (const Stage& stage : kernel.stages) {
-      const double times = points * static_cast<double>(product(stage.inner, stage.inner.size()));
-      for (const ScalarInstruction& instruction : stage.body.program.code)
-        operations += times * static_cast<double>(length_of(instruction.op));
-      const auto see = [&](const Access& access) {
-        bytes += times * static_cast<double>(size_of(buffer(access).dtype));
-      };
-      for (const BodyInput& input : stage.body.inputs)
-        if (const auto* access = std::get_if<Access>(&input)) see(*access);
-      for (const Store& store : stage.stores) see(store.to);
-    }
-    return operations / operations_per_microsecond + bytes / bytes_per_microsecond;
-  }
-
   const Program& program_;
   const LowerOptions& options_;
 };
@@ -309,7 +272,7 @@ void shorten_vectors(const Kernel& kernel, const Machine& machine, Schedule& sch
 void schedule(Draft& draft, const LowerOptions& options) {
   const Scheduler scheduler(draft.program, options);
   for (Kernel& kernel : draft.program.kernels) kernel.schedule = scheduler.of(kernel);
-  scheduler.share_out(draft.program.kernels);
+  share_out(draft, options);
   if (draft.program.kernels.size() == 1 && draft.program.loops.empty())
     shorten_vectors(draft.program.kernels[0], options.machine, draft.program.kernels[0].schedule);
 }
