@@ -13,8 +13,6 @@ constexpr int unrolled_limit = 128, short_body = 5;
 constexpr std::int64_t short_sum = 64, enough_accumulators = 8;
 /// Rows with a pointer each; more would not stay in the general registers.
 constexpr int pointer_rows = 12;
-/// Rows for each column up to which a product's panels are shared rather than its rows.
-constexpr std::int64_t most_rows_a_column = 2;
 
 /// The loops of a's map: those that m counts, then those of k.
 std::vector<std::int64_t> loops_of_a(const Contract& core) {
@@ -82,23 +80,8 @@ void Contraction::split() {
   tall_ = core_.m % tiles_;
 }
 
-/// Threads share whichever loop leaves the smaller largest share. Where the two are as even: the panels if the batch
-/// has not many rows, for then a parameter's panels stay in the cache of the thread that updates them; else the tiles,
-/// for then it is activations that stay. Of a result that is kept, a gradient or what becomes of it, the rows are
-/// summed.
-bool Contraction::shares_panels() const {
-  const std::int64_t pieces = kernel_.schedule.parallel;
-  const auto largest = [&](std::int64_t units) { return (units + pieces - 1) / pieces; };
-  bool kept = false;
-  for (const Stage& stage : kernel_.stages)
-    for (const Store& store : stage.stores)
-      kept = kept || emit_.program.buffers[store.to.buffer].region != Region::arena;
-  const std::int64_t rows = kept ? core_.k : core_.m;
-  return rows <= most_rows_a_column * core_.n && largest(panels()) * tiles_ <= largest(tiles_) * panels();
-}
-
 void Contraction::share_work() {
-  const bool share_panels = shares_panels();
+  const bool share_panels = kernel_.schedule.shared == Schedule::Shared::panels;
   const Share share = share_of_thread(emit_, share_panels ? panels() : tiles_, kernel_.schedule.parallel);
   tile_begin_ = share_panels ? emit_.index(0) : share.begin;
   tile_end_ = share_panels ? emit_.index(tiles_) : share.end;
@@ -120,11 +103,11 @@ void Contraction::choose_epilogue() {
     scratch_ = emit_.scratch(vector_, copies);
 }
 
-/// Threads share the products of a stack where there are enough, else the tiles of each.
+/// Threads share the products of a stack, or the tiles or panels of each.
 void Contraction::run() {
   split();
   Share stack{emit_.index(0), emit_.index(products())};
-  if (shares_stack()) {
+  if (kernel_.schedule.shared == Schedule::Shared::stack) {
     stack = share_of_thread(emit_, products(), kernel_.schedule.parallel);
     tile_begin_ = panel_begin_ = emit_.index(0);
     tile_end_ = emit_.index(tiles_);

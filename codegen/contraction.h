@@ -83,8 +83,6 @@ class Contraction {
   void split();
   std::int64_t panels() const { return (core_.n + width_ - 1) / width_; }
   std::int64_t products() const { return stacked_ ? kernel_.outer[0] : 1; }
-  bool shares_stack() const { return products() > 1 && products() >= kernel_.schedule.parallel; }
-  bool shares_panels() const;
   void share_work();
   void run_blocks();
   void run_tiles();

@@ -119,7 +119,7 @@ void choose_layouts(Draft& draft, const LowerOptions& options);
 /// The tiles of a contraction of elements of `bytes` bytes, and the order of its loops.
 void tile_contraction(const Contract& core, std::size_t bytes, const Machine& machine, Schedule& schedule);
 void schedule(Draft& draft, const LowerOptions& options);
-/// Into how many pieces threads share each kernel.
+/// Into how many pieces threads share each kernel, and of a contraction, pieces of what.
 void share_out(Draft& draft, const LowerOptions& options);
 void plan(Draft& draft);
 

@@ -1,4 +1,9 @@
 // How threads share kernels: some kernel must be worth waking a team, and then each piece of any kernel a barrier.
+//
+// A contraction's pieces are tiles of rows, panels of columns, or products of a stack. What one thread writes another
+// one waits for, line by line: so a product with a parameter and the parameter's update have pieces of the same panels
+// where the parameter is what would have to cross, and each panel and its moments stay with one thread from step to
+// step. Where activations are more, these stay and tiles are shared.
 #include <algorithm>
 
 #include "passes/lowering.h"
@@ -11,10 +16,29 @@ constexpr double operations_per_microsecond = 20'000;  // of elementwise code, a
 constexpr double bytes_per_microsecond = 10'000;
 // Waking a team takes some microseconds, a barrier where all are awake a tenth of one.
 constexpr double microseconds_of_team = 10, microseconds_per_piece = 2;
+// Fmas of whole vectors at their peak, and bytes that another thread has just written.
+constexpr double fmas_per_microsecond = 6'000, crossing_bytes_per_microsecond = 6'400;
+/// Rows of a batch for each column up to which a parameter is what should not cross, rather than activations.
+constexpr std::int64_t most_rows_a_column = 2;
+
+/// Contractions that meet the same parameters by panels, and so share them alike.
+struct Meeting {
+  std::vector<Kernel*> kernels;
+  double bytes = 0;  ///< of parameters that one of them reads and another one writes
+};
+
+/// Whether an access's last axis is the last loop of a contraction, so that its columns go with the panels.
+bool in_columns(const Access& access) {
+  if (access.map.empty()) return false;
+  const AffineRow& row = access.map.back();
+  const auto others = std::span(row.coefficients).first(row.coefficients.size() - 1);
+  return row.offset == 0 && row.divisor == 1 && row.coefficients.back() == 1 &&
+         std::ranges::all_of(others, [](std::int64_t coefficient) { return coefficient == 0; });
+}
 
 class Sharing {
  public:
-  Sharing(Program& program, const LowerOptions& options) : program_(program), options_(options) {}
+  Sharing(Draft& draft, const LowerOptions& options) : draft_(draft), program_(draft.program), options_(options) {}
 
   /// As many threads as the longest kernel is worth share all that is worth a barrier.
   void run() {
@@ -22,6 +46,7 @@ class Sharing {
     for (const Kernel& kernel : program_.kernels)
       team = std::max(team, pieces(kernel, microseconds_of_team, std::max(1, options_.threads)));
     for (Kernel& kernel : program_.kernels) kernel.schedule.parallel = pieces(kernel, microseconds_per_piece, team);
+    for (const Meeting& meeting : meetings()) choose(meeting);
   }
 
  private:
@@ -48,12 +73,113 @@ class Sharing {
     return operations / operations_per_microsecond + bytes / bytes_per_microsecond;
   }
 
+  /// The base of a buffer that is there again in the next step, or in another program of the job.
+  std::optional<BufferId> kept(const Access& access) const {
+    const BufferId base = draft_.base[access.buffer];
+    switch (program_.buffers[base].region) {
+      case Region::params:
+      case Region::state:
+      case Region::grads:
+      case Region::carry:
+        return base;
+      case Region::arena:
+      case Region::feed:
+      case Region::output:
+      case Region::scalars:
+      case Region::constant:
+        return std::nullopt;
+    }
+    return std::nullopt;
+  }
+
+  /// Of what a contraction writes, that which is kept, by columns.
+  std::vector<BufferId> kept_results(const Kernel& kernel) const {
+    std::vector<BufferId> results;
+    for (const Stage& stage : kernel.stages)
+      for (const Store& store : stage.stores)
+        if (const auto base = kept(store.to); base && in_columns(store.to)) results.push_back(*base);
+    return results;
+  }
+
+  /// Every contraction, with those that it shares parameters with. A loop's step meets a parameter again and again, in
+  /// a cache that it has come to before, and has a barrier for every piece each time: it goes by itself.
+  std::vector<Meeting> meetings() {
+    std::vector<Meeting> meetings;
+    std::map<BufferId, std::size_t> updated;  // by parameter: the meeting of its update
+    for (std::size_t i = program_.kernels.size(); i-- > 0;) {
+      Kernel& kernel = program_.kernels[i];
+      if (!kernel.core) continue;
+      const bool in_loop = !loops_around(program_, i).empty();
+      const std::optional<BufferId> read = in_columns(kernel.core->b) ? kept(kernel.core->b) : std::nullopt;
+      if (const auto found = read && !in_loop ? updated.find(*read) : updated.end(); found != updated.end()) {
+        Meeting& meeting = meetings[found->second];
+        if (meeting.bytes == 0) meeting.bytes = static_cast<double>(bytes_of(program_.buffers[*read]));
+        meeting.kernels.push_back(&kernel);
+        continue;
+      }
+      meetings.push_back({{&kernel}});
+      if (in_loop) continue;
+      for (const BufferId result : kept_results(kernel)) updated.emplace(result, meetings.size() - 1);
+    }
+    return meetings;
+  }
+
+  static std::int64_t panels_of(const Kernel& kernel) {
+    const std::int64_t width = std::int64_t{kernel.schedule.lanes} * kernel.schedule.tile_vectors;
+    return (kernel.core->n + width - 1) / width;
+  }
+  static std::int64_t tiles_of(const Kernel& kernel) {
+    return (kernel.core->m + kernel.schedule.tile_rows - 1) / kernel.schedule.tile_rows;
+  }
+
+  /// Whether a contraction's parameter is less than the activations that it meets. Of a result that is kept, a gradient
+  /// or what becomes of it, the rows of a batch are summed.
+  bool few_rows(const Kernel& kernel) const {
+    const std::int64_t rows = kept_results(kernel).empty() ? kernel.core->m : kernel.core->k;
+    return rows <= most_rows_a_column * kernel.core->n;
+  }
+
+  /// Microseconds of the largest of so many pieces, of units that are all alike. Shares that are the same number are
+  /// the same to the last bit.
+  static double largest(const Kernel& kernel, std::int64_t units, std::int64_t pieces) {
+    const std::int64_t some = std::max<std::int64_t>(1, units);
+    const double share = static_cast<double>((some + pieces - 1) / pieces) / static_cast<double>(some);
+    const double fmas = static_cast<double>(count_of(kernel.outer)) * static_cast<double>(kernel.core->k) /
+                        static_cast<double>(kernel.schedule.lanes);
+    return share * (fmas / fmas_per_microsecond);
+  }
+
+  /// Panels, where that is as even, or less uneven than what it takes for parameters to cross.
+  void choose(const Meeting& meeting) const {
+    std::int64_t pieces = 1;
+    bool few = true;
+    for (const Kernel* kernel : meeting.kernels) {
+      pieces = std::max(pieces, kernel->schedule.parallel);
+      few = few && few_rows(*kernel);
+    }
+    double by_panels = 0;
+    double by_tiles = meeting.bytes * (1 - 1 / static_cast<double>(pieces)) / crossing_bytes_per_microsecond;
+    for (const Kernel* kernel : meeting.kernels) {
+      by_panels += largest(*kernel, panels_of(*kernel), pieces);
+      by_tiles += largest(*kernel, tiles_of(*kernel), pieces);
+    }
+    const bool panels = few && by_panels <= by_tiles;
+    for (Kernel* kernel : meeting.kernels) {
+      Schedule& schedule = kernel->schedule;
+      const std::int64_t products = kernel->outer.size() == 3 ? kernel->outer[0] : 1;
+      const bool stack = products > 1 && products >= schedule.parallel;
+      if (panels && meeting.kernels.size() > 1) schedule.parallel = pieces;
+      schedule.shared = stack ? Schedule::Shared::stack : panels ? Schedule::Shared::panels : Schedule::Shared::tiles;
+    }
+  }
+
+  Draft& draft_;
   Program& program_;
   const LowerOptions& options_;
 };
 
 }  // namespace
 
-void share_out(Draft& draft, const LowerOptions& options) { Sharing(draft.program, options).run(); }
+void share_out(Draft& draft, const LowerOptions& options) { Sharing(draft, options).run(); }
 
 }  // namespace nnc

@@ -251,7 +251,20 @@ class ProgramPrinter {
       }
     }
     if (schedule.widest_bytes > 0) text += fmt::format(" in registers of {} bytes", schedule.widest_bytes);
-    return text + (schedule.parallel > 1 ? fmt::format(", {} pieces", schedule.parallel) : "");
+    if (schedule.parallel > 1) text += fmt::format(", {} pieces", schedule.parallel);
+    return schedule.parallel > 1 && core ? fmt::format("{} of {}", text, units_of(schedule.shared)) : text;
+  }
+
+  static const char* units_of(Schedule::Shared shared) {
+    switch (shared) {
+      case Schedule::Shared::tiles:
+        return "tiles";
+      case Schedule::Shared::panels:
+        return "panels";
+      case Schedule::Shared::stack:
+        return "the stack";
+    }
+    return "";
   }
 
   /// Several loops that m or k counts are m0, m1, ... and k0, k1, ...

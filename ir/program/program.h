@@ -230,6 +230,8 @@ struct Schedule {
       0;  ///< contraction, with block_k: a's steps are copied, tile by tile, once for so many panels; 0: not
   bool fetch_ahead = false;   ///< contraction: a tile's steps fetch what the tiles after it meet
   std::int64_t parallel = 1;  ///< pieces into which threads share the outer domain; 1: one thread runs it
+  enum class Shared : std::uint8_t { tiles, panels, stack };
+  Shared shared = Shared::tiles;  ///< contraction: of what pieces consist: tiles of rows, panels of columns, products
   bool operator==(const Schedule&) const = default;
 };
 

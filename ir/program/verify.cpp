@@ -243,6 +243,9 @@ class Verifier {
     if (schedule.packed_for < 0 || (schedule.packed_for > 0 && schedule.block_k == 0))
       fail_here("packed steps of a block that there are not");
     if (schedule.vector == Schedule::Vector::outer && kernel.outer.empty()) fail_here("no outer loop to vectorise");
+    if (schedule.shared == Schedule::Shared::panels && !kernel.core) fail_here("pieces of panels that there are not");
+    if (schedule.shared == Schedule::Shared::stack && !(kernel.core && kernel.outer.size() == 3))
+      fail_here("pieces of a stack that there is not");
   }
 
   ScalarType type_of(const BodyInput& input, const Kernel& kernel, std::size_t stage) {

@@ -5,6 +5,7 @@
 #include "passes/passes.h"
 #include "tests/support/random_graph.h"
 #include "tests/support/run_native.h"
+#include "tests/support/share_all.h"
 #include "tests/support/targets.h"
 #include "tests/unit/catch.h"
 
@@ -17,8 +18,7 @@ inline Program lowered_for(const Graph& graph, const Machine& machine, std::int6
   options.rows = rows;
   options.threads = threads;
   Program program = lower(graph, "step", options);
-  for (Kernel& kernel : program.kernels)
-    if (!kernel.outer.empty()) kernel.schedule.parallel = threads;
+  share_all(program, static_cast<unsigned>(threads));
   return program;
 }
 

@@ -171,7 +171,7 @@ T& element_of_a(const Made& made, Arena& memory, std::int64_t m, std::int64_t k)
 }
 
 template <class T>
-void check(const Made& made, Sizes s, bool heavy, unsigned threads) {
+void check_made(const Made& made, Sizes s, bool heavy, unsigned threads) {
   Arena memory(made.program);
   const auto buffer = [&](BufferId id) -> const Buffer& { return made.program.buffers[id]; };
   std::vector<T> a(static_cast<std::size_t>(s.m * s.k)), b(static_cast<std::size_t>(s.k * s.n));
@@ -216,6 +216,15 @@ void check(const Made& made, Sizes s, bool heavy, unsigned threads) {
   CHECK(wrong == 0);
 }
 
+/// Several threads share tiles, and then panels.
+template <class T>
+void check(Made made, Sizes s, bool heavy, unsigned threads) {
+  check_made<T>(made, s, heavy, threads);
+  if (threads == 1) return;
+  made.program.kernels[0].schedule.shared = Schedule::Shared::panels;
+  check_made<T>(made, s, heavy, threads);
+}
+
 template <class T>
 void check(Sizes s, Left left, Right right, Schedule schedule, bool heavy, unsigned threads) {
   check<T>(contraction(s, left, right, schedule, dtype_of<T>, heavy), s, heavy, threads);
@@ -223,8 +232,7 @@ void check(Sizes s, Left left, Right right, Schedule schedule, bool heavy, unsig
 
 template <class T>
 void check(const Windows& windows, std::int64_t n, Right right, Schedule schedule, bool heavy, unsigned threads) {
-  const Made made = convolution(windows, n, right, schedule, dtype_of<T>, heavy);
-  check<T>(made, sizes_of(windows, n), heavy, threads);
+  check<T>(convolution(windows, n, right, schedule, dtype_of<T>, heavy), sizes_of(windows, n), heavy, threads);
 }
 
 /// The heights of a convolution's tiles, tallest first.

@@ -16,6 +16,7 @@
 #include "tests/support/examples.h"
 #include "tests/support/random_graph.h"
 #include "tests/support/run_native.h"
+#include "tests/support/share_all.h"
 #include "tests/unit/catch.h"
 
 using namespace nnc;
@@ -331,9 +332,7 @@ class Machinery {
     options.rows = call.environment.batch;
     options.gradients = model_.gradients_of(call.graph);
     Program program = lower(*call.graph, call.entry, options);
-    // These kernels are too small to be worth a thread; here threads share them all the same.
-    for (Kernel& kernel : program.kernels)
-      if (!kernel.outer.empty()) kernel.schedule.parallel = setting_.threads;
+    test::share_all(program, setting_.threads);
     REQUIRE(verify(program) == "");
     return compile(program, {.target = target_});
   }

@@ -399,6 +399,55 @@ TEST_CASE("threads share all that is worth a barrier, where some kernel is worth
   CHECK(pieces({128, 10}, 2) == std::map<std::int64_t, std::int64_t>{{10, 1}});
 }
 
+/// How threads share the products with a parameter of this size, and its update.
+using Pieces = std::pair<std::int64_t, Schedule::Shared>;
+std::multiset<Pieces> pieces_of(const Program& program, std::int64_t rows, std::int64_t columns) {
+  std::multiset<Pieces> pieces;
+  for (const Kernel& kernel : program.kernels)
+    if (kernel.core && kernel.core->n == columns && (kernel.core->m == rows || kernel.core->k == rows))
+      pieces.emplace(kernel.schedule.parallel, kernel.schedule.shared);
+  return pieces;
+}
+
+TEST_CASE("a product with a parameter and its update have pieces of the same panels, for any number of threads") {
+  const auto step = [](std::int64_t rows, const Machine& machine, int threads) {
+    LowerOptions options;
+    options.machine = machine;
+    options.rows = rows;
+    options.threads = threads;
+    return lower(mlp_step({784, 384, 10}, true), "step", options);
+  };
+  const auto twice = [](std::int64_t pieces, Schedule::Shared shared) {
+    return std::multiset<Pieces>{{pieces, shared}, {pieces, shared}};
+  };
+  for (const Machine& machine : {machine_avx512(), machine_avx2()})
+    for (int threads = 2; threads <= 12; ++threads) {
+      CAPTURE(machine.name, threads);
+      CHECK(pieces_of(step(128, machine, threads), 784, 384) == twice(threads, Schedule::Shared::panels));
+      // More than twice as many rows as columns: activations are more than the parameter.
+      CHECK(pieces_of(step(1024, machine, threads), 784, 384) == twice(threads, Schedule::Shared::tiles));
+    }
+  CHECK_THAT(print(step(128, machine_avx512(), 3)), Catch::Matchers::Contains("3 pieces of panels"));
+}
+
+TEST_CASE("rows of a batch that a result for the caller has are rows, as those of an activation") {
+  // 100 steps of k are fewer than twice the 64 columns, 512 rows are more: of two pieces, tiles are as even as panels.
+  for (const std::int64_t batch : {128, 512}) {
+    LowerOptions options;
+    options.machine = machine_avx2();
+    options.machine.tile_rows = 4;
+    options.rows = batch;
+    options.threads = 2;
+    Builder b("layer");
+    const Value x = b.leaf(Op::input, "x", f32(rows({100})));
+    const Value w = b.leaf(Op::param, "W", f32(fixed({100, 64})));
+    b.output(OutputKind::result, "y", b.dot(x, w, {1}, {0}));
+    const Program program = lower(assign_order(std::move(b).finish()), "predict", options);
+    const auto shared = batch == 128 ? Schedule::Shared::panels : Schedule::Shared::tiles;
+    CHECK(pieces_of(program, 100, 64) == std::multiset<Pieces>{{2, shared}});
+  }
+}
+
 TEST_CASE("other programs over the same parameters find them where training left them") {
   const Graph step = mlp_step({20, 33, 10}, true);
   LowerOptions options;

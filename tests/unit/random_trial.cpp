@@ -22,6 +22,7 @@
 #include "passes/pipeline.h"
 #include "tests/support/random_graph.h"
 #include "tests/support/reduce_graph.h"
+#include "tests/support/share_all.h"
 #include "tests/support/targets.h"
 
 namespace nnc::test {
@@ -187,9 +188,7 @@ Program lowered(const Graph& graph, const Configuration& c, const Plant& plant) 
     options.obey = &layouts;
   }
   Program program = lower(graph, "step", options);
-  // Most of these kernels are too small to be worth a second thread; threads share them all the same.
-  for (Kernel& kernel : program.kernels)
-    if (!kernel.outer.empty()) kernel.schedule.parallel = c.threads;
+  test::share_all(program, c.threads);
   if (c.memory == Memory::apart) move_apart(program, c.guard);
   if (const std::string wrong = verify(program); !wrong.empty())
     throw std::runtime_error("the program does not verify: " + wrong);
