@@ -18,7 +18,7 @@ constexpr std::int64_t most_lines = 2;
 
 /// The most tiles of rows that one thread has.
 std::int64_t Contraction::tiles_of_thread() const {
-  const std::int64_t pieces = shares_stack() || shares_panels() ? 1 : kernel_.schedule.parallel;
+  const std::int64_t pieces = kernel_.schedule.shared == Schedule::Shared::tiles ? kernel_.schedule.parallel : 1;
   return (tiles_ + pieces - 1) / pieces;
 }
 
