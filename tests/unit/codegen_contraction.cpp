@@ -391,15 +391,18 @@ TEST_CASE("an innermost loop fetches as much as its tiles have turns for", "[cod
   REQUIRE(target.error.empty());
   struct Case {
     std::int64_t m, n, parallel;
+    Schedule::Shared shared;
     int fetches;
   };
-  for (const auto& [m, n, parallel, fetches] :
-       {Case{14, 256, 4, 1},  // one tile: what it replaces, and no panel
-        {28, 256, 4, 2},
-        {140, 256, 4, 1},
-        {280, 64, 1, 1},
-        {280, 64, 8, 2}}) {  // threads share the tiles, and each has its own cache to fetch the whole panel into
-    const Schedule schedule = fetching_ahead(in_turns(tile(14, 2, 16, true, parallel), 2));
+  for (const auto& [m, n, parallel, shared, fetches] :
+       {Case{14, 256, 4, Schedule::Shared::panels, 1},  // one tile: what it replaces, and no panel
+        {28, 256, 4, Schedule::Shared::panels, 2},
+        {140, 256, 4, Schedule::Shared::panels, 1},
+        {280, 64, 1, Schedule::Shared::tiles, 1},
+        {280, 64, 8, Schedule::Shared::tiles,
+         2}}) {  // threads share the tiles, and each has its own cache to fetch the whole panel into
+    Schedule schedule = fetching_ahead(in_turns(tile(14, 2, 16, true, parallel), 2));
+    schedule.shared = shared;
     const Made made = contraction({m, n, 300}, Left::rows, Right::panels, schedule, DType::f32, false);
     for (CodegenLevel level : {CodegenLevel::less, CodegenLevel::normal}) {
       const auto loops = innermost_loops(emit_assembly(made.program, {.target = target.host.target, .level = level}));
