@@ -56,7 +56,8 @@ Program contraction(Form form, std::int64_t batch, std::int64_t in, std::int64_t
   kernel.core = core;
   kernel.stages = {stage};
   kernel.schedule.vector = Schedule::Vector::outer;
-  tile_contraction(core, 4, machine, kernel.schedule);
+  shape_tiles(core, 4, machine, kernel.schedule);
+  order_tiles(core, 4, machine, kernel.schedule);
   draft.program.kernels = {kernel};
   return draft.program;
 }
@@ -79,7 +80,8 @@ Program convolution(bool weights, std::int64_t batch, std::int64_t size, std::in
   core.a.map[1].coefficients[inside] = core.a.map[2].coefficients[inside + 1] = 1;
   Schedule schedule;
   schedule.vector = Schedule::Vector::outer;
-  tile_contraction(core, 4, machine, schedule);
+  shape_tiles(core, 4, machine, schedule);
+  order_tiles(core, 4, machine, schedule);
   draft.program.kernels[0].schedule = schedule;
   return std::move(draft.program);
 }

@@ -116,8 +116,10 @@ std::optional<Draft> in_one_piece(const Graph& opt, const std::string& entry, co
 /// Kernels with their bodies, and buffers that are dense and have no place yet.
 Draft make_kernels(const Graph& graph, const Clusters& clusters, const LowerOptions& options);
 void choose_layouts(Draft& draft, const LowerOptions& options);
-/// The tiles of a contraction of elements of `bytes` bytes, and the order of its loops.
-void tile_contraction(const Contract& core, std::size_t bytes, const Machine& machine, Schedule& schedule);
+/// The tiles of a contraction of elements of `bytes` bytes; with these and its pieces, the order of its loops, and what
+/// it copies.
+void shape_tiles(const Contract& core, std::size_t bytes, const Machine& machine, Schedule& schedule);
+void order_tiles(const Contract& core, std::size_t bytes, const Machine& machine, Schedule& schedule);
 void schedule(Draft& draft, const LowerOptions& options);
 /// Into how many pieces threads share each kernel, and of a contraction, pieces of what.
 void share_out(Draft& draft, const LowerOptions& options);

@@ -9,8 +9,9 @@ namespace {
 
 // Of a block: a panel of b is read from memory for each. More tiles than these gain little.
 constexpr std::int64_t fewest_tiles = 4, most_tiles = 32, most_tiles_by_steps = 128;
-// Panels that a copy of a's rows pays for, and those after which it is made anew: their accumulators wait in memory.
-constexpr std::int64_t fewest_panels_packed = 8, most_panels_packed = 32;
+// Panels that a copy of a's rows pays for, and those after which it is made anew: their accumulators wait in memory. By
+// steps, where reading in place is slower, few of them for each thread that makes the copy will do.
+constexpr std::int64_t fewest_panels_packed = 8, fewest_panels_of_thread = 2, most_panels_packed = 32;
 // Steps of k up to which sums are whole where a's rows are copied; longer ones go by steps.
 constexpr std::int64_t fewest_steps_copied = 192, most_steps_copied = 512;
 constexpr std::int64_t line_bytes = 64;
@@ -61,12 +62,24 @@ bool rows_side_by_side(const Contract& core) {
   return last.end()[-2] == 1 && last.end()[-1] == 0;
 }
 
+std::int64_t panels_of(const Contract& core, const Schedule& schedule) {
+  const std::int64_t width = std::int64_t{schedule.lanes} * schedule.tile_vectors;
+  return (core.n + width - 1) / width;
+}
+
+/// Those that one thread's tiles meet: where threads share panels, each makes its own copy for its own.
+std::int64_t panels_met(const Contract& core, const Schedule& schedule) {
+  const std::int64_t panels = panels_of(core, schedule);
+  return schedule.shared == Schedule::Shared::panels ? (panels + schedule.parallel - 1) / schedule.parallel : panels;
+}
+
 /// Where many panels meet a's rows, these are copied, tile by tile: read where they lie, each step is another page. A
 /// panel's steps then take half of the first cache, and a block's steps of a three quarters of the second.
 void pack_rows(const Contract& core, std::int64_t bytes, const Machine& machine, Schedule& schedule) {
   const std::int64_t width = std::int64_t{schedule.lanes} * schedule.tile_vectors;
-  const std::int64_t panels = (core.n + width - 1) / width;
-  if (panels < fewest_panels_packed || !rows_side_by_side(core)) return;
+  const std::int64_t panels = panels_met(core, schedule);
+  if (panels_of(core, schedule) < fewest_panels_packed || panels < fewest_panels_of_thread || !rows_side_by_side(core))
+    return;
   const std::int64_t most = std::max<std::int64_t>(1, machine.l1_bytes / 2 / (width * bytes));
   const std::int64_t times = (core.k + most - 1) / most, even = (core.k + times - 1) / times;
   const std::int64_t steps = (even + schedule.tile_steps - 1) / schedule.tile_steps * schedule.tile_steps;
@@ -99,8 +112,8 @@ void block_rows(const Contract& core, std::int64_t bytes, const Machine& machine
 /// Rows of Xᵀ that many panels meet are copied though nothing need go in blocks: a step of a tile is a line or two of
 /// its own where it lies, and the copy's steps lie side by side. Blocks take three eighths of the second cache.
 void copy_rows(const Contract& core, std::int64_t bytes, const Machine& machine, Schedule& schedule) {
-  const std::int64_t width = std::int64_t{schedule.lanes} * schedule.tile_vectors;
-  const bool many = (core.n + width - 1) / width >= fewest_panels_packed;
+  const std::int64_t panels = panels_met(core, schedule);
+  const bool many = panels >= fewest_panels_packed;
   if (!machine.copy_rows || !many || !rows_side_by_side(core) || core.k < fewest_steps_copied ||
       core.k > most_steps_copied)
     return;
@@ -111,7 +124,7 @@ void copy_rows(const Contract& core, std::int64_t bytes, const Machine& machine,
   schedule.panels_outside = true;
   schedule.block_tiles = static_cast<int>((tiles + blocks - 1) / blocks);
   schedule.block_k = static_cast<int>(core.k);
-  schedule.packed_for = static_cast<int>((core.n + width - 1) / width);
+  schedule.packed_for = static_cast<int>(panels);
 }
 
 class Scheduler {
@@ -123,10 +136,15 @@ class Scheduler {
     schedule.lanes = options_.machine.lanes(element_bytes(kernel));
     schedule.vector = kernel.core ? Schedule::Vector::outer : vector_loop(kernel);
     if (kernel.core)
-      tile_contraction(*kernel.core, element_bytes(kernel), options_.machine, schedule);
+      shape_tiles(*kernel.core, element_bytes(kernel), options_.machine, schedule);
     else if (schedule.vector == Schedule::Vector::outer)
       schedule.lanes = lanes_along(kernel.outer[last_long(kernel.outer)], schedule.lanes);
     return schedule;
+  }
+
+  /// What depends on the pieces.
+  void order(Kernel& kernel) const {
+    if (kernel.core) order_tiles(*kernel.core, element_bytes(kernel), options_.machine, kernel.schedule);
   }
 
  private:
@@ -238,7 +256,7 @@ class Scheduler {
 
 }  // namespace
 
-void tile_contraction(const Contract& core, std::size_t bytes, const Machine& machine, Schedule& schedule) {
+void shape_tiles(const Contract& core, std::size_t bytes, const Machine& machine, Schedule& schedule) {
   schedule.lanes = machine.lanes(bytes);
   const std::int64_t vectors = (core.n + schedule.lanes - 1) / schedule.lanes;
   schedule.tile_vectors = static_cast<int>(std::clamp<std::int64_t>(vectors, 1, machine.tile_vectors));
@@ -246,6 +264,9 @@ void tile_contraction(const Contract& core, std::size_t bytes, const Machine& ma
   schedule.tile_rows = machine.tile_rows * machine.tile_vectors / schedule.tile_vectors;
   // Where each row is a stream of its own, each step of a turn is one more for those that follow streams.
   schedule.tile_steps = rows_side_by_side(core) ? machine.tile_steps : (machine.tile_steps + 1) / 2;
+}
+
+void order_tiles(const Contract& core, std::size_t bytes, const Machine& machine, Schedule& schedule) {
   const auto m = static_cast<double>(core.m), n = static_cast<double>(core.n), k = static_cast<double>(core.k);
   const double panels = n / (schedule.lanes * schedule.tile_vectors), tiles = m / schedule.tile_rows;
   const auto a = static_cast<double>(elements_of_a(core));
@@ -273,6 +294,7 @@ void schedule(Draft& draft, const LowerOptions& options) {
   const Scheduler scheduler(draft.program, options);
   for (Kernel& kernel : draft.program.kernels) kernel.schedule = scheduler.of(kernel);
   share_out(draft, options);
+  for (Kernel& kernel : draft.program.kernels) scheduler.order(kernel);
   if (draft.program.kernels.size() == 1 && draft.program.loops.empty())
     shorten_vectors(draft.program.kernels[0], options.machine, draft.program.kernels[0].schedule);
 }

@@ -448,6 +448,72 @@ TEST_CASE("rows of a batch that a result for the caller has are rows, as those o
   }
 }
 
+/// The schedule of W - Xᵀ·dZ, by so many rows.
+Schedule update_schedule(std::int64_t inputs, std::int64_t columns, std::int64_t batch, const Machine& machine,
+                         int threads) {
+  LowerOptions options;
+  options.machine = machine;
+  options.rows = batch;
+  options.threads = threads;
+  Builder b("update");
+  const Value x = b.leaf(Op::input, "x", f32(rows({inputs}))), dz = b.leaf(Op::input, "dz", f32(rows({columns})));
+  const Value w = b.leaf(Op::param, "W", f32(fixed({inputs, columns})));
+  b.output(OutputKind::update, "W", w - b.dot(x, dz, {0}, {0}));
+  const Program program = lower(assign_order(std::move(b).finish()), "step", options);
+  REQUIRE(verify(program) == "");
+  const auto kernel = std::ranges::find_if(program.kernels, [](const Kernel& some) { return some.core.has_value(); });
+  REQUIRE(kernel != program.kernels.end());
+  return kernel->schedule;
+}
+
+TEST_CASE("rows are copied for whole sums of 192 to 512 steps, by steps where there are more") {
+  const auto copied = [](std::int64_t batch, const Machine& machine) {
+    return update_schedule(784, 512, batch, machine, 1);
+  };
+  for (const std::int64_t batch : {192, 512}) {
+    const Schedule whole = copied(batch, machine_avx512());
+    CHECK(whole.block_k == batch);
+    CHECK(whole.packed_for == 16);
+    CHECK(whole.panels_outside);
+  }
+  Machine without = machine_avx512();
+  without.copy_rows = false;
+  CHECK(copied(192, without).packed_for == 0);
+  CHECK(copied(512, without).block_k < 512);
+  CHECK(copied(191, machine_avx512()).packed_for == 0);
+  const Schedule by_steps = copied(513, machine_avx512());
+  CHECK(by_steps.packed_for == 16);
+  CHECK((0 < by_steps.block_k && by_steps.block_k < 513));
+  // A block's copy is at most three eighths of the second cache, unless that is less than a tile's.
+  for (const std::int64_t cache : {64 << 10, 4 << 10}) {
+    Machine small = machine_avx512();
+    small.l2_bytes = cache;
+    const Schedule whole = copied(192, small);
+    CHECK(whole.block_k == 192);
+    CHECK((whole.block_tiles == 1 || whole.block_tiles * whole.tile_rows * 192 * 4 <= cache * 3 / 8));
+    CHECK(whole.block_tiles == (cache == 4 << 10 ? 1 : 2));
+  }
+}
+
+TEST_CASE("rows are copied where each thread has enough panels for the copy") {
+  const auto packed_for = [](std::int64_t columns, std::int64_t batch, int threads, Schedule::Shared shared) {
+    const Schedule schedule = update_schedule(784, columns, batch, machine_avx512(), threads);
+    CAPTURE(columns, batch, threads);
+    CHECK((schedule.shared == shared));
+    CHECK(schedule.parallel == threads);
+    return schedule.packed_for;
+  };
+  // Whole sums: from eight panels of a thread on.
+  CHECK(packed_for(512, 192, 2, Schedule::Shared::panels) == 8);
+  CHECK(packed_for(512, 192, 4, Schedule::Shared::panels) == 0);
+  CHECK(packed_for(256, 512, 2, Schedule::Shared::panels) == 0);
+  // By steps: from two on.
+  CHECK(packed_for(512, 1024, 8, Schedule::Shared::panels) == 2);
+  CHECK(packed_for(512, 1024, 16, Schedule::Shared::panels) == 0);
+  // Where threads share tiles, each of these meets all panels.
+  CHECK(packed_for(512, 4096, 4, Schedule::Shared::tiles) == 16);
+}
+
 TEST_CASE("other programs over the same parameters find them where training left them") {
   const Graph step = mlp_step({20, 33, 10}, true);
   LowerOptions options;
