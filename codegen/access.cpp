@@ -82,6 +82,38 @@ std::optional<std::int64_t> only_element(const AccessForm& form) {
   return form.flat.offset;
 }
 
+namespace {
+
+/// Elements from the start of a panel buffer to a column.
+llvm::Value* column_distance(Emitter& emit, const AccessForm& form, llvm::Value* column) {
+  llvm::Value* panel = emit.index(form.panel);
+  llvm::Value* first = emit.scaled(emit.ir.CreateUDiv(column, panel), form.panel_rows * form.panel);
+  return emit.add(first, emit.ir.CreateURem(column, panel));
+}
+
+/// Bytes from a feed's first row to the one that stands at this place of its order.
+llvm::Value* row_distance(Emitter& emit, const AccessForm& form, llvm::Value* place) {
+  llvm::Type* u32 = emit.ir.getInt32Ty();
+  llvm::Value* row = emit.ir.CreateLoad(u32, emit.element(u32, emit.feed_order(form.buffer), place));
+  return emit.ir.CreateMul(emit.ir.CreateZExt(row, emit.ir.getInt64Ty()), emit.feed_row_stride(form.buffer));
+}
+
+}  // namespace
+
+llvm::Value* address_of(Emitter& emit, const AccessForm& form, std::span<llvm::Value* const> indices) {
+  llvm::Type* type = memory_type(emit.context, emit.program.buffers[form.buffer].dtype);
+  const auto value = [&](const Affine& affine) {
+    llvm::Value* sum = emit.index(affine.offset);
+    for (std::size_t loop = 0; loop < indices.size(); ++loop)
+      if (affine.coefficients[loop] != 0) sum = emit.add(sum, emit.scaled(indices[loop], affine.coefficients[loop]));
+    return sum;
+  };
+  llvm::Value* at = emit.element(type, emit.base_of(form.buffer), value(form.flat));
+  if (form.row) at = emit.byte_offset(at, row_distance(emit, form, value(*form.row)));
+  if (form.column) at = emit.element(type, at, column_distance(emit, form, value(*form.column)));
+  return at;
+}
+
 int Nest::level_of(int loop) const {
   if (const Computed* index = computed_at(loop)) return index->level;
   for (std::size_t level = levels.size(); level > 0; --level)
@@ -312,22 +344,13 @@ llvm::Value* Element::row_term(const Affine& form, int lane) {
           ? shared(emit_, nest_, Emitter::IndexKey::Kind::row, form, lane, static_cast<std::int64_t>(buffer_.offset))
           : none;
   if (term) return term;
-  llvm::Type* u32 = emit_.ir.getInt32Ty();
   llvm::Value* row = affine(form, lane);
   if (!condition_.empty()) {  // the row may be none where a guard fails
     row = emit_.ir.CreateBinaryIntrinsic(llvm::Intrinsic::smax, row, emit_.index(0));
     row = emit_.ir.CreateBinaryIntrinsic(llvm::Intrinsic::smin, row, emit_.index(buffer_.dims[0] - 1));
   }
-  llvm::Value* at = emit_.ir.CreateLoad(u32, emit_.element(u32, emit_.feed_order(form_.buffer), row));
-  term = emit_.ir.CreateMul(emit_.ir.CreateZExt(at, emit_.ir.getInt64Ty()), emit_.feed_row_stride(form_.buffer));
+  term = row_distance(emit_, form_, row);
   return term;
-}
-
-/// Elements from the start of a panel buffer to a column.
-llvm::Value* Element::column_term(llvm::Value* column) {
-  llvm::Value* panel = emit_.index(form_.panel);
-  llvm::Value* first = emit_.scaled(emit_.ir.CreateUDiv(column, panel), form_.panel_rows * form_.panel);
-  return emit_.add(first, emit_.ir.CreateURem(column, panel));
 }
 
 void Element::enter(int level) {
@@ -356,7 +379,7 @@ void Element::enter(int level) {
   };
   if (form_.row && known_here(*form_.row)) pointer = emit_.byte_offset(pointer, row_term(*form_.row, 0));
   if (form_.column && known_here(*form_.column))
-    pointer = emit_.element(element_, pointer, column_term(affine(*form_.column, 0)));
+    pointer = emit_.element(element_, pointer, column_distance(emit_, form_, affine(*form_.column, 0)));
   for (const auto& [quotient, scale] : form_.quotients)
     if (known_here(quotient)) pointer = emit_.element(element_, pointer, emit_.scaled(affine(quotient, 0), scale));
   condition_.enter(level);
@@ -381,7 +404,7 @@ llvm::Value* Element::with_computed(llvm::Value* at, int lane) {
     return form && !by_lane(*form) && nest_.depends_on_computed(*form, false);
   };
   if (waits(form_.row)) at = emit_.byte_offset(at, row_term(*form_.row, lane));
-  if (waits(form_.column)) at = emit_.element(element_, at, column_term(affine(*form_.column, lane)));
+  if (waits(form_.column)) at = emit_.element(element_, at, column_distance(emit_, form_, affine(*form_.column, lane)));
   for (const auto& [quotient, scale] : form_.quotients)
     if (waits(quotient)) at = emit_.element(element_, at, emit_.scaled(affine(quotient, lane), scale));
   return at;
@@ -402,7 +425,7 @@ llvm::Value* Element::lane_pointer(int lane) {
   if (lane > 0 && step != 0) at = emit_.element(element_, at, emit_.index(lane * step));
   if (form_.row && by_lane(*form_.row)) at = emit_.byte_offset(at, row_term(*form_.row, lane));
   if (form_.column && by_lane(*form_.column))
-    at = emit_.element(element_, at, column_term(affine(*form_.column, lane)));
+    at = emit_.element(element_, at, column_distance(emit_, form_, affine(*form_.column, lane)));
   for (const auto& [quotient, scale] : form_.quotients)
     if (by_lane(quotient)) at = emit_.element(element_, at, emit_.scaled(affine(quotient, lane), scale));
   return at;

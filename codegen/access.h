@@ -50,6 +50,9 @@ AccessForm access_form(const Program& program, const Access& access, std::span<c
 /// Which element of its buffer an access is about, if it is the same one at every point.
 std::optional<std::int64_t> only_element(const AccessForm& form);
 
+/// Where an element lies, by the index of each loop: without guards, and where no row has a divisor.
+llvm::Value* address_of(Emitter& emit, const AccessForm& form, std::span<llvm::Value* const> indices);
+
 std::vector<GuardForm> guard_forms(const std::vector<Guard>& guards, std::span<const std::int64_t> extents);
 
 /// The loops around a point of code, from the outside in. A loop may be run in two parts whose sum is its index: the
@@ -143,7 +146,6 @@ class Element {
   llvm::Value* lane_pointer(int lane);
   llvm::Value* with_computed(llvm::Value* at, int lane);
   llvm::Value* row_term(const Affine& row, int lane);
-  llvm::Value* column_term(llvm::Value* column);
   llvm::Value* affine(const Affine& form, int lane) { return value_of(emit_, nest_, form, lane); }
   llvm::Value* guarded(llvm::Value* pointer, llvm::Value* condition);
   llvm::Value* loaded();

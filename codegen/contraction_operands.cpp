@@ -65,29 +65,11 @@ Contraction::Walk Contraction::walk_of_a() const {
 
 /// Address of an element from the two indices of its access.
 llvm::Value* Contraction::address(const AccessForm& form, llvm::Value* first, llvm::Value* second) {
-  const Buffer& buffer = emit_.program.buffers[form.buffer];
-  llvm::Type* type = memory_type(emit_.context, buffer.dtype);
-  const auto value = [&](const Affine& affine) {
-    llvm::Value* sum = emit_.index(affine.offset);
-    if (affine.coefficients[0] != 0) sum = emit_.add(sum, emit_.scaled(first, affine.coefficients[0]));
-    if (affine.coefficients[1] != 0) sum = emit_.add(sum, emit_.scaled(second, affine.coefficients[1]));
-    return sum;
-  };
-  llvm::Value* at = emit_.element(type, emit_.base_of(form.buffer), value(form.flat));
-  if (stacked_) at = emit_.element(type, at, emit_.scaled(stack_, &form == &a_ ? stack_step_a_ : stack_step_b_));
-  if (form.row) {
-    llvm::Type* u32 = emit_.ir.getInt32Ty();
-    llvm::Value* row = emit_.ir.CreateLoad(u32, emit_.element(u32, emit_.feed_order(form.buffer), value(*form.row)));
-    at = emit_.byte_offset(
-        at, emit_.ir.CreateMul(emit_.ir.CreateZExt(row, emit_.ir.getInt64Ty()), emit_.feed_row_stride(form.buffer)));
-  }
-  if (form.column) {
-    llvm::Value* column = value(*form.column);
-    llvm::Value* panel = emit_.index(form.panel);
-    llvm::Value* first_of_panel = emit_.scaled(emit_.ir.CreateUDiv(column, panel), form.panel_rows * form.panel);
-    at = emit_.element(type, at, emit_.add(first_of_panel, emit_.ir.CreateURem(column, panel)));
-  }
-  return at;
+  llvm::Value* const indices[] = {first, second};
+  llvm::Value* at = address_of(emit_, form, indices);
+  if (!stacked_) return at;
+  llvm::Type* type = memory_type(emit_.context, emit_.program.buffers[form.buffer].dtype);
+  return emit_.element(type, at, emit_.scaled(stack_, &form == &a_ ? stack_step_a_ : stack_step_b_));
 }
 
 /// Where the rows of a tile begin: the first one, or each one where they are apart. Each is the one before and a step,

@@ -21,30 +21,18 @@ const Access* only_input(const Kernel& kernel) {
 
 bool touches(const std::optional<Affine>& form, int loop) { return form && form->depends(loop); }
 
-/// Whether as many elements as a vector has lie side by side along one loop, and at equal distances along the other.
+/// Whether as many elements as a vector has lie side by side along one loop, and at equal distances along the other:
+/// not where they are the same ones, those of a broadcast.
 bool in_squares(const AccessForm& form, int along, int lanes) {
   const auto coefficient = [&](const Affine& affine, int loop) {
     return affine.coefficients[static_cast<std::size_t>(loop)];
   };
   const int across = 1 - along;
   if (!form.guards.empty() || !form.quotients.empty() || form.row || touches(form.column, across)) return false;
+  if (coefficient(form.flat, across) == 0) return false;
   if (!touches(form.column, along)) return coefficient(form.flat, along) == 1;
   return coefficient(form.flat, along) == 0 && coefficient(*form.column, along) == 1 &&
          form.column->offset % lanes == 0 && form.panel % lanes == 0;
-}
-
-/// Where the element at two indices lies.
-llvm::Value* address(Emitter& emit, const AccessForm& form, llvm::Value* first, llvm::Value* second) {
-  llvm::Type* type = memory_type(emit.context, emit.program.buffers[form.buffer].dtype);
-  const auto value = [&](const Affine& affine) {
-    llvm::Value* sum = emit.add(emit.index(affine.offset), emit.scaled(first, affine.coefficients[0]));
-    return emit.add(sum, emit.scaled(second, affine.coefficients[1]));
-  };
-  llvm::Value* at = emit.element(type, emit.base_of(form.buffer), value(form.flat));
-  if (!form.column) return at;
-  llvm::Value *column = value(*form.column), *panel = emit.index(form.panel);
-  llvm::Value* begin = emit.scaled(emit.ir.CreateUDiv(column, panel), form.panel_rows * form.panel);
-  return emit.element(type, at, emit.add(begin, emit.ir.CreateURem(column, panel)));
 }
 
 /// Rows of a square become columns: of two rows whose numbers differ in one bit, the lanes whose numbers do not have
@@ -92,7 +80,8 @@ void emit_transposition(Emitter& emit, const Kernel& kernel) {
     llvm::Value* row = emit.scaled(square, lanes);
     return emit_loop(emit, emit.index(0), emit.index(kernel.outer[1]), lanes, {}, [&](llvm::Value* column, Carried) {
       llvm::SmallVector<llvm::Value*, 16> values;
-      llvm::Value *source = address(emit, from, row, column), *target = address(emit, to, row, column);
+      llvm::Value* const at[] = {row, column};
+      llvm::Value *source = address_of(emit, from, at), *target = address_of(emit, to, at);
       for (std::int64_t i = 0; i < lanes; ++i)
         values.push_back(emit.ir.CreateAlignedLoad(
             vector, emit.element(element, source, emit.index(i * from.flat.coefficients[1])), align));
