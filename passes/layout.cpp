@@ -9,8 +9,7 @@
 namespace nnc {
 namespace {
 
-constexpr std::int64_t row_unit = 16;            // elements: the widest vector of any machine
-constexpr std::int64_t thrashing_stride = 1024;  // bytes
+constexpr std::int64_t row_unit = 16;  // elements: the widest vector of any machine
 
 /// How contractions use a buffer.
 struct Use {

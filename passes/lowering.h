@@ -125,6 +125,9 @@ void schedule(Draft& draft, const LowerOptions& options);
 void share_out(Draft& draft, const LowerOptions& options);
 void plan(Draft& draft);
 
+/// Rows at multiples of so many bytes are in the same few sets of a cache.
+constexpr std::int64_t thrashing_stride = 1024;
+
 /// Bytes that a buffer takes with its layout.
 std::uint64_t bytes_of(const Buffer& buffer);
 

@@ -10,6 +10,9 @@ namespace nnc {
 
 namespace {
 
+/// Bytes of a feed's row that a contraction reads where it lies.
+constexpr std::int64_t shortest_row_read = 256;
+
 class NeedsFinder {
  public:
   NeedsFinder(const Graph& graph, const LowerOptions& options, bool step)
@@ -53,9 +56,19 @@ class NeedsFinder {
     if (!is_buffer_leaf(graph_[base]) || (row_major && in_panels(base))) needs_.solid[base] = true;
   }
 
+  /// Whether a contraction's operand `a` may be read where a feed has it. Its rows are looked up, which short ones are
+  /// not worth, and nothing keeps those apart that would be in the same sets of the cache.
+  bool stays_in_feed(NodeId a) const {
+    const Node& node = graph_[a];
+    if (node.op != Op::input || is_buffer_leaf(node) || node.type.shape.size() != 2) return false;
+    const std::int64_t row = dims_of(node.type)[1] * static_cast<std::int64_t>(size_of(node.type.dtype));
+    return row >= shortest_row_read && row % thrashing_stride != 0;
+  }
+
   /// Likewise for a contraction's operand `a`.
   void needs_operand(NodeId core) {
     const NodeId base = needs_.operand_read(graph_, core, 0);
+    if (stays_in_feed(base) && !needs_.in_place.contains(core)) return;
     if (!needs_.in_place.contains(core)) return needs_memory(base, true);
     needs_.in_rows[base] = true;
     if (!is_buffer_leaf(graph_[base]) || in_panels(base)) needs_.solid[base] = true;

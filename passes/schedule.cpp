@@ -14,6 +14,8 @@ constexpr std::int64_t fewest_tiles = 4, most_tiles = 32, most_tiles_by_steps = 
 constexpr std::int64_t fewest_panels_packed = 8, fewest_panels_of_thread = 2, most_panels_packed = 32;
 // Steps of k up to which sums are whole where a's rows are copied; longer ones go by steps.
 constexpr std::int64_t fewest_steps_copied = 192, most_steps_copied = 512;
+// Panels that a copy of a feed's rows pays for: there, each step has to be looked up and is in a page of its own.
+constexpr std::int64_t fewest_panels_fed = 4;
 constexpr std::int64_t line_bytes = 64;
 constexpr std::int64_t fewest_for_vectors = 4;  // shorter loops are not worth a vector
 
@@ -112,11 +114,6 @@ void block_rows(const Contract& core, std::int64_t bytes, const Machine& machine
 /// Rows of Xᵀ that many panels meet are copied though nothing need go in blocks: a step of a tile is a line or two of
 /// its own where it lies, and the copy's steps lie side by side. Blocks take three eighths of the second cache.
 void copy_rows(const Contract& core, std::int64_t bytes, const Machine& machine, Schedule& schedule) {
-  const std::int64_t panels = panels_met(core, schedule);
-  const bool many = panels >= fewest_panels_packed;
-  if (!machine.copy_rows || !many || !rows_side_by_side(core) || core.k < fewest_steps_copied ||
-      core.k > most_steps_copied)
-    return;
   const std::int64_t tiles = (core.m + schedule.tile_rows - 1) / schedule.tile_rows;
   const std::int64_t room = machine.l2_bytes * 3 / 8, tile = core.k * schedule.tile_rows * bytes;
   const std::int64_t fitting = std::max<std::int64_t>(1, room / tile);
@@ -124,7 +121,18 @@ void copy_rows(const Contract& core, std::int64_t bytes, const Machine& machine,
   schedule.panels_outside = true;
   schedule.block_tiles = static_cast<int>((tiles + blocks - 1) / blocks);
   schedule.block_k = static_cast<int>(core.k);
-  schedule.packed_for = static_cast<int>(panels);
+  schedule.packed_for = static_cast<int>(panels_met(core, schedule));
+}
+
+/// Whether the copy gains more than it takes where the rows lie in memory of the program.
+bool copies_rows(const Contract& core, const Machine& machine, const Schedule& schedule) {
+  return machine.copy_rows && panels_met(core, schedule) >= fewest_panels_packed && rows_side_by_side(core) &&
+         core.k >= fewest_steps_copied && core.k <= most_steps_copied;
+}
+
+/// Likewise where they lie in a feed and nothing is copied yet.
+bool copies_fed_rows(const Contract& core, const Schedule& schedule) {
+  return schedule.packed_for == 0 && rows_side_by_side(core) && panels_met(core, schedule) >= fewest_panels_fed;
 }
 
 class Scheduler {
@@ -144,7 +152,11 @@ class Scheduler {
 
   /// What depends on the pieces.
   void order(Kernel& kernel) const {
-    if (kernel.core) order_tiles(*kernel.core, element_bytes(kernel), options_.machine, kernel.schedule);
+    if (!kernel.core) return;
+    const std::size_t bytes = element_bytes(kernel);
+    order_tiles(*kernel.core, bytes, options_.machine, kernel.schedule);
+    if (buffer(kernel.core->a).region == Region::feed && copies_fed_rows(*kernel.core, kernel.schedule))
+      copy_rows(*kernel.core, static_cast<std::int64_t>(bytes), options_.machine, kernel.schedule);
   }
 
  private:
@@ -275,7 +287,7 @@ void order_tiles(const Contract& core, std::size_t bytes, const Machine& machine
   block_rows(core, size, machine, schedule);
   // Smaller ones find in the second cache what the kernels before them left, and would fetch it for nothing.
   const bool large = bytes_of(core, size) > 2 * machine.l2_bytes;
-  if (large) copy_rows(core, size, machine, schedule);
+  if (large && copies_rows(core, machine, schedule)) copy_rows(core, size, machine, schedule);
   schedule.fetch_ahead = machine.fetch_ahead && large;
 }
 
