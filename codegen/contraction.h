@@ -67,6 +67,7 @@ class Contraction {
     llvm::SmallVector<llvm::Value*, 4> at;  ///< none: nothing
     std::int64_t step = 0;
     bool written = false;
+    llvm::Value* part = nullptr;  ///< of what the next block of steps meets, which falls to this tile; null: none does
   };
   /// Of the loops around a tile's elements; in a stack of products its loop is level 1, and these are one further.
   enum Level { level_first = 1, level_second = 2, level_vector = 3, level_row = 4 };
@@ -141,6 +142,12 @@ class Contraction {
   Carried row_addresses(const Tile& tile);
   llvm::Value* distance_of_run(llvm::Value* run);
   std::int64_t tiles_of_thread() const;
+  std::int64_t panels_of_thread() const;
+  std::int64_t tiles_at_once() const;
+  Ahead next_block(const Rows& rows, const Columns& columns);
+  void fetch_next_block(llvm::Value* run, llvm::Value* part);
+  void fetch_rows(llvm::ArrayRef<llvm::Value*> rows);
+  void fetch_line(llvm::Value* at, bool written, bool first_cache);
   Ahead next_panel(const Rows& rows, const Columns& columns);
   Ahead results(const Rows& rows, const Columns& columns);
   Ahead next_accumulators(llvm::Value* tiles);

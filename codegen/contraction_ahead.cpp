@@ -22,11 +22,22 @@ std::int64_t Contraction::tiles_of_thread() const {
   return (tiles_ + pieces - 1) / pieces;
 }
 
+/// And of columns.
+std::int64_t Contraction::panels_of_thread() const {
+  const std::int64_t pieces = kernel_.schedule.shared == Schedule::Shared::panels ? kernel_.schedule.parallel : 1;
+  return (panels() + pieces - 1) / pieces;
+}
+
+/// The tiles of rows that meet a panel one after the other.
+std::int64_t Contraction::tiles_at_once() const {
+  const std::int64_t block = kernel_.schedule.block_tiles;
+  return block > 0 ? std::min(block, tiles_of_thread()) : tiles_of_thread();
+}
+
 /// The part of the next panel of b that falls to this tile; after the last panel, of the first: for the next block.
 Contraction::Ahead Contraction::next_panel(const Rows& rows, const Columns& columns) {
   const bool in_panels = b_shared() && b_.column && b_.panel == width_;
-  std::int64_t tiles = tiles_of_thread();
-  if (kernel_.schedule.block_tiles > 0) tiles = std::min<std::int64_t>(tiles, kernel_.schedule.block_tiles);
+  const std::int64_t tiles = tiles_at_once();
   if (!kernel_.schedule.fetch_ahead || !kernel_.schedule.panels_outside || !in_panels || tiles < 2) return {};
   const std::int64_t turns = turns_of_tile();
   const std::int64_t bytes = core_.k * width_ * static_cast<std::int64_t>(size_of(b_buffer_.dtype));
@@ -72,19 +83,62 @@ Contraction::Ahead Contraction::to_write(llvm::ArrayRef<llvm::Value*> at, std::i
   return {{at.begin(), at.end()}, std::min(most_lines, (lines + turns - 1) / turns) * line_bytes, true};
 }
 
+/// The part of what a block's tiles meet in their next steps that falls to this one.
+Contraction::Ahead Contraction::next_block(const Rows& rows, const Columns& columns) {
+  Ahead ahead;
+  if (!kernel_.schedule.fetch_ahead) return ahead;
+  llvm::Value* tile = emit_.ir.CreateSub(rows.tile, tile_begin_);
+  llvm::Value* panel = emit_.ir.CreateSub(columns.panel, panel_begin_);
+  ahead.part = emit_.add(emit_.scaled(tile, std::min(panels_at_once(), panels_of_thread())), panel);
+  return ahead;
+}
+
+/// Of a run of steps and of that which stands in its place in the next block (behind the last one: of the last): what
+/// its last windows meet, the others having been met by the runs before, and its rows of b.
+void Contraction::fetch_next_block(llvm::Value* run, llvm::Value* part) {
+  const std::int64_t bytes = static_cast<std::int64_t>(size_of(a_buffer_.dtype)), length = steps_of_a_.back().extent;
+  const std::int64_t parts = tiles_at_once() * std::min(panels_at_once(), panels_of_thread());
+  const auto fetch_part = [&](llvm::Value* from, std::int64_t elements) {
+    const std::int64_t lines = (elements * bytes + line_bytes - 1) / line_bytes, own = (lines + parts - 1) / parts;
+    if (own > length) return;
+    from = emit_.byte_offset(from, emit_.scaled(part, own * line_bytes));
+    for (std::int64_t line = 0; line < own; ++line)
+      fetch_line(emit_.byte_offset(from, emit_.index(line * line_bytes)), false, false);
+  };
+  llvm::Value* next = emit_.add(run, emit_.index(steps_of_block() / length));
+  next = lesser(emit_, next, emit_.index(core_.k / length - 1));
+  llvm::Value* zero = emit_.index(0);
+  std::int64_t last = 0;
+  for (std::size_t i = 0; i + 1 < rows_of_a_.size(); ++i) last += (rows_of_a_[i].extent - 1) * rows_of_a_[i].step;
+  const Digit &rows = rows_of_a_.back(), &steps = steps_of_a_.back();
+  fetch_part(emit_.element(element_, address(a_, zero, zero), emit_.add(distance_of_run(next), emit_.index(last))),
+             (length - 1) * steps.step + rows.extent * rows.step);
+  if (packs_b()) fetch_part(address(b_, emit_.scaled(next, length), zero), length * b_.flat.coefficients[0]);
+}
+
+/// What these rows are so many steps later, where steps are lines apart: it is a line, or a line that the tile before
+/// has met and another one.
+void Contraction::fetch_rows(llvm::ArrayRef<llvm::Value*> rows) {
+  const std::int64_t step = steps_of_a_.back().step, bytes = static_cast<std::int64_t>(size_of(a_buffer_.dtype));
+  if (kernel_.schedule.fetch_steps == 0 || a_tile_ || walk_of_a() != Walk::together || step * bytes < line_bytes)
+    return;
+  fetch_line(emit_.element(element_, rows.back(), emit_.index(kernel_.schedule.fetch_steps * step)), false, true);
+}
+
 /// A turn's part, at so many bytes; gives those of the next turn.
 llvm::Value* Contraction::fetch(const Ahead& ahead, llvm::Value* distance) {
   // What is written belongs into the first cache, what a whole panel needs into the second.
-  // As LLVM counts: 3 is the first cache, 2 the second.
-  const unsigned near = ahead.written ? 3 : 2;
   for (llvm::Value* from : ahead.at)
-    for (std::int64_t line = 0; line < ahead.step; line += line_bytes) {
-      llvm::Value* at = emit_.byte_offset(from, emit_.add(distance, emit_.index(line)));
-      emit_.ir.CreateIntrinsic(
-          llvm::Intrinsic::prefetch, {at->getType()},
-          {at, emit_.ir.getInt32(ahead.written ? 1 : 0), emit_.ir.getInt32(near), emit_.ir.getInt32(1)});
-    }
+    for (std::int64_t line = 0; line < ahead.step; line += line_bytes)
+      fetch_line(emit_.byte_offset(from, emit_.add(distance, emit_.index(line))), ahead.written, ahead.written);
   return emit_.add(distance, emit_.index(ahead.step));
+}
+
+void Contraction::fetch_line(llvm::Value* at, bool written, bool first_cache) {
+  // As LLVM counts: 3 is the first cache, 2 the second.
+  emit_.ir.CreateIntrinsic(
+      llvm::Intrinsic::prefetch, {at->getType()},
+      {at, emit_.ir.getInt32(written ? 1 : 0), emit_.ir.getInt32(first_cache ? 3 : 2), emit_.ir.getInt32(1)});
 }
 
 }  // namespace nnc

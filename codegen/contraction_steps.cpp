@@ -36,6 +36,7 @@ void Contraction::run_tiles_by_steps() {
     };
     clear(scratch, emit_.scaled(emit_.ir.CreateSub(tile_end_, tile_begin_), tile_scratch_ * panels_at_once()));
     const std::int64_t step = steps_of_block();
+    const bool windows = steps_of_a_.size() > 1;
     emit_loop(emit_, emit_.index(0), emit_.index(core_.k), step, {}, [&](llvm::Value* k, const Carried&) {
       const Steps steps{k, lesser(emit_, emit_.add(k, emit_.index(step)), emit_.index(core_.k)), true};
       const auto multiply_tile = [&](const Rows& rows, const Columns& columns) {
@@ -43,7 +44,8 @@ void Contraction::run_tiles_by_steps() {
         if (packs_b()) b_panel_ = packed_panel(columns);
         if (packs_a()) a_tile_ = packed_tile(rows.tile);
         packed_ = packs_b();
-        const Ahead ahead = next_accumulators(packs_a() ? panels : emit_.index(1));
+        const Ahead ahead =
+            windows ? next_block(rows, columns) : next_accumulators(packs_a() ? panels : emit_.index(1));
         each_height(rows, columns, [&](const Tile& tile) { to_scratch(multiply(tile, steps, ahead)); });
         packed_ = false;
         a_tile_ = nullptr;

@@ -46,6 +46,7 @@ Carried Contraction::multiply(const Tile& tile, const Steps& steps, const Ahead&
       run.before = emit_.ir.CreateMul(number, length);
       llvm::Value* turns =
           emit_.ir.CreateUDiv(emit_.ir.CreateSub(run.before, steps.begin), emit_.index(steps_of_turn(steps)));
+      if (ahead.part) fetch_next_block(number, ahead.part);
       run.fetched = ahead.at.empty() ? nullptr : emit_.scaled(turns, ahead.step);
       return innermost(run, now);
     };
@@ -101,6 +102,7 @@ Carried Contraction::one_step(const Run& run, llvm::Value* inner, const Carried&
   const auto vectors = static_cast<std::size_t>(run.tile.vectors);
   const auto b = vectors_of_b(run, emit_.add(run.before, inner), now);
   const auto a = elements_of_a(run, inner, now);
+  fetch_rows(a);
   Carried next(now);
   for (std::size_t i = 0; i < a.size(); ++i) {
     llvm::Value* broadcast = emit_.splat(emit_.ir.CreateLoad(element_, a[i]), lanes_);

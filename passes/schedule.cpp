@@ -16,6 +16,8 @@ constexpr std::int64_t fewest_panels_packed = 8, fewest_panels_of_thread = 2, mo
 constexpr std::int64_t fewest_steps_copied = 192, most_steps_copied = 512;
 // Panels that a copy of a feed's rows pays for: there, each step has to be looked up and is in a page of its own.
 constexpr std::int64_t fewest_panels_fed = 4;
+// Of windows' rows: what the second cache takes to answer, and other fetches before it.
+constexpr int steps_fetched = 12;
 constexpr std::int64_t line_bytes = 64;
 constexpr std::int64_t fewest_for_vectors = 4;  // shorter loops are not worth a vector
 
@@ -57,12 +59,16 @@ std::int64_t bytes_of(const Contract& core, std::int64_t element) {
   return (elements_of_a(core) + core.k * core.n + core.m * core.n) * element;
 }
 
-/// Whether a's rows lie side by side and its steps far apart: those of Xᵀ·dZ, not of windows.
-bool rows_side_by_side(const Contract& core) {
-  if (!core.rows.empty() || !core.steps.empty()) return false;
+/// Whether a's elements lie in windows.
+bool has_windows(const Contract& core) { return !core.rows.empty() || !core.steps.empty(); }
+
+/// Whether a's rows lie side by side and its steps far apart: those of Xᵀ·dZ, of windows or not.
+bool goes_down(const Contract& core) {
   const std::vector<std::int64_t>& last = core.a.map.back().coefficients;
-  return last.end()[-2] == 1 && last.end()[-1] == 0;
+  const auto steps = static_cast<std::ptrdiff_t>(core.step_loops().size());
+  return last.end()[-steps - 1] == 1 && last.end()[-1] == 0;
 }
+bool rows_side_by_side(const Contract& core) { return !has_windows(core) && goes_down(core); }
 
 std::int64_t panels_of(const Contract& core, const Schedule& schedule) {
   const std::int64_t width = std::int64_t{schedule.lanes} * schedule.tile_vectors;
@@ -80,8 +86,8 @@ std::int64_t panels_met(const Contract& core, const Schedule& schedule) {
 void pack_rows(const Contract& core, std::int64_t bytes, const Machine& machine, Schedule& schedule) {
   const std::int64_t width = std::int64_t{schedule.lanes} * schedule.tile_vectors;
   const std::int64_t panels = panels_met(core, schedule);
-  if (panels_of(core, schedule) < fewest_panels_packed || panels < fewest_panels_of_thread || !rows_side_by_side(core))
-    return;
+  if (panels_of(core, schedule) < fewest_panels_packed || panels < fewest_panels_of_thread) return;
+  if (!rows_side_by_side(core)) return;
   const std::int64_t most = std::max<std::int64_t>(1, machine.l1_bytes / 2 / (width * bytes));
   const std::int64_t times = (core.k + most - 1) / most, even = (core.k + times - 1) / times;
   const std::int64_t steps = (even + schedule.tile_steps - 1) / schedule.tile_steps * schedule.tile_steps;
@@ -105,9 +111,12 @@ void block_rows(const Contract& core, std::int64_t bytes, const Machine& machine
   const std::int64_t fitting = machine.l1_bytes / 2 / (2 * line_bytes);  // a line of each operand for each
   if (core.k <= 2 * fitting || !(down(core.a) || panel > room / 2)) return;
   schedule.block_k = static_cast<int>(fitting);
-  // Then so many steps of a tile's rows, and its accumulators for a few panels, are what has to stay.
-  const std::int64_t stays = schedule.tile_rows * (fitting + 4 * width) * bytes;
-  schedule.block_tiles = static_cast<int>(std::clamp<std::int64_t>(room / stays, fewest_tiles, most_tiles_by_steps));
+  // Then so many steps of a tile's rows, and its accumulators for a few panels, are what has to stay. Windows overlap:
+  // of these the steps of all tiles are little more than a part of the image.
+  const std::int64_t image = has_windows(core) ? elements_of_a(core) * fitting / core.k * bytes : 0;
+  const std::int64_t stays = schedule.tile_rows * ((has_windows(core) ? 0 : fitting) + 4 * width) * bytes;
+  const std::int64_t tiles = std::max<std::int64_t>(0, room - image) / stays;
+  schedule.block_tiles = static_cast<int>(std::clamp(tiles, fewest_tiles, most_tiles_by_steps));
   pack_rows(core, bytes, machine, schedule);
 }
 
@@ -275,7 +284,7 @@ void shape_tiles(const Contract& core, std::size_t bytes, const Machine& machine
   // The accumulators that a narrow tile leaves free go to more rows.
   schedule.tile_rows = machine.tile_rows * machine.tile_vectors / schedule.tile_vectors;
   // Where each row is a stream of its own, each step of a turn is one more for those that follow streams.
-  schedule.tile_steps = rows_side_by_side(core) ? machine.tile_steps : (machine.tile_steps + 1) / 2;
+  schedule.tile_steps = goes_down(core) ? machine.tile_steps : (machine.tile_steps + 1) / 2;
 }
 
 void order_tiles(const Contract& core, std::size_t bytes, const Machine& machine, Schedule& schedule) {
@@ -289,6 +298,9 @@ void order_tiles(const Contract& core, std::size_t bytes, const Machine& machine
   const bool large = bytes_of(core, size) > 2 * machine.l2_bytes;
   if (large && copies_rows(core, machine, schedule)) copy_rows(core, size, machine, schedule);
   schedule.fetch_ahead = machine.fetch_ahead && large;
+  // A tile takes a little of each pixel, so nothing that processors do by themselves brings the next ones.
+  const bool far = elements_of_a(core) * size > machine.l1_bytes;
+  if (machine.fetch_ahead && has_windows(core) && goes_down(core) && far) schedule.fetch_steps = steps_fetched;
 }
 
 /// A whole program over less than two vectors is a chain of instructions that wait for one another, the trees of its

@@ -237,6 +237,7 @@ class ProgramPrinter {
       if (schedule.block_k > 0) text += fmt::format(" x {} steps", schedule.block_k);
       if (schedule.packed_for > 0) text += fmt::format(" packed for {} panels", schedule.packed_for);
       if (schedule.fetch_ahead) text += ", fetching ahead";
+      if (schedule.fetch_steps > 0) text += fmt::format(", rows {} steps ahead", schedule.fetch_steps);
     } else {
       switch (schedule.vector) {
         case Schedule::Vector::outer:

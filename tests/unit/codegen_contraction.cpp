@@ -113,6 +113,11 @@ Schedule fetching_ahead(Schedule schedule) {
   return schedule;
 }
 
+Schedule fetching_rows(Schedule schedule, int steps) {
+  schedule.fetch_steps = steps;
+  return schedule;
+}
+
 std::int64_t place_of(const Buffer& buffer, std::int64_t row, std::int64_t column) {
   const Layout& layout = buffer.layout;
   if (layout.kind == Layout::Kind::row_major) return row * layout.strides[0] + column * layout.strides[1];
@@ -413,6 +418,26 @@ TEST_CASE("an innermost loop fetches as much as its tiles have turns for", "[cod
   }
 }
 
+TEST_CASE("tiles of windows fetch rows some steps ahead, and once a run their part of the next block", "[codegen]") {
+  const TargetOrError target = target_named("znver5");
+  REQUIRE(target.error.empty());
+  const Windows weights{32, 28, 28, 32, 3, 1, true};
+  // Of a run, 60 lines of an image and 112 of b are shared by 24 tiles of two panels, or a thread's quarter of them.
+  for (const auto& [parallel, part] : {std::pair{1, 2 + 3}, {4, 5 + 10}}) {
+    const Schedule schedule = in_turns(in_blocks(tile(14, 2, 16, true, parallel), 64, 192), 4);
+    const Made made =
+        convolution(weights, 64, Right::row_major, fetching_rows(fetching_ahead(schedule), 12), DType::f32, false);
+    const std::string assembly = emit_assembly(made.program, {.target = target.host.target});
+    const auto loops = innermost_loops(assembly);
+    REQUIRE(loops.size() == 1);
+    CHECK(loops[0] == InnerLoop{96, 8, 48, 0, 0, 4});
+    std::size_t fetches = 0;
+    for (std::size_t at = assembly.find("prefetch"); at != std::string::npos; at = assembly.find("prefetch", at + 1))
+      ++fetches;
+    CHECK(fetches == static_cast<std::size_t>(4 + part));
+  }
+}
+
 TEST_CASE("contractions over windows of images are exact", "[codegen]") {
   // Tiles that lie in a line of an image, that are several lines, that wrap round; strides, padded pixels, one channel.
   for (Windows w : {Windows{2, 3, 4, 3, 3, 1},
@@ -425,7 +450,8 @@ TEST_CASE("contractions over windows of images are exact", "[codegen]") {
       for (Schedule schedule :
            {tile(6, 2, 8), tile(14, 2, 16, false), tile(5, 1, 4), tile(3, 2, 1), in_blocks(tile(6, 2, 8), 2, 7),
             in_blocks(tile(5, 2, 4), 1, 1), in_turns(tile(14, 2, 16), 4), fetching_ahead(in_turns(tile(5, 2, 4), 3)),
-            in_turns(in_blocks(tile(5, 2, 4), 2, 6), 2)}) {
+            in_turns(in_blocks(tile(5, 2, 4), 2, 6), 2),
+            fetching_rows(fetching_ahead(in_turns(in_blocks(tile(5, 2, 4), 2, 6), 2)), 3)}) {
         w.transposed = transposed;
         check<float>(w, 11, Right::panels, schedule, false, 1);
         check<float>(w, 33, Right::row_major, schedule, true, 3);

@@ -7,6 +7,7 @@
 
 #include "ir/builder.h"
 #include "ir/evaluate.h"
+#include "passes/lowering.h"
 #include "passes/passes.h"
 #include "passes/pipeline.h"
 #include "tests/support/loop_graphs.h"
@@ -720,4 +721,39 @@ TEST_CASE("an index that is not clamped, or not known when it is used, is refuse
       changed = true;
     }
   CHECK(changed);
+}
+
+TEST_CASE("the gradient of a convolution's weights fetches rows ahead, and keeps all its tiles in a block") {
+  const auto schedule_of = [](std::int64_t images, bool weights, const Machine& machine) {
+    const std::vector<std::int64_t> places{images, 14, 14}, window{3, 3, 64};
+    Contract core;
+    core.m = weights ? 576 : images * 196;
+    core.k = weights ? images * 196 : 576;
+    core.n = 64;
+    core.rows = weights ? window : places;
+    core.steps = weights ? places : window;
+    const std::size_t place = weights ? 3 : 0, inside = 3 - place;
+    const auto row = [](std::size_t loop, std::size_t other) {
+      AffineRow made{.coefficients = std::vector<std::int64_t>(6)};
+      made.coefficients[loop] = made.coefficients[other] = 1;
+      return made;
+    };
+    core.a.map = {row(place, place), row(place + 1, inside), row(place + 2, inside + 1), row(inside + 2, inside + 2)};
+    core.b.map = {AffineRow{.coefficients = {1, 0}}, AffineRow{.coefficients = {0, 1}}};
+    Schedule schedule;
+    shape_tiles(core, 4, machine, schedule);
+    order_tiles(core, 4, machine, schedule);
+    return schedule;
+  };
+  const Schedule large = schedule_of(32, true, machine_avx512());
+  CHECK(large.fetch_steps > 0);
+  CHECK(large.fetch_ahead);
+  CHECK(large.packed_for == 0);  // windows are not copied
+  CHECK(large.tile_steps == machine_avx512().tile_steps);
+  CHECK(large.block_tiles * large.tile_rows >= 576);
+  CHECK(large.block_k > 0);
+  CHECK(schedule_of(4, true, machine_avx512()).fetch_steps > 0);  // in the second cache
+  CHECK(schedule_of(4, true, machine_avx512()).fetch_ahead == false);
+  CHECK(schedule_of(32, false, machine_avx512()).fetch_steps == 0);  // each row is read as it lies
+  CHECK(schedule_of(32, true, machine_avx2()).fetch_steps == 0);
 }
