@@ -125,6 +125,10 @@ void schedule(Draft& draft, const LowerOptions& options);
 void share_out(Draft& draft, const LowerOptions& options);
 void plan(Draft& draft);
 
+/// Panels for which a contraction of whole sums copies a feed's rows: there, each step has to be looked up and is in a
+/// page of its own.
+constexpr std::int64_t fewest_panels_fed = 4;
+
 /// Rows at multiples of so many bytes are in the same few sets of a cache.
 constexpr std::int64_t thrashing_stride = 1024;
 

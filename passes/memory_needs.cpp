@@ -56,11 +56,21 @@ class NeedsFinder {
     if (!is_buffer_leaf(graph_[base]) || (row_major && in_panels(base))) needs_.solid[base] = true;
   }
 
+  /// Whether threads have so few panels of b each that none of them copies rows of a feed for its own, though there
+  /// are panels enough: a copy that all make together is less work. Of sums over a feed's rows.
+  bool shares_copy(NodeId core) const {
+    const Node& node = graph_[core];
+    if (std::get<Dot>(node.attributes).a[0] != 0) return false;
+    const std::int64_t width = options_.machine.panel(size_of(node.type.dtype));
+    const std::int64_t panels = (dims_of(node.type)[1] + width - 1) / width;
+    return panels >= fewest_panels_fed && panels < fewest_panels_fed * options_.threads;
+  }
+
   /// Whether a contraction's operand `a` may be read where a feed has it. Its rows are looked up, which short ones are
   /// not worth, and nothing keeps those apart that would be in the same sets of the cache.
-  bool stays_in_feed(NodeId a) const {
+  bool stays_in_feed(NodeId core, NodeId a) const {
     const Node& node = graph_[a];
-    if (node.op != Op::input || is_buffer_leaf(node) || node.type.shape.size() != 2) return false;
+    if (node.op != Op::input || is_buffer_leaf(node) || node.type.shape.size() != 2 || shares_copy(core)) return false;
     const std::int64_t row = dims_of(node.type)[1] * static_cast<std::int64_t>(size_of(node.type.dtype));
     return row >= shortest_row_read && row % thrashing_stride != 0;
   }
@@ -68,7 +78,7 @@ class NeedsFinder {
   /// Likewise for a contraction's operand `a`.
   void needs_operand(NodeId core) {
     const NodeId base = needs_.operand_read(graph_, core, 0);
-    if (stays_in_feed(base) && !needs_.in_place.contains(core)) return;
+    if (!needs_.in_place.contains(core) && stays_in_feed(core, base)) return;
     if (!needs_.in_place.contains(core)) return needs_memory(base, true);
     needs_.in_rows[base] = true;
     if (!is_buffer_leaf(graph_[base]) || in_panels(base)) needs_.solid[base] = true;

@@ -14,8 +14,6 @@ constexpr std::int64_t fewest_tiles = 4, most_tiles = 32, most_tiles_by_steps = 
 constexpr std::int64_t fewest_panels_packed = 8, fewest_panels_of_thread = 2, most_panels_packed = 32;
 // Steps of k up to which sums are whole where a's rows are copied; longer ones go by steps.
 constexpr std::int64_t fewest_steps_copied = 192, most_steps_copied = 512;
-// Panels that a copy of a feed's rows pays for: there, each step has to be looked up and is in a page of its own.
-constexpr std::int64_t fewest_panels_fed = 4;
 // Of windows' rows: what the second cache takes to answer, and other fetches before it.
 constexpr int steps_fetched = 12;
 constexpr std::int64_t line_bytes = 64;

@@ -406,6 +406,11 @@ TEST_CASE(
     CHECK(readers[1]->schedule.packed_for == 256 / machine.panel(4));
     CHECK(readers[1]->schedule.block_k == 128);  // whole sums
     CHECK(readers[1]->schedule.block_tiles > 0);
+    // Where each thread has too few panels for a copy of its own, all make one.
+    options.threads = 256 / machine.panel(4) / 4 + 1;
+    const Program by_many = lowered(784, 256);
+    CHECK(std::ranges::none_of(by_many.kernels, [&](const Kernel& kernel) { return reads_feed(by_many, kernel); }));
+    options.threads = 1;
     // A panel or two are not worth the copy.
     for (const Kernel& kernel : lowered(784, 16).kernels) CHECK(kernel.schedule.packed_for == 0);
     // Short rows are not worth a look-up, rows that meet in the same sets of the cache are kept apart.
