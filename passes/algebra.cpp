@@ -1,20 +1,15 @@
+// The laws by name, exact fractions, and arithmetic on terms. Reading nodes, sums over axes, multiplying out, building
+// nodes and telling what was done have a file each, algebra_*.cpp.
 #include "passes/algebra.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
-#include <numeric>
 #include <utility>
 
+#include "passes/algebra_terms.h"
 #include "passes/laws.h"
 
 namespace nnc {
-
-std::vector<int> united(const std::vector<int>& a, const std::vector<int>& b) {
-  std::vector<int> all;
-  std::ranges::set_union(a, b, std::back_inserter(all));
-  return all;
-}
 
 namespace {
 
@@ -39,8 +34,6 @@ constexpr Law laws[] = {
      "e t / sum e = (e / sum e) t, e t / (e + f) = (e / (e + f)) t: a share of a whole stays one"},
 };
 
-constexpr std::int64_t largest_part = std::int64_t{1} << 12;  ///< of a coefficient's numerator and denominator
-constexpr std::size_t most_terms = 32;                        ///< of a product that is multiplied out
 constexpr int largest_power = 64;
 
 std::int64_t checked(__int128 value) {
@@ -53,64 +46,6 @@ Rational lowest_terms(__int128 numerator, __int128 denominator) {
   while (b != 0) std::tie(a, b) = std::pair{b, a % b};
   if (a == 0) a = 1;
   return {checked(numerator / a), checked(denominator / a)};
-}
-
-bool contains(const std::vector<int>& list, int value) { return std::ranges::find(list, value) != list.end(); }
-
-/// `index` once the axes (ascending) are gone.
-int renumbered(int index, const std::vector<int>& gone) {
-  return index - static_cast<int>(std::ranges::count_if(gone, [&](int axis) { return axis < index; }));
-}
-
-std::vector<int> indices_of(const Factor& factor) {
-  std::vector<int> indices;
-  for (int index : factor.at)
-    if (index >= 0) indices.push_back(index);
-  std::ranges::sort(indices);
-  indices.erase(std::ranges::unique(indices).begin(), indices.end());
-  return indices;
-}
-
-std::vector<int> indices_of(const Term& term) {
-  std::vector<int> indices;
-  for (const Factor& factor : term.factors) indices = united(indices, indices_of(factor));
-  return indices;
-}
-
-std::vector<int> indices_of(const Poly& poly) {
-  std::vector<int> indices;
-  for (const Term& term : poly) indices = united(indices, indices_of(term));
-  return indices;
-}
-
-template <class Renumber>
-void renumber(Term& term, Renumber&& to) {
-  for (Factor& factor : term.factors)
-    for (int& index : factor.at)
-      if (index >= 0) index = to(index);
-  std::ranges::sort(term.factors);
-}
-template <class Renumber>
-void renumber(Poly& poly, Renumber&& to) {
-  for (Term& term : poly) renumber(term, to);
-  std::ranges::sort(poly);
-}
-
-/// The atom of a product that came last: the first ones, such as the number of rows, are in many.
-int rarest(const Term& product) { return std::ranges::max(product.factors, {}, &Factor::atom).atom; }
-
-/// Indices 0, 1, ... in place of `indices`.
-int place_in(const std::vector<int>& indices, int index) {
-  return static_cast<int>(std::ranges::lower_bound(indices, index) - indices.begin());
-}
-
-/// Of products and sums that a user wrote only these are read: 0 * x stays as it was written.
-bool is_one_term(const Poly& a) { return a.size() == 1 && a[0].coefficient.numerator != 0; }
-
-Shape shape_of(const Shape& frame, const std::vector<int>& indices) {
-  Shape shape;
-  for (int index : indices) shape.push_back(frame[index]);
-  return shape;
 }
 
 }  // namespace
@@ -131,15 +66,6 @@ Rational reciprocal(Rational a) {
   return a.numerator < 0 ? Rational{-a.denominator, -a.numerator} : Rational{a.denominator, a.numerator};
 }
 
-std::optional<Rational> as_rational(double value) {
-  for (std::int64_t denominator = 1; denominator <= largest_part; denominator *= 2) {
-    const double numerator = value * static_cast<double>(denominator);
-    if (!(std::abs(numerator) <= static_cast<double>(largest_part))) return std::nullopt;
-    if (numerator == std::trunc(numerator)) return Rational{static_cast<std::int64_t>(numerator), denominator};
-  }
-  return std::nullopt;
-}
-
 Algebra::Algebra(Builder& builder, const SimplifyOptions& options, const std::vector<Obligation>& obligations)
     : builder_(builder), facts_(obligations), record_(options.record), nodes_(options.record, builder.graph()) {
   for (const Law& law : laws)
@@ -151,89 +77,6 @@ LawLog Algebra::take_log() { return std::exchange(log_, {}); }
 void Algebra::step(std::size_t count) {
   steps_ += static_cast<std::int64_t>(count);
   if (steps_ > budget_end_) throw BudgetSpent{};
-}
-
-// Reading nodes
-
-const Poly& Algebra::read(NodeId id) {
-  if (const auto known = read_.find(id); known != read_.end()) return known->second;
-  Poly result = read_afresh(id);
-  return read_.emplace(id, std::move(result)).first->second;
-}
-
-Poly Algebra::read_afresh(NodeId id) {
-  const Node node = builder_[id];
-  if (!is_float(node.type.dtype)) return atom_of_node(id);
-  if (const auto* constant = std::get_if<Constant>(&node.attributes)) {
-    if (constant->values.size() == 1 && node.type.rank() == 0 && law("numbers"))
-      if (const auto value = as_rational(constant->values.front())) return number(*value);
-    return atom_of_node(id);
-  }
-  if (const auto* size = std::get_if<Size>(&node.attributes); size && size->extent.count > 1 && law("numbers")) {
-    const Poly rows = atom_of_node(builder_.size(batch_extent, node.type.dtype).id);
-    const Poly result{product(Term{{size->extent.count, 1}, {}}, rows[0], 1)};
-    products_of_[rarest(result[0])].push_back(id);
-    return result;
-  }
-  if (View step; see_through_once(builder_.graph().nodes, id, step)) return view(read(step.base), step);
-  std::optional<Poly> arithmetic;  // what other ops a user wrote is not arithmetic to rearrange
-  if (node.op == Op::neg || node.op == Op::mul || node.op == Op::div) arithmetic = read_product(id);
-  if (node.op == Op::sum) arithmetic = read_sum(id);
-  return arithmetic ? *arithmetic : atom_of_node(id);
-}
-
-std::optional<Poly> Algebra::read_product(NodeId id) {
-  const Node node = builder_[id];  // a copy: nodes move while others are built
-  const Poly a = read(node.operands[0]), b = read(node.operands.back());
-  if (!law("products") || !is_one_term(a) || !is_one_term(b)) return std::nullopt;
-  if (node.op == Op::neg) return negate(a);
-  Poly result;
-  try {
-    result = node.op == Op::mul ? multiply(a, b, node.type.shape) : divide(a, b, node.type.shape);
-  } catch (BudgetSpent) {
-    return std::nullopt;
-  }
-  if (!is_one_term(result)) return std::nullopt;
-  // It may stand for its factors where they have all its axes; else it repeats them.
-  const auto long_axes = std::ranges::count_if(node.type.shape, [](Extent extent) { return !is_unit(extent); });
-  if (!result[0].factors.empty() && std::ssize(indices_of(result[0])) == long_axes)
-    products_of_[rarest(result[0])].push_back(id);
-  return result;
-}
-
-std::optional<Poly> Algebra::read_sum(NodeId id) {
-  const Node node = builder_[id];
-  if (!law("sums") || node.operands.size() != 1) return std::nullopt;
-  const Poly a = read(node.operands[0]);
-  if (!is_one_term(a)) return std::nullopt;
-  const Shape shape = builder_[node.operands[0]].type.shape;
-  const Poly result = sum(a, shape, std::get<Reduce>(node.attributes).axes, node.type.dtype);
-  const bool whole = is_one_term(result) && result[0].coefficient == Rational{1, 1} && result[0].factors.size() <= 1 &&
-                     (result[0].factors.empty() || result[0].factors[0].power == 1);
-  if (!whole) return std::nullopt;
-  // Over a repeated operand the sum's atom has fewer elements than the node.
-  if (!result[0].factors.empty() &&
-      element_count(atoms_[result[0].factors[0].atom].shape) == element_count(node.type.shape))
-    written_sums_.try_emplace(result[0].factors[0].atom, id);
-  return result;
-}
-
-Poly Algebra::atom_of_node(NodeId id) {
-  const auto known = atom_of_node_.find(id);
-  int number = 0;
-  if (known != atom_of_node_.end()) {
-    number = known->second;
-  } else {
-    number = static_cast<int>(atoms_.size());
-    atoms_.push_back({.kind = Atom::Kind::node,
-                      .node = id,
-                      .inner = {},
-                      .frame = {},
-                      .summed = {},
-                      .shape = builder_[id].type.shape});
-    atom_of_node_.emplace(id, number);
-  }
-  return {Term{{1, 1}, {factor_of(number)}}};
 }
 
 /// The atom in the frame of its own axes.
@@ -264,8 +107,6 @@ std::int64_t Algebra::term_count(const Poly& a) const {
   }
   return std::min(count, std::int64_t{1} << 32);
 }
-
-// Arithmetic
 
 Poly Algebra::number(Rational value) const {
   if (value.numerator == 0) return {};
@@ -427,185 +268,6 @@ Poly Algebra::view(const Poly& a, const View& step) const {
   Poly result = a;
   renumber(result, [&](int index) { return step.axes[index]; });
   return result;
-}
-
-// Sums over axes
-
-Poly Algebra::without_axes(const Poly& a, const std::vector<int>& axes) const {
-  Poly result = a;
-  renumber(result, [&](int index) { return renumbered(index, axes); });
-  return result;
-}
-
-bool Algebra::is_one_hot(const std::vector<Factor>& factors, int axis) {
-  if (factors.size() != 1 || factors[0].power != 1 || atoms_[factors[0].atom].kind != Atom::Kind::node) return false;
-  for (int own : facts_.of(builder_.graph().nodes, atoms_[factors[0].atom].node).sums_to_one)
-    if (factors[0].at[own] == axis) return true;
-  return false;
-}
-
-/// The sum over `axes` of one term, over the axes that stay.
-Poly Algebra::sum_of_term(const Term& a, const Shape& frame, const std::vector<int>& axes, DType dtype) {
-  step();
-  Term outside{a.coefficient, {}};
-  std::vector<Factor> inside;
-  std::vector<int> summed;
-  for (int axis : axes)
-    if (!is_unit(frame[axis])) summed.push_back(axis);
-  for (const Factor& factor : a.factors) {
-    const bool varies = std::ranges::any_of(factor.at, [&](int index) { return contains(summed, index); });
-    (varies || !law("pull-out") ? inside : outside.factors).push_back(factor);
-  }
-  if (record_ && !outside.factors.empty() && !summed.empty())
-    used("pull-out", {{a}, summed}, {{Term{{1, 1}, inside}}, summed, outside}, frame);
-
-  std::vector<int> left;  // axes that remain to be summed
-  for (int axis : summed) {
-    const bool used_inside =
-        std::ranges::any_of(inside, [&](const Factor& factor) { return contains(factor.at, axis); });
-    if (used_inside && law("one-hot") && is_one_hot(inside, axis) && summed.size() == 1) {
-      if (record_) used("one-hot", {{Term{{1, 1}, inside}}, {axis}}, {number({1, 1})}, frame);
-      inside.clear();
-    } else if (!used_inside && law("count")) {
-      const Poly count =
-          frame[axis].batched ? read(builder_.size(frame[axis], dtype).id) : number({frame[axis].count, 1});
-      if (record_) used("count", {number({1, 1}), {axis}}, {count}, frame);
-      outside = product(outside, count.empty() ? Term{{0, 1}, {}} : count[0], 1);
-    } else {
-      left.push_back(axis);
-    }
-  }
-  if (left.empty()) {
-    for (const Factor& factor : inside) outside = product(outside, Term{{1, 1}, {factor}}, 1);
-    return without_axes(merged({outside}), axes);
-  }
-  std::ranges::sort(inside);
-  const std::vector<int> indices = united(indices_of(Term{{1, 1}, inside}), left);
-  Term inner{{1, 1}, inside};
-  renumber(inner, [&](int index) { return place_in(indices, index); });
-  Atom atom{.kind = Atom::Kind::sum,
-            .node = 0,
-            .inner = {inner},
-            .frame = shape_of(frame, indices),
-            .summed = {},
-            .shape = {}};
-  Factor factor{.atom = 0, .at = {}, .power = 1};
-  for (int index : indices) {
-    if (contains(left, index)) {
-      atom.summed.push_back(place_in(indices, index));
-    } else {
-      atom.shape.push_back(frame[index]);
-      factor.at.push_back(index);
-    }
-  }
-  factor.atom = intern(std::move(atom));
-  return without_axes(merged({product(outside, Term{{1, 1}, {factor}}, 1)}), axes);
-}
-
-Poly Algebra::sum(const Poly& a, const Shape& frame, const std::vector<int>& axes, DType dtype) {
-  if (a.size() <= 1) return a.empty() ? Poly{} : sum_of_term(a[0], frame, axes, dtype);
-  if (!law("difference-of-sums")) return sum_of_term(as_term(a, frame), frame, axes, dtype);
-  // A difference stays inside its sum, except terms that cancel for good: what is left of sum x - sum y is small where
-  // x and y are alike, and rounded as the large sums are.
-  const LawLog before = std::exchange(log_, {});
-  std::vector<Poly> parts;
-  std::map<std::vector<Factor>, int> alike;
-  for (const Term& term : a) {
-    parts.push_back(sum_of_term(term, frame, axes, dtype));
-    for (const Term& part : parts.back()) ++alike[part.factors];
-  }
-  std::vector<Term> together, apart, taken;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    const bool cancels = std::ranges::all_of(parts[i], [&](const Term& part) { return alike[part.factors] > 1; });
-    (cancels ? taken : together).push_back(a[i]);
-    if (cancels) apart.insert(apart.end(), parts[i].begin(), parts[i].end());
-  }
-  const Poly outside = merged(std::move(apart));
-  LawLog inner = std::exchange(log_, before);
-  if (outside.size() >= taken.size()) return sum_of_term(as_term(a, frame), frame, axes, dtype);
-  if (record_) {
-    std::vector<int> kept;
-    for (int index = 0; index < static_cast<int>(frame.size()); ++index)
-      if (!contains(axes, index)) kept.push_back(index);
-    Poly over_kept = outside;
-    renumber(over_kept, [&](int index) { return kept[index]; });
-    used("difference-of-sums", {Poly(taken), axes}, {over_kept}, frame);
-  }
-  log_.insert(log_.end(), inner.begin(), inner.end());
-  return add(outside, together.empty() ? Poly{} : sum_of_term(as_term(together, frame), frame, axes, dtype));
-}
-
-// Multiplying out
-
-/// x where the node is 1 - x.
-std::optional<NodeId> Algebra::complement_of(NodeId id) {
-  const Node& node = builder_[id];
-  double number = 0;
-  if (node.op != Op::sub || !repeats_number(builder_.graph().nodes, node.operands[0], number) || number != 1)
-    return std::nullopt;
-  return node.operands[1];
-}
-
-/// The terms that a factor to the power of 1 consists of, in the term's frame.
-std::optional<Poly> Algebra::opened(const Factor& factor, bool complements) {
-  const Atom atom = atoms_[factor.atom];
-  const auto in_frame = [&](Poly poly) {
-    renumber(poly, [&](int index) { return factor.at[index]; });
-    return poly;
-  };
-  if (atom.kind == Atom::Kind::unit) {
-    if (!law("multiply-out")) return std::nullopt;
-    return in_frame(atom.inner);
-  }
-  if (atom.kind != Atom::Kind::node || !complements) return std::nullopt;
-  if (const auto x = complement_of(atom.node); x && law("complement")) {
-    const Poly poly = add(number({1, 1}), negate(read(*x)));
-    const Poly open = in_frame(poly);
-    if (record_) used("complement", {{Term{{1, 1}, {{factor.atom, factor.at, 1}}}}}, {open});
-    return open;
-  }
-  const Node& node = builder_[atom.node];
-  if (node.op == Op::logistic && law("logistic-complement") && builder_[node.operands[0]].op == Op::neg) {
-    const bool derived = builder_.derived();
-    builder_.set_derived(true);
-    const Value flipped = apply(Op::logistic, Value{&builder_, builder_[node.operands[0]].operands[0]});
-    builder_.set_derived(derived);
-    const Poly poly = add(number({1, 1}), negate(read(flipped.id)));
-    const Poly open = in_frame(poly);
-    if (record_) used("logistic-complement", {{Term{{1, 1}, {{factor.atom, factor.at, 1}}}}}, {open});
-    return open;
-  }
-  return std::nullopt;
-}
-
-std::optional<Poly> Algebra::multiplied_out(const Poly& a, bool complements, const std::set<int>& closed,
-                                            std::set<int>* opened_atoms) {
-  std::vector<Term> open = a, done;
-  bool changed = false;
-  while (!open.empty()) {
-    Term term = std::move(open.back());
-    open.pop_back();
-    std::optional<Poly> parts;
-    for (std::size_t i = 0; i < term.factors.size() && !parts; ++i) {
-      if (term.factors[i].power < 1 || closed.contains(term.factors[i].atom)) continue;
-      parts = opened(term.factors[i], complements);
-      if (parts && opened_atoms) opened_atoms->insert(term.factors[i].atom);
-      if (parts && --term.factors[i].power == 0)
-        term.factors.erase(term.factors.begin() + static_cast<std::ptrdiff_t>(i));
-    }
-    if (!parts) {
-      done.push_back(std::move(term));
-      continue;
-    }
-    changed = true;
-    Poly products;
-    for (const Term& part : *parts) products.push_back(product(term, part, 1));
-    if (record_) used("multiply-out", {*parts, {}, term}, {products});
-    open.insert(open.end(), products.begin(), products.end());
-    if (open.size() + done.size() > most_terms) return std::nullopt;
-  }
-  if (!changed) return std::nullopt;
-  return merged(std::move(done));
 }
 
 }  // namespace nnc

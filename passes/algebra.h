@@ -53,8 +53,6 @@ struct Factor {
 
 /// Whether two factors are the same atom in the same place, whatever their powers.
 inline bool same_place(const Factor& a, const Factor& b) { return a.atom == b.atom && a.at == b.at; }
-/// Two ascending lists of indices as one.
-std::vector<int> united(const std::vector<int>& a, const std::vector<int>& b);
 
 struct Term {
   Rational coefficient{1, 1};

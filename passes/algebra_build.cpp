@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "passes/algebra.h"
+#include "passes/algebra_terms.h"
 #include "passes/laws.h"
 
 namespace nnc {

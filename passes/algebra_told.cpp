@@ -4,6 +4,7 @@
 #include <set>
 
 #include "passes/algebra.h"
+#include "passes/algebra_terms.h"
 
 namespace nnc {
 
