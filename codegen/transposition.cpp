@@ -78,19 +78,20 @@ void emit_transposition(Emitter& emit, const Kernel& kernel) {
   const Share share = share_of_thread(emit, squares, kernel.schedule.parallel);
   emit_loop(emit, share.begin, share.end, 1, {}, [&](llvm::Value* square, const Carried&) {
     llvm::Value* row = emit.scaled(square, lanes);
-    return emit_loop(emit, emit.index(0), emit.index(kernel.outer[1]), lanes, {}, [&](llvm::Value* column, Carried) {
-      llvm::SmallVector<llvm::Value*, 16> values;
-      llvm::Value* const at[] = {row, column};
-      llvm::Value *source = address_of(emit, from, at), *target = address_of(emit, to, at);
-      for (std::int64_t i = 0; i < lanes; ++i)
-        values.push_back(emit.ir.CreateAlignedLoad(
-            vector, emit.element(element, source, emit.index(i * from.flat.coefficients[1])), align));
-      turn(emit, values);
-      for (std::int64_t i = 0; i < lanes; ++i)
-        emit.ir.CreateAlignedStore(values[static_cast<unsigned>(i)],
-                                   emit.element(element, target, emit.index(i * to.flat.coefficients[0])), align);
-      return Carried();
-    });
+    return emit_loop(
+        emit, emit.index(0), emit.index(kernel.outer[1]), lanes, {}, [&](llvm::Value* column, const Carried&) {
+          llvm::SmallVector<llvm::Value*, 16> values;
+          llvm::Value* const at[] = {row, column};
+          llvm::Value *source = address_of(emit, from, at), *target = address_of(emit, to, at);
+          for (std::int64_t i = 0; i < lanes; ++i)
+            values.push_back(emit.ir.CreateAlignedLoad(
+                vector, emit.element(element, source, emit.index(i * from.flat.coefficients[1])), align));
+          turn(emit, values);
+          for (std::int64_t i = 0; i < lanes; ++i)
+            emit.ir.CreateAlignedStore(values[static_cast<unsigned>(i)],
+                                       emit.element(element, target, emit.index(i * to.flat.coefficients[0])), align);
+          return Carried();
+        });
   });
 }
 

@@ -5,6 +5,10 @@
 // where the parameter is what would have to cross, and each panel and its moments stay with one thread from step to
 // step. Where activations are more, these stay and tiles are shared.
 #include <algorithm>
+#include <map>
+#include <optional>
+#include <span>
+#include <vector>
 
 #include "passes/lowering.h"
 
@@ -143,7 +147,8 @@ class Sharing {
   /// the same to the last bit.
   static double largest(const Kernel& kernel, std::int64_t units, std::int64_t pieces) {
     const std::int64_t some = std::max<std::int64_t>(1, units);
-    const double share = static_cast<double>((some + pieces - 1) / pieces) / static_cast<double>(some);
+    const std::int64_t most = (some + pieces - 1) / pieces;
+    const double share = static_cast<double>(most) / static_cast<double>(some);
     const double fmas = static_cast<double>(count_of(kernel.outer)) * static_cast<double>(kernel.core->k) /
                         static_cast<double>(kernel.schedule.lanes);
     return share * (fmas / fmas_per_microsecond);
