@@ -8,6 +8,7 @@
 #   bench/turns.sh main~10 main bench/mnist_made.nn:128 -- --threads 2
 # ROUNDS (15) and SECONDS_OF_ROUND (0.2) may be set.
 set -euo pipefail
+shopt -s inherit_errexit
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [ $# -ge 2 ] || { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 2; }
 old=$1 new=$2
@@ -56,6 +57,7 @@ for file in "${files[@]}"; do
     [ -n "$a" ] && [ -n "$b" ] || { echo "turns.sh: no figure of $file" >&2; exit 1; }
     echo "$a $b"
   done | awk '{ print $2 / $1, $1, $2 }' | sort -g | awk -v file="$file" '
+    END { if (NR == 0) exit 1 }
     { ratio[NR] = $1; if (NR == 1 || $2 < old) old = $2; if (NR == 1 || $3 < new) new = $3 }
     END {
       quarter = int((NR + 3) / 4)
