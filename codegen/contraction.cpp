@@ -28,6 +28,7 @@ Contraction::Contraction(Emitter& emit, const Kernel& kernel)
     : emit_(emit),
       kernel_(kernel),
       core_(*kernel.core),
+      work_(work_of(emit.program, kernel)),
       lanes_(kernel.schedule.lanes),
       width_(std::int64_t{kernel.schedule.lanes} * kernel.schedule.tile_vectors),
       stacked_(kernel.outer.size() == 3),
@@ -97,8 +98,8 @@ void Contraction::choose_epilogue() {
   const std::int64_t copies = tallest() * kernel_.schedule.tile_vectors;
   rolled_ = loops || (cost > short_body && cost * copies > unrolled_limit);
   tile_scratch_ = copies;
-  if (by_steps() && !whole_sums())
-    scratch_ = emit_.scratch(vector_, copies * kernel_.schedule.block_tiles * panels_at_once());
+  if (work_.sums > 0)
+    scratch_ = work(0);
   else if (rolled_)
     scratch_ = emit_.scratch(vector_, copies);
 }

@@ -58,10 +58,6 @@ class Contraction {
     apart,     ///< a pointer each that steps with k
     looked_up  ///< addresses computed at each k
   };
-  /// One of the loops that m or k counts for a: its steps, and a's elements between them.
-  struct Digit {
-    std::int64_t extent = 1, step = 0;
-  };
   /// What the turns of a tile's innermost loop fetch: so many bytes each, of each of these.
   struct Ahead {
     llvm::SmallVector<llvm::Value*, 4> at;  ///< none: nothing
@@ -73,7 +69,7 @@ class Contraction {
   enum Level { level_first = 1, level_second = 2, level_vector = 3, level_row = 4 };
   bool by_steps() const { return kernel_.schedule.block_tiles > 0 && kernel_.schedule.block_k > 0; }
   /// Blocks whose tiles take all steps of k at once.
-  bool whole_sums() const { return by_steps() && steps_of_block() >= core_.k; }
+  bool whole_sums() const { return by_steps() && work_.steps >= core_.k; }
   std::int64_t tallest() const { return rows_ + (tall_ > 0 ? 1 : 0); }
   int level(Level which) const { return which + (stacked_ ? 1 : 0); }
 
@@ -92,7 +88,6 @@ class Contraction {
   void each_rows(llvm::function_ref<void(const Rows&)> at);
   void run_tiles_by_steps();
   void run_whole_sums();
-  bool packs_b() const;
   llvm::Value* packed_panel(const Columns& columns);
   void clear(llvm::Value* at, llvm::Value* vectors);
   void run_tile(const Rows& rows, const Columns& columns);
@@ -116,11 +111,9 @@ class Contraction {
     std::size_t pointers_a = 0;      ///< of the values carried from step to step: pointers to a, then
     std::size_t pointers = 0;        ///< to b until here, then the accumulators
   };
-  std::int64_t steps_of_block() const;
+  llvm::Value* work(std::int64_t elements);
   std::int64_t steps_of_turn(const Steps& steps) const;
   std::int64_t turns_of_tile() const { return std::max<std::int64_t>(1, core_.k / steps_of_turn({})); }
-  std::int64_t panels_at_once() const;
-  bool packs_a() const;
   std::int64_t packed_distance() const;
   llvm::Value* packed_tile(llvm::Value* tile);
   void pack_a(const Steps& steps);
@@ -173,6 +166,7 @@ class Contraction {
   Emitter& emit_;
   const Kernel& kernel_;
   const Contract& core_;
+  ContractionWork work_;
   int lanes_;
   std::int64_t width_;                                ///< columns of a whole tile
   bool stacked_;                                      ///< many products, one after the other

@@ -89,7 +89,7 @@ Contraction::Ahead Contraction::next_block(const Rows& rows, const Columns& colu
   if (!kernel_.schedule.fetch_ahead) return ahead;
   llvm::Value* tile = emit_.ir.CreateSub(rows.tile, tile_begin_);
   llvm::Value* panel = emit_.ir.CreateSub(columns.panel, panel_begin_);
-  ahead.part = emit_.add(emit_.scaled(tile, std::min(panels_at_once(), panels_of_thread())), panel);
+  ahead.part = emit_.add(emit_.scaled(tile, std::min(work_.panels_at_once, panels_of_thread())), panel);
   return ahead;
 }
 
@@ -97,7 +97,7 @@ Contraction::Ahead Contraction::next_block(const Rows& rows, const Columns& colu
 /// its last windows meet, the others having been met by the runs before, and its rows of b.
 void Contraction::fetch_next_block(llvm::Value* run, llvm::Value* part) {
   const std::int64_t bytes = static_cast<std::int64_t>(size_of(a_buffer_.dtype)), length = steps_of_a_.back().extent;
-  const std::int64_t parts = tiles_at_once() * std::min(panels_at_once(), panels_of_thread());
+  const std::int64_t parts = tiles_at_once() * std::min(work_.panels_at_once, panels_of_thread());
   const auto fetch_part = [&](llvm::Value* from, std::int64_t elements) {
     const std::int64_t lines = (elements * bytes + line_bytes - 1) / line_bytes, own = (lines + parts - 1) / parts;
     if (own > length) return;
@@ -105,7 +105,7 @@ void Contraction::fetch_next_block(llvm::Value* run, llvm::Value* part) {
     for (std::int64_t line = 0; line < own; ++line)
       fetch_line(emit_.byte_offset(from, emit_.index(line * line_bytes)), false, false);
   };
-  llvm::Value* next = emit_.add(run, emit_.index(steps_of_block() / length));
+  llvm::Value* next = emit_.add(run, emit_.index(work_.steps / length));
   next = lesser(emit_, next, emit_.index(core_.k / length - 1));
   llvm::Value* zero = emit_.index(0);
   std::int64_t last = 0;
@@ -113,7 +113,7 @@ void Contraction::fetch_next_block(llvm::Value* run, llvm::Value* part) {
   const Digit &rows = rows_of_a_.back(), &steps = steps_of_a_.back();
   fetch_part(emit_.element(element_, address(a_, zero, zero), emit_.add(distance_of_run(next), emit_.index(last))),
              (length - 1) * steps.step + rows.extent * rows.step);
-  if (packs_b()) fetch_part(address(b_, emit_.scaled(next, length), zero), length * b_.flat.coefficients[0]);
+  if (work_.copies_panels) fetch_part(address(b_, emit_.scaled(next, length), zero), length * b_.flat.coefficients[0]);
 }
 
 /// What these rows are so many steps later, where steps are lines apart: it is a line, or a line that the tile before

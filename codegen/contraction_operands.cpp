@@ -8,22 +8,10 @@ namespace nnc {
 
 /// What m and k count, as few loops as possible; with one each, the access is over the two of them.
 void Contraction::find_digits() {
-  const auto digits = [&](const std::vector<std::int64_t>& loops, std::size_t first) {
-    std::vector<Digit> made;
-    for (std::size_t i = 0; i < loops.size(); ++i) {
-      const Digit digit{loops[i], a_.flat.coefficients[first + i]};
-      if (digit.extent == 1 && loops.size() > 1) continue;
-      if (!made.empty() && made.back().step == digit.step * digit.extent)
-        made.back() = {made.back().extent * digit.extent, digit.step};
-      else
-        made.push_back(digit);
-    }
-    if (made.empty()) made.push_back({});
-    return made;
-  };
-  const std::vector<std::int64_t> rows = core_.row_loops();
-  rows_of_a_ = digits(rows, 0);
-  steps_of_a_ = digits(core_.step_loops(), rows.size());
+  const std::vector<std::int64_t> rows = core_.row_loops(), &of_a = a_.flat.coefficients;
+  const auto after_rows = of_a.begin() + static_cast<std::ptrdiff_t>(rows.size());
+  rows_of_a_ = merged_loops(rows, {of_a.begin(), after_rows});
+  steps_of_a_ = merged_loops(core_.step_loops(), {after_rows, of_a.end()});
   a_.flat.coefficients = {rows_of_a_.back().step, steps_of_a_.back().step};
 }
 

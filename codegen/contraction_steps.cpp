@@ -1,19 +1,17 @@
 // Long sums: all tiles of a block take some steps of k before the next ones, with copies of what they meet again and
 // again: of panels of b, and of the block's rows of a where many panels meet them.
 #include <algorithm>
+#include <cstddef>
 
 #include "codegen/contraction.h"
+#include "runtime/abi.h"
 
 namespace nnc {
 
 namespace {
 
-/// Panels that a block's tiles meet for each of their steps where a is read where it lies.
-constexpr std::int64_t panels_of_group = 4;
 /// Tiles whose rows are copied together: what one line of memory holds is wanted by several.
 constexpr std::int64_t tiles_copied_at_once = 16;
-/// Rows of b that whole sums meet where they lie: of more, a copy spares more than it takes.
-constexpr std::int64_t most_rows_in_place = 256;
 
 }  // namespace
 
@@ -25,8 +23,8 @@ constexpr std::int64_t most_rows_in_place = 256;
 /// each panel meets all of it.
 void Contraction::run_tiles_by_steps() {
   llvm::Value *const scratch = scratch_, *const begin = panel_begin_, *const end = panel_end_;
-  llvm::Value* panels = emit_.index(panels_at_once());
-  emit_loop(emit_, begin, end, panels_at_once(), {}, [&](llvm::Value* first, const Carried&) {
+  llvm::Value* panels = emit_.index(work_.panels_at_once);
+  emit_loop(emit_, begin, end, work_.panels_at_once, {}, [&](llvm::Value* first, const Carried&) {
     panel_begin_ = first;
     panel_end_ = lesser(emit_, emit_.add(first, panels), end);
     const auto at_tile = [&](const Rows& rows, const Columns& columns) {
@@ -34,26 +32,26 @@ void Contraction::run_tiles_by_steps() {
       tile = emit_.add(emit_.ir.CreateNSWMul(tile, panels), emit_.ir.CreateSub(columns.panel, first));
       scratch_ = emit_.element(vector_, scratch, emit_.scaled(tile, tile_scratch_));
     };
-    clear(scratch, emit_.scaled(emit_.ir.CreateSub(tile_end_, tile_begin_), tile_scratch_ * panels_at_once()));
-    const std::int64_t step = steps_of_block();
+    clear(scratch, emit_.scaled(emit_.ir.CreateSub(tile_end_, tile_begin_), tile_scratch_ * work_.panels_at_once));
+    const std::int64_t step = work_.steps;
     const bool windows = steps_of_a_.size() > 1;
     emit_loop(emit_, emit_.index(0), emit_.index(core_.k), step, {}, [&](llvm::Value* k, const Carried&) {
       const Steps steps{k, lesser(emit_, emit_.add(k, emit_.index(step)), emit_.index(core_.k)), true};
       const auto multiply_tile = [&](const Rows& rows, const Columns& columns) {
         at_tile(rows, columns);
-        if (packs_b()) b_panel_ = packed_panel(columns);
-        if (packs_a()) a_tile_ = packed_tile(rows.tile);
-        packed_ = packs_b();
+        if (work_.copies_panels) b_panel_ = packed_panel(columns);
+        if (work_.copies_rows) a_tile_ = packed_tile(rows.tile);
+        packed_ = work_.copies_panels;
         const Ahead ahead =
-            windows ? next_block(rows, columns) : next_accumulators(packs_a() ? panels : emit_.index(1));
+            windows ? next_block(rows, columns) : next_accumulators(work_.copies_rows ? panels : emit_.index(1));
         each_height(rows, columns, [&](const Tile& tile) { to_scratch(multiply(tile, steps, ahead)); });
         packed_ = false;
         a_tile_ = nullptr;
       };
       const auto pack_panel = [&](const Columns& columns) {
-        if (packs_b()) pack_b(columns, steps);
+        if (work_.copies_panels) pack_b(columns, steps);
       };
-      if (packs_a()) {
+      if (work_.copies_rows) {
         pack_a(steps);
         each_columns([&](const Columns& columns) {
           pack_panel(columns);
@@ -85,20 +83,20 @@ void Contraction::run_tiles_by_steps() {
 Contraction::Ahead Contraction::next_accumulators(llvm::Value* tiles) {
   if (!kernel_.schedule.fetch_ahead) return {};
   const std::int64_t bytes = tile_scratch_ * lanes_ * static_cast<std::int64_t>(size_of(a_buffer_.dtype));
-  const std::int64_t turns = std::max<std::int64_t>(1, steps_of_block() / steps_of_turn({.resume = true}));
+  const std::int64_t turns = std::max<std::int64_t>(1, work_.steps / steps_of_turn({.resume = true}));
   return to_write(emit_.element(vector_, scratch_, emit_.scaled(tiles, tile_scratch_)), bytes, turns);
 }
 
 /// Blocks whose tiles take all of k at once, so that no accumulators wait: what is copied is all that differs.
 void Contraction::run_whole_sums() {
   const Steps all{emit_.index(0), emit_.index(core_.k)};
-  const bool copies_b = packs_b() && core_.k > most_rows_in_place;
-  if (packs_a()) pack_a(all);
+  const bool copies_b = work_.copies_panels;
+  if (work_.copies_rows) pack_a(all);
   each_columns([&](const Columns& columns) {
     if (copies_b) pack_b(columns, all);
     each_rows([&](const Rows& rows) {
       if (copies_b) b_panel_ = packed_panel(columns);
-      if (packs_a()) a_tile_ = packed_tile(rows.tile);
+      if (work_.copies_rows) a_tile_ = packed_tile(rows.tile);
       packed_ = copies_b;
       run_tile(rows, columns);
       packed_ = false;
@@ -106,9 +104,6 @@ void Contraction::run_whole_sums() {
     });
   });
 }
-
-/// Panels of b that a block's tiles meet for each of its steps of k.
-std::int64_t Contraction::panels_at_once() const { return packs_a() ? kernel_.schedule.packed_for : panels_of_group; }
 
 /// Sets so many vectors to 0.
 void Contraction::clear(llvm::Value* at, llvm::Value* vectors) {
@@ -119,27 +114,25 @@ void Contraction::clear(llvm::Value* at, llvm::Value* vectors) {
   });
 }
 
-/// Steps of k that a block's tiles take at once.
-std::int64_t Contraction::steps_of_block() const {
-  const std::int64_t steps = kernel_.schedule.block_k, run = steps_of_a_.back().extent;
-  return steps_of_a_.size() == 1 ? steps : std::max<std::int64_t>(1, steps / run) * run;
-}
-
-/// Rows of a side by side, and each step another line of memory, or a row of a feed that has to be looked up.
-bool Contraction::packs_a() const {
-  return kernel_.schedule.packed_for > 0 && rows_of_a_.size() == 1 && steps_of_a_.size() == 1 &&
-         rows_of_a_[0].step == 1 && !a_.column && !(a_.row && a_.row->depends(0));
+/// This piece's memory from so many elements on.
+llvm::Value* Contraction::work(std::int64_t elements) {
+  llvm::IRBuilder<>& entry = emit_.entry;
+  llvm::Value* thread = emit_.call_member(offsetof(nnc_call, thread), entry.getInt32Ty());
+  thread = entry.CreateZExt(thread, entry.getInt64Ty());
+  llvm::Value* at = entry.CreateGEP(element_, emit_.base_of(*kernel_.work),
+                                    entry.CreateNSWMul(thread, emit_.index(work_.elements())));
+  return entry.CreateConstGEP1_64(element_, at, static_cast<std::uint64_t>(elements));
 }
 
 /// Elements from a tile's copy to the next one's: its steps, and a line, so that tiles are not all in the same sets of
 /// the cache, and since the last step's vector may be longer than the tile is high.
 std::int64_t Contraction::packed_distance() const {
-  return steps_of_block() * tallest() + line_bytes / static_cast<std::int64_t>(size_of(a_buffer_.dtype));
+  return work_.steps * tallest() + line_bytes / static_cast<std::int64_t>(size_of(a_buffer_.dtype));
 }
 
 /// The memory for a tile's steps.
 llvm::Value* Contraction::packed_tile(llvm::Value* tile) {
-  if (!packed_a_) packed_a_ = emit_.scratch(element_, packed_distance() * kernel_.schedule.block_tiles);
+  if (!packed_a_) packed_a_ = work(work_.sums);
   return emit_.element(element_, packed_a_, emit_.scaled(emit_.ir.CreateSub(tile, tile_begin_), packed_distance()));
 }
 
@@ -188,14 +181,11 @@ llvm::Value* Contraction::load_rows(llvm::Value* at, std::int64_t rows) {
                                    llvm::PoisonValue::get(vector_));
 }
 
-/// Rows of b that lie far apart are in as many pages as there are steps: a block's tiles read a copy of them.
-bool Contraction::packs_b() const { return b_contiguous() && !b_.column && !b_.row; }
-
 /// The memory for a panel's steps: a panel's at a time where all of a block meets it, else those of several panels.
 llvm::Value* Contraction::packed_panel(const Columns& columns) {
-  const std::int64_t vectors = steps_of_block() * kernel_.schedule.tile_vectors;
-  const bool alone = packs_a() || whole_sums();
-  if (!packed_b_) packed_b_ = emit_.scratch(vector_, vectors * (alone ? 1 : panels_at_once()));
+  const std::int64_t vectors = work_.steps * kernel_.schedule.tile_vectors;
+  const bool alone = work_.copies_rows || whole_sums();
+  if (!packed_b_) packed_b_ = work(work_.sums + work_.rows);
   if (alone) return packed_b_;
   llvm::Value* panel = emit_.ir.CreateSub(columns.panel, panel_begin_);
   return emit_.element(vector_, packed_b_, emit_.scaled(panel, vectors));

@@ -62,7 +62,7 @@ Carried Contraction::multiply(const Tile& tile, const Steps& steps, const Ahead&
 /// As many as the schedule wants, if every run of steps is a multiple of that, else a divisor.
 std::int64_t Contraction::steps_of_turn(const Steps& steps) const {
   const std::int64_t most = std::gcd(std::int64_t{kernel_.schedule.tile_steps}, steps_of_a_.back().extent);
-  return steps.resume ? std::gcd(most, steps_of_block()) : most;
+  return steps.resume ? std::gcd(most, work_.steps) : most;
 }
 
 /// The innermost loop: turns of several steps, which fetch too.

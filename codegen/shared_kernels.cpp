@@ -85,6 +85,7 @@ class NumberedKernel {
       number_access(kernel.core->a);
       number_access(kernel.core->b);
     }
+    if (kernel.work) kernel.work = number_buffer(*kernel.work);
     for (Stage& stage : kernel.stages) {
       for (BodyInput& input : stage.body.inputs) {
         if (auto* access = std::get_if<Access>(&input)) number_access(*access);

@@ -64,6 +64,7 @@ class Planner {
       };
       const Kernel& kernel = program_.kernels[k];
       if (kernel.core) see(kernel.core->a), see(kernel.core->b);
+      if (kernel.work) note(*kernel.work, k, k);
       for (const Stage& stage : kernel.stages) {
         for (const BodyInput& input : stage.body.inputs)
           if (const auto* access = std::get_if<Access>(&input)) see(*access);

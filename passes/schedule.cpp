@@ -57,17 +57,6 @@ std::int64_t bytes_of(const Contract& core, std::int64_t element) {
   return (elements_of_a(core) + core.k * core.n + core.m * core.n) * element;
 }
 
-/// Whether a's elements lie in windows.
-bool has_windows(const Contract& core) { return !core.rows.empty() || !core.steps.empty(); }
-
-/// Whether a's rows lie side by side and its steps far apart: those of Xᵀ·dZ, of windows or not.
-bool goes_down(const Contract& core) {
-  const std::vector<std::int64_t>& last = core.a.map.back().coefficients;
-  const auto steps = static_cast<std::ptrdiff_t>(core.step_loops().size());
-  return last.end()[-steps - 1] == 1 && last.end()[-1] == 0;
-}
-bool rows_side_by_side(const Contract& core) { return !has_windows(core) && goes_down(core); }
-
 std::int64_t panels_of(const Contract& core, const Schedule& schedule) {
   const std::int64_t width = std::int64_t{schedule.lanes} * schedule.tile_vectors;
   return (core.n + width - 1) / width;
@@ -319,6 +308,11 @@ void schedule(Draft& draft, const LowerOptions& options) {
   for (Kernel& kernel : draft.program.kernels) scheduler.order(kernel);
   if (draft.program.kernels.size() == 1 && draft.program.loops.empty())
     shorten_vectors(draft.program.kernels[0], options.machine, draft.program.kernels[0].schedule);
+  for (Kernel& kernel : draft.program.kernels) give_work(draft.program, kernel);
+  while (draft.base.size() < draft.program.buffers.size()) {
+    draft.base.push_back(static_cast<BufferId>(draft.base.size()));
+    draft.dense.push_back(true);
+  }
 }
 
 }  // namespace nnc

@@ -289,6 +289,7 @@ class ProgramPrinter {
     line(fmt::format("kernel {} {} over {}: {}", id, quoted(kernel.name), list(kernel.outer),
                      run(kernel.schedule, kernel.core.has_value())));
     if (kernel.core) print(*kernel.core, kernel.outer.size() == 3);
+    if (kernel.work) line(fmt::format("  work in {}", buffer(*kernel.work)));
     for (std::size_t stage = 0; stage < kernel.stages.size(); ++stage) print(kernel, stage);
   }
 

@@ -206,6 +206,20 @@ class Verifier {
     if (kernel.core) check_core(kernel);
     for (std::size_t stage = 0; stage < kernel.stages.size(); ++stage) check_stage(kernel, stage);
     check_schedule(kernel);
+    if (problems_.empty()) check_work(kernel);
+  }
+
+  /// Where a contraction keeps copies and sums there is a row for each piece.
+  void check_work(const Kernel& kernel) {
+    const std::int64_t elements = work_of(program_, kernel).elements();
+    if (!kernel.work && elements == 0) return;
+    if (!kernel.work) return fail_here("no memory to work in");
+    if (*kernel.work >= program_.buffers.size()) return fail_here("no buffer {}", *kernel.work);
+    const Buffer& work = program_.buffers[*kernel.work];
+    if (work.region != Region::arena || work.part || elements == 0 ||
+        work.dims != Dims{kernel.schedule.parallel, elements} || work.layout.strides != Dims{elements, 1} ||
+        work.dtype != program_.buffers[kernel.core->a.buffer].dtype)
+      fail_here("buffer {} is not what its pieces work in", *kernel.work);
   }
 
   void check_core(const Kernel& kernel) {
@@ -378,6 +392,7 @@ class Verifier {
       if (program_.buffers[access.buffer].region == Region::arena) does(access.buffer);
     };
     if (kernel.core) each(kernel.core->a, read), each(kernel.core->b, read);
+    if (kernel.work) write(*kernel.work);
     for (const Stage& stage : kernel.stages) {
       for (const BodyInput& input : stage.body.inputs)
         if (const auto* access = std::get_if<Access>(&input)) each(*access, read);

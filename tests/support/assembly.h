@@ -1,6 +1,8 @@
 // The innermost loops of contractions, read from assembly text: what a step of k executes.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -45,6 +47,16 @@ inline std::vector<InnerLoop> innermost_loops(const std::string& assembly) {
     }
   }
   return loops;
+}
+
+/// The most bytes of stack that a function of the text takes for itself, pushed registers aside.
+inline std::int64_t largest_frame(const std::string& assembly) {
+  std::int64_t largest = 0;
+  std::istringstream text(assembly);
+  for (std::string line; std::getline(text, line);)
+    if (const auto at = line.find("subq\t$"); at != std::string::npos && has(line, ", %rsp"))
+      largest = std::max<std::int64_t>(largest, std::stoll(line.substr(at + 6)));
+  return largest;
 }
 
 }  // namespace nnc::test

@@ -16,6 +16,7 @@
 #include "ir/program/program.h"
 #include "ir/scalar/builder.h"
 #include "runtime/abi.h"
+#include "tests/support/share_all.h"
 
 namespace nnc::test {
 

@@ -80,6 +80,7 @@ Made contraction(Sizes s, Left left, Right right, Schedule schedule, DType dtype
   kernel.core = core;
   kernel.stages = {stage};
   kernel.schedule = schedule;
+  test::place_work(draft.program, kernel);
   draft.program.kernels = {kernel};
   made.program = draft.program;
   return made;
@@ -152,6 +153,7 @@ Made convolution(const Windows& w, std::int64_t n, Right right, Schedule schedul
             {loop_row(place, 6), loop_row(place + 1, 6, w.stride), loop_row(place + 2, 6, w.stride),
              loop_row(inside + 2, 6)}};
   core.a.map[1].coefficients[inside] = core.a.map[2].coefficients[inside + 1] = 1;
+  test::place_work(draft.program, draft.program.kernels[0]);
   made.program = draft.program;
   return made;
 }
@@ -389,6 +391,18 @@ TEST_CASE("the innermost loop is the tile and nothing else", "[codegen]") {
         check_inner_loops(cpu, Left::rows, Right::row_major, s, dtype, heavy);
         check_inner_loops(cpu, Left::rows, Right::panels, {128, 256, 300}, dtype, heavy);  // two heights
       }
+}
+
+TEST_CASE("blocks and copies of any size take little stack", "[codegen]") {
+  for (const char* cpu : {"znver3", "znver5"}) {
+    const TargetOrError target = target_named(cpu);
+    REQUIRE(target.error.empty());
+    for (const Schedule& schedule : {in_blocks(tile(14, 2, 16), 40, 512, 32), in_blocks(tile(6, 2, 8), 100, 2000)}) {
+      const Made made = contraction({800, 1024, 2000}, Left::transposed, Right::row_major, schedule, DType::f32, true);
+      const std::int64_t frame = largest_frame(emit_assembly(made.program, {.target = target.host.target}));
+      CHECK((0 < frame && frame < 16 << 10));
+    }
+  }
 }
 
 TEST_CASE("an innermost loop fetches as much as its tiles have turns for", "[codegen]") {

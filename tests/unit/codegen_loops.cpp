@@ -24,9 +24,11 @@ void check_everywhere(const Graph& graph, std::int64_t rows) {
       options.fuse = options.layout = threads != 2;
       Program program = lower(graph, "step", options);
       // Too small to be worth a second thread; every other kernel is shared all the same, so that some wait for others.
-      for (std::size_t i = 0; i < program.kernels.size(); ++i)
-        if (!program.kernels[i].outer.empty() && (threads == 2 || i % 2 == 0))
-          program.kernels[i].schedule.parallel = threads;
+      for (std::size_t i = 0; i < program.kernels.size(); ++i) {
+        if (program.kernels[i].outer.empty() || (threads != 2 && i % 2 != 0)) continue;
+        program.kernels[i].schedule.parallel = threads;
+        test::place_work(program, program.kernels[i]);
+      }
       test::check_native_bits(program, environment, expected, machine.name, threads);
     }
 }

@@ -21,6 +21,7 @@ using namespace nnc;
 namespace {
 
 constexpr std::int64_t rows_of_full_batch = 32;
+constexpr std::int64_t most_stack = 64 << 10;  ///< bytes; the thread of a small system has twice as much
 
 std::string text_of(const std::filesystem::path& path) {
   std::stringstream text;
@@ -72,6 +73,7 @@ std::string figures(const Elaborated& block, const std::string& cpu) {
     bytes += kernel.bytes;
     const std::string assembly = emit_assembly(alone(program, i), {.target = target.host.target});
     const Stack here = spills(assembly);
+    CHECK(test::largest_frame(assembly) < most_stack);
     all.stores += here.stores;
     all.loads += here.loads;
     const auto& core = program.kernels[i].core;

@@ -488,9 +488,9 @@ TEST_CASE("rows of a batch that a result for the caller has are rows, as those o
   }
 }
 
-/// The schedule of W - Xᵀ·dZ, by so many rows; X is no feed itself, whose rows are copied by another rule.
-Schedule update_schedule(std::int64_t inputs, std::int64_t columns, std::int64_t batch, const Machine& machine,
-                         int threads) {
+/// W - Xᵀ·dZ, by so many rows; X is no feed itself, whose rows are copied by another rule.
+Program update_program(std::int64_t inputs, std::int64_t columns, std::int64_t batch, const Machine& machine,
+                       int threads) {
   LowerOptions options;
   options.machine = machine;
   options.rows = batch;
@@ -499,11 +499,47 @@ Schedule update_schedule(std::int64_t inputs, std::int64_t columns, std::int64_t
   const Value x = b.leaf(Op::input, "x", f32(rows({inputs}))), dz = b.leaf(Op::input, "dz", f32(rows({columns})));
   const Value w = b.leaf(Op::param, "W", f32(fixed({inputs, columns})));
   b.output(OutputKind::update, "W", w - b.dot(x * 2.0, dz, {0}, {0}));
-  const Program program = lower(assign_order(std::move(b).finish()), "step", options);
+  Program program = lower(assign_order(std::move(b).finish()), "step", options);
   REQUIRE(verify(program) == "");
+  return program;
+}
+
+std::size_t contraction_of(const Program& program) {
   const auto kernel = std::ranges::find_if(program.kernels, [](const Kernel& some) { return some.core.has_value(); });
   REQUIRE(kernel != program.kernels.end());
-  return kernel->schedule;
+  return static_cast<std::size_t>(kernel - program.kernels.begin());
+}
+
+Schedule update_schedule(std::int64_t inputs, std::int64_t columns, std::int64_t batch, const Machine& machine,
+                         int threads) {
+  const Program program = update_program(inputs, columns, batch, machine, threads);
+  return program.kernels[contraction_of(program)].schedule;
+}
+
+TEST_CASE("what a contraction in blocks copies lies in the arena, a row for each piece") {
+  const Program sound = update_program(784, 512, 1024, machine_avx512(), 2);
+  const std::size_t kernel = contraction_of(sound);
+  const std::optional<BufferId> work = sound.kernels[kernel].work;
+  REQUIRE(work);
+  CHECK(sound.kernels[kernel].schedule.parallel == 2);
+  CHECK(sound.buffers[*work].dims == std::vector<std::int64_t>{2, work_of(sound, sound.kernels[kernel]).elements()});
+  CHECK(sound.buffers[*work].offset + sound.buffers[*work].bytes <= sound.arena_bytes);
+  CHECK(print(sound).find("  work in ") != std::string::npos);
+
+  const auto broken = [&](auto&& change) {
+    Program program = sound;
+    change(program, program.kernels[kernel]);
+    return verify(program);
+  };
+  CHECK(broken([](Program&, Kernel& at) { at.work.reset(); }).find("no memory to work in") != std::string::npos);
+  CHECK(broken([](Program&, Kernel& at) { at.schedule.parallel = 3; }).find("is not what its pieces work in") !=
+        std::string::npos);
+  CHECK(broken([](Program&, Kernel& at) { ++at.schedule.block_tiles; }).find("is not what its pieces work in") !=
+        std::string::npos);
+  CHECK(broken([](Program& program, Kernel& at) {
+          program.buffers[*at.work].offset = program.buffers[at.core->a.buffer].offset;
+        }) != "");
+  CHECK(!update_program(784, 512, 128, machine_avx512(), 2).kernels[0].work);
 }
 
 TEST_CASE("rows are copied for whole sums of 192 to 512 steps, by steps where there are more") {
