@@ -94,7 +94,9 @@ void block_rows(const Contract& core, std::int64_t bytes, const Machine& machine
   schedule.panels_outside = true;
   schedule.block_tiles = static_cast<int>(std::clamp<std::int64_t>((room - panel) / tile, fewest_tiles, most_tiles));
   // Xᵀ·dZ goes down the rows of both: each step of k is another line and another page.
-  const auto down = [](const Access& access) { return access.map[access.map.size() - 2].coefficients.end()[-1] != 0; };
+  const auto down = [](const Access& access) {
+    return access.map.size() > 1 && access.map.end()[-2].coefficients.end()[-1] != 0;
+  };
   const std::int64_t fitting = machine.l1_bytes / 2 / (2 * line_bytes);  // a line of each operand for each
   if (core.k <= 2 * fitting || !(down(core.a) || panel > room / 2)) return;
   schedule.block_k = static_cast<int>(fitting);

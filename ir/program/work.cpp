@@ -41,6 +41,7 @@ std::int64_t steps_of_block(const Program& program, const Kernel& kernel) {
 bool has_windows(const Contract& core) { return !core.rows.empty() || !core.steps.empty(); }
 
 bool goes_down(const Contract& core) {
+  if (core.a.map.empty()) return false;  // one number in all places
   const std::vector<std::int64_t>& last = core.a.map.back().coefficients;
   const auto steps = static_cast<std::ptrdiff_t>(core.step_loops().size());
   return last.end()[-steps - 1] == 1 && last.end()[-1] == 0;
