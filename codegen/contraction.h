@@ -142,6 +142,7 @@ class Contraction {
   void fetch_rows(llvm::ArrayRef<llvm::Value*> rows);
   void fetch_line(llvm::Value* at, bool written, bool first_cache);
   Ahead next_panel(const Rows& rows, const Columns& columns);
+  bool results_outweigh_panels() const;
   Ahead results(const Rows& rows, const Columns& columns);
   Ahead next_accumulators(llvm::Value* tiles);
   Ahead to_write(llvm::ArrayRef<llvm::Value*> at, std::int64_t bytes, std::int64_t turns) const;

@@ -59,6 +59,14 @@ bool Contraction::lies_in_tiles(const Access& access) const {
   return access.map.size() == 2 && is_loop(access.map[0], 0) && is_loop(access.map[1], 1);
 }
 
+/// Whether what belongs to a panel of results is more memory than a panel of b.
+bool Contraction::results_outweigh_panels() const {
+  std::int64_t rows = 0;
+  for (const Stage& stage : kernel_.stages)
+    for (const Store& store : stage.stores) rows += stage.inner.empty() && lies_in_tiles(store.to) ? core_.m : 0;
+  return rows > core_.k;
+}
+
 /// What the stages after the tile write in panels: parameters that they read before, and what belongs to these.
 Contraction::Ahead Contraction::results(const Rows& rows, const Columns& columns) {
   if (!kernel_.schedule.fetch_ahead) return {};

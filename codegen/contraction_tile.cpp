@@ -9,7 +9,7 @@ namespace nnc {
 void Contraction::run_tile(const Rows& rows, const Columns& columns) {
   const Steps all{emit_.index(0), emit_.index(core_.k)};
   const Tile tile{rows.m, columns.n, rows.rows, columns.vectors, columns.last_active};
-  Ahead ahead = next_panel(rows, columns);
+  Ahead ahead = results_outweigh_panels() ? Ahead() : next_panel(rows, columns);
   if (ahead.at.empty()) ahead = results(rows, columns);
   if (!rolled_) {
     const Carried values = multiply(tile, all, ahead);

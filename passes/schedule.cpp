@@ -153,11 +153,27 @@ class Scheduler {
     if (!kernel.core) return;
     const std::size_t bytes = element_bytes(kernel);
     order_tiles(*kernel.core, bytes, options_.machine, kernel.schedule);
+    if (updates_much(kernel)) kernel.schedule.fetch_ahead = options_.machine.fetch_ahead;
     if (buffer(kernel.core->a).region == Region::feed && copies_fed_rows(*kernel.core, kernel.schedule))
       copy_rows(*kernel.core, static_cast<std::int64_t>(bytes), options_.machine, kernel.schedule);
   }
 
  private:
+  /// Whether a contraction, with the moments of the parameter that it updates, leaves the second cache.
+  bool updates_much(const Kernel& kernel) const {
+    std::int64_t updated = 0, variables = 0;
+    for (const Stage& stage : kernel.stages)
+      for (const Store& store : stage.stores) {
+        const Buffer& of = buffer(store.to);
+        if (of.region != Region::params && of.region != Region::state) continue;
+        updated += static_cast<std::int64_t>(of.bytes);
+        ++variables;
+      }
+    const Contract& core = *kernel.core;
+    const auto operands = (elements_of_a(core) + core.k * core.n) * static_cast<std::int64_t>(element_bytes(kernel));
+    return variables > 1 && operands + updated > 2 * options_.machine.l2_bytes;
+  }
+
   const Buffer& buffer(const Access& access) const { return program_.buffers[access.buffer]; }
 
   /// Size of the elements that vectors are counted in: the smallest float that the kernel works on.

@@ -422,6 +422,21 @@ TEST_CASE(
   for (const std::int64_t batch : {1, 5, 48}) check_same(mlp_step({70, 130, 10}, true), batch);
 }
 
+TEST_CASE("an update whose moments leave the second cache fetches what it replaces") {
+  LowerOptions options;
+  options.rows = 128;
+  const auto fetching = [&](const Machine& machine, std::int64_t inputs) {
+    options.machine = machine;
+    std::size_t found = 0;
+    for (const Kernel& kernel : lower(mlp_step({inputs, 256, 10}, true), "step", options).kernels)
+      found += kernel.schedule.fetch_ahead ? 1 : 0;
+    return found;
+  };
+  CHECK(fetching(machine_avx512(), 784) == 1);  // three times 0.8 MB
+  CHECK(fetching(machine_avx512(), 300) == 0);
+  CHECK(fetching(machine_avx2(), 784) == 0);  // which fetches nothing
+}
+
 TEST_CASE("threads share all that is worth a barrier, where some kernel is worth a team") {
   const auto pieces = [](const std::vector<std::int64_t>& widths, int threads) {
     LowerOptions options;
