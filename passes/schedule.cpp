@@ -299,8 +299,10 @@ void order_tiles(const Contract& core, std::size_t bytes, const Machine& machine
   schedule.panels_outside = panels * a + k * n <= tiles * k * n + a;
   const auto size = static_cast<std::int64_t>(bytes);
   block_rows(core, size, machine, schedule);
-  // Smaller ones find in the second cache what the kernels before them left, and would fetch it for nothing.
-  const bool large = bytes_of(core, size) > 2 * machine.l2_bytes;
+  // Smaller ones find in the second cache what the kernels before them left, and would fetch it for nothing. What Xᵀ·dZ
+  // replaces was met by no kernel since the product.
+  const bool replaces = machine.fetch_ahead && rows_side_by_side(core);
+  const bool large = bytes_of(core, size) > (replaces ? 1 : 2) * machine.l2_bytes;
   if (large && copies_rows(core, machine, schedule)) copy_rows(core, size, machine, schedule);
   schedule.fetch_ahead = machine.fetch_ahead && large;
   // A tile takes a little of each pixel, so nothing that processors do by themselves brings the next ones.

@@ -557,6 +557,20 @@ TEST_CASE("what a contraction in blocks copies lies in the arena, a row for each
   CHECK(!update_program(784, 512, 128, machine_avx512(), 2).kernels[0].work);
 }
 
+TEST_CASE("a weight's gradient fetches ahead from one second cache on, other products from two") {
+  const auto fetches = [](std::int64_t columns, std::int64_t batch, const Machine& machine) {
+    return update_schedule(784, columns, batch, machine, 1).fetch_ahead;
+  };
+  CHECK(fetches(256, 128, machine_avx512()));  // 1.3 MB
+  CHECK(!fetches(128, 128, machine_avx512()));
+  CHECK(!fetches(256, 128, machine_avx2()));  // which fetches nothing
+  LowerOptions options;
+  options.machine = machine_avx512();
+  options.rows = 128;
+  for (const Kernel& kernel : lower(mlp_step({784, 256, 10}, false), "step", options).kernels)
+    if (kernel.core) CHECK(kernel.schedule.fetch_ahead == (kernel.core->m == 784));
+}
+
 TEST_CASE("rows are copied for whole sums of 192 to 512 steps, by steps where there are more") {
   const auto copied = [](std::int64_t batch, const Machine& machine) {
     return update_schedule(784, 512, batch, machine, 1);
