@@ -52,7 +52,8 @@ echo "The screen (110 characters wide) in the third epoch:"
 echo
 sed 's/^/    /; s/ *$//' <<<"$seen"
 for _ in $(seq 1200); do
-  screen | grep -q '^valid ' && break
+  # The prompt comes after all lines of the end: a screen taken before it may lack some.
+  screen | tail -1 | grep -q '^[$]$' && break
   sleep 0.1
 done
 echo
