@@ -93,7 +93,7 @@ class Contraction {
   void run_tile(const Rows& rows, const Columns& columns);
   void enter_tile(const Tile& tile);
   void each_height(const Rows& rows, const Columns& columns, llvm::function_ref<void(const Tile&)> at);
-  /// Steps of k, and whether the accumulators begin with what scratch memory holds rather than with 0. Where k counts
+  /// Steps of k, and whether the accumulators begin with what work memory holds rather than with 0. Where k counts
   /// several loops, whole runs of the innermost one.
   struct Steps {
     llvm::Value* begin = nullptr;

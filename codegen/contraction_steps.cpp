@@ -17,7 +17,7 @@ constexpr std::int64_t tiles_copied_at_once = 16;
 
 /// Long sums, whose operands would fill the first cache and more pages than a processor remembers: all tiles of the
 /// block take the first steps of k, then all the next, for several panels of b at a time, so that a is fetched once for
-/// them. Between the steps a tile's accumulators lie in scratch memory, as they are.
+/// them. Between the steps a tile's accumulators lie in work memory, as they are.
 ///
 /// Read where it lies, a stays for a few panels and each of its tiles meets these; copied, it lies close together, and
 /// each panel meets all of it.
@@ -79,7 +79,7 @@ void Contraction::run_tiles_by_steps() {
   panel_end_ = end;
 }
 
-/// The accumulators of the tile that comes next, so many tiles on in scratch memory.
+/// The accumulators of the tile that comes next, so many tiles on in work memory.
 Contraction::Ahead Contraction::next_accumulators(llvm::Value* tiles) {
   if (!kernel_.schedule.fetch_ahead) return {};
   const std::int64_t bytes = tile_scratch_ * lanes_ * static_cast<std::int64_t>(size_of(a_buffer_.dtype));

@@ -28,7 +28,7 @@ std::vector<std::int64_t> dense_strides(const std::vector<std::int64_t>& dims) {
 
 void add_buffer(std::set<BufferId>& buffers, const Access& access) { buffers.insert(access.buffer); }
 
-/// Bytes of all buffers that a kernel reads or writes, each once.
+/// Bytes of all buffers that a kernel reads or writes for others, each once.
 std::uint64_t bytes_touched(const Program& program, const Kernel& kernel) {
   std::set<BufferId> buffers;
   if (kernel.core) {

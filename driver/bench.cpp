@@ -71,7 +71,7 @@ Timing time_calls(Runner& runner, int threads, Workload& work, int vector_bytes,
   std::vector<double> times;
   std::vector<Moment> moments;
   const auto peak = [&] { return fma_peak(runner.team(), vector_bytes, dtype, seconds_of_peak); };
-  double before = peak();
+  double before = 0;
   do {
     if (times.size() % runs_of_start == 0) work.restart(), work.run(runner, threads), before = peak();
     times.push_back(time_run(runner, threads, work));

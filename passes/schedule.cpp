@@ -70,10 +70,11 @@ std::int64_t panels_met(const Contract& core, const Schedule& schedule) {
 
 /// Where many panels meet a's rows, these are copied, tile by tile: read where they lie, each step is another page. A
 /// panel's steps then take half of the first cache, and a block's steps of a three quarters of the second.
-void pack_rows(const Contract& core, std::int64_t bytes, const Machine& machine, Schedule& schedule) {
+void pack_rows(const Contract& core, std::int64_t bytes, const Machine& machine, std::int64_t fewest_panels,
+               Schedule& schedule) {
   const std::int64_t width = std::int64_t{schedule.lanes} * schedule.tile_vectors;
   const std::int64_t panels = panels_met(core, schedule);
-  if (panels_of(core, schedule) < fewest_panels_packed || panels < fewest_panels_of_thread) return;
+  if (panels_of(core, schedule) < fewest_panels || panels < fewest_panels_of_thread) return;
   if (!rows_side_by_side(core)) return;
   const std::int64_t most = std::max<std::int64_t>(1, machine.l1_bytes / 2 / (width * bytes));
   const std::int64_t times = (core.k + most - 1) / most, even = (core.k + times - 1) / times;
@@ -106,7 +107,7 @@ void block_rows(const Contract& core, std::int64_t bytes, const Machine& machine
   const std::int64_t stays = schedule.tile_rows * ((has_windows(core) ? 0 : fitting) + 4 * width) * bytes;
   const std::int64_t tiles = std::max<std::int64_t>(0, room - image) / stays;
   schedule.block_tiles = static_cast<int>(std::clamp(tiles, fewest_tiles, most_tiles_by_steps));
-  pack_rows(core, bytes, machine, schedule);
+  pack_rows(core, bytes, machine, fewest_panels_packed, schedule);
 }
 
 /// Rows of Xᵀ that many panels meet are copied though nothing need go in blocks: a step of a tile is a line or two of
@@ -115,7 +116,7 @@ void copy_rows(const Contract& core, std::int64_t bytes, const Machine& machine,
   const std::int64_t tiles = (core.m + schedule.tile_rows - 1) / schedule.tile_rows;
   const std::int64_t room = machine.l2_bytes * 3 / 8, tile = core.k * schedule.tile_rows * bytes;
   const std::int64_t fitting = std::max<std::int64_t>(1, room / tile);
-  const std::int64_t blocks = (tiles + fitting - 1) / fitting;
+  const std::int64_t blocks = std::max<std::int64_t>(1, (tiles + fitting - 1) / fitting);
   schedule.panels_outside = true;
   schedule.block_tiles = static_cast<int>((tiles + blocks - 1) / blocks);
   schedule.block_k = static_cast<int>(core.k);
@@ -131,6 +132,12 @@ bool copies_rows(const Contract& core, const Machine& machine, const Schedule& s
 /// Likewise where they lie in a feed and nothing is copied yet.
 bool copies_fed_rows(const Contract& core, const Schedule& schedule) {
   return schedule.packed_for == 0 && rows_side_by_side(core) && panels_met(core, schedule) >= fewest_panels_fed;
+}
+
+/// Long sums stay by steps.
+void copy_fed_rows(const Contract& core, std::int64_t bytes, const Machine& machine, Schedule& schedule) {
+  if (schedule.block_k > 0) return pack_rows(core, bytes, machine, fewest_panels_fed, schedule);
+  copy_rows(core, bytes, machine, schedule);
 }
 
 class Scheduler {
@@ -155,7 +162,7 @@ class Scheduler {
     order_tiles(*kernel.core, bytes, options_.machine, kernel.schedule);
     if (updates_much(kernel)) kernel.schedule.fetch_ahead = options_.machine.fetch_ahead;
     if (buffer(kernel.core->a).region == Region::feed && copies_fed_rows(*kernel.core, kernel.schedule))
-      copy_rows(*kernel.core, static_cast<std::int64_t>(bytes), options_.machine, kernel.schedule);
+      copy_fed_rows(*kernel.core, static_cast<std::int64_t>(bytes), options_.machine, kernel.schedule);
   }
 
  private:

@@ -136,7 +136,7 @@ class Sharing {
     return (kernel.core->m + kernel.schedule.tile_rows - 1) / kernel.schedule.tile_rows;
   }
 
-  /// Whether a contraction's parameter is less than the activations that it meets. Of a result that is kept, a gradient
+  /// Whether a contraction's parameter is more than the activations that it meets. Of a result that is kept, a gradient
   /// or what becomes of it, the rows of a batch are summed.
   bool few_rows(const Kernel& kernel) const {
     const std::int64_t rows = kept_results(kernel).empty() ? kernel.core->m : kernel.core->k;
@@ -172,8 +172,8 @@ class Sharing {
     for (Kernel* kernel : meeting.kernels) {
       Schedule& schedule = kernel->schedule;
       const std::int64_t products = kernel->outer.size() == 3 ? kernel->outer[0] : 1;
-      const bool stack = products > 1 && products >= schedule.parallel;
       if (panels && meeting.kernels.size() > 1) schedule.parallel = pieces;
+      const bool stack = products > 1 && products >= schedule.parallel;
       schedule.shared = stack ? Schedule::Shared::stack : panels ? Schedule::Shared::panels : Schedule::Shared::tiles;
     }
   }

@@ -199,8 +199,8 @@ struct Stage {
 /// (image, line, column), and k those of `steps` (the window's line and column, channel); a's map is then over
 /// (rows..., steps...). Empty: the one loop m, the one loop k.
 /// What lowering promises: a is row-major; b has rank 2 and is indexed [k, n], row-major with unit stride along n or in
-/// panels; neither lies in a feed. In a stack b has one axis more in front and is row-major. Exactly one stage follows,
-/// with no inner loops and no folds.
+/// panels; b lies in no feed, a in one only without windows and stacks. In a stack b has one axis more in front and is
+/// row-major. Exactly one stage follows, with no inner loops and no folds.
 struct Contract {
   Access a, b;
   std::int64_t m = 0, n = 0, k = 0;

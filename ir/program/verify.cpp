@@ -241,6 +241,7 @@ class Verifier {
     const Buffer &a = program_.buffers[core.a.buffer], &b = program_.buffers[core.b.buffer];
     if (a.dtype != b.dtype || !is_float(a.dtype)) fail_here("operands of a contraction of different types");
     if (b.region == Region::feed) fail_here("operand b of a contraction is a feed");
+    if (a.region == Region::feed && (stack || has_windows(core))) fail_here("a stack or windows in a feed");
     if (a.layout.kind != Layout::Kind::row_major) fail_here("operand a is not row-major");
     if (stack && b.layout.kind != Layout::Kind::row_major) fail_here("a stack in panels");
     if (b.layout.kind == Layout::Kind::row_major && b.layout.strides.back() != 1)
