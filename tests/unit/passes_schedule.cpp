@@ -1,0 +1,266 @@
+// What the schedule chooses for contractions: who shares which pieces, what is copied and where that lies, what is
+// fetched.
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "ir/builder.h"
+#include "passes/lowering.h"
+#include "passes/passes.h"
+#include "tests/support/mlp_graph.h"
+#include "tests/unit/catch.h"
+
+using namespace nnc;
+using namespace nnc::test;
+
+TEST_CASE("an update whose moments leave the second cache fetches what it replaces") {
+  LowerOptions options;
+  options.rows = 128;
+  const auto fetching = [&](const Machine& machine, std::int64_t inputs) {
+    options.machine = machine;
+    std::size_t found = 0;
+    for (const Kernel& kernel : lower(mlp_step({inputs, 256, 10}, true), "step", options).kernels)
+      found += kernel.schedule.fetch_ahead ? 1 : 0;
+    return found;
+  };
+  CHECK(fetching(machine_avx512(), 576) == 1);  // three times 0.6 MB, and less than 1 MB without the moments
+  CHECK(fetching(machine_avx512(), 300) == 0);
+  CHECK(fetching(machine_avx2(), 576) == 0);  // which fetches nothing
+}
+
+TEST_CASE("threads share all that is worth a barrier, where some kernel is worth a team") {
+  const auto pieces = [](const std::vector<std::int64_t>& widths, int threads) {
+    LowerOptions options;
+    options.machine = machine_avx512();
+    options.rows = 128;
+    options.threads = threads;
+    std::map<std::int64_t, std::int64_t> by_columns;  // of contractions: the pieces of the first
+    for (const Kernel& kernel : lower(mlp_step(widths, true), "step", options).kernels)
+      if (kernel.core) by_columns.try_emplace(kernel.core->n, kernel.schedule.parallel);
+    return by_columns;
+  };
+  CHECK(pieces({784, 256, 128, 10}, 2) == std::map<std::int64_t, std::int64_t>{{10, 2}, {128, 2}, {256, 2}});
+  CHECK(pieces({784, 256, 128, 10}, 1) == std::map<std::int64_t, std::int64_t>{{10, 1}, {128, 1}, {256, 1}});
+  // As large as the head above, and alone: no team.
+  CHECK(pieces({128, 10}, 2) == std::map<std::int64_t, std::int64_t>{{10, 1}});
+}
+
+/// How threads share the products with a parameter of this size, and its update.
+using Pieces = std::pair<std::int64_t, Schedule::Shared>;
+std::multiset<Pieces> pieces_of(const Program& program, std::int64_t rows, std::int64_t columns) {
+  std::multiset<Pieces> pieces;
+  for (const Kernel& kernel : program.kernels)
+    if (kernel.core && kernel.core->n == columns && (kernel.core->m == rows || kernel.core->k == rows))
+      pieces.emplace(kernel.schedule.parallel, kernel.schedule.shared);
+  return pieces;
+}
+
+TEST_CASE("a product with a parameter and its update have pieces of the same panels, for any number of threads") {
+  const auto step = [](std::int64_t rows, const Machine& machine, int threads) {
+    LowerOptions options;
+    options.machine = machine;
+    options.rows = rows;
+    options.threads = threads;
+    return lower(mlp_step({784, 384, 10}, true), "step", options);
+  };
+  const auto twice = [](std::int64_t pieces, Schedule::Shared shared) {
+    return std::multiset<Pieces>{{pieces, shared}, {pieces, shared}};
+  };
+  for (const Machine& machine : {machine_avx512(), machine_avx2()})
+    for (int threads = 2; threads <= 12; ++threads) {
+      CAPTURE(machine.name, threads);
+      CHECK(pieces_of(step(128, machine, threads), 784, 384) == twice(threads, Schedule::Shared::panels));
+      // More than twice as many rows as columns: activations are more than the parameter.
+      CHECK(pieces_of(step(1024, machine, threads), 784, 384) == twice(threads, Schedule::Shared::tiles));
+    }
+  CHECK_THAT(print(step(128, machine_avx512(), 3)), Catch::Matchers::Contains("3 pieces of panels"));
+}
+
+TEST_CASE("rows of a batch that a result for the caller has are rows, as those of an activation") {
+  // 100 steps of k are fewer than twice the 64 columns, 512 rows are more: of two pieces, tiles are as even as panels.
+  for (const std::int64_t batch : {128, 512}) {
+    LowerOptions options;
+    options.machine = machine_avx2();
+    options.machine.tile_rows = 4;
+    options.rows = batch;
+    options.threads = 2;
+    Builder b("layer");
+    const Value x = b.leaf(Op::input, "x", f32(rows({100})));
+    const Value w = b.leaf(Op::param, "W", f32(fixed({100, 64})));
+    b.output(OutputKind::result, "y", b.dot(x, w, {1}, {0}));
+    const Program program = lower(assign_order(std::move(b).finish()), "predict", options);
+    const auto shared = batch == 128 ? Schedule::Shared::panels : Schedule::Shared::tiles;
+    CHECK(pieces_of(program, 100, 64) == std::multiset<Pieces>{{2, shared}});
+  }
+}
+
+/// W - Xᵀ·dZ, by so many rows; X is no feed itself, whose rows are copied by another rule.
+Program update_program(std::int64_t inputs, std::int64_t columns, std::int64_t batch, const Machine& machine,
+                       int threads) {
+  LowerOptions options;
+  options.machine = machine;
+  options.rows = batch;
+  options.threads = threads;
+  Builder b("update");
+  const Value x = b.leaf(Op::input, "x", f32(rows({inputs}))), dz = b.leaf(Op::input, "dz", f32(rows({columns})));
+  const Value w = b.leaf(Op::param, "W", f32(fixed({inputs, columns})));
+  b.output(OutputKind::update, "W", w - b.dot(x * 2.0, dz, {0}, {0}));
+  Program program = lower(assign_order(std::move(b).finish()), "step", options);
+  REQUIRE(verify(program) == "");
+  return program;
+}
+
+std::size_t contraction_of(const Program& program) {
+  const auto kernel = std::ranges::find_if(program.kernels, [](const Kernel& some) { return some.core.has_value(); });
+  REQUIRE(kernel != program.kernels.end());
+  return static_cast<std::size_t>(kernel - program.kernels.begin());
+}
+
+Schedule update_schedule(std::int64_t inputs, std::int64_t columns, std::int64_t batch, const Machine& machine,
+                         int threads) {
+  const Program program = update_program(inputs, columns, batch, machine, threads);
+  return program.kernels[contraction_of(program)].schedule;
+}
+
+TEST_CASE("what a contraction in blocks copies lies in the arena, a row for each piece") {
+  const Program sound = update_program(784, 512, 1024, machine_avx512(), 2);
+  const std::size_t kernel = contraction_of(sound);
+  const std::optional<BufferId> work = sound.kernels[kernel].work;
+  REQUIRE(work);
+  CHECK(sound.kernels[kernel].schedule.parallel == 2);
+  CHECK(sound.buffers[*work].dims == std::vector<std::int64_t>{2, work_of(sound, sound.kernels[kernel]).elements()});
+  CHECK(sound.buffers[*work].offset + sound.buffers[*work].bytes <= sound.arena_bytes);
+  CHECK(print(sound).find("  work in ") != std::string::npos);
+
+  const auto broken = [&](auto&& change) {
+    Program program = sound;
+    change(program, program.kernels[kernel]);
+    return verify(program);
+  };
+  CHECK(broken([](Program&, Kernel& at) { at.work.reset(); }).find("no memory to work in") != std::string::npos);
+  CHECK(broken([](Program&, Kernel& at) { at.schedule.parallel = 3; }).find("is not what its pieces work in") !=
+        std::string::npos);
+  CHECK(broken([](Program&, Kernel& at) { ++at.schedule.block_tiles; }).find("is not what its pieces work in") !=
+        std::string::npos);
+  CHECK(broken([](Program& program, Kernel& at) {
+          program.buffers[*at.work].offset = program.buffers[at.core->a.buffer].offset;
+        }) != "");
+  const Program small = update_program(784, 512, 128, machine_avx512(), 2);
+  CHECK(!small.kernels[contraction_of(small)].work);
+}
+
+TEST_CASE("a feed's rows are copied by steps where sums are long") {
+  LowerOptions options;
+  options.machine = machine_avx512();
+  const auto schedule = [&](std::int64_t batch) {
+    options.rows = batch;
+    const Program program = lower(mlp_step({784, 128, 10}, true), "step", options);
+    REQUIRE(verify(program) == "");
+    for (const Kernel& kernel : program.kernels)
+      if (kernel.core && kernel.core->m == 784) return kernel.schedule;
+    FAIL("no gradient of the first weights");
+    return Schedule();
+  };
+  CHECK(schedule(128).block_k == 128);
+  CHECK(schedule(128).packed_for == 4);
+  CHECK(schedule(4000).packed_for == 4);
+  CHECK((0 < schedule(4000).block_k && schedule(4000).block_k < 513));
+  CHECK(schedule(4000).block_tiles > 1);
+}
+
+TEST_CASE("a weight's gradient fetches ahead from one second cache on, other products from two") {
+  const auto fetches = [](std::int64_t columns, std::int64_t batch, const Machine& machine) {
+    return update_schedule(784, columns, batch, machine, 1).fetch_ahead;
+  };
+  CHECK(fetches(256, 128, machine_avx512()));  // 1.3 MB
+  CHECK(!fetches(128, 128, machine_avx512()));
+  CHECK(!fetches(256, 128, machine_avx2()));  // which fetches nothing
+  LowerOptions options;
+  options.machine = machine_avx512();
+  options.rows = 128;
+  for (const Kernel& kernel : lower(mlp_step({784, 256, 10}, false), "step", options).kernels)
+    if (kernel.core) CHECK(kernel.schedule.fetch_ahead == (kernel.core->m == 784));
+}
+
+TEST_CASE("rows are copied for whole sums of 192 to 512 steps, by steps where there are more") {
+  const auto copied = [](std::int64_t batch, const Machine& machine) {
+    return update_schedule(784, 512, batch, machine, 1);
+  };
+  for (const std::int64_t batch : {192, 512}) {
+    const Schedule whole = copied(batch, machine_avx512());
+    CHECK(whole.block_k == batch);
+    CHECK(whole.packed_for == 16);
+    CHECK(whole.panels_outside);
+  }
+  Machine without = machine_avx512();
+  without.copy_rows = false;
+  CHECK(copied(192, without).packed_for == 0);
+  CHECK(copied(512, without).block_k < 512);
+  CHECK(copied(191, machine_avx512()).packed_for == 0);
+  const Schedule by_steps = copied(513, machine_avx512());
+  CHECK(by_steps.packed_for == 16);
+  CHECK((0 < by_steps.block_k && by_steps.block_k < 513));
+  // A block's copy is at most three eighths of the second cache, unless that is less than a tile's.
+  for (const std::int64_t cache : {64 << 10, 4 << 10}) {
+    Machine small = machine_avx512();
+    small.l2_bytes = cache;
+    const Schedule whole = copied(192, small);
+    CHECK(whole.block_k == 192);
+    CHECK((whole.block_tiles == 1 || whole.block_tiles * whole.tile_rows * 192 * 4 <= cache * 3 / 8));
+    CHECK(whole.block_tiles == (cache == 4 << 10 ? 1 : 2));
+  }
+}
+
+TEST_CASE("rows are copied where each thread has enough panels for the copy") {
+  const auto packed_for = [](std::int64_t columns, std::int64_t batch, int threads, Schedule::Shared shared) {
+    const Schedule schedule = update_schedule(784, columns, batch, machine_avx512(), threads);
+    CAPTURE(columns, batch, threads);
+    CHECK((schedule.shared == shared));
+    CHECK(schedule.parallel == threads);
+    return schedule.packed_for;
+  };
+  // Whole sums: from eight panels of a thread on.
+  CHECK(packed_for(512, 192, 2, Schedule::Shared::panels) == 8);
+  CHECK(packed_for(512, 192, 4, Schedule::Shared::panels) == 0);
+  CHECK(packed_for(256, 512, 2, Schedule::Shared::panels) == 0);
+  // By steps: from two on.
+  CHECK(packed_for(512, 1024, 8, Schedule::Shared::panels) == 2);
+  CHECK(packed_for(512, 1024, 16, Schedule::Shared::panels) == 0);
+  // Where threads share tiles, each of these meets all panels.
+  CHECK(packed_for(512, 4096, 4, Schedule::Shared::tiles) == 16);
+}
+
+TEST_CASE("the gradient of a convolution's weights fetches rows ahead, and keeps all its tiles in a block") {
+  const auto schedule_of = [](std::int64_t images, bool weights, const Machine& machine) {
+    const std::vector<std::int64_t> places{images, 14, 14}, window{3, 3, 64};
+    Contract core;
+    core.m = weights ? 576 : images * 196;
+    core.k = weights ? images * 196 : 576;
+    core.n = 64;
+    core.rows = weights ? window : places;
+    core.steps = weights ? places : window;
+    const std::size_t place = weights ? 3 : 0, inside = 3 - place;
+    const auto row = [](std::size_t loop, std::size_t other) {
+      AffineRow made{.coefficients = std::vector<std::int64_t>(6)};
+      made.coefficients[loop] = made.coefficients[other] = 1;
+      return made;
+    };
+    core.a.map = {row(place, place), row(place + 1, inside), row(place + 2, inside + 1), row(inside + 2, inside + 2)};
+    core.b.map = {AffineRow{.coefficients = {1, 0}}, AffineRow{.coefficients = {0, 1}}};
+    Schedule schedule;
+    shape_tiles(core, 4, machine, schedule);
+    order_tiles(core, 4, machine, schedule);
+    return schedule;
+  };
+  const Schedule large = schedule_of(32, true, machine_avx512());
+  CHECK(large.fetch_steps > 0);
+  CHECK(large.fetch_ahead);
+  CHECK(large.packed_for == 0);  // windows are not copied
+  CHECK(large.tile_steps == machine_avx512().tile_steps);
+  CHECK(large.block_tiles * large.tile_rows >= 576);
+  CHECK(large.block_k > 0);
+  CHECK(schedule_of(4, true, machine_avx512()).fetch_steps > 0);  // in the second cache
+  CHECK(schedule_of(4, true, machine_avx512()).fetch_ahead == false);
+  CHECK(schedule_of(32, false, machine_avx512()).fetch_steps == 0);  // each row is read as it lies
+  CHECK(schedule_of(32, true, machine_avx2()).fetch_steps == 0);
+}
