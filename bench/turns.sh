@@ -26,12 +26,12 @@ command_of() {
   kept=$PWD/build/turns/$commit/nnc
   if [ ! -x "$kept" ]; then
     tree=$(mktemp -d)
+    # However this subshell ends: a worktree that stayed behind would be in git's list for ever.
+    trap 'git worktree remove --force "'"$tree"'/nnc" 2>/dev/null || true; rmdir "'"$tree"'"' EXIT
     git worktree add --quiet --detach "$tree/nnc" "$commit"
     (cd "$tree/nnc" && NNC_BUILD_DIR=build ./dev build >&2)
     mkdir -p "$(dirname "$kept")"
     cp "$tree/nnc/build/nnc" "$kept"
-    git worktree remove --force "$tree/nnc"
-    rmdir "$tree"
   fi
   echo "$kept"
 }
