@@ -9,10 +9,6 @@ namespace {
 
 /// Instructions that the copies of the stages may take together; a body as short as an SGD update is always copied.
 constexpr int unrolled_limit = 128, short_body = 5;
-/// The most steps of a short sum; accumulators that keep the fma units busy.
-constexpr std::int64_t short_sum = 64, enough_accumulators = 8;
-/// Rows with a pointer each; more would not stay in the general registers.
-constexpr int pointer_rows = 12;
 
 /// The loops of a's map: those that m counts, then those of k.
 std::vector<std::int64_t> loops_of_a(const Contract& core) {
@@ -32,13 +28,15 @@ Contraction::Contraction(Emitter& emit, const Kernel& kernel)
       lanes_(kernel.schedule.lanes),
       width_(std::int64_t{kernel.schedule.lanes} * kernel.schedule.tile_vectors),
       stacked_(kernel.outer.size() == 3),
+      digits_(digits_of_a(emit.program, kernel)),
+      tiles_(row_tiles(emit.program, kernel)),
       a_(form_of(core_.a, loops_of_a(core_), stack_step_a_)),
       b_(form_of(core_.b, {core_.k, core_.n}, stack_step_b_)),
       a_buffer_(emit.program.buffers[core_.a.buffer]),
       b_buffer_(emit.program.buffers[core_.b.buffer]),
       element_(memory_type(emit.context, a_buffer_.dtype)),
       vector_(lanes_type(element_, lanes_)) {
-  find_digits();
+  a_.flat.coefficients = {digits_.rows.back().step, digits_.steps.back().step};
   Nest nest;
   const int m = stacked_ ? 1 : 0, n = m + 1;
   const bool panels_first = kernel.schedule.panels_outside;
@@ -61,31 +59,11 @@ AccessForm Contraction::form_of(const Access& access, const std::vector<std::int
   return form;
 }
 
-/// Tiles of nearly equal height. Where rows are at constant distances only in tiles of certain heights, one of these if
-/// it is not much less.
-void Contraction::split() {
-  std::int64_t most = std::max(1, kernel_.schedule.tile_rows);
-  if (rows_of_a_.size() > 1) {
-    const std::int64_t apart = std::min<std::int64_t>(most, pointer_rows);
-    std::int64_t rows = most;
-    while (core_.m % rows != 0 || !at_constant_distances(rows)) --rows;
-    // Where k is short, computing an address for each row takes longer than a few more tiles.
-    const bool enough = core_.k <= short_sum && rows * kernel_.schedule.tile_vectors >= enough_accumulators;
-    tiles_wrap_ = 4 * rows < 3 * apart && !enough;
-    most = tiles_wrap_ ? apart : rows;
-  }
-  if (walk_of_a() == Walk::apart) most = std::min<std::int64_t>(most, pointer_rows);
-  tiles_ = (core_.m + most - 1) / most;
-  if (tiles_ == 0) return;
-  rows_ = core_.m / tiles_;
-  tall_ = core_.m % tiles_;
-}
-
 void Contraction::share_work() {
   const bool share_panels = kernel_.schedule.shared == Schedule::Shared::panels;
-  const Share share = share_of_thread(emit_, share_panels ? panels() : tiles_, kernel_.schedule.parallel);
+  const Share share = share_of_thread(emit_, share_panels ? panels() : tiles_.count, kernel_.schedule.parallel);
   tile_begin_ = share_panels ? emit_.index(0) : share.begin;
-  tile_end_ = share_panels ? emit_.index(tiles_) : share.end;
+  tile_end_ = share_panels ? emit_.index(tiles_.count) : share.end;
   panel_begin_ = share_panels ? share.begin : emit_.index(0);
   panel_end_ = share_panels ? share.end : emit_.index(panels());
 }
@@ -95,7 +73,7 @@ void Contraction::choose_epilogue() {
   for (const auto& stage : stages_->stages) cost += stage->cost();
   bool loops = false;
   for (const Stage& stage : kernel_.stages) loops = loops || !stage.folds.empty() || !stage.inner.empty();
-  const std::int64_t copies = tallest() * kernel_.schedule.tile_vectors;
+  const std::int64_t copies = tiles_.tallest() * kernel_.schedule.tile_vectors;
   rolled_ = loops || (cost > short_body && cost * copies > unrolled_limit);
   tile_scratch_ = copies;
   if (work_.sums > 0)
@@ -106,12 +84,11 @@ void Contraction::choose_epilogue() {
 
 /// Threads share the products of a stack, or the tiles or panels of each.
 void Contraction::run() {
-  split();
   Share stack{emit_.index(0), emit_.index(products())};
   if (kernel_.schedule.shared == Schedule::Shared::stack) {
     stack = share_of_thread(emit_, products(), kernel_.schedule.parallel);
     tile_begin_ = panel_begin_ = emit_.index(0);
-    tile_end_ = emit_.index(tiles_);
+    tile_end_ = emit_.index(tiles_.count);
     panel_end_ = emit_.index(panels());
   } else {
     share_work();
@@ -171,24 +148,24 @@ void Contraction::each_columns(llvm::function_ref<void(const Columns&)> at) {
 
 /// This thread's tiles of rows. One loop where the code after the micro-kernel takes any height, else one for each.
 void Contraction::each_rows(llvm::function_ref<void(const Rows&)> at) {
-  llvm::Value* tall = emit_.index(tall_);
-  const auto height = static_cast<int>(rows_);
-  if (rolled_ && tall_ > 0) {
+  llvm::Value* tall = emit_.index(tiles_.tall);
+  const auto height = static_cast<int>(tiles_.rows);
+  if (rolled_ && tiles_.tall > 0) {
     emit_loop(emit_, tile_begin_, tile_end_, 1, {}, [&](llvm::Value* tile, const Carried&) {
-      llvm::Value* m = emit_.add(emit_.scaled(tile, rows_), lesser(emit_, tile, tall));
+      llvm::Value* m = emit_.add(emit_.scaled(tile, tiles_.rows), lesser(emit_, tile, tall));
       at({tile, m, height, emit_.ir.CreateICmpSLT(tile, tall)});
       return Carried();
     });
     return;
   }
-  if (tall_ > 0)
+  if (tiles_.tall > 0)
     emit_loop(emit_, tile_begin_, lesser(emit_, tile_end_, tall), 1, {}, [&](llvm::Value* tile, const Carried&) {
-      at({tile, emit_.scaled(tile, rows_ + 1), height + 1});
+      at({tile, emit_.scaled(tile, tiles_.rows + 1), height + 1});
       return Carried();
     });
-  if (tall_ == tiles_) return;
+  if (tiles_.tall == tiles_.count) return;
   emit_loop(emit_, greater(emit_, tile_begin_, tall), tile_end_, 1, {}, [&](llvm::Value* tile, const Carried&) {
-    at({tile, emit_.add(emit_.scaled(tile, rows_), tall), height});
+    at({tile, emit_.add(emit_.scaled(tile, tiles_.rows), tall), height});
     return Carried();
   });
 }

@@ -19,6 +19,7 @@
 #include <memory>
 
 #include "codegen/kernel.h"
+#include "ir/program/contraction.h"
 
 namespace nnc {
 
@@ -70,14 +71,10 @@ class Contraction {
   bool by_steps() const { return kernel_.schedule.block_tiles > 0 && kernel_.schedule.block_k > 0; }
   /// Blocks whose tiles take all steps of k at once.
   bool whole_sums() const { return by_steps() && work_.steps >= core_.k; }
-  std::int64_t tallest() const { return rows_ + (tall_ > 0 ? 1 : 0); }
   int level(Level which) const { return which + (stacked_ ? 1 : 0); }
 
   AccessForm form_of(const Access& access, const std::vector<std::int64_t>& loops, std::int64_t& step) const;
-  void find_digits();
-  bool at_constant_distances(std::int64_t rows) const;
   std::int64_t distance(std::int64_t row) const;
-  void split();
   std::int64_t panels() const { return (core_.n + width_ - 1) / width_; }
   std::int64_t products() const { return stacked_ ? kernel_.outer[0] : 1; }
   void share_work();
@@ -114,7 +111,6 @@ class Contraction {
   llvm::Value* work(std::int64_t elements);
   std::int64_t steps_of_turn(const Steps& steps) const;
   std::int64_t turns_of_tile() const { return std::max<std::int64_t>(1, core_.k / steps_of_turn({})); }
-  std::int64_t packed_distance() const;
   llvm::Value* packed_tile(llvm::Value* tile);
   void pack_a(const Steps& steps);
   void pack_tiles(llvm::Value* first, std::int64_t tiles, std::int64_t height, const Steps& steps);
@@ -130,7 +126,7 @@ class Contraction {
   Carried one_step(const Run& run, llvm::Value* inner, const Carried& now);
   llvm::SmallVector<llvm::Value*, 8> vectors_of_b(const Run& run, llvm::Value* k, const Carried& now);
   llvm::SmallVector<llvm::Value*, 16> elements_of_a(const Run& run, llvm::Value* inner, const Carried& now);
-  std::int64_t step_of_a() const { return a_tile_ ? tallest() : steps_of_a_.back().step; }
+  std::int64_t step_of_a() const { return a_tile_ ? tiles_.tallest() : digits_.steps.back().step; }
   std::int64_t step_of_b() const { return packed_ ? width_ : b_.flat.coefficients[0]; }
   Carried row_addresses(const Tile& tile);
   llvm::Value* distance_of_run(llvm::Value* run);
@@ -173,16 +169,15 @@ class Contraction {
   bool stacked_;                                      ///< many products, one after the other
   std::int64_t stack_step_a_ = 0, stack_step_b_ = 0;  ///< elements from one to the next
   llvm::Value* stack_ = nullptr;                      ///< which of them
-  std::vector<Digit> rows_of_a_, steps_of_a_;         ///< outermost first; neighbours that are one loop are one
-  bool tiles_wrap_ = false;                           ///< rows of a tile are at distances that differ from tile to tile
-  AccessForm a_, b_;                                  ///< over two loops; of a, with several digits, the offset alone
+  DigitsOfA digits_;
+  RowTiles tiles_;
+  AccessForm a_, b_;  ///< over two loops; of a, with several digits, the offset alone
   const Buffer& a_buffer_;
   const Buffer& b_buffer_;
   llvm::Type* element_;
   llvm::Type* vector_;
 
-  std::int64_t tiles_ = 0, tall_ = 0, rows_ = 0;  ///< tiles of rows: the first `tall_` have rows_ + 1, the rest rows_
-  llvm::Value* tile_begin_ = nullptr;             ///< this thread's tiles of rows
+  llvm::Value* tile_begin_ = nullptr;  ///< this thread's tiles of rows
   llvm::Value* tile_end_ = nullptr;
   llvm::Value* panel_begin_ = nullptr;  ///< and of columns
   llvm::Value* panel_end_ = nullptr;

@@ -19,7 +19,7 @@ constexpr std::int64_t most_lines = 2;
 /// The most tiles of rows that one thread has.
 std::int64_t Contraction::tiles_of_thread() const {
   const std::int64_t pieces = kernel_.schedule.shared == Schedule::Shared::tiles ? kernel_.schedule.parallel : 1;
-  return (tiles_ + pieces - 1) / pieces;
+  return (tiles_.count + pieces - 1) / pieces;
 }
 
 /// And of columns.
@@ -104,7 +104,7 @@ Contraction::Ahead Contraction::next_block(const Rows& rows, const Columns& colu
 /// Of a run of steps and of that which stands in its place in the next block (behind the last one: of the last): what
 /// its last windows meet, the others having been met by the runs before, and its rows of b.
 void Contraction::fetch_next_block(llvm::Value* run, llvm::Value* part) {
-  const std::int64_t bytes = static_cast<std::int64_t>(size_of(a_buffer_.dtype)), length = steps_of_a_.back().extent;
+  const std::int64_t bytes = static_cast<std::int64_t>(size_of(a_buffer_.dtype)), length = digits_.steps.back().extent;
   const std::int64_t parts = tiles_at_once() * std::min(work_.panels_at_once, panels_of_thread());
   const auto fetch_part = [&](llvm::Value* from, std::int64_t elements) {
     const std::int64_t lines = (elements * bytes + line_bytes - 1) / line_bytes, own = (lines + parts - 1) / parts;
@@ -117,8 +117,8 @@ void Contraction::fetch_next_block(llvm::Value* run, llvm::Value* part) {
   next = lesser(emit_, next, emit_.index(core_.k / length - 1));
   llvm::Value* zero = emit_.index(0);
   std::int64_t last = 0;
-  for (std::size_t i = 0; i + 1 < rows_of_a_.size(); ++i) last += (rows_of_a_[i].extent - 1) * rows_of_a_[i].step;
-  const Digit &rows = rows_of_a_.back(), &steps = steps_of_a_.back();
+  for (std::size_t i = 0; i + 1 < digits_.rows.size(); ++i) last += (digits_.rows[i].extent - 1) * digits_.rows[i].step;
+  const Digit &rows = digits_.rows.back(), &steps = digits_.steps.back();
   fetch_part(emit_.element(element_, address(a_, zero, zero), emit_.add(distance_of_run(next), emit_.index(last))),
              (length - 1) * steps.step + rows.extent * rows.step);
   if (work_.copies_panels) fetch_part(address(b_, emit_.scaled(next, length), zero), length * b_.flat.coefficients[0]);
@@ -127,7 +127,7 @@ void Contraction::fetch_next_block(llvm::Value* run, llvm::Value* part) {
 /// What these rows are so many steps later, where steps are lines apart: it is a line, or a line that the tile before
 /// has met and another one.
 void Contraction::fetch_rows(llvm::ArrayRef<llvm::Value*> rows) {
-  const std::int64_t step = steps_of_a_.back().step, bytes = static_cast<std::int64_t>(size_of(a_buffer_.dtype));
+  const std::int64_t step = digits_.steps.back().step, bytes = static_cast<std::int64_t>(size_of(a_buffer_.dtype));
   if (kernel_.schedule.fetch_steps == 0 || a_tile_ || walk_of_a() != Walk::together || step * bytes < line_bytes)
     return;
   fetch_line(emit_.element(element_, rows.back(), emit_.index(kernel_.schedule.fetch_steps * step)), false, true);

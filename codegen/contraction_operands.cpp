@@ -6,32 +6,12 @@
 
 namespace nnc {
 
-/// What m and k count, as few loops as possible; with one each, the access is over the two of them.
-void Contraction::find_digits() {
-  const std::vector<std::int64_t> rows = core_.row_loops(), &of_a = a_.flat.coefficients;
-  const auto after_rows = of_a.begin() + static_cast<std::ptrdiff_t>(rows.size());
-  rows_of_a_ = merged_loops(rows, {of_a.begin(), after_rows});
-  steps_of_a_ = merged_loops(core_.step_loops(), {after_rows, of_a.end()});
-  a_.flat.coefficients = {rows_of_a_.back().step, steps_of_a_.back().step};
-}
-
-/// Whether the rows of every tile of so many are at the same distances: no tile wraps round where another one does not.
-bool Contraction::at_constant_distances(std::int64_t rows) const {
-  for (std::size_t i = rows_of_a_.size(); i-- > 1;) {
-    const std::int64_t extent = rows_of_a_[i].extent;
-    if (extent % rows == 0) return true;
-    if (rows % extent != 0) return false;
-    rows /= extent;
-  }
-  return true;
-}
-
 /// Elements of a from the first row to row number `row`.
 std::int64_t Contraction::distance(std::int64_t row) const {
   std::int64_t elements = 0;
-  for (std::size_t i = rows_of_a_.size(); i-- > 0;) {
-    const std::int64_t extent = i == 0 ? core_.m : rows_of_a_[i].extent;
-    elements += row % extent * rows_of_a_[i].step;
+  for (std::size_t i = digits_.rows.size(); i-- > 0;) {
+    const std::int64_t extent = i == 0 ? core_.m : digits_.rows[i].extent;
+    elements += row % extent * digits_.rows[i].step;
     row /= extent;
   }
   return elements;
@@ -48,7 +28,7 @@ Contraction::Walk Contraction::walk_of(const AccessForm& form, int k_loop) const
 
 Contraction::Walk Contraction::walk_of_a() const {
   if (a_tile_) return Walk::together;
-  return tiles_wrap_ ? Walk::apart : walk_of(a_, 1);
+  return tiles_.wrap ? Walk::apart : walk_of(a_, 1);
 }
 
 /// Address of an element from the two indices of its access.
@@ -67,35 +47,35 @@ Carried Contraction::row_addresses(const Tile& tile) {
   llvm::Value* zero = emit_.index(0);
   if (walk == Walk::looked_up) return {};
   if (a_tile_) return {a_tile_};
-  if (rows_of_a_.size() == 1) {
+  if (digits_.rows.size() == 1) {
     Carried rows{address(a_, tile.m, zero)};
     for (int i = 1; walk == Walk::apart && i < tile.rows; ++i)
       rows.push_back(address(a_, emit_.add(tile.m, emit_.index(i)), zero));
     return rows;
   }
-  llvm::SmallVector<llvm::Value*, 4> digits(rows_of_a_.size());
+  llvm::SmallVector<llvm::Value*, 4> digits(digits_.rows.size());
   llvm::Value* left = tile.m;
   llvm::Value* at = address(a_, zero, zero);
-  for (std::size_t i = rows_of_a_.size(); i-- > 0;) {
-    llvm::Value* extent = emit_.index(rows_of_a_[i].extent);
+  for (std::size_t i = digits_.rows.size(); i-- > 0;) {
+    llvm::Value* extent = emit_.index(digits_.rows[i].extent);
     digits[i] = i == 0 ? left : emit_.ir.CreateURem(left, extent);
     left = emit_.ir.CreateUDiv(left, extent);
-    at = emit_.element(element_, at, emit_.scaled(digits[i], rows_of_a_[i].step));
+    at = emit_.element(element_, at, emit_.scaled(digits[i], digits_.rows[i].step));
   }
   Carried rows{at};
   for (int row = 1; walk == Walk::apart && row < tile.rows; ++row) {
-    llvm::Value* step = emit_.index(rows_of_a_.back().step);
+    llvm::Value* step = emit_.index(digits_.rows.back().step);
     llvm::Value* begins = nullptr;  // whether the loop inside begins anew
-    for (std::size_t i = rows_of_a_.size(); i-- > 0;) {
+    for (std::size_t i = digits_.rows.size(); i-- > 0;) {
       llvm::Value* next =
           emit_.add(digits[i], begins ? emit_.ir.CreateZExt(begins, emit_.ir.getInt64Ty()) : emit_.index(1));
       if (begins) {
-        const Digit& inside = rows_of_a_[i + 1];
-        llvm::Value* onward = emit_.index(rows_of_a_[i].step - inside.extent * inside.step);
+        const Digit& inside = digits_.rows[i + 1];
+        llvm::Value* onward = emit_.index(digits_.rows[i].step - inside.extent * inside.step);
         step = emit_.add(step, emit_.ir.CreateSelect(begins, onward, zero));
       }
       if (i == 0) break;
-      begins = emit_.ir.CreateICmpEQ(next, emit_.index(rows_of_a_[i].extent));
+      begins = emit_.ir.CreateICmpEQ(next, emit_.index(digits_.rows[i].extent));
       digits[i] = emit_.ir.CreateSelect(begins, zero, next);
     }
     rows.push_back(emit_.element(element_, rows.back(), step));
@@ -106,11 +86,11 @@ Carried Contraction::row_addresses(const Tile& tile) {
 /// Elements of a from the first step to the innermost loop's run number `run`.
 llvm::Value* Contraction::distance_of_run(llvm::Value* run) {
   llvm::Value* sum = emit_.index(0);
-  for (std::size_t i = steps_of_a_.size() - 1; i-- > 0;) {
-    llvm::Value* extent = emit_.index(steps_of_a_[i].extent);
+  for (std::size_t i = digits_.steps.size() - 1; i-- > 0;) {
+    llvm::Value* extent = emit_.index(digits_.steps[i].extent);
     llvm::Value* index = i == 0 ? run : emit_.ir.CreateURem(run, extent);
     if (i > 0) run = emit_.ir.CreateUDiv(run, extent);
-    sum = emit_.add(sum, emit_.scaled(index, steps_of_a_[i].step));
+    sum = emit_.add(sum, emit_.scaled(index, digits_.steps[i].step));
   }
   return sum;
 }

@@ -34,7 +34,7 @@ void Contraction::run_tiles_by_steps() {
     };
     clear(scratch, emit_.scaled(emit_.ir.CreateSub(tile_end_, tile_begin_), tile_scratch_ * work_.panels_at_once));
     const std::int64_t step = work_.steps;
-    const bool windows = steps_of_a_.size() > 1;
+    const bool windows = digits_.steps.size() > 1;
     emit_loop(emit_, emit_.index(0), emit_.index(core_.k), step, {}, [&](llvm::Value* k, const Carried&) {
       const Steps steps{k, lesser(emit_, emit_.add(k, emit_.index(step)), emit_.index(core_.k)), true};
       const auto multiply_tile = [&](const Rows& rows, const Columns& columns) {
@@ -124,21 +124,15 @@ llvm::Value* Contraction::work(std::int64_t elements) {
   return entry.CreateConstGEP1_64(element_, at, static_cast<std::uint64_t>(elements));
 }
 
-/// Elements from a tile's copy to the next one's: its steps, and a line, so that tiles are not all in the same sets of
-/// the cache, and since the last step's vector may be longer than the tile is high.
-std::int64_t Contraction::packed_distance() const {
-  return work_.steps * tallest() + line_bytes / static_cast<std::int64_t>(size_of(a_buffer_.dtype));
-}
-
 /// The memory for a tile's steps.
 llvm::Value* Contraction::packed_tile(llvm::Value* tile) {
   if (!packed_a_) packed_a_ = work(work_.sums);
-  return emit_.element(element_, packed_a_, emit_.scaled(emit_.ir.CreateSub(tile, tile_begin_), packed_distance()));
+  return emit_.element(element_, packed_a_, emit_.scaled(emit_.ir.CreateSub(tile, tile_begin_), work_.tile_distance));
 }
 
 /// Copies the block's rows: those of the tall tiles, then those of the others.
 void Contraction::pack_a(const Steps& steps) {
-  llvm::Value* tall = emit_.index(tall_);
+  llvm::Value* tall = emit_.index(tiles_.tall);
   const auto copy = [&](llvm::Value* begin, llvm::Value* end, std::int64_t height) {
     llvm::Value* at_once = emit_.index(tiles_copied_at_once);
     llvm::Value* whole = emit_.ir.CreateSub(end, emit_.ir.CreateURem(emit_.ir.CreateSub(end, begin), at_once));
@@ -152,24 +146,25 @@ void Contraction::pack_a(const Steps& steps) {
     run(whole, end, 1);
   };
   llvm::Value* tall_end = lesser(emit_, tile_end_, tall);
-  if (tall_ > 0) copy(lesser(emit_, tile_begin_, tall_end), tall_end, rows_ + 1);
-  if (tall_ < tiles_) copy(lesser(emit_, greater(emit_, tile_begin_, tall), tile_end_), tile_end_, rows_);
+  if (tiles_.tall > 0) copy(lesser(emit_, tile_begin_, tall_end), tall_end, tiles_.rows + 1);
+  if (tiles_.tall < tiles_.count)
+    copy(lesser(emit_, greater(emit_, tile_begin_, tall), tile_end_), tile_end_, tiles_.rows);
 }
 
 /// Copies tiles of one height. Whole vectors are written, of which the next step's take back what is too much.
 void Contraction::pack_tiles(llvm::Value* first, std::int64_t tiles, std::int64_t height, const Steps& steps) {
-  llvm::Value* m = emit_.add(emit_.scaled(first, rows_), lesser(emit_, first, emit_.index(tall_)));
+  llvm::Value* m = emit_.add(emit_.scaled(first, tiles_.rows), lesser(emit_, first, emit_.index(tiles_.tall)));
   const bool looked_up = walk_of_a() == Walk::looked_up;
   const auto copy = [&](llvm::Value* k, const Carried& now) {
     llvm::Value* from = looked_up ? address(a_, m, k) : now[0];
     for (std::int64_t tile = 0; tile < tiles; ++tile)
       for (std::int64_t row = 0; row < height; row += lanes_) {
         llvm::Value* value = load_rows(emit_.element(element_, from, emit_.index(tile * height + row)), height - row);
-        llvm::Value* to = emit_.element(element_, now[1], emit_.index(tile * packed_distance() + row));
+        llvm::Value* to = emit_.element(element_, now[1], emit_.index(tile * work_.tile_distance + row));
         emit_.ir.CreateAlignedStore(value, to, element_align());
       }
-    return Carried{emit_.element(element_, now[0], emit_.index(steps_of_a_[0].step)),
-                   emit_.element(element_, now[1], emit_.index(tallest()))};
+    return Carried{emit_.element(element_, now[0], emit_.index(digits_.steps[0].step)),
+                   emit_.element(element_, now[1], emit_.index(tiles_.tallest()))};
   };
   emit_loop(emit_, steps.begin, steps.end, 1, {address(a_, m, steps.begin), packed_tile(first)}, copy);
 }
@@ -183,12 +178,10 @@ llvm::Value* Contraction::load_rows(llvm::Value* at, std::int64_t rows) {
 
 /// The memory for a panel's steps: a panel's at a time where all of a block meets it, else those of several panels.
 llvm::Value* Contraction::packed_panel(const Columns& columns) {
-  const std::int64_t vectors = work_.steps * kernel_.schedule.tile_vectors;
-  const bool alone = work_.copies_rows || whole_sums();
   if (!packed_b_) packed_b_ = work(work_.sums + work_.rows);
-  if (alone) return packed_b_;
+  if (work_.panel_distance == 0) return packed_b_;
   llvm::Value* panel = emit_.ir.CreateSub(columns.panel, panel_begin_);
-  return emit_.element(vector_, packed_b_, emit_.scaled(panel, vectors));
+  return emit_.element(vector_, packed_b_, emit_.scaled(panel, work_.panel_distance / lanes_));
 }
 
 void Contraction::pack_b(const Columns& columns, const Steps& steps) {

@@ -35,10 +35,10 @@ Carried Contraction::multiply(const Tile& tile, const Steps& steps, const Ahead&
   Run run{tile,           ahead,          steps,      rows,
           emit_.index(0), emit_.index(0), pointers_a, pointers_a + static_cast<std::size_t>(pointers)};
   Carried after;
-  if (steps_of_a_.size() == 1) {
+  if (digits_.steps.size() == 1) {
     after = innermost(run, carried);
   } else {
-    llvm::Value* length = emit_.index(steps_of_a_.back().extent);
+    llvm::Value* length = emit_.index(digits_.steps.back().extent);
     run.steps = {emit_.index(0), length, steps.resume};
     const auto at_run = [&](llvm::Value* number, const Carried& now) {
       llvm::Value* distance = distance_of_run(number);
@@ -51,7 +51,7 @@ Carried Contraction::multiply(const Tile& tile, const Steps& steps, const Ahead&
       return innermost(run, now);
     };
     if (!steps.resume && few_fmas(tile, core_.k))
-      after = write_out(emit_, 0, core_.k / steps_of_a_.back().extent, 1, carried, at_run);
+      after = write_out(emit_, 0, core_.k / digits_.steps.back().extent, 1, carried, at_run);
     else
       after = emit_loop(emit_, emit_.ir.CreateUDiv(steps.begin, length), emit_.ir.CreateUDiv(steps.end, length), 1,
                         carried, at_run);
@@ -61,7 +61,7 @@ Carried Contraction::multiply(const Tile& tile, const Steps& steps, const Ahead&
 
 /// As many as the schedule wants, if every run of steps is a multiple of that, else a divisor.
 std::int64_t Contraction::steps_of_turn(const Steps& steps) const {
-  const std::int64_t most = std::gcd(std::int64_t{kernel_.schedule.tile_steps}, steps_of_a_.back().extent);
+  const std::int64_t most = std::gcd(std::int64_t{kernel_.schedule.tile_steps}, digits_.steps.back().extent);
   return steps.resume ? std::gcd(most, work_.steps) : most;
 }
 
@@ -72,9 +72,9 @@ Carried Contraction::innermost(const Run& run, const Carried& carried) {
     initial.push_back(a_tile_ ? run.rows[0]
                               : emit_.element(element_, run.rows[0], emit_.scaled(run.steps.begin, step_of_a())));
   initial.append(carried.begin(), carried.end());
-  const std::int64_t length = steps_of_a_.back().extent;
+  const std::int64_t length = digits_.steps.back().extent;
   // What a row of a step is in the next step of its neighbour (pixels of a window) is then read once.
-  const bool short_run = steps_of_a_.size() > 1 && length <= most_steps_written_out && few_fmas(run.tile, length);
+  const bool short_run = digits_.steps.size() > 1 && length <= most_steps_written_out && few_fmas(run.tile, length);
   const auto without_a = [&](const Carried& after) {
     return Carried(after.begin() + static_cast<std::ptrdiff_t>(run.pointers_a), after.end());
   };

@@ -2,6 +2,7 @@
 // operand is read again and again should be the smaller traffic. How threads share kernels is passes/share_out.
 #include <algorithm>
 
+#include "ir/program/contraction.h"
 #include "passes/lowering.h"
 
 namespace nnc {

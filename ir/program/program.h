@@ -242,7 +242,7 @@ struct Kernel {
   std::optional<Contract> core;
   std::vector<Stage> stages;
   Schedule schedule;
-  std::optional<BufferId> work;  ///< of a contraction in blocks: a row for each piece (ContractionWork)
+  std::optional<BufferId> work;  ///< of a contraction in blocks: a row for each piece (contraction.h)
   std::vector<NodeId> origin;    ///< the graph nodes it computes
   std::uint32_t line = 0;
   bool operator==(const Kernel&) const = default;
@@ -285,33 +285,6 @@ void walk(const Program& program, const std::function<void(std::size_t)>& kernel
 Program alone(const Program& program, std::size_t kernel);
 /// The loops around a kernel, from the outside in: indices into Program::loops.
 std::vector<std::uint32_t> loops_around(const Program& program, std::size_t kernel);
-
-/// One of the loops that an index counts: its steps, and an address's elements between them.
-struct Digit {
-  std::int64_t extent = 1, step = 0;
-};
-/// Loops, from the outside in, by which an address moves so many elements each, as few of them as possible.
-std::vector<Digit> merged_loops(const std::vector<std::int64_t>& loops, const std::vector<std::int64_t>& steps);
-
-/// Whether a's elements lie in windows.
-bool has_windows(const Contract& core);
-/// Whether a's rows lie side by side and its steps far apart: those of Xᵀ·dZ, of windows or not.
-bool goes_down(const Contract& core);
-bool rows_side_by_side(const Contract& core);  ///< that, without windows
-
-/// What a piece of a contraction in blocks with steps needs of memory of its own, in elements of its operands: one part
-/// after the other, each whole lines. Nothing for any other kernel.
-struct ContractionWork {
-  std::int64_t steps = 0;           ///< of k that a block's tiles take at once: whole runs of the innermost loop of k
-  std::int64_t panels_at_once = 0;  ///< that a block's tiles meet for each of its steps
-  bool copies_rows = false;         ///< of a: a block's, tile by tile, each step's side by side
-  bool copies_panels = false;       ///< of b, whose rows lie far apart
-  std::int64_t sums = 0, rows = 0, panels = 0;
-  std::int64_t elements() const { return sums + rows + panels; }
-};
-ContractionWork work_of(const Program& program, const Kernel& kernel);
-/// Gives a kernel with its schedule the memory that its pieces work in as a new buffer, if it needs any.
-void give_work(Program& program, Kernel& kernel);
 
 /// The text of `--stage fused`: every buffer with its layout and place, every kernel with its loops and bodies.
 std::string print(const Program& program);

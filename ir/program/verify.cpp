@@ -8,7 +8,7 @@
 #include <set>
 #include <span>
 
-#include "ir/program/program.h"
+#include "ir/program/contraction.h"
 
 namespace nnc {
 namespace {

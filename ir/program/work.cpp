@@ -3,7 +3,7 @@
 // thread of any system has, and says how much memory it needs.
 #include <algorithm>
 
-#include "ir/program/program.h"
+#include "ir/program/contraction.h"
 
 namespace nnc {
 
@@ -15,52 +15,14 @@ constexpr std::int64_t panels_of_group = 4;
 /// Rows of b that whole sums meet where they lie: of more, a copy spares more than it takes.
 constexpr std::int64_t most_rows_in_place = 256;
 
-/// Elements of a row-major buffer from a step of the loop `loop` to the next.
-std::int64_t step_of(const Buffer& buffer, const Access& access, std::size_t loop) {
-  std::int64_t step = 0;
-  for (std::size_t axis = 0; axis < access.map.size(); ++axis)
-    step += access.map[axis].coefficients[loop] * buffer.layout.strides[axis];
-  return step;
-}
-
 /// The steps that a block takes, in whole runs of the innermost of the loops that k counts.
 std::int64_t steps_of_block(const Program& program, const Kernel& kernel) {
-  const Contract& core = *kernel.core;
-  const std::size_t outer = kernel.outer.size() - 2 + core.row_loops().size();
-  const std::vector<std::int64_t> loops = core.step_loops();
-  std::vector<std::int64_t> steps;
-  for (std::size_t i = 0; i < loops.size(); ++i)
-    steps.push_back(step_of(program.buffers[core.a.buffer], core.a, outer + i));
-  const std::vector<Digit> digits = merged_loops(loops, steps);
+  const std::vector<Digit> digits = digits_of_a(program, kernel).steps;
   const std::int64_t most = kernel.schedule.block_k, run = digits.back().extent;
   return digits.size() == 1 ? most : std::max<std::int64_t>(1, most / run) * run;
 }
 
 }  // namespace
-
-bool has_windows(const Contract& core) { return !core.rows.empty() || !core.steps.empty(); }
-
-bool goes_down(const Contract& core) {
-  if (core.a.map.empty()) return false;  // one number in all places
-  const std::vector<std::int64_t>& last = core.a.map.back().coefficients;
-  const auto steps = static_cast<std::ptrdiff_t>(core.step_loops().size());
-  return last.end()[-steps - 1] == 1 && last.end()[-1] == 0;
-}
-
-bool rows_side_by_side(const Contract& core) { return !has_windows(core) && goes_down(core); }
-
-std::vector<Digit> merged_loops(const std::vector<std::int64_t>& loops, const std::vector<std::int64_t>& steps) {
-  std::vector<Digit> made;
-  for (std::size_t i = 0; i < loops.size(); ++i) {
-    if (loops[i] == 1 && loops.size() > 1) continue;
-    if (!made.empty() && made.back().step == steps[i] * loops[i])
-      made.back() = {made.back().extent * loops[i], steps[i]};
-    else
-      made.push_back({loops[i], steps[i]});
-  }
-  if (made.empty()) made.push_back({});
-  return made;
-}
 
 ContractionWork work_of(const Program& program, const Kernel& kernel) {
   ContractionWork work;
@@ -71,17 +33,21 @@ ContractionWork work_of(const Program& program, const Kernel& kernel) {
   const std::int64_t line = line_bytes / static_cast<std::int64_t>(size_of(b.dtype));
   const auto whole_lines = [&](std::int64_t elements) { return (elements + line - 1) / line * line; };
   const std::int64_t width = std::int64_t{schedule.lanes} * schedule.tile_vectors;
+  const std::int64_t tallest = row_tiles(program, kernel).tallest();
   work.steps = steps_of_block(program, kernel);
   const bool whole = work.steps >= core.k;
   work.copies_rows = schedule.packed_for > 0 && rows_side_by_side(core);
   work.panels_at_once = work.copies_rows ? schedule.packed_for : panels_of_group;
-  if (!whole) work.sums = whole_lines(schedule.tile_rows * width * schedule.block_tiles * work.panels_at_once);
+  if (!whole) work.sums = whole_lines(tallest * width * schedule.block_tiles * work.panels_at_once);
   // A line more, so that tiles are not all in the same sets of the cache, and since the last step's vector may be
   // longer than the tile is high.
-  if (work.copies_rows) work.rows = whole_lines((work.steps * schedule.tile_rows + line) * schedule.block_tiles);
+  if (work.copies_rows) work.tile_distance = work.steps * tallest + line;
+  work.rows = whole_lines(work.tile_distance * schedule.block_tiles);
   work.copies_panels = b.layout.kind == Layout::Kind::row_major && !(whole && core.k <= most_rows_in_place);
+  if (!work.copies_panels) return work;
   const bool one_at_a_time = work.copies_rows || whole;  // for then all of the block meets each
-  if (work.copies_panels) work.panels = whole_lines(work.steps * width * (one_at_a_time ? 1 : work.panels_at_once));
+  work.panel_distance = one_at_a_time ? 0 : work.steps * width;
+  work.panels = whole_lines(one_at_a_time ? work.steps * width : work.panel_distance * work.panels_at_once);
   return work;
 }
 

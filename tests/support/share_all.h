@@ -1,7 +1,7 @@
 // Programs of tests, whose kernels are mostly too small to be worth a thread: all threads share them all the same.
 #pragma once
 
-#include "ir/program/program.h"
+#include "ir/program/contraction.h"
 
 namespace nnc::test {
 

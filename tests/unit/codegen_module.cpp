@@ -169,6 +169,7 @@ TEST_CASE("an entry describes its program", "[codegen]") {
   const BufferId w = draft.panels(Region::params, DType::f32, 20, 10, 16);
   const BufferId x = draft.row_major(Region::feed, DType::f64, {7, 3});
   const BufferId out = draft.row_major(Region::output, DType::boolean, {7});
+  const BufferId a = draft.row_major(Region::arena, DType::f32, {20, 5});
   draft.program.entry = "infer";
   draft.program.rows = 7;
   draft.program.params = {{"Dense1.W", w}};
@@ -180,7 +181,7 @@ TEST_CASE("an entry describes its program", "[codegen]") {
   kernel.schedule.tile_rows = 6;
   kernel.schedule.tile_vectors = 2;
   kernel.outer = {20, 10};
-  kernel.core = Contract{access(w, {0, 1}, 2), access(w, {0, 1}, 2), 20, 10, 5};
+  kernel.core = Contract{access(a, {0, 1}, 2), access(w, {0, 1}, 2), 20, 10, 5};
   draft.program.kernels = {kernel};
   const auto compiled = compile(draft.program, host_options());
   const nnc_entry& entry = compiled->entry();
@@ -205,5 +206,5 @@ TEST_CASE("an entry describes its program", "[codegen]") {
   REQUIRE(entry.kernel_count == 1);
   CHECK(entry.kernels[0].line == 12);
   CHECK(entry.kernels[0].flops == 2 * 20 * 10 * 5);
-  CHECK(entry.kernels[0].bytes == 20 * 10 * 4);
+  CHECK(entry.kernels[0].bytes == (20 * 10 + 20 * 5) * 4);
 }

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "ir/builder.h"
+#include "ir/program/contraction.h"
 #include "passes/lowering.h"
 #include "passes/passes.h"
 #include "tests/support/mlp_graph.h"
