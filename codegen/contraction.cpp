@@ -26,7 +26,7 @@ Contraction::Contraction(Emitter& emit, const Kernel& kernel)
       core_(*kernel.core),
       work_(work_of(emit.program, kernel)),
       lanes_(kernel.schedule.lanes),
-      width_(std::int64_t{kernel.schedule.lanes} * kernel.schedule.tile_vectors),
+      width_(panel_width(kernel.schedule)),
       stacked_(kernel.outer.size() == 3),
       digits_(digits_of_a(emit.program, kernel)),
       tiles_(row_tiles(emit.program, kernel)),

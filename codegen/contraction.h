@@ -32,7 +32,6 @@ class Contraction {
  private:
   /// Fmas of a tile's steps that are written out rather than a loop; steps of a run of k, one of many.
   static constexpr std::int64_t most_fmas_written_out = 96, most_steps_written_out = 4;
-  static constexpr std::int64_t line_bytes = 64;  ///< of memory
 
   /// A tile of columns: its vectors, and how many lanes of the last one exist.
   struct Columns {
@@ -75,7 +74,7 @@ class Contraction {
 
   AccessForm form_of(const Access& access, const std::vector<std::int64_t>& loops, std::int64_t& step) const;
   std::int64_t distance(std::int64_t row) const;
-  std::int64_t panels() const { return (core_.n + width_ - 1) / width_; }
+  std::int64_t panels() const { return panels_of(core_, kernel_.schedule); }
   std::int64_t products() const { return stacked_ ? kernel_.outer[0] : 1; }
   void share_work();
   void run_blocks();

@@ -7,6 +7,9 @@
 
 namespace nnc {
 
+/// Of a line of memory, which caches hold and threads take from one another as a whole, on every machine.
+constexpr std::int64_t line_bytes = 64;
+
 struct Machine {
   std::string name;             ///< "avx512", "avx2", "sse2", "four-lanes": for printing
   int vector_bytes = 32;        ///< width of a vector register

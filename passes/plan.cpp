@@ -9,9 +9,7 @@
 namespace nnc {
 namespace {
 
-constexpr std::uint64_t line = 64;  // bytes
-
-std::uint64_t aligned(std::uint64_t bytes) { return (bytes + line - 1) / line * line; }
+std::uint64_t aligned(std::uint64_t bytes) { return (bytes + line_bytes - 1) / line_bytes * line_bytes; }
 
 /// Kernels during which a value of the arena is needed, both included.
 struct Lifetime {

@@ -17,7 +17,6 @@ constexpr std::int64_t fewest_panels_packed = 8, fewest_panels_of_thread = 2, mo
 constexpr std::int64_t fewest_steps_copied = 192, most_steps_copied = 512;
 // Of windows' rows: what the second cache takes to answer, and other fetches before it.
 constexpr int steps_fetched = 12;
-constexpr std::int64_t line_bytes = 64;
 constexpr std::int64_t fewest_for_vectors = 4;  // shorter loops are not worth a vector
 
 /// The last loop that has more than one step, or the last one.
@@ -58,11 +57,6 @@ std::int64_t bytes_of(const Contract& core, std::int64_t element) {
   return (elements_of_a(core) + core.k * core.n + core.m * core.n) * element;
 }
 
-std::int64_t panels_of(const Contract& core, const Schedule& schedule) {
-  const std::int64_t width = std::int64_t{schedule.lanes} * schedule.tile_vectors;
-  return (core.n + width - 1) / width;
-}
-
 /// Those that one thread's tiles meet: where threads share panels, each makes its own copy for its own.
 std::int64_t panels_met(const Contract& core, const Schedule& schedule) {
   const std::int64_t panels = panels_of(core, schedule);
@@ -73,7 +67,7 @@ std::int64_t panels_met(const Contract& core, const Schedule& schedule) {
 /// panel's steps then take half of the first cache, and a block's steps of a three quarters of the second.
 void pack_rows(const Contract& core, std::int64_t bytes, const Machine& machine, std::int64_t fewest_panels,
                Schedule& schedule) {
-  const std::int64_t width = std::int64_t{schedule.lanes} * schedule.tile_vectors;
+  const std::int64_t width = panel_width(schedule);
   const std::int64_t panels = panels_met(core, schedule);
   if (panels_of(core, schedule) < fewest_panels || panels < fewest_panels_of_thread) return;
   if (!rows_side_by_side(core)) return;
@@ -91,7 +85,7 @@ void pack_rows(const Contract& core, std::int64_t bytes, const Machine& machine,
 void block_rows(const Contract& core, std::int64_t bytes, const Machine& machine, Schedule& schedule) {
   const std::int64_t room = machine.l2_bytes / 2;
   if (elements_of_a(core) * bytes <= room || core.k * core.n * bytes <= room) return;
-  const std::int64_t width = std::int64_t{schedule.lanes} * schedule.tile_vectors;
+  const std::int64_t width = panel_width(schedule);
   const std::int64_t panel = core.k * width * bytes, tile = core.k * schedule.tile_rows * bytes;
   schedule.panels_outside = true;
   schedule.block_tiles = static_cast<int>(std::clamp<std::int64_t>((room - panel) / tile, fewest_tiles, most_tiles));

@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "ir/program/contraction.h"
 #include "passes/lowering.h"
 
 namespace nnc {
@@ -128,10 +129,6 @@ class Sharing {
     return meetings;
   }
 
-  static std::int64_t panels_of(const Kernel& kernel) {
-    const std::int64_t width = std::int64_t{kernel.schedule.lanes} * kernel.schedule.tile_vectors;
-    return (kernel.core->n + width - 1) / width;
-  }
   static std::int64_t tiles_of(const Kernel& kernel) {
     return (kernel.core->m + kernel.schedule.tile_rows - 1) / kernel.schedule.tile_rows;
   }
@@ -165,7 +162,7 @@ class Sharing {
     double by_panels = 0;
     double by_tiles = meeting.bytes * (1 - 1 / static_cast<double>(pieces)) / crossing_bytes_per_microsecond;
     for (const Kernel* kernel : meeting.kernels) {
-      by_panels += largest(*kernel, panels_of(*kernel), pieces);
+      by_panels += largest(*kernel, panels_of(*kernel->core, kernel->schedule), pieces);
       by_tiles += largest(*kernel, tiles_of(*kernel), pieces);
     }
     const bool panels = few && by_panels <= by_tiles;

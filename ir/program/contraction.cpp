@@ -74,6 +74,13 @@ bool goes_down(const Contract& core) {
 
 bool rows_side_by_side(const Contract& core) { return !has_windows(core) && goes_down(core); }
 
+std::int64_t panel_width(const Schedule& schedule) { return std::int64_t{schedule.lanes} * schedule.tile_vectors; }
+
+std::int64_t panels_of(const Contract& core, const Schedule& schedule) {
+  const std::int64_t width = panel_width(schedule);
+  return (core.n + width - 1) / width;
+}
+
 DigitsOfA digits_of_a(const Program& program, const Kernel& kernel) {
   const Contract& core = *kernel.core;
   const std::size_t stack = kernel.outer.size() - 2;

@@ -15,6 +15,10 @@ bool has_windows(const Contract& core);
 bool goes_down(const Contract& core);
 bool rows_side_by_side(const Contract& core);  ///< that, without windows
 
+/// Columns of a whole panel, and the panels of all columns, the last one perhaps narrower.
+std::int64_t panel_width(const Schedule& schedule);
+std::int64_t panels_of(const Contract& core, const Schedule& schedule);
+
 /// One of the loops that an index counts: its steps, and an address's elements between them.
 struct Digit {
   std::int64_t extent = 1, step = 0;

@@ -132,7 +132,7 @@ class Verifier {
     const std::uint64_t region = region_bytes(buffer.region);
     if (region != ~std::uint64_t{0} && buffer.bytes > 0) {
       if (buffer.offset + buffer.bytes > region) fail("buffer {} leaves its region", id);
-      if (buffer.offset % 64 != 0) fail("buffer {} is not aligned", id);
+      if (buffer.offset % line_bytes != 0) fail("buffer {} is not aligned", id);
     }
     if (buffer.region == Region::constant && !buffer.part &&
         static_cast<std::int64_t>(buffer.values.size()) != count_of(buffer.dims))
@@ -405,11 +405,12 @@ class Verifier {
   /// also one at the beginning of a step that reads what the step before has left.
   void check_memory() {
     constexpr BufferId nobody = ~BufferId{0};
-    std::vector<BufferId> owner(program_.arena_bytes / 64, nobody);
+    std::vector<BufferId> owner(program_.arena_bytes / line_bytes, nobody);
     std::set<BufferId> here;  // what the kernel at hand touches
     const auto lines = [&](BufferId id, auto&& visit) {
       const Buffer& buffer = program_.buffers[id];
-      for (std::uint64_t at = buffer.offset / 64; at < (buffer.offset + buffer.bytes + 63) / 64; ++at) visit(owner[at]);
+      const std::uint64_t end = (buffer.offset + buffer.bytes + line_bytes - 1) / line_bytes;
+      for (std::uint64_t at = buffer.offset / line_bytes; at < end; ++at) visit(owner[at]);
     };
     const auto read = [&](BufferId part) {
       const BufferId buffer = whole_of(program_, part);

@@ -9,7 +9,6 @@ namespace nnc {
 
 namespace {
 
-constexpr std::int64_t line_bytes = 64;
 /// Panels that a block's tiles meet for each of their steps where a is read where it lies.
 constexpr std::int64_t panels_of_group = 4;
 /// Rows of b that whole sums meet where they lie: of more, a copy spares more than it takes.
@@ -32,7 +31,7 @@ ContractionWork work_of(const Program& program, const Kernel& kernel) {
   const Buffer& b = program.buffers[core.b.buffer];
   const std::int64_t line = line_bytes / static_cast<std::int64_t>(size_of(b.dtype));
   const auto whole_lines = [&](std::int64_t elements) { return (elements + line - 1) / line * line; };
-  const std::int64_t width = std::int64_t{schedule.lanes} * schedule.tile_vectors;
+  const std::int64_t width = panel_width(schedule);
   const std::int64_t tallest = row_tiles(program, kernel).tallest();
   work.steps = steps_of_block(program, kernel);
   const bool whole = work.steps >= core.k;

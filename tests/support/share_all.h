@@ -12,7 +12,7 @@ inline void place_work(Program& program, Kernel& kernel) {
   if (!kernel.work) return;
   Buffer& work = program.buffers[*kernel.work];
   work.offset = program.arena_bytes;
-  program.arena_bytes += (work.bytes + 63) / 64 * 64;
+  program.arena_bytes += (work.bytes + line_bytes - 1) / line_bytes * line_bytes;
 }
 
 inline void share_all(Program& program, unsigned threads) {
