@@ -129,10 +129,6 @@ class Sharing {
     return meetings;
   }
 
-  static std::int64_t tiles_of(const Kernel& kernel) {
-    return (kernel.core->m + kernel.schedule.tile_rows - 1) / kernel.schedule.tile_rows;
-  }
-
   /// Whether a contraction's parameter is more than the activations that it meets. Of a result that is kept, a gradient
   /// or what becomes of it, the rows of a batch are summed.
   bool few_rows(const Kernel& kernel) const {
@@ -163,7 +159,7 @@ class Sharing {
     double by_tiles = meeting.bytes * (1 - 1 / static_cast<double>(pieces)) / crossing_bytes_per_microsecond;
     for (const Kernel* kernel : meeting.kernels) {
       by_panels += largest(*kernel, panels_of(*kernel->core, kernel->schedule), pieces);
-      by_tiles += largest(*kernel, tiles_of(*kernel), pieces);
+      by_tiles += largest(*kernel, row_tiles(program_, *kernel).count, pieces);
     }
     const bool panels = few && by_panels <= by_tiles;
     for (Kernel* kernel : meeting.kernels) {

@@ -95,6 +95,25 @@ TEST_CASE("rows of a batch that a result for the caller has are rows, as those o
   }
 }
 
+TEST_CASE("the rows of a feed that a product meets are shared in the tiles that they run in") {
+  // A panel of one vector would have tiles of 28 rows, of which 24 make one; with a pointer each there are two of 12.
+  LowerOptions options;
+  options.machine = machine_avx512();
+  options.rows = 24;
+  options.threads = 2;
+  const auto pieces = [&](double scale) {
+    Builder b("layer");
+    const Value x = b.leaf(Op::input, "x", f32(rows({4000})));
+    const Value w = b.leaf(Op::param, "W", f32(fixed({4000, 16})));
+    b.output(OutputKind::result, "y", b.dot(scale == 1 ? x : x * scale, w, {1}, {0}));
+    const Program program = lower(assign_order(std::move(b).finish()), "predict", options);
+    REQUIRE(verify(program) == "");
+    return pieces_of(program, 24, 16);
+  };
+  CHECK(pieces(1) == std::multiset<Pieces>{{2, Schedule::Shared::tiles}});
+  CHECK(pieces(2) == std::multiset<Pieces>{{2, Schedule::Shared::panels}});  // copied, of one tile as of one panel
+}
+
 /// W - Xᵀ·dZ, by so many rows; X is no feed itself, whose rows are copied by another rule.
 Program update_program(std::int64_t inputs, std::int64_t columns, std::int64_t batch, const Machine& machine,
                        int threads) {
