@@ -129,11 +129,12 @@ class Sharing {
     return meetings;
   }
 
-  /// Whether a contraction's parameter is more than the activations that it meets. Of a result that is kept, a gradient
-  /// or what becomes of it, the rows of a batch are summed.
+  /// Whether a contraction's parameter is more than the activations that it meets. Where it goes down a's rows, or what
+  /// it gives is kept, a gradient or what becomes of it, or a total of blocks, the rows of a batch are summed.
   bool few_rows(const Kernel& kernel) const {
-    const std::int64_t rows = kept_results(kernel).empty() ? kernel.core->m : kernel.core->k;
-    return rows <= most_rows_a_column * kernel.core->n;
+    const Contract& core = *kernel.core;
+    const bool summed = goes_down(core) || !kept_results(kernel).empty();
+    return (summed ? core.k : core.m) <= most_rows_a_column * core.n;
   }
 
   /// Microseconds of the largest of so many pieces, of units that are all alike. Shares that are the same number are

@@ -114,6 +114,28 @@ TEST_CASE("the rows of a feed that a product meets are shared in the tiles that 
   CHECK(pieces(2) == std::multiset<Pieces>{{2, Schedule::Shared::panels}});  // copied, of one tile as of one panel
 }
 
+TEST_CASE("what sums over the rows of a batch has these rows, wherever the sums go") {
+  // Of 100 x 64 numbers: 128 steps of k are no more than twice the columns, 512 are more, whatever m is.
+  const auto shared = [](std::int64_t batch, OutputKind kind, bool total) {
+    LowerOptions options;
+    options.machine = machine_avx2();
+    options.rows = batch;
+    options.threads = 2;
+    Builder b("pass");
+    const Value x = b.leaf(Op::input, "x", f32(rows({100}))), z = b.leaf(Op::input, "z", f32(rows({64})));
+    const Value sums = b.dot(x * 2.0, z, {0}, {0});
+    b.output(kind, "sums", total ? sums + b.leaf(Op::carry, "sums", f32(fixed({100, 64}))) : sums);
+    const Program program = lower(assign_order(std::move(b).finish()), "pass", options);
+    REQUIRE(verify(program) == "");
+    return pieces_of(program, 100, 64);
+  };
+  const std::multiset<Pieces> panels{{2, Schedule::Shared::panels}}, tiles{{2, Schedule::Shared::tiles}};
+  for (const auto& [kind, total] : {std::pair(OutputKind::update, true), std::pair(OutputKind::result, false)}) {
+    CHECK(shared(128, kind, total) == panels);
+    CHECK(shared(512, kind, total) == tiles);
+  }
+}
+
 /// W - Xᵀ·dZ, by so many rows; X is no feed itself, whose rows are copied by another rule.
 Program update_program(std::int64_t inputs, std::int64_t columns, std::int64_t batch, const Machine& machine,
                        int threads) {
