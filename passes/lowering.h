@@ -123,6 +123,9 @@ void order_tiles(const Contract& core, std::size_t bytes, const Machine& machine
 void schedule(Draft& draft, const LowerOptions& options);
 /// Into how many pieces threads share each kernel, and of a contraction, pieces of what.
 void share_out(Draft& draft, const LowerOptions& options);
+/// Whether threads may share panels of a parameter of so many columns, met by a batch of so many rows: else they share
+/// tiles, each of which meets all panels.
+bool panels_may_be_shared(std::int64_t rows, std::int64_t columns);
 void plan(Draft& draft);
 
 /// Panels for which a contraction of whole sums copies a feed's rows: there, each step has to be looked up and is in a

@@ -61,8 +61,10 @@ class NeedsFinder {
   bool shares_copy(NodeId core) const {
     const Node& node = graph_[core];
     if (std::get<Dot>(node.attributes).a[0] != 0) return false;
+    const std::int64_t columns = dims_of(node.type)[1], rows = dims_of(graph_[node.operands[0]].type)[0];
+    if (!panels_may_be_shared(rows, columns)) return false;
     const std::int64_t width = options_.machine.panel(size_of(node.type.dtype));
-    const std::int64_t panels = (dims_of(node.type)[1] + width - 1) / width;
+    const std::int64_t panels = (columns + width - 1) / width;
     return panels >= fewest_panels_fed && panels < fewest_panels_fed * options_.threads;
   }
 

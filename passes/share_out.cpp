@@ -134,7 +134,7 @@ class Sharing {
   bool few_rows(const Kernel& kernel) const {
     const Contract& core = *kernel.core;
     const bool summed = goes_down(core) || !kept_results(kernel).empty();
-    return (summed ? core.k : core.m) <= most_rows_a_column * core.n;
+    return panels_may_be_shared(summed ? core.k : core.m, core.n);
   }
 
   /// Microseconds of the largest of so many pieces, of units that are all alike. Shares that are the same number are
@@ -178,6 +178,8 @@ class Sharing {
 };
 
 }  // namespace
+
+bool panels_may_be_shared(std::int64_t rows, std::int64_t columns) { return rows <= most_rows_a_column * columns; }
 
 void share_out(Draft& draft, const LowerOptions& options) { Sharing(draft, options).run(); }
 

@@ -210,6 +210,27 @@ TEST_CASE("a feed's rows are copied by steps where sums are long") {
   CHECK(schedule(4000).block_tiles > 1);
 }
 
+TEST_CASE("a feed is copied for threads only where each has few panels of it") {
+  const auto copied = [](std::int64_t batch, std::int64_t columns, int threads) {
+    LowerOptions options;
+    options.machine = machine_avx512();
+    options.rows = batch;
+    options.threads = threads;
+    const Program program = lower(mlp_step({784, columns, 10}, true), "step", options);
+    for (const Kernel& kernel : program.kernels)
+      if (kernel.core && kernel.core->m == 784) return program.buffers[kernel.core->a.buffer].region == Region::arena;
+    FAIL("no gradient of the first weights");
+    return false;
+  };
+  CHECK(!copied(128, 256, 2));
+  CHECK(copied(128, 256, 4));  // two panels for each thread: none of them copies for itself
+  CHECK(!copied(128, 64, 4));  // two in all, which none would copy
+  // Of many rows threads share tiles, and each tile's rows meet all panels.
+  CHECK(copied(512, 256, 4));
+  CHECK(!copied(513, 256, 4));
+  CHECK(!copied(1024, 256, 4));
+}
+
 TEST_CASE("a weight's gradient fetches ahead from one second cache on, other products from two") {
   const auto fetches = [](std::int64_t columns, std::int64_t batch, const Machine& machine) {
     return update_schedule(784, columns, batch, machine, 1).fetch_ahead;
