@@ -209,10 +209,23 @@ class Verifier {
     if (problems_.empty()) check_work(kernel);
   }
 
-  /// Where a contraction keeps copies and sums there is a row for each piece.
+  /// Whether a loop goes from one element of an access's last axis to the next, and along no other axis.
+  static bool goes_along_last_axis(const Access& access, std::size_t loop) {
+    if (access.map.empty()) return false;
+    const auto moves = [&](const AffineRow& row) { return row.coefficients[loop] != 0; };
+    const AffineRow& last = access.map.back();
+    return last.coefficients[loop] == 1 && last.divisor == 1 && std::ranges::count_if(access.map, moves) == 1;
+  }
+
+  /// Where a contraction keeps copies and sums there is a row for each piece, and what is copied lies side by side.
   void check_work(const Kernel& kernel) {
-    const std::int64_t elements = work_of(program_, kernel).elements();
+    const ContractionWork needed = work_of(program_, kernel);
+    const std::int64_t elements = needed.elements();
     if (!kernel.work && elements == 0) return;
+    if (needed.copies_rows && !goes_along_last_axis(kernel.core->a, kernel.outer.size() - 2))
+      return fail_here("rows of a do not go along its last axis, where blocks copy them");
+    if (needed.copies_panels && !goes_along_last_axis(kernel.core->b, kernel.outer.size() - 1))
+      return fail_here("columns of b do not go along its last axis, where blocks copy them");
     if (!kernel.work) return fail_here("no memory to work in");
     if (*kernel.work >= program_.buffers.size()) return fail_here("no buffer {}", *kernel.work);
     const Buffer& work = program_.buffers[*kernel.work];

@@ -9,6 +9,7 @@
 #include "passes/lowering.h"
 #include "passes/passes.h"
 #include "tests/support/mlp_graph.h"
+#include "tests/support/share_all.h"
 #include "tests/unit/catch.h"
 
 using namespace nnc;
@@ -189,6 +190,28 @@ TEST_CASE("what a contraction in blocks copies lies in the arena, a row for each
         }) != "");
   const Program small = update_program(784, 512, 128, machine_avx512(), 2);
   CHECK(!small.kernels[contraction_of(small)].work);
+}
+
+TEST_CASE("what is copied in blocks lies side by side, or verify says so") {
+  const auto broken = [](std::int64_t inputs, auto&& change) {
+    Program program = update_program(inputs, 512, 512, machine_avx512(), 1);
+    Kernel& kernel = program.kernels[contraction_of(program)];
+    program.buffers[kernel.core->b.buffer].layout = {Layout::Kind::row_major, {512, 1}};  // instead of panels
+    place_work(program, kernel);
+    REQUIRE(work_of(program, kernel).copies_rows);
+    REQUIRE(work_of(program, kernel).copies_panels);
+    REQUIRE(verify(program) == "");
+    change(*kernel.core);
+    return verify(program);
+  };
+  using Catch::Matchers::Contains;
+  // Square ones, so that every element is still inside.
+  CHECK_THAT(broken(784, [](Contract& core) { std::swap(core.b.map[0], core.b.map[1]); }),
+             Contains("columns of b do not go along its last axis, where blocks copy them"));
+  CHECK_THAT(broken(784, [](Contract& core) { core.b.map[0].coefficients = {0, 1}; }),
+             Contains("columns of b do not go along its last axis, where blocks copy them"));
+  CHECK_THAT(broken(512, [](Contract& core) { core.a.map[0].coefficients = {1, 0}; }),
+             Contains("rows of a do not go along its last axis, where blocks copy them"));
 }
 
 TEST_CASE("a feed's rows are copied by steps where sums are long") {
