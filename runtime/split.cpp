@@ -114,7 +114,8 @@ Result<std::vector<std::uint32_t>> split_rows(const Split& split, std::int64_t r
     left = std::move(*part);
   }
   if (left.empty())
-    return wrong(split, fmt::format("split `{}` has no rows", split.name), fmt::format("{} rows in its source", rows));
+    return wrong(split, fmt::format("split `{}` has no rows", split.name),
+                 fmt::format("{} row{} in its source", rows, rows == 1 ? "" : "s"));
   return left;
 }
 

@@ -413,6 +413,8 @@ Result<std::size_t> Table::resolve(const std::string& name, const Place& asked) 
       problem.notes.push_back("help: the first line of a CSV file holds the names of its columns; this one has none");
     else if (const std::string meant = did_you_mean(name, all); !meant.empty())
       problem.notes.push_back("help: " + meant);
+    else if (std::any_of(all.begin(), all.end(), is_number))
+      problem.notes.push_back("help: the first line of a CSV file holds the names of its columns; is this one a row?");
     return problem;
   }
   if (std::find(found + 1, all.end(), name) != all.end())
