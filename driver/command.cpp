@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <new>
 #include <string_view>
 #include <system_error>
@@ -148,6 +150,9 @@ Exit run_action(const Action& action, const Console& console) {
   } catch (const std::bad_alloc&) {
     console.error("there is not enough memory");
     return Exit::wrong;
+  } catch (const std::filesystem::filesystem_error& failed) {  // a folder that may not be looked into
+    console.error(fmt::format("cannot reach `{}`: {}", failed.path1().string(), failed.code().message()));
+    return Exit::usage;
   } catch (const std::system_error& failed) {  // rows that cannot be read back, a thread that cannot begin
     if (std::ferror(stdout) == 0) console.error(failed.what());  // else what was thrown is that; run_command tells
     return Exit::usage;
@@ -210,6 +215,7 @@ void open_standard_streams() {
 
 int run_command(int argc, char** argv) {
   open_standard_streams();
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is an error of the write, whatever is written
   Exit status = Exit::usage;
   try {
     status = parse_and_run(argc, argv);

@@ -134,7 +134,6 @@ TextOutput::TextOutput(const std::string& path) {
     const auto before = std::signal(signal, remove_unfinished);
     if (before == SIG_IGN) std::signal(signal, SIG_IGN);
   }
-  std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is an error of the write
 }
 
 TextOutput::~TextOutput() { note_unfinished(""); }

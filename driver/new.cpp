@@ -37,13 +37,12 @@ Exit list_templates() {
 Exit make(const std::string& name, std::string folder, const Console& console) {
   const std::vector<std::string> names = template_names();
   if (std::ranges::find(names, name) == names.end()) {
-    console.error(fmt::format("there is no template `{}`{}; there are {}", name, or_did_you_mean(name, names),
-                              fmt::join(names, ", ")));
+    console.error(fmt::format("there is no template `{}`; there are {}{}", name, fmt::join(names, ", "),
+                              or_did_you_mean(name, names)));
     return Exit::usage;
   }
   if (folder.empty()) folder = name;
-  std::error_code failed;
-  std::filesystem::create_directories(folder, failed);  // else writing tells
+  if (auto problem = make_folder(folder)) return console.show(*problem), exit_of(*problem);
   std::vector<const EmbeddedFile*> files;
   for (const EmbeddedFile& file : embedded_templates())
     if (file.name.substr(0, file.name.rfind('.')) == name) files.push_back(&file);

@@ -130,8 +130,8 @@ CLI::Validator law_name() {
         for (auto laws : {stabilise_laws(), simplify_laws()})
           for (const Law& law : laws) names.emplace_back(law.name);
         if (std::find(names.begin(), names.end(), text) != names.end()) return std::string();
-        return fmt::format("there is no law `{}`{}; there are {}", text, or_did_you_mean(text, names),
-                           fmt::join(names, ", "));
+        return fmt::format("there is no law `{}`; there are {}{}", text, fmt::join(names, ", "),
+                           or_did_you_mean(text, names));
       },
       "");
 }
@@ -160,6 +160,7 @@ std::optional<Problem> no_program(const std::string& path) {
     if (problem.notes.size() > 1) problem.notes = {"help: say which of its programs is meant"};
     if (problem.notes.size() == 1 && problem.notes[0].ends_with(".nn"))
       problem.notes[0] = fmt::format("help: did you mean `{}`?", problem.notes[0]);
+    if (problem.notes.empty()) problem.notes = {"help: the name of a program ends in .nn, and none is in it"};
     return problem;
   }
   const std::string kind = fs::path(path).extension().string();

@@ -8,6 +8,7 @@
 #include "driver/commands.h"
 #include "driver/kept_files.h"
 #include "driver/trained.h"
+#include "runtime/run_directory.h"
 
 namespace nnc::driver {
 
@@ -56,7 +57,8 @@ Exit report_runs(const ReportFlags& flags, const Console& console) {
   std::vector<RunReport> runs;
   for (std::string folder : flags.runs) {
     while (folder.size() > 1 && folder.ends_with('/')) folder.pop_back();
-    if (!std::filesystem::exists(folder)) return console.show(no_run(folder)), Exit::usage;
+    if (const int parts = parts_of(folder); parts > 0) return console.show(no_single_run(folder, parts)), Exit::usage;
+    if (!is_run(folder)) return console.show(no_run(folder)), Exit::usage;
     if (flags.output)
       if (auto problem = replaces(*flags.output, "-o", kept_files(folder)))
         return console.show(*problem), exit_of(*problem);

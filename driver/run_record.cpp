@@ -118,6 +118,18 @@ Problem no_run(const std::string& path) {
   return problem;
 }
 
+Problem no_single_run(const std::string& folder, int parts) {
+  return {.kind = Problem::Kind::io,
+          .message =
+              fmt::format("`{}` is a cross-validation: {} runs, each with a part of the rows left out", folder, parts),
+          .place = {},
+          .expected = {},
+          .found = {},
+          .notes = {fmt::format("help: `{}` is one of them; a model to be used is trained on all rows, by `nnc train "
+                                "PROGRAM` without --cv",
+                                part_of(folder, 0))}};
+}
+
 std::string describe(TrainOutcome::End end) {
   switch (end) {
     case TrainOutcome::End::epochs_done:

@@ -90,6 +90,8 @@ std::optional<Problem> hand_on(const std::string& run, const std::string& next, 
 
 /// What is given for a run, and is none.
 Problem no_run(const std::string& path);
+/// What is about one run, and is given the folder of a cross-validation.
+Problem no_single_run(const std::string& folder, int parts);
 
 /// Of a run that keeps its best weights and has no file of them: a problem where its last weights, at `path`, know of
 /// any. There are none before the first evaluation, or where the figure was never a number.

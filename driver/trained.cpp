@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "ir/nearest.h"
 #include "runtime/checkpoint.h"
 #include "runtime/file.h"
 #include "runtime/run_directory.h"
@@ -82,19 +81,6 @@ void take_columns(const ColumnNames& columns, DataJob& job, const Console& conso
                       range_text(raw)));
 }
 
-/// What is about one run, and is given the folder of a cross-validation.
-Problem no_single_run(const std::string& folder, int parts) {
-  return {.kind = Problem::Kind::io,
-          .message =
-              fmt::format("`{}` is a cross-validation: {} runs, each with a part of the rows left out", folder, parts),
-          .place = {},
-          .expected = {},
-          .found = {},
-          .notes = {fmt::format("help: `{}` is one of them; a model to be used is trained on all rows, by `nnc train "
-                                "PROGRAM` without --cv",
-                                part_of(folder, 0))}};
-}
-
 /// The batch that layouts are chosen for: data are not read for that.
 std::int64_t step_rows(const TrainJob& job) {
   return job.batch_size > 0 ? std::min(job.batch_size, block_rows) : block_rows;
@@ -141,10 +127,9 @@ std::unique_ptr<Trained> Trained::open(const TrainedFlags& flags, const Console&
     trained->remember(flags.source, *record);
     if (flags.program.put_on(origin.options, *own)) trained->fingerprints.clear();
   } else if (!fs::exists(flags.source)) {
-    const auto near = nearest_path(flags.source);
-    console.error(fmt::format("there is no run and no program `{}`{}", flags.source,
-                              near ? fmt::format("; did you mean `{}`?", *near) : ""));
-    return nullptr;
+    Problem problem = no_run(flags.source);
+    problem.message = fmt::format("there is no run and no program `{}`", flags.source);
+    return console.show(problem), nullptr;
   } else if (auto problem = no_program(flags.source)) {
     problem->notes.insert(problem->notes.begin(), "help: a run is named here, the folder that `nnc train` made");
     console.show(*problem);

@@ -115,7 +115,6 @@ std::string rows_text(const std::map<std::string, std::int64_t>& rows) {
 void watch_signals() {
   std::signal(SIGINT, note_signal);
   std::signal(SIGTERM, note_signal);
-  std::signal(SIGXFSZ, SIG_IGN);
 }
 
 Result<StoppedRun> StoppedRun::open(const std::string& path) {
@@ -464,7 +463,11 @@ Exit Training::report(const TrainOutcome& outcome) {
   }
   print_figures(figures_, flags_.json, console_, owner_members(record_.train_block, record_.fold));
   if (outcome.end != TrainOutcome::End::max_steps) compare_with_baseline();
-  if (auto problem = write_page()) return console_.show(*problem), exit_of(*problem);
+  if (auto problem = write_page()) {
+    problem->notes.push_back(
+        fmt::format("help: the run is whole; `nnc report {}` makes its page", shell_word(run_->path())));
+    return console_.show(*problem), exit_of(*problem);
+  }
   std::fflush(stdout);  // before what the next train block says on stderr
   return Exit::done;
 }

@@ -217,6 +217,15 @@ std::optional<Problem> write_file_atomically(const std::string& path, std::strin
   return file.commit();
 }
 
+std::optional<Problem> make_folder(const std::string& path) {
+  std::error_code error, unknown;
+  std::filesystem::create_directories(path, error);
+  if (std::filesystem::is_directory(path, unknown)) return std::nullopt;
+  Problem problem = io_problem(path, "make the folder", error.value());
+  if (!error) problem.message = fmt::format("cannot make the folder `{}`: {}", path, unknown.message());
+  return problem;
+}
+
 std::string sha256(std::string_view text) {
   std::array<std::uint32_t, 8> hash = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                                        0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};

@@ -61,6 +61,9 @@ class AtomicFile {
 std::optional<Problem> write_file_atomically(const std::string& path, std::string_view content,
                                              const FileCalls& calls = system_calls());
 
+/// Makes a folder, and those above it, unless it is there.
+std::optional<Problem> make_folder(const std::string& path);
+
 /// True for the name of a temporary file of `write_file_atomically`, which a process that was killed may leave.
 bool is_temporary(std::string_view name);
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
 
 #include "runtime/file.h"
@@ -46,22 +47,21 @@ std::shared_ptr<const int> lock(const std::string& folder) {
 }  // namespace
 
 Result<std::string> make_run_folder(const std::string& name, const std::optional<std::string>& out) {
-  std::error_code error;
   if (out) {
     if (is_run(*out))
       return io_problem(
           fmt::format("`{}` already holds a run", *out),
           {fmt::format("help: name another folder with --out, or go on with `nnc train --resume {}`", *out)});
-    fs::create_directories(*out, error);
-    if (!fs::is_directory(*out))
-      return io_problem(fmt::format("cannot make the folder `{}`: {}", *out, error.message()));
+    if (auto problem = make_folder(*out)) return *problem;
     return *out;
   }
-  fs::create_directories("runs", error);
+  const std::string elsewhere = "help: `--out DIR` makes the run in another place";
+  if (auto problem = make_folder("runs")) return problem->notes.push_back(elsewhere), *problem;
+  std::error_code error;
   for (int number = 1; number < most_runs; ++number) {
     std::string path = fmt::format("runs/{}-{}", name, number);
     if (fs::create_directory(path, error)) return path;  // atomic: two runs that start at once get two folders
-    if (error) return io_problem(fmt::format("cannot make the folder `{}`: {}", path, error.message()));
+    if (error) return io_problem(fmt::format("cannot make the folder `{}`: {}", path, error.message()), {elsewhere});
   }
   return io_problem("there are too many runs in `runs`");
 }
@@ -75,10 +75,9 @@ Result<RunDirectory> RunDirectory::create(const std::string& name, const std::op
   run.path_ = *path;
   run.lock_ = lock(*path);
   if (!run.lock_) return in_use(*path);
-  std::error_code error;
-  fs::create_directories(run.file("model"), error);
+  if (auto problem = make_folder(run.file("model"))) return *problem;
   run.metrics_.open(run.file("metrics.jsonl"), std::ios::trunc);
-  if (error || !run.metrics_) return io_problem(fmt::format("cannot write into `{}`", *path));
+  if (auto problem = run.no_metrics()) return *problem;
   return run;
 }
 
@@ -100,8 +99,7 @@ std::optional<Problem> RunDirectory::cut_metrics(std::uint64_t bytes) {
   if (!error && length > bytes) fs::resize_file(path, bytes, error);
   metrics_.open(path, std::ios::app);
   metrics_bytes_ = error ? 0 : std::min(length, bytes);
-  if (metrics_) return std::nullopt;
-  return io_problem(fmt::format("cannot write `{}`", path));
+  return no_metrics();
 }
 
 std::optional<Problem> RunDirectory::write(const std::string& name, const std::string& content) const {
@@ -112,12 +110,19 @@ std::optional<Problem> RunDirectory::write(const std::string& name, const std::s
 
 void RunDirectory::add_metrics(const std::string& line) {
   metrics_ << line << '\n';
+  if (!metrics_ && metrics_error_ == 0) metrics_error_ = errno;  // of now: what follows has errors of its own
   metrics_bytes_ += line.size() + 1;
 }
 
 std::optional<Problem> RunDirectory::flush_metrics() {
-  if (metrics_.flush()) return std::nullopt;
-  return io_problem(fmt::format("cannot write `{}`", file("metrics.jsonl")));
+  metrics_.flush();
+  return no_metrics();
+}
+
+std::optional<Problem> RunDirectory::no_metrics() {
+  if (metrics_) return std::nullopt;
+  if (metrics_error_ == 0) metrics_error_ = errno;
+  return io_problem(fmt::format("cannot write `{}`: {}", file("metrics.jsonl"), std::strerror(metrics_error_)));
 }
 
 }  // namespace nnc

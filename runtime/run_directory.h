@@ -37,8 +37,12 @@ class RunDirectory {
   std::optional<Problem> cut_metrics(std::uint64_t bytes);
 
  private:
+  /// Why metrics.jsonl cannot be written, at once where a call to it failed.
+  std::optional<Problem> no_metrics();
+
   std::string path_;
   std::ofstream metrics_;
+  int metrics_error_ = 0;  ///< why the first line that could not be written could not
   std::uint64_t metrics_bytes_ = 0;
   std::shared_ptr<const int> lock_;  ///< closed at the end; the system opens it when the process dies
 };

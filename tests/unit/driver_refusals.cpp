@@ -255,7 +255,84 @@ TEST_CASE("results that cannot be written are no success", "[command]") {
   auto result = run_nnc("train pick.nn --out full --epochs 1", scratch.path());
   INFO(result.err);
   CHECK(result.status == 2);
-  CHECK(contains(result.err, "cannot write `full/metrics.jsonl`"));
+  CHECK(contains(result.err, "cannot write `full/metrics.jsonl`: No space left on device"));
+}
+
+TEST_CASE("what there is no room for is said, and nothing half made is left", "[command]") {
+  const Scratch scratch;
+  const fs::path& folder = scratch.path();
+  write_plain(folder);
+  REQUIRE(run_nnc("train pick.nn --out run", folder).status == 0);
+  const std::string page = read_file(folder / "run/report.html");
+  REQUIRE(page.size() > 16 * 512);
+  write_file(folder / "untidy.nn", "const  width=4\n");
+  // No file may be larger than so many blocks of 512 bytes; what is said goes through a pipe, which has no limit.
+  const auto limited = [&](int blocks, const std::string& line) {
+    return run_nnc("--version >version; { { ulimit -f " + std::to_string(blocks) + "; '" NNC_BINARY "' " + line +
+                       "; echo status $?; } 2>&1 | cat; }",
+                   folder);
+  };
+  struct Case {
+    int blocks;
+    std::string line, said;
+  };
+  for (const Case& wanted :
+       {Case{0, "new mlp made", "error: cannot write `made/mlp.csv`: File too large\n"},
+        Case{0, "fmt untidy.nn", "error: cannot write `untidy.nn`: File too large\n"},
+        Case{8, "report run", "error: cannot write `run/report.html`: File too large\n"},
+        Case{1, "derive pick.nn --format html >page.html", "error: cannot write to stdout: File too large\n"},
+        Case{16, "train pick.nn --out late",
+             "error: cannot write `late/report.html`: File too large\n"
+             "   = help: the run is whole; `nnc report late` makes its page\n"}}) {
+    const auto result = limited(wanted.blocks, wanted.line);
+    INFO(wanted.line << "\n" << result.out);
+    CHECK(contains(result.out, "\nstatus 2\n"));
+    CHECK(contains(result.out, wanted.said));
+  }
+  CHECK(fs::is_empty(folder / "made"));
+  CHECK(read_file(folder / "untidy.nn") == "const  width=4\n");
+  CHECK(read_file(folder / "run/report.html") == page);
+  CHECK(run_nnc("report late", folder).status == 0);
+  CHECK(run_nnc("eval late", folder).out == run_nnc("eval run", folder).out);
+}
+
+TEST_CASE("a place where nothing can be made or looked at is named, with the reason", "[command]") {
+  const Scratch scratch;
+  const fs::path& folder = scratch.path();
+  write_plain(folder);
+  write_file(folder / "runs", "a file\n");
+  fs::create_symlink("ring", folder / "ring");
+  fs::create_directories(folder / "nothing");
+  REQUIRE(run_nnc("train pick.nn --cv 2 --out parts", folder).status == 0);
+  struct Case {
+    std::string line, said;
+  };
+  for (const Case& wanted :
+       {Case{"train pick.nn",
+             "error: cannot make the folder `runs`: Not a directory\n"
+             "   = help: `--out DIR` makes the run in another place\n"},
+        Case{"train pick.nn --out runs/one", "error: cannot make the folder `runs/one`: Not a directory\n"},
+        Case{"new mlp runs/one", "error: cannot make the folder `runs/one`: Not a directory\n"},
+        Case{"train pick.nn --out ring", "error: cannot reach `ring/run.json`: Too many levels of symbolic links\n"},
+        Case{"report ring", "error: cannot reach `ring/run.json`: Too many levels of symbolic links\n"},
+        Case{"eval ring", "error: cannot reach `ring`: Too many levels of symbolic links\n"},
+        Case{"report nothing",
+             "error: `nothing` is no run: there is no run.json in it\n   = help: `nnc train PROGRAM`"},
+        Case{"report parts",
+             "error: `parts` is a cross-validation: 2 runs, each with a part of the rows left out\n"
+             "   = help: `parts/part-1` is one of them"},
+        Case{"eval nowhere", "error: there is no run and no program `nowhere`\n   = help: `nnc train PROGRAM`"},
+        Case{"derive nothing",
+             "error: `nothing` is a folder, not a program\n   = help: the name of a program ends in .nn"},
+        Case{"new mpl",
+             "error: there is no template `mpl`; there are cnn, gpt, linear, logistic, mlp, rnn; did you mean "
+             "`mlp`?\n"}}) {
+    const auto result = run_nnc(wanted.line, folder);
+    INFO(wanted.line << "\n" << result.err);
+    CHECK(result.status == 2);
+    CHECK(result.out.empty());
+    CHECK(result.err.starts_with(wanted.said));
+  }
 }
 
 TEST_CASE("a metric that blocks of rows cannot be joined to is an error of the program", "[command]") {
