@@ -318,7 +318,8 @@ void shorten_vectors(const Kernel& kernel, const Machine& machine, Schedule& sch
   std::int64_t points = 1;
   for (const Stage& stage : kernel.stages) points = std::max(points, product(stage.inner, stage.inner.size()));
   const int lanes = schedule.lanes * machine.short_vector_bytes / machine.vector_bytes;
-  if (!kernel.outer.empty() || kernel.core || lanes == schedule.lanes || points >= 2 * schedule.lanes) return;
+  if (!kernel.outer.empty() || kernel.core || lanes == schedule.lanes || points >= std::int64_t{2} * schedule.lanes)
+    return;
   schedule.lanes = lanes;
   schedule.widest_bytes = machine.short_vector_bytes;
 }
