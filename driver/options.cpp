@@ -57,7 +57,7 @@ bool ProgramOptions::put_on(ElaborateOptions& run, const ElaborateOptions& own) 
 
 void CompileFlags::add_to(CLI::App& app) {
   app.add_option("--threads", threads, "threads to run on (NNC_THREADS; else all that this process may use)")
-      ->check(CLI::Range(1, most_threads))
+      ->check(whole_between(1, most_threads))
       ->type_name("N");
   app.add_option("--cpu", cpu, "compile for this processor: native, znver5, znver3, x86-64-v3, x86-64 (slow), ...")
       ->type_name("NAME");
@@ -91,7 +91,7 @@ void StorageFlags::add_to(CLI::App& app) {
          "--stream-over", stream_over,
          "data files larger than this are streamed: their rows lie in files, without a name in TMPDIR where they are "
          "made, not in memory (default: 256)")
-      ->check(CLI::Range(0, 1 << 30))
+      ->check(whole_between(0, 1 << 30))
       ->type_name("MIB");
 }
 
@@ -111,6 +111,30 @@ CLI::Validator whole_from_one() {
       },
       "");
 }
+
+namespace {
+
+/// `kind` and the bounds stand in the help, as CLI11 writes them.
+template <class T>
+CLI::Validator between(T least, T most, std::string_view kind, std::string_view named) {
+  return CLI::Validator(
+      [=](std::string& text) {
+        T value{};
+        auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), value);
+        const bool read = fault == std::errc() && end == text.data() + text.size();
+        if (read && least <= value && value <= most) return std::string();
+        return fmt::format("expected {} from {} to {}, found `{}`", named, least, most, text);
+      },
+      fmt::format("{} in [{} - {}]", kind, least, most));
+}
+
+}  // namespace
+
+CLI::Validator whole_between(std::int64_t least, std::int64_t most) {
+  return between(least, most, "INT", "a whole number");
+}
+
+CLI::Validator number_between(double least, double most) { return between(least, most, "FLOAT", "a number"); }
 
 CLI::Validator whole_of_64_bits() {
   return CLI::Validator(

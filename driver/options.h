@@ -50,6 +50,9 @@ struct StorageFlags {
 
 /// For options that count something.
 CLI::Validator whole_from_one();
+/// A number within bounds, both of which are allowed; of whole ones no other is.
+CLI::Validator whole_between(std::int64_t least, std::int64_t most);
+CLI::Validator number_between(double least, double most);
 /// For seeds.
 CLI::Validator whole_of_64_bits();
 /// For laws to leave out, by name.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "driver/console.h"
 #include "ir/nearest.h"
 #include "ir/utf8.h"
 #include "runtime/file.h"
@@ -385,7 +386,9 @@ Result<RunRecord> read_run(const std::string& folder) {
                 .place = {path, 0, 0},
                 .expected = {},
                 .found = {},
-                .notes = {}};
+                .notes = {fmt::format("help: `nnc eval PROGRAM --weights FILE --data DIR` needs no record; the program "
+                                      "is in {}, the weights are in {}",
+                                      shell_word(folder + "/model"), shell_word(folder))}};
   const Json json = Json::parse(text->begin(), text->end(), nullptr, false);
   if (!json.is_object()) return wrong;
   RecordReader reader(json);

@@ -350,10 +350,10 @@ void add_train(CLI::App& app, Action& action) {
   command
       ->add_option("--cv", flags->cv,
                    "cross-validation: deal the rows of `train` and `valid` out in K parts and validate on each in turn")
-      ->check(CLI::Range(2, most_folds))
+      ->check(whole_between(2, most_folds))
       ->type_name("K");
   command->add_option("--save-every", flags->save_every, "least time between two checkpoints (default: 2)")
-      ->check(CLI::Range(0.0, 1e9))
+      ->check(number_between(0, 1e9))
       ->type_name("SECONDS");
   command->add_flag("--dry-run", flags->dry_run, "read the data, compile, say what would be trained, and stop");
   command->add_flag("--log-steps", flags->log_steps, "a line in metrics.jsonl for every step too");

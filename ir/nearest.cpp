@@ -55,6 +55,7 @@ std::optional<std::string> nearest_name(std::string_view name, std::span<const s
 }
 
 std::optional<std::string> nearest_path(const std::string& path) {
+  if (path.empty()) return std::nullopt;
   const std::filesystem::path asked(path), folder = asked.parent_path();
   std::vector<std::string> names;
   std::error_code unknown;

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "ir/utf8.h"
+#include "runtime/names.h"
 #include "runtime/unpacked.h"
 
 namespace nnc {
@@ -402,11 +403,7 @@ class CsvReader {
                             cell.empty() ? "nothing" : shown(cell));
     constexpr std::string_view minus = "\xe2\x88\x92";
     const bool missing = means_missing(cell);
-    if (missing)
-      wrong.notes.push_back(fmt::format(
-          "help: `col(\"{}\", missing = median)` says what stands for a value that is missing; nothing is made "
-          "up unasked",
-          name));
+    if (missing) wrong.notes.push_back(what_stands_for_missing(name));
     if (cell.starts_with(minus)) {
       wrong.notes.push_back("help: this minus is U+2212; a number's is `-`");
       return wrong;

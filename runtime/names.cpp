@@ -1,5 +1,7 @@
 #include "runtime/names.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace nnc {
@@ -13,6 +15,12 @@ std::string in_list(std::span<const std::string> names, std::size_t most) {
     list += (i > 0 ? ", " : "") + (plain ? name : "\"" + name + "\"");
   }
   return list + (names.size() > most ? ", ..." : "");
+}
+
+std::string what_stands_for_missing(const std::string& column) {
+  return fmt::format(
+      "help: `col(\"{}\", missing = median)` says what stands for a value that is missing; nothing is made up unasked",
+      column);
 }
 
 }  // namespace nnc

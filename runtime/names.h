@@ -11,4 +11,7 @@ namespace nnc {
 /// begins or ends with a blank. Behind the first `most` stands "...".
 std::string in_list(std::span<const std::string> names, std::size_t most = SIZE_MAX);
 
+/// What a problem with a missing value in a column of numbers says about it.
+std::string what_stands_for_missing(const std::string& column);
+
 }  // namespace nnc

@@ -76,8 +76,10 @@ class HeaderReader {
     if (bytes_.size() < 8) return wrong("the file is too short for a safetensors header");
     std::uint64_t length = 0;
     std::memcpy(&length, bytes_.data(), 8);
-    if (length > longest_header || length > bytes_.size() - 8)
+    if (length > longest_header || length > bytes_.size() - 8) {
+      if (bytes_.size() > 8 && bytes_[8] != '{') return no_weights();
       return wrong(fmt::format("the header is said to have {} bytes, the file has {}", length, bytes_.size()));
+    }
     std::string_view header = bytes_.substr(8, length);
     data_ = bytes_.substr(8 + length);
     if (nests_too_deep(header)) return wrong("the header is not a safetensors header");
@@ -110,6 +112,12 @@ class HeaderReader {
             .expected = {},
             .found = {},
             .notes = {}};
+  }
+
+  Problem no_weights() const {
+    Problem problem = wrong("this is no file of weights");
+    problem.expected = "safetensors: the length of a header, and the header in braces";
+    return problem;
   }
 
   std::optional<Problem> read_metadata(const Json& json) {

@@ -223,9 +223,14 @@ class ArraySource : public TableInMemory {
       for (std::int64_t row = 0; row < array.rows(); ++row) {
         const char* from = row_of(columns_[column], row);
         for (std::int64_t i = 0; i < width; ++i)
-          if (auto fault = misfit_of(array, array.number(from, i), dtype, missing))
-            return wrong_at({columns_[column].called, 0, 0}, *fault, fmt::format("elements of type {}", name_of(dtype)),
-                            fmt::format("this in row {}", row + 1));
+          if (auto fault = misfit_of(array, array.number(from, i), dtype, missing)) {
+            Problem wrong =
+                wrong_at({columns_[column].called, 0, 0}, *fault, fmt::format("elements of type {}", name_of(dtype)),
+                         fmt::format("this in row {}", row + 1));
+            if (std::isnan(array.number(from, i)))
+              wrong.notes.push_back(what_stands_for_missing(columns_[column].name));
+            return wrong;
+          }
       }
     }
     return std::nullopt;

@@ -185,8 +185,11 @@ TEST_CASE("a damaged record of a run is answered with its key", "[command]") {
   }
   for (std::string text : {"", "{", "[]", "null"}) {
     write_file(path, text);
-    CHECK(run_nnc("eval run", scratch.path()).status == 1);
+    const auto result = run_nnc("eval run", scratch.path());
+    CHECK(result.status == 1);
+    CHECK(contains(result.err, "needs no record; the program is in run/model, the weights are in run\n"));
   }
+  CHECK(run_nnc("eval run/model/pick.nn --weights run/last.safetensors --data .", scratch.path()).status == 0);
 }
 
 TEST_CASE("what a command line asks for and cannot be is refused", "[command]") {
