@@ -109,6 +109,7 @@ void Contraction::run_blocks() {
   const int block = kernel_.schedule.block_tiles;
   if (block == 0) return run_tiles();
   llvm::Value *const begin = tile_begin_, *const end = tile_end_;
+  first_tile_ = begin;
   emit_loop(emit_, begin, end, block, {}, [&](llvm::Value* first, const Carried&) {
     tile_begin_ = first;
     tile_end_ = lesser(emit_, emit_.add(first, emit_.index(block)), end);

@@ -65,6 +65,13 @@ class Contraction {
     bool written = false;
     llvm::Value* part = nullptr;  ///< of what the next block of steps meets, which falls to this tile; null: none does
   };
+  /// Steps of k, and whether the accumulators begin with what work memory holds rather than with 0. Where k counts
+  /// several loops, whole runs of the innermost one.
+  struct Steps {
+    llvm::Value* begin = nullptr;
+    llvm::Value* end = nullptr;
+    bool resume = false;
+  };
   /// Of the loops around a tile's elements; in a stack of products its loop is level 1, and these are one further.
   enum Level { level_first = 1, level_second = 2, level_vector = 3, level_row = 4 };
   bool by_steps() const { return kernel_.schedule.block_tiles > 0 && kernel_.schedule.block_k > 0; }
@@ -85,17 +92,11 @@ class Contraction {
   void run_tiles_by_steps();
   void run_whole_sums();
   llvm::Value* packed_panel(const Columns& columns);
-  void clear(llvm::Value* at, llvm::Value* vectors);
+  void multiply_and_finish(const Rows& rows, const Columns& columns, const Steps& steps, const Ahead& ahead);
+  void when(llvm::Value* condition, llvm::function_ref<void()> then);
   void run_tile(const Rows& rows, const Columns& columns);
   void enter_tile(const Tile& tile);
   void each_height(const Rows& rows, const Columns& columns, llvm::function_ref<void(const Tile&)> at);
-  /// Steps of k, and whether the accumulators begin with what work memory holds rather than with 0. Where k counts
-  /// several loops, whole runs of the innermost one.
-  struct Steps {
-    llvm::Value* begin = nullptr;
-    llvm::Value* end = nullptr;
-    bool resume = false;
-  };
   /// A run of steps that the innermost loop counts, and what its turns need.
   struct Run {
     const Tile& tile;
@@ -125,7 +126,7 @@ class Contraction {
   Carried one_step(const Run& run, llvm::Value* inner, const Carried& now);
   llvm::SmallVector<llvm::Value*, 8> vectors_of_b(const Run& run, llvm::Value* k, const Carried& now);
   llvm::SmallVector<llvm::Value*, 16> elements_of_a(const Run& run, llvm::Value* inner, const Carried& now);
-  std::int64_t step_of_a() const { return a_tile_ ? tiles_.tallest() : digits_.steps.back().step; }
+  std::int64_t step_of_a() const { return a_tile_ ? work_.step_distance : digits_.steps.back().step; }
   std::int64_t step_of_b() const { return packed_ ? width_ : b_.flat.coefficients[0]; }
   Carried row_addresses(const Tile& tile);
   llvm::Value* distance_of_run(llvm::Value* run);
@@ -136,6 +137,7 @@ class Contraction {
   void fetch_next_block(llvm::Value* run, llvm::Value* part);
   void fetch_rows(llvm::ArrayRef<llvm::Value*> rows);
   void fetch_line(llvm::Value* at, bool written, bool first_cache);
+  void fetch_next_copy(const Rows& rows, const Columns& columns, const Steps& steps);
   Ahead next_panel(const Rows& rows, const Columns& columns);
   bool results_outweigh_panels() const;
   Ahead results(const Rows& rows, const Columns& columns);
@@ -176,7 +178,8 @@ class Contraction {
   llvm::Type* element_;
   llvm::Type* vector_;
 
-  llvm::Value* tile_begin_ = nullptr;  ///< this thread's tiles of rows
+  llvm::Value* first_tile_ = nullptr;  ///< of this thread's tiles of rows
+  llvm::Value* tile_begin_ = nullptr;  ///< those tiles, or a block of them
   llvm::Value* tile_end_ = nullptr;
   llvm::Value* panel_begin_ = nullptr;  ///< and of columns
   llvm::Value* panel_end_ = nullptr;

@@ -11,22 +11,16 @@ namespace nnc {
 
 namespace {
 
-/// Lines that a turn fetches; more would wait for one another.
-constexpr std::int64_t most_lines = 2;
+/// Lines that a turn fetches, and a tile at its beginning; more would wait for one another.
+constexpr std::int64_t most_lines = 2, most_lines_of_tile = 16;
 
 }  // namespace
 
 /// The most tiles of rows that one thread has.
-std::int64_t Contraction::tiles_of_thread() const {
-  const std::int64_t pieces = kernel_.schedule.shared == Schedule::Shared::tiles ? kernel_.schedule.parallel : 1;
-  return (tiles_.count + pieces - 1) / pieces;
-}
+std::int64_t Contraction::tiles_of_thread() const { return tiles_of_piece(tiles_, kernel_.schedule); }
 
 /// And of columns.
-std::int64_t Contraction::panels_of_thread() const {
-  const std::int64_t pieces = kernel_.schedule.shared == Schedule::Shared::panels ? kernel_.schedule.parallel : 1;
-  return (panels() + pieces - 1) / pieces;
-}
+std::int64_t Contraction::panels_of_thread() const { return panels_of_piece(core_, kernel_.schedule); }
 
 /// The tiles of rows that meet a panel one after the other.
 std::int64_t Contraction::tiles_at_once() const {
@@ -122,6 +116,26 @@ void Contraction::fetch_next_block(llvm::Value* run, llvm::Value* part) {
   fetch_part(emit_.element(element_, address(a_, zero, zero), emit_.add(distance_of_run(next), emit_.index(last))),
              (length - 1) * steps.step + rows.extent * rows.step);
   if (work_.copies_panels) fetch_part(address(b_, emit_.scaled(next, length), zero), length * b_.flat.coefficients[0]);
+}
+
+/// Of the rows of b that the next panel copies, or after the last panel those of the next steps: as much of the part
+/// that falls to this tile as may wait for memory at once.
+void Contraction::fetch_next_copy(const Rows& rows, const Columns& columns, const Steps& steps) {
+  if (!kernel_.schedule.fetch_ahead || !work_.copies_rows || !work_.copies_panels) return;
+  if (walk_of(b_, 0) == Walk::looked_up) return;
+  const std::int64_t tiles = tiles_at_once(), part = (work_.steps + tiles - 1) / tiles;
+  const std::int64_t bytes = width_ * static_cast<std::int64_t>(size_of(b_buffer_.dtype));
+  llvm::Value* next = emit_.add(columns.panel, emit_.index(1));
+  llvm::Value* more = emit_.ir.CreateICmpSLT(next, panel_end_);
+  llvm::Value* column = emit_.scaled(emit_.ir.CreateSelect(more, next, panel_begin_), width_);
+  llvm::Value* row = emit_.ir.CreateSelect(more, steps.begin, steps.end);
+  row = emit_.add(row, emit_.scaled(emit_.ir.CreateSub(rows.tile, tile_begin_), part));
+  llvm::Value* from = address(b_, row, column);
+  for (std::int64_t i = 0; i < std::min(part, most_lines_of_tile * line_bytes / bytes); ++i) {
+    for (std::int64_t line = 0; line < bytes; line += line_bytes)
+      fetch_line(emit_.byte_offset(from, emit_.index(line)), false, false);
+    from = emit_.element(element_, from, emit_.index(b_.flat.coefficients[0]));
+  }
 }
 
 /// What these rows are so many steps later, where steps are lines apart: it is a line, or a line that the tile before

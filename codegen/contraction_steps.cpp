@@ -1,6 +1,7 @@
 // Long sums: all tiles of a block take some steps of k before the next ones, with copies of what they meet again and
 // again: of panels of b, and of the block's rows of a where many panels meet them.
 #include <algorithm>
+#include <array>
 #include <cstddef>
 
 #include "codegen/contraction.h"
@@ -10,8 +11,8 @@ namespace nnc {
 
 namespace {
 
-/// Tiles whose rows are copied together: what one line of memory holds is wanted by several.
-constexpr std::int64_t tiles_copied_at_once = 16;
+/// Tiles whose rows are copied together, as many as there are left: what one line of memory holds is wanted by several.
+constexpr std::array<std::int64_t, 3> tiles_copied_at_once{16, 4, 1};
 
 }  // namespace
 
@@ -32,7 +33,6 @@ void Contraction::run_tiles_by_steps() {
       tile = emit_.add(emit_.ir.CreateNSWMul(tile, panels), emit_.ir.CreateSub(columns.panel, first));
       scratch_ = emit_.element(vector_, scratch, emit_.scaled(tile, tile_scratch_));
     };
-    clear(scratch, emit_.scaled(emit_.ir.CreateSub(tile_end_, tile_begin_), tile_scratch_ * work_.panels_at_once));
     const std::int64_t step = work_.steps;
     const bool windows = digits_.steps.size() > 1;
     emit_loop(emit_, emit_.index(0), emit_.index(core_.k), step, {}, [&](llvm::Value* k, const Carried&) {
@@ -44,7 +44,8 @@ void Contraction::run_tiles_by_steps() {
         packed_ = work_.copies_panels;
         const Ahead ahead =
             windows ? next_block(rows, columns) : next_accumulators(work_.copies_rows ? panels : emit_.index(1));
-        each_height(rows, columns, [&](const Tile& tile) { to_scratch(multiply(tile, steps, ahead)); });
+        fetch_next_copy(rows, columns, steps);
+        multiply_and_finish(rows, columns, steps, ahead);
         packed_ = false;
         a_tile_ = nullptr;
       };
@@ -64,19 +65,32 @@ void Contraction::run_tiles_by_steps() {
       }
       return Carried();
     });
-    each_columns([&](const Columns& columns) {
-      each_rows([&](const Rows& rows) {
-        at_tile(rows, columns);
-        const Tile tile{rows.m, columns.n, rows.rows, columns.vectors, columns.last_active};
-        enter_tile(tile);
-        rolled_ ? epilogue_rolled(rows, columns) : epilogue_unrolled(tile, from_scratch(tile));
-      });
-    });
     return Carried();
   });
   scratch_ = scratch;
   panel_begin_ = begin;
   panel_end_ = end;
+}
+
+/// These steps of a tile. After the last ones the stages have its accumulators as they are; before that, and where the
+/// stages are loops, they go to work memory.
+void Contraction::multiply_and_finish(const Rows& rows, const Columns& columns, const Steps& steps,
+                                      const Ahead& ahead) {
+  llvm::Value* last = emit_.ir.CreateICmpEQ(steps.end, emit_.index(core_.k));
+  each_height(rows, columns, [&](const Tile& tile) {
+    const Carried values = multiply(tile, steps, ahead);
+    if (rolled_) return to_scratch(values);
+    when(emit_.ir.CreateNot(last), [&] { to_scratch(values); });
+    when(last, [&] {
+      enter_tile(tile);
+      epilogue_unrolled(tile, values);
+    });
+  });
+  if (!rolled_) return;
+  when(last, [&] {
+    enter_tile({rows.m, columns.n, rows.rows, columns.vectors, columns.last_active});
+    epilogue_rolled(rows, columns);
+  });
 }
 
 /// The accumulators of the tile that comes next, so many tiles on in work memory.
@@ -87,13 +101,18 @@ Contraction::Ahead Contraction::next_accumulators(llvm::Value* tiles) {
   return to_write(emit_.element(vector_, scratch_, emit_.scaled(tiles, tile_scratch_)), bytes, turns);
 }
 
-/// Blocks whose tiles take all of k at once, so that no accumulators wait: what is copied is all that differs.
+/// Blocks whose tiles take all of k at once, so that no accumulators wait: what is copied is all that differs. Panels
+/// that are kept are copied for the first block.
 void Contraction::run_whole_sums() {
   const Steps all{emit_.index(0), emit_.index(core_.k)};
   const bool copies_b = work_.copies_panels;
+  const auto copy_panel = [&](const Columns& columns) {
+    if (!work_.keeps_panels) return pack_b(columns, all);
+    when(emit_.ir.CreateICmpEQ(tile_begin_, first_tile_), [&] { pack_b(columns, all); });
+  };
   if (work_.copies_rows) pack_a(all);
   each_columns([&](const Columns& columns) {
-    if (copies_b) pack_b(columns, all);
+    if (copies_b) copy_panel(columns);
     each_rows([&](const Rows& rows) {
       if (copies_b) b_panel_ = packed_panel(columns);
       if (work_.copies_rows) a_tile_ = packed_tile(rows.tile);
@@ -105,11 +124,9 @@ void Contraction::run_whole_sums() {
   });
 }
 
-/// Sets so many vectors to 0.
-void Contraction::clear(llvm::Value* at, llvm::Value* vectors) {
-  emit_loop(emit_, emit_.index(0), vectors, 1, {}, [&](llvm::Value* i, const Carried&) {
-    emit_.ir.CreateAlignedStore(llvm::Constant::getNullValue(vector_), emit_.element(vector_, at, i),
-                                scratch_align(vector_));
+void Contraction::when(llvm::Value* condition, llvm::function_ref<void()> then) {
+  emit_if(emit_, condition, {}, [&] {
+    then();
     return Carried();
   });
 }
@@ -134,16 +151,15 @@ llvm::Value* Contraction::packed_tile(llvm::Value* tile) {
 void Contraction::pack_a(const Steps& steps) {
   llvm::Value* tall = emit_.index(tiles_.tall);
   const auto copy = [&](llvm::Value* begin, llvm::Value* end, std::int64_t height) {
-    llvm::Value* at_once = emit_.index(tiles_copied_at_once);
-    llvm::Value* whole = emit_.ir.CreateSub(end, emit_.ir.CreateURem(emit_.ir.CreateSub(end, begin), at_once));
-    const auto run = [&](llvm::Value* from, llvm::Value* to, std::int64_t tiles) {
-      emit_loop(emit_, from, to, tiles, {}, [&](llvm::Value* first, const Carried&) {
+    for (const std::int64_t tiles : tiles_copied_at_once) {
+      llvm::Value* rest = emit_.ir.CreateURem(emit_.ir.CreateSub(end, begin), emit_.index(tiles));
+      llvm::Value* whole = emit_.ir.CreateSub(end, rest);
+      emit_loop(emit_, begin, whole, tiles, {}, [&](llvm::Value* first, const Carried&) {
         pack_tiles(first, tiles, height, steps);
         return Carried();
       });
-    };
-    run(begin, whole, tiles_copied_at_once);
-    run(whole, end, 1);
+      begin = whole;
+    }
   };
   llvm::Value* tall_end = lesser(emit_, tile_end_, tall);
   if (tiles_.tall > 0) copy(lesser(emit_, tile_begin_, tall_end), tall_end, tiles_.rows + 1);
@@ -164,7 +180,7 @@ void Contraction::pack_tiles(llvm::Value* first, std::int64_t tiles, std::int64_
         emit_.ir.CreateAlignedStore(value, to, element_align());
       }
     return Carried{emit_.element(element_, now[0], emit_.index(digits_.steps[0].step)),
-                   emit_.element(element_, now[1], emit_.index(tiles_.tallest()))};
+                   emit_.element(element_, now[1], emit_.index(work_.step_distance))};
   };
   emit_loop(emit_, steps.begin, steps.end, 1, {address(a_, m, steps.begin), packed_tile(first)}, copy);
 }

@@ -28,7 +28,9 @@ Carried Contraction::multiply(const Tile& tile, const Steps& steps, const Ahead&
   const int pointers = !b_contiguous() || walk_of(b_, 0) == Walk::looked_up ? 0 : b_shared() ? 1 : tile.vectors;
   for (int j = 0; j < pointers; ++j) carried.push_back(packed_ ? b_panel_ : address(b_, steps.begin, column(j)));
   const Carried zeros(static_cast<unsigned>(tile.rows * tile.vectors), llvm::Constant::getNullValue(vector_));
-  carried.append(steps.resume ? from_scratch(tile) : zeros);
+  const auto waiting = [&] { return from_scratch(tile); };
+  llvm::Value* begun = steps.resume ? emit_.ir.CreateICmpNE(steps.begin, emit_.index(0)) : nullptr;
+  carried.append(begun ? emit_if(emit_, begun, zeros, waiting) : zeros);
   const Carried rows = row_addresses(tile);
   // Rows apart share one index, so that each takes one register only; rows together share one pointer.
   const std::size_t pointers_a = walk_of_a() == Walk::together ? 1 : 0;

@@ -57,18 +57,12 @@ std::int64_t bytes_of(const Contract& core, std::int64_t element) {
   return (elements_of_a(core) + core.k * core.n + core.m * core.n) * element;
 }
 
-/// Those that one thread's tiles meet: where threads share panels, each makes its own copy for its own.
-std::int64_t panels_met(const Contract& core, const Schedule& schedule) {
-  const std::int64_t panels = panels_of(core, schedule);
-  return schedule.shared == Schedule::Shared::panels ? (panels + schedule.parallel - 1) / schedule.parallel : panels;
-}
-
 /// Where many panels meet a's rows, these are copied, tile by tile: read where they lie, each step is another page. A
 /// panel's steps then take half of the first cache, and a block's steps of a three quarters of the second.
 void pack_rows(const Contract& core, std::int64_t bytes, const Machine& machine, std::int64_t fewest_panels,
                Schedule& schedule) {
   const std::int64_t width = panel_width(schedule);
-  const std::int64_t panels = panels_met(core, schedule);
+  const std::int64_t panels = panels_of_piece(core, schedule);
   if (panels_of(core, schedule) < fewest_panels || panels < fewest_panels_of_thread) return;
   if (!rows_side_by_side(core)) return;
   const std::int64_t most = std::max<std::int64_t>(1, machine.l1_bytes / 2 / (width * bytes));
@@ -115,18 +109,18 @@ void copy_rows(const Contract& core, std::int64_t bytes, const Machine& machine,
   schedule.panels_outside = true;
   schedule.block_tiles = static_cast<int>((tiles + blocks - 1) / blocks);
   schedule.block_k = static_cast<int>(core.k);
-  schedule.packed_for = static_cast<int>(panels_met(core, schedule));
+  schedule.packed_for = static_cast<int>(panels_of_piece(core, schedule));
 }
 
 /// Whether the copy gains more than it takes where the rows lie in memory of the program.
 bool copies_rows(const Contract& core, const Machine& machine, const Schedule& schedule) {
-  return machine.copy_rows && panels_met(core, schedule) >= fewest_panels_packed && rows_side_by_side(core) &&
+  return machine.copy_rows && panels_of_piece(core, schedule) >= fewest_panels_packed && rows_side_by_side(core) &&
          core.k >= fewest_steps_copied && core.k <= most_steps_copied;
 }
 
 /// Likewise where they lie in a feed and nothing is copied yet.
 bool copies_fed_rows(const Contract& core, const Schedule& schedule) {
-  return schedule.packed_for == 0 && rows_side_by_side(core) && panels_met(core, schedule) >= fewest_panels_fed;
+  return schedule.packed_for == 0 && rows_side_by_side(core) && panels_of_piece(core, schedule) >= fewest_panels_fed;
 }
 
 /// Long sums stay by steps.

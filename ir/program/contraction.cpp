@@ -81,6 +81,16 @@ std::int64_t panels_of(const Contract& core, const Schedule& schedule) {
   return (core.n + width - 1) / width;
 }
 
+std::int64_t panels_of_piece(const Contract& core, const Schedule& schedule) {
+  const std::int64_t pieces = schedule.shared == Schedule::Shared::panels ? schedule.parallel : 1;
+  return (panels_of(core, schedule) + pieces - 1) / pieces;
+}
+
+std::int64_t tiles_of_piece(const RowTiles& tiles, const Schedule& schedule) {
+  const std::int64_t pieces = schedule.shared == Schedule::Shared::tiles ? schedule.parallel : 1;
+  return (tiles.count + pieces - 1) / pieces;
+}
+
 DigitsOfA digits_of_a(const Program& program, const Kernel& kernel) {
   const Contract& core = *kernel.core;
   const std::size_t stack = kernel.outer.size() - 2;

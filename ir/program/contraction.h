@@ -18,6 +18,7 @@ bool rows_side_by_side(const Contract& core);  ///< that, without windows
 /// Columns of a whole panel, and the panels of all columns, the last one perhaps narrower.
 std::int64_t panel_width(const Schedule& schedule);
 std::int64_t panels_of(const Contract& core, const Schedule& schedule);
+std::int64_t panels_of_piece(const Contract& core, const Schedule& schedule);  ///< the most that one thread has
 
 /// One of the loops that an index counts: its steps, and an address's elements between them.
 struct Digit {
@@ -38,6 +39,7 @@ struct RowTiles {
   std::int64_t tallest() const { return rows + (tall > 0 ? 1 : 0); }
 };
 RowTiles row_tiles(const Program& program, const Kernel& kernel);
+std::int64_t tiles_of_piece(const RowTiles& tiles, const Schedule& schedule);  ///< the most that one thread has
 
 /// What a piece of a contraction in blocks with steps needs of memory of its own, in elements of its operands: one part
 /// after the other, each whole lines. Nothing for any other kernel.
@@ -46,6 +48,8 @@ struct ContractionWork {
   std::int64_t panels_at_once = 0;  ///< that a block's tiles meet for each of its steps
   bool copies_rows = false;         ///< of a: a block's, tile by tile, each step's side by side
   bool copies_panels = false;       ///< of b, whose rows lie far apart
+  bool keeps_panels = false;        ///< their copies, for the blocks after the first
+  std::int64_t step_distance = 0;   ///< from a step in a tile's copy to the next one
   std::int64_t tile_distance = 0;   ///< from a tile's copy to the next one's
   std::int64_t panel_distance = 0;  ///< likewise of panels; 0: they are copied one at a time, to the same place
   std::int64_t sums = 0, rows = 0, panels = 0;

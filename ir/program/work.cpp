@@ -13,12 +13,21 @@ namespace {
 constexpr std::int64_t panels_of_group = 4;
 /// Rows of b that whole sums meet where they lie: of more, a copy spares more than it takes.
 constexpr std::int64_t most_rows_in_place = 256;
+/// Of a copied step, elements for each one that only fills its last vector.
+constexpr std::int64_t elements_for_filling = 7;
 
 /// The steps that a block takes, in whole runs of the innermost of the loops that k counts.
 std::int64_t steps_of_block(const Program& program, const Kernel& kernel) {
   const std::vector<Digit> digits = digits_of_a(program, kernel).steps;
   const std::int64_t most = kernel.schedule.block_k, run = digits.back().extent;
   return digits.size() == 1 ? most : std::max<std::int64_t>(1, most / run) * run;
+}
+
+/// Elements from a step of a copied tile to the next one: whole vectors where these are little more, so that none of
+/// those that are written crosses a line.
+std::int64_t distance_of_steps(std::int64_t rows, int lanes) {
+  const std::int64_t whole = (rows + lanes - 1) / lanes * lanes;
+  return elements_for_filling * whole <= (elements_for_filling + 1) * rows ? whole : rows;
 }
 
 }  // namespace
@@ -32,21 +41,26 @@ ContractionWork work_of(const Program& program, const Kernel& kernel) {
   const std::int64_t line = line_bytes / static_cast<std::int64_t>(size_of(b.dtype));
   const auto whole_lines = [&](std::int64_t elements) { return (elements + line - 1) / line * line; };
   const std::int64_t width = panel_width(schedule);
-  const std::int64_t tallest = row_tiles(program, kernel).tallest();
+  const RowTiles tiles = row_tiles(program, kernel);
+  const std::int64_t tallest = tiles.tallest();
   work.steps = steps_of_block(program, kernel);
   const bool whole = work.steps >= core.k;
   work.copies_rows = schedule.packed_for > 0 && rows_side_by_side(core);
   work.panels_at_once = work.copies_rows ? schedule.packed_for : panels_of_group;
   if (!whole) work.sums = whole_lines(tallest * width * schedule.block_tiles * work.panels_at_once);
+  if (work.copies_rows) work.step_distance = distance_of_steps(tallest, schedule.lanes);
   // A line more, so that tiles are not all in the same sets of the cache, and since the last step's vector may be
   // longer than the tile is high.
-  if (work.copies_rows) work.tile_distance = work.steps * tallest + line;
+  if (work.copies_rows) work.tile_distance = whole_lines(work.steps * work.step_distance) + line;
   work.rows = whole_lines(work.tile_distance * schedule.block_tiles);
   work.copies_panels = b.layout.kind == Layout::Kind::row_major && !(whole && core.k <= most_rows_in_place);
   if (!work.copies_panels) return work;
   const bool one_at_a_time = work.copies_rows || whole;  // for then all of the block meets each
-  work.panel_distance = one_at_a_time ? 0 : work.steps * width;
-  work.panels = whole_lines(one_at_a_time ? work.steps * width : work.panel_distance * work.panels_at_once);
+  work.keeps_panels = whole && tiles_of_piece(tiles, schedule) > schedule.block_tiles;
+  // All of them: a team may have fewer threads than there are pieces.
+  const std::int64_t places = work.keeps_panels ? panels_of(core, schedule) : one_at_a_time ? 1 : work.panels_at_once;
+  work.panel_distance = places == 1 ? 0 : work.steps * width;
+  work.panels = whole_lines(work.steps * width * places);
   return work;
 }
 

@@ -228,7 +228,9 @@ template <class T>
 void check(Made made, Sizes s, bool heavy, unsigned threads) {
   check_made<T>(made, s, heavy, threads);
   if (threads == 1) return;
-  made.program.kernels[0].schedule.shared = Schedule::Shared::panels;
+  Kernel& kernel = made.program.kernels[0];
+  kernel.schedule.shared = Schedule::Shared::panels;
+  test::place_work(made.program, kernel);
   check_made<T>(made, s, heavy, threads);
 }
 
