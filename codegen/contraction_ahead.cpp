@@ -13,6 +13,9 @@ namespace {
 
 /// Lines that a turn fetches, and a tile at its beginning; more would wait for one another.
 constexpr std::int64_t most_lines = 2, most_lines_of_tile = 16;
+/// Tiles that share the fetching of a panel. One tile of them would have waited for it without, and every turn of all
+/// takes longer with it: of many the second is more.
+constexpr std::int64_t most_tiles_fetching = 24;
 
 }  // namespace
 
@@ -32,7 +35,8 @@ std::int64_t Contraction::tiles_at_once() const {
 Contraction::Ahead Contraction::next_panel(const Rows& rows, const Columns& columns) {
   const bool in_panels = b_shared() && b_.column && b_.panel == width_;
   const std::int64_t tiles = tiles_at_once();
-  if (!kernel_.schedule.fetch_ahead || !kernel_.schedule.panels_outside || !in_panels || tiles < 2) return {};
+  if (!kernel_.schedule.fetch_ahead || !kernel_.schedule.panels_outside || !in_panels) return {};
+  if (tiles < 2 || tiles > most_tiles_fetching) return {};
   const std::int64_t turns = turns_of_tile();
   const std::int64_t bytes = core_.k * width_ * static_cast<std::int64_t>(size_of(b_buffer_.dtype));
   const std::int64_t step = (bytes + tiles * turns - 1) / (tiles * turns);

@@ -434,6 +434,21 @@ TEST_CASE("an innermost loop fetches as much as its tiles have turns for", "[cod
   }
 }
 
+TEST_CASE("few tiles fetch the next panel, many leave it to the first of them", "[codegen]") {
+  const TargetOrError target = target_named("znver5");
+  REQUIRE(target.error.empty());
+  const auto fetches_panels = [&](std::int64_t tiles, int block) {
+    const Schedule schedule = fetching_ahead(in_blocks(in_turns(tile(14, 2, 16, true, 1), 2), block));
+    const Made made = contraction({14 * tiles, 64, 1500}, Left::rows, Right::panels, schedule, DType::f32, false);
+    // What tiles replace is fetched to be written: prefetchw.
+    return emit_assembly(made.program, {.target = target.host.target}).find("prefetcht1") != std::string::npos;
+  };
+  CHECK(fetches_panels(24, 0));
+  CHECK_FALSE(fetches_panels(25, 0));
+  CHECK(fetches_panels(100, 24));
+  CHECK_FALSE(fetches_panels(100, 32));
+}
+
 TEST_CASE("tiles of windows fetch rows some steps ahead, and once a run their part of the next block", "[codegen]") {
   const TargetOrError target = target_named("znver5");
   REQUIRE(target.error.empty());
