@@ -126,10 +126,15 @@ class Cell {
     } while (seconds_now() < end);
   }
 
-  /// The greatest of those beside each of the works, so that their shares are to each other as their speeds are.
+  /// The greatest of those beside each of the works, so that their shares are to each other as their speeds are. A work
+  /// of less than half another's speed does not count: it leaves the processor with a clock that no dense code has.
   double peak() const {
-    double greatest = 0;
-    for (const std::vector<Moment>& moments : moments_) greatest = std::max(greatest, undisturbed(moments).peak);
+    double least = INFINITY, greatest = 0;
+    for (const std::vector<Moment>& moments : moments_)
+      if (!moments.empty()) least = std::min(least, undisturbed(moments).seconds);
+    for (const std::vector<Moment>& moments : moments_)
+      if (const Moment moment = undisturbed(moments); moment.seconds <= 2 * least)
+        greatest = std::max(greatest, moment.peak);
     return greatest;
   }
   /// Percent of the peak that each reaches: "97.1 / 86.2 / -".
