@@ -134,7 +134,8 @@ class Contraction {
   std::int64_t panels_of_thread() const;
   std::int64_t tiles_at_once() const;
   Ahead next_block(const Rows& rows, const Columns& columns);
-  void fetch_next_block(llvm::Value* run, llvm::Value* part);
+  void fetch_next_block(llvm::Value* run, llvm::Value* distance, llvm::Value* part);
+  llvm::Value* distance_of_next(llvm::Value* next, llvm::Value* distance);
   void fetch_rows(llvm::ArrayRef<llvm::Value*> rows);
   void fetch_line(llvm::Value* at, bool written, bool first_cache);
   void fetch_next_copy(const Rows& rows, const Columns& columns, const Steps& steps);

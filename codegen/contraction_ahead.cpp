@@ -99,9 +99,18 @@ Contraction::Ahead Contraction::next_block(const Rows& rows, const Columns& colu
   return ahead;
 }
 
+/// Where the run begins that stands in the next block where the one at this distance stands in its own. Of blocks of
+/// whole images that is a constant further on, behind the last block too; otherwise it is computed from its number.
+llvm::Value* Contraction::distance_of_next(llvm::Value* next, llvm::Value* distance) {
+  const std::vector<Digit>& steps = digits_.steps;
+  const std::int64_t runs = work_.steps / steps.back().extent;
+  if (steps.size() != 3 || runs % steps[1].extent != 0) return distance_of_run(next);
+  return emit_.add(distance, emit_.index(runs / steps[1].extent * steps[0].step));
+}
+
 /// Of a run of steps and of that which stands in its place in the next block (behind the last one: of the last): what
 /// its last windows meet, the others having been met by the runs before, and its rows of b.
-void Contraction::fetch_next_block(llvm::Value* run, llvm::Value* part) {
+void Contraction::fetch_next_block(llvm::Value* run, llvm::Value* distance, llvm::Value* part) {
   const std::int64_t bytes = static_cast<std::int64_t>(size_of(a_buffer_.dtype)), length = digits_.steps.back().extent;
   const std::int64_t parts = tiles_at_once() * std::min(work_.panels_at_once, panels_of_thread());
   const auto fetch_part = [&](llvm::Value* from, std::int64_t elements) {
@@ -117,8 +126,9 @@ void Contraction::fetch_next_block(llvm::Value* run, llvm::Value* part) {
   std::int64_t last = 0;
   for (std::size_t i = 0; i + 1 < digits_.rows.size(); ++i) last += (digits_.rows[i].extent - 1) * digits_.rows[i].step;
   const Digit &rows = digits_.rows.back(), &steps = digits_.steps.back();
-  fetch_part(emit_.element(element_, address(a_, zero, zero), emit_.add(distance_of_run(next), emit_.index(last))),
-             (length - 1) * steps.step + rows.extent * rows.step);
+  fetch_part(
+      emit_.element(element_, address(a_, zero, zero), emit_.add(distance_of_next(next, distance), emit_.index(last))),
+      (length - 1) * steps.step + rows.extent * rows.step);
   if (work_.copies_panels) fetch_part(address(b_, emit_.scaled(next, length), zero), length * b_.flat.coefficients[0]);
 }
 

@@ -48,7 +48,7 @@ Carried Contraction::multiply(const Tile& tile, const Steps& steps, const Ahead&
       run.before = emit_.ir.CreateMul(number, length);
       llvm::Value* turns =
           emit_.ir.CreateUDiv(emit_.ir.CreateSub(run.before, steps.begin), emit_.index(steps_of_turn(steps)));
-      if (ahead.part) fetch_next_block(number, ahead.part);
+      if (ahead.part) fetch_next_block(number, distance, ahead.part);
       run.fetched = ahead.at.empty() ? nullptr : emit_.scaled(turns, ahead.step);
       return innermost(run, now);
     };

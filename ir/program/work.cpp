@@ -16,11 +16,14 @@ constexpr std::int64_t most_rows_in_place = 256;
 /// Of a copied step, elements for each one that only fills its last vector.
 constexpr std::int64_t elements_for_filling = 7;
 
-/// The steps that a block takes, in whole runs of the innermost of the loops that k counts.
+/// The steps that a block takes, in whole runs of the innermost of the loops that k counts; where an eighth more at
+/// most is whole rounds of the loop around it (an image), these: the next block then begins a constant distance on.
 std::int64_t steps_of_block(const Program& program, const Kernel& kernel) {
   const std::vector<Digit> digits = digits_of_a(program, kernel).steps;
   const std::int64_t most = kernel.schedule.block_k, run = digits.back().extent;
-  return digits.size() == 1 ? most : std::max<std::int64_t>(1, most / run) * run;
+  if (digits.size() == 1) return most;
+  const std::int64_t round = digits[digits.size() - 2].extent * run, rounds = (most + most / 8) / round;
+  return rounds > 0 ? rounds * round : std::max<std::int64_t>(1, most / run) * run;
 }
 
 /// Elements from a step of a copied tile to the next one: whole vectors where these are little more, so that none of

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "ir/program/contraction.h"
 #include "tests/support/assembly.h"
 #include "tests/support/programs.h"
 #include "tests/unit/catch.h"
@@ -466,6 +467,16 @@ TEST_CASE("tiles of windows fetch rows some steps ahead, and once a run their pa
     for (std::size_t at = assembly.find("prefetch"); at != std::string::npos; at = assembly.find("prefetch", at + 1))
       ++fetches;
     CHECK(fetches == static_cast<std::size_t>(4 + part));
+  }
+}
+
+TEST_CASE("blocks of steps are whole runs, and whole images where these are little longer", "[codegen]") {
+  for (const auto& [size, steps] : {std::pair<std::int64_t, std::int64_t>{28, 168}, {14, 196}, {13, 169}, {8, 192}}) {
+    const Windows weights{4, size, size, 8, 3, 1, true};
+    const Made made =
+        convolution(weights, 64, Right::row_major, in_blocks(tile(14, 2, 16), 64, 192), DType::f32, false);
+    CAPTURE(size);
+    CHECK(work_of(made.program, made.program.kernels[0]).steps == steps);
   }
 }
 
