@@ -92,6 +92,7 @@ class Contraction {
   void run_tiles_by_steps();
   void run_whole_sums();
   llvm::Value* packed_panel(const Columns& columns);
+  llvm::Value* kept_panel(const Columns& columns);
   void multiply_and_finish(const Rows& rows, const Columns& columns, const Steps& steps, const Ahead& ahead);
   void when(llvm::Value* condition, llvm::function_ref<void()> then);
   void run_tile(const Rows& rows, const Columns& columns);

@@ -194,10 +194,21 @@ llvm::Value* Contraction::load_rows(llvm::Value* at, std::int64_t rows) {
 
 /// The memory for a panel's steps: a panel's at a time where all of a block meets it, else those of several panels.
 llvm::Value* Contraction::packed_panel(const Columns& columns) {
+  if (work_.keeps_panels && kernel_.schedule.shared == Schedule::Shared::panels) return kept_panel(columns);
   if (!packed_b_) packed_b_ = work(work_.sums + work_.rows);
   if (work_.panel_distance == 0) return packed_b_;
   llvm::Value* panel = emit_.ir.CreateSub(columns.panel, panel_begin_);
   return emit_.element(vector_, packed_b_, emit_.scaled(panel, work_.panel_distance / lanes_));
+}
+
+/// Panels that threads share and keep lie in the memory of the piece that they would be of if each had a thread: a team
+/// of fewer threads has more panels for each than a piece has room for, and fewer pieces that use theirs.
+llvm::Value* Contraction::kept_panel(const Columns& columns) {
+  llvm::Value* each = emit_.index(panels_of_thread());
+  llvm::Value* piece = emit_.scaled(emit_.ir.CreateUDiv(columns.panel, each), work_.elements());
+  llvm::Value* place = emit_.scaled(emit_.ir.CreateURem(columns.panel, each), work_.panel_distance);
+  llvm::Value* at = emit_.add(emit_.add(piece, place), emit_.index(work_.sums + work_.rows));
+  return emit_.element(element_, emit_.base_of(*kernel_.work), at);
 }
 
 void Contraction::pack_b(const Columns& columns, const Steps& steps) {

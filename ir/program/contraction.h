@@ -48,7 +48,7 @@ struct ContractionWork {
   std::int64_t panels_at_once = 0;  ///< that a block's tiles meet for each of its steps
   bool copies_rows = false;         ///< of a: a block's, tile by tile, each step's side by side
   bool copies_panels = false;       ///< of b, whose rows lie far apart
-  bool keeps_panels = false;        ///< their copies, for the blocks after the first
+  bool keeps_panels = false;        ///< their copies, for the blocks after the first: those of its own panels
   std::int64_t step_distance = 0;   ///< from a step in a tile's copy to the next one
   std::int64_t tile_distance = 0;   ///< from a tile's copy to the next one's
   std::int64_t panel_distance = 0;  ///< likewise of panels; 0: they are copied one at a time, to the same place

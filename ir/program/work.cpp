@@ -60,8 +60,8 @@ ContractionWork work_of(const Program& program, const Kernel& kernel) {
   if (!work.copies_panels) return work;
   const bool one_at_a_time = work.copies_rows || whole;  // for then all of the block meets each
   work.keeps_panels = whole && tiles_of_piece(tiles, schedule) > schedule.block_tiles;
-  // All of them: a team may have fewer threads than there are pieces.
-  const std::int64_t places = work.keeps_panels ? panels_of(core, schedule) : one_at_a_time ? 1 : work.panels_at_once;
+  const std::int64_t kept = panels_of_piece(core, schedule);
+  const std::int64_t places = work.keeps_panels ? kept : one_at_a_time ? 1 : work.panels_at_once;
   work.panel_distance = places == 1 ? 0 : work.steps * width;
   work.panels = whole_lines(work.steps * width * places);
   return work;

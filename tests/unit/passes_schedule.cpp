@@ -192,6 +192,29 @@ TEST_CASE("what a contraction in blocks copies lies in the arena, a row for each
   CHECK(!small.kernels[contraction_of(small)].work);
 }
 
+TEST_CASE("threads that share panels keep a copy of each once") {
+  LowerOptions options;
+  options.machine = machine_avx512();
+  options.rows = 512;
+  const auto kept = [&](int threads) {
+    options.threads = threads;
+    const Program program = lower(mlp_step({784, 1024, 1024}, true), "step", options);
+    REQUIRE(verify(program) == "");
+    for (const Kernel& kernel : program.kernels) {
+      const ContractionWork work = work_of(program, kernel);
+      if (!work.keeps_panels) continue;
+      CHECK(kernel.schedule.parallel == threads);
+      CHECK((threads == 1 || kernel.schedule.shared == Schedule::Shared::panels));
+      return work.panels * kernel.schedule.parallel;
+    }
+    FAIL("no panels are kept");
+    return std::int64_t{0};
+  };
+  CHECK(kept(1) == 512 * 1024);
+  CHECK(kept(2) == 512 * 1024);
+  CHECK(kept(3) == 11 * 3 * 512 * 32);  // of 32 panels
+}
+
 TEST_CASE("what is copied in blocks lies side by side, or verify says so") {
   const auto broken = [](std::int64_t inputs, auto&& change) {
     Program program = update_program(inputs, 512, 512, machine_avx512(), 1);
