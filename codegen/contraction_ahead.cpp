@@ -145,7 +145,8 @@ void Contraction::fetch_next_copy(const Rows& rows, const Columns& columns, cons
   llvm::Value* row = emit_.ir.CreateSelect(more, steps.begin, steps.end);
   row = emit_.add(row, emit_.scaled(emit_.ir.CreateSub(rows.tile, tile_begin_), part));
   llvm::Value* from = address(b_, row, column);
-  for (std::int64_t i = 0; i < std::min(part, most_lines_of_tile * line_bytes / bytes); ++i) {
+  const std::int64_t lines = (bytes + line_bytes - 1) / line_bytes;
+  for (std::int64_t i = 0; i < std::min(part, most_lines_of_tile / lines); ++i) {
     for (std::int64_t line = 0; line < bytes; line += line_bytes)
       fetch_line(emit_.byte_offset(from, emit_.index(line)), false, false);
     from = emit_.element(element_, from, emit_.index(b_.flat.coefficients[0]));
