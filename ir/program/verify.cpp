@@ -217,7 +217,12 @@ class Verifier {
     return last.coefficients[loop] == 1 && last.divisor == 1 && std::ranges::count_if(access.map, moves) == 1;
   }
 
-  /// Where a contraction keeps copies and sums there is a row for each piece, and what is copied lies side by side.
+  std::int64_t bytes_of_vector(const Kernel& kernel) const {
+    return kernel.schedule.lanes * static_cast<std::int64_t>(size_of(program_.buffers[kernel.core->a.buffer].dtype));
+  }
+
+  /// Where a contraction keeps copies and sums there is a row for each piece, and what is copied lies side by side. The
+  /// last vector of a copied tile reaches no further than the line behind it.
   void check_work(const Kernel& kernel) {
     const ContractionWork needed = work_of(program_, kernel);
     const std::int64_t elements = needed.elements();
@@ -226,6 +231,8 @@ class Verifier {
       return fail_here("rows of a do not go along its last axis, where blocks copy them");
     if (needed.copies_panels && !goes_along_last_axis(kernel.core->b, kernel.outer.size() - 1))
       return fail_here("columns of b do not go along its last axis, where blocks copy them");
+    if (elements > 0 && bytes_of_vector(kernel) > line_bytes)
+      return fail_here("vectors longer than a line, where blocks keep them");
     if (!kernel.work) return fail_here("no memory to work in");
     if (*kernel.work >= program_.buffers.size()) return fail_here("no buffer {}", *kernel.work);
     const Buffer& work = program_.buffers[*kernel.work];

@@ -188,6 +188,10 @@ TEST_CASE("what a contraction in blocks copies lies in the arena, a row for each
   CHECK(broken([](Program& program, Kernel& at) {
           program.buffers[*at.work].offset = program.buffers[at.core->a.buffer].offset;
         }) != "");
+  CHECK(broken([](Program& program, Kernel& at) {
+          at.schedule.lanes = 32;
+          place_work(program, at);
+        }).find("vectors longer than a line") != std::string::npos);
   const Program small = update_program(784, 512, 128, machine_avx512(), 2);
   CHECK(!small.kernels[contraction_of(small)].work);
 }
