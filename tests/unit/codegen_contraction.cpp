@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <random>
 
 #include "ir/program/contraction.h"
 #include "tests/support/assembly.h"
@@ -376,6 +377,29 @@ TEST_CASE("contractions in blocks that take whole sums", "[codegen]") {
           check<float>(s, Left::feed_transposed, Right::panels, schedule, heavy, threads);
           check<float>(s, Left::rows, Right::padded, schedule, heavy, threads);
         }
+}
+
+TEST_CASE("contractions by schedules drawn at random", "[codegen]") {
+  for (std::uint64_t seed = 0; seed < 150; ++seed) {
+    std::mt19937_64 random(seed);
+    const auto draw = [&](int low, int high) {
+      return low + static_cast<int>(random() % static_cast<std::uint64_t>(high - low + 1));
+    };
+    const bool wide = draw(0, 3) == 0, whole = draw(0, 1) == 0;  // elements; sums
+    const Sizes s{draw(1, 150), draw(1, 100), draw(0, 1) == 0 ? draw(257, 300) : draw(1, 60)};
+    const int lanes = 1 << draw(0, wide ? 3 : 4), k = static_cast<int>(s.k);
+    Schedule schedule = in_turns(tile(draw(1, 16), draw(1, 4), lanes, true, draw(1, 5)), draw(1, 4));
+    schedule = in_blocks(schedule, draw(1, 6), whole ? k : draw(1, k), draw(0, 3) == 0 ? 0 : draw(1, 12));
+    schedule.fetch_ahead = draw(0, 1) == 0;
+    schedule.shared = draw(0, 1) == 0 ? Schedule::Shared::panels : Schedule::Shared::tiles;
+    const Left left = draw(0, 2) == 0 ? Left::feed_transposed : Left::transposed;
+    const Right right = draw(0, 2) == 0 ? Right::panels : Right::row_major;
+    const bool heavy = draw(0, 2) == 0;
+    const Made made = contraction(s, left, right, schedule, wide ? DType::f64 : DType::f32, heavy);
+    const auto threads = static_cast<unsigned>(draw(1, 5));
+    CAPTURE(seed);
+    wide ? check_made<double>(made, s, heavy, threads) : check_made<float>(made, s, heavy, threads);
+  }
 }
 
 TEST_CASE("contractions over rows of a feed", "[codegen]") {
