@@ -152,6 +152,7 @@ void Contraction::pack_a(const Steps& steps) {
   llvm::Value* tall = emit_.index(tiles_.tall);
   const auto copy = [&](llvm::Value* begin, llvm::Value* end, std::int64_t height) {
     for (const std::int64_t tiles : tiles_copied_at_once) {
+      if (tiles > tiles_at_once()) continue;
       llvm::Value* rest = emit_.ir.CreateURem(emit_.ir.CreateSub(end, begin), emit_.index(tiles));
       llvm::Value* whole = emit_.ir.CreateSub(end, rest);
       emit_loop(emit_, begin, whole, tiles, {}, [&](llvm::Value* first, const Carried&) {
