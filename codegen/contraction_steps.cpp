@@ -113,8 +113,9 @@ void Contraction::run_whole_sums() {
   if (work_.copies_rows) pack_a(all);
   each_columns([&](const Columns& columns) {
     if (copies_b) copy_panel(columns);
+    llvm::Value* panel = copies_b ? packed_panel(columns) : nullptr;
     each_rows([&](const Rows& rows) {
-      if (copies_b) b_panel_ = packed_panel(columns);
+      b_panel_ = panel;
       if (work_.copies_rows) a_tile_ = packed_tile(rows.tile);
       packed_ = copies_b;
       run_tile(rows, columns);
