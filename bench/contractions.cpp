@@ -1,5 +1,6 @@
 // Contractions as generated code, in the three forms of a training step, beside oneDNN and libxsmm where these are
-// installed, by turns: shares of this processor's fma peak, which is measured between them; of each the best. Takes a
+// installed, by turns: shares of this processor's fma peak, which is measured between them; of each the best. With
+// `alone` no peak is measured, each runs by itself for a while, as a program that does nothing else: GFLOP/s. Takes a
 // minute and a half, prints figures and fails nothing.
 #include <fmt/format.h>
 
@@ -89,7 +90,8 @@ Program convolution(bool weights, std::int64_t batch, std::int64_t size, std::in
 }
 
 constexpr int passes = 8;
-constexpr double seconds_of_pass = 0.35, seconds_of_sample = 1e-4;  // a cell's
+constexpr double seconds_of_pass = 0.35, seconds_of_sample = 1e-4;   // a cell's
+constexpr double seconds_of_stretch = 0.06, seconds_of_part = 2e-3;  // of one work that runs alone
 
 /// Something to measure: our code, and the same by the peers. They run by turns, samples as short as they can be, in
 /// passes over all cells: what others do on the machine lasts seconds, and should meet every cell and none always. An
@@ -124,6 +126,34 @@ class Cell {
         moments_[i].push_back({taken, std::max(before, after)});
       }
     } while (seconds_now() < end);
+  }
+
+  /// Each of our code and oneDNN for a stretch, in parts whose times are kept; the first part finds the clock and the
+  /// caches as the other left them, and does not count.
+  void run_alone() {
+    for (std::size_t i = 0; i < std::min<std::size_t>(2, works_.size()); ++i) {
+      if (!works_[i]) continue;
+      const double end = seconds_now() + seconds_of_stretch;
+      for (bool counts = false; !counts || seconds_now() < end; counts = true) {
+        const double begin = seconds_now();
+        int runs = 0;
+        do {
+          works_[i]();
+          ++runs;
+        } while (seconds_now() - begin < seconds_of_part);
+        if (counts) moments_[i].push_back({(seconds_now() - begin) / runs, 0});
+      }
+    }
+  }
+
+  /// GFLOP/s of each that ran alone, the middle of the quarter of its parts that took least: "199.1 / 170.7".
+  std::string speeds() const {
+    std::string text;
+    for (std::size_t i = 0; i < std::min<std::size_t>(2, works_.size()); ++i)
+      text += (text.empty() ? "" : " / ") +
+              (moments_[i].empty() ? std::string("-")
+                                   : fmt::format("{:.1f}", flops_ / undisturbed(moments_[i]).seconds / 1e9));
+    return text;
   }
 
   /// The greatest of those beside each of the works, so that their shares are to each other as their speeds are. A work
@@ -186,10 +216,10 @@ std::deque<Cell> cells_of(const Host& host) {
   return cells;
 }
 
-void print(const std::deque<Cell>& cells) {
+void print(const std::deque<Cell>& cells, std::string (Cell::*figures)() const) {
   std::size_t cell = 0;
   const auto print_row = [&] {
-    for (std::size_t form = 0; form < forms.size(); ++form) fmt::print(" {:<22}", cells[cell++].shares());
+    for (std::size_t form = 0; form < forms.size(); ++form) fmt::print(" {:<22}", (cells[cell++].*figures)());
     fmt::print("\n");
   };
   fmt::print("{:>6} {:>5} {:>5}   {:<22} {:<22} {:<22}\n", "batch", "in", "out", "X.W", "dZ.Wt", "Xt.dZ");
@@ -202,13 +232,26 @@ void print(const std::deque<Cell>& cells) {
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  const bool alone_asked = argc > 1 && std::string(argv[1]) == "alone";
+  if (argc > (alone_asked ? 2 : 1)) {
+    fmt::print(stderr, "usage: bench_contractions [alone]\n");
+    return 2;
+  }
   const Host host = detect_host();
   if (host.target.cpu.empty()) {
     fmt::print("this processor has no AVX2 and FMA\n");
     return 0;
   }
   std::deque<Cell> cells = cells_of(host);
+  if (alone_asked) {
+    for (int pass = 0; pass < passes; ++pass)
+      for (Cell& cell : cells) cell.run_alone();
+    fmt::print("{} ({} lanes), one thread, f32, each by itself for a while; GFLOP/s: nnc / oneDNN\n", host.target.cpu,
+               host.machine.lanes(4));
+    print(cells, &Cell::speeds);
+    return 0;
+  }
   Team alone(1);
   for (int pass = 0; pass < passes; ++pass)
     for (Cell& cell : cells) cell.measure(seconds_of_pass, alone, host.machine.vector_bytes);
@@ -218,5 +261,5 @@ int main() {
       "{} ({} lanes), fma peak {:.1f} to {:.1f} GFLOP/s, one thread, f32; percent of the peak: nnc / oneDNN / "
       "libxsmm\n",
       host.target.cpu, host.machine.lanes(4), least / 1e9, most / 1e9);
-  print(cells);
+  print(cells, &Cell::shares);
 }
