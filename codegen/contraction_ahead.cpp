@@ -2,7 +2,7 @@
 // away than the second cache is waited for by nobody who asked a tile earlier. A turn of the innermost loop fetches a
 // part of what is needed, so that memory is asked evenly.
 //
-// Fetching changes no value and never fails, so an address may lie a little behind a buffer's end.
+// Fetching changes no value and never fails, so an address may lie behind a buffer's end, by a block's steps at most.
 #include <algorithm>
 
 #include "codegen/contraction.h"
@@ -108,8 +108,9 @@ llvm::Value* Contraction::distance_of_next(llvm::Value* next, llvm::Value* dista
   return emit_.add(distance, emit_.index(runs / steps[1].extent * steps[0].step));
 }
 
-/// Of a run of steps and of that which stands in its place in the next block (behind the last one: of the last): what
-/// its last windows meet, the others having been met by the runs before, and its rows of b.
+/// Of the run of steps that stands in this one's place in the next block: what its last windows meet, the others having
+/// been met by the runs before, and its rows of b. In the last block, which nobody follows, that is memory behind the
+/// images, or the last run again.
 void Contraction::fetch_next_block(llvm::Value* run, llvm::Value* distance, llvm::Value* part) {
   const std::int64_t bytes = static_cast<std::int64_t>(size_of(a_buffer_.dtype)), length = digits_.steps.back().extent;
   const std::int64_t parts = tiles_at_once() * std::min(work_.panels_at_once, panels_of_thread());
