@@ -58,7 +58,7 @@ Program contraction(Form form, std::int64_t batch, std::int64_t in, std::int64_t
   kernel.stages = {stage};
   kernel.schedule.vector = Schedule::Vector::outer;
   shape_tiles(core, 4, machine, kernel.schedule);
-  order_tiles(core, 4, machine, kernel.schedule);
+  order_tiles(core, 4, false, machine, kernel.schedule);
   test::place_work(draft.program, kernel);
   draft.program.kernels = {kernel};
   return draft.program;
@@ -83,7 +83,7 @@ Program convolution(bool weights, std::int64_t batch, std::int64_t size, std::in
   Schedule schedule;
   schedule.vector = Schedule::Vector::outer;
   shape_tiles(core, 4, machine, schedule);
-  order_tiles(core, 4, machine, schedule);
+  order_tiles(core, 4, false, machine, schedule);
   draft.program.kernels[0].schedule = schedule;
   test::place_work(draft.program, draft.program.kernels[0]);
   return std::move(draft.program);

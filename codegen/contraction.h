@@ -58,11 +58,10 @@ class Contraction {
     apart,     ///< a pointer each that steps with k
     looked_up  ///< addresses computed at each k
   };
-  /// What the turns of a tile's innermost loop fetch: so many bytes each, of each of these.
+  /// What the turns of a tile's innermost loop fetch to be written: so many bytes each, of each of these.
   struct Ahead {
     llvm::SmallVector<llvm::Value*, 4> at;  ///< none: nothing
     std::int64_t step = 0;
-    bool written = false;
     llvm::Value* part = nullptr;  ///< of what the next block of steps meets, which falls to this tile; null: none does
   };
   /// Steps of k, and whether the accumulators begin with what work memory holds rather than with 0. Where k counts
@@ -71,6 +70,8 @@ class Contraction {
     llvm::Value* begin = nullptr;
     llvm::Value* end = nullptr;
     bool resume = false;
+    llvm::Value* copied =
+        nullptr;  ///< a is read where it lies, and copied, up to this step; null: read all of it alike
   };
   /// Of the loops around a tile's elements; in a stack of products its loop is level 1, and these are one further.
   enum Level { level_first = 1, level_second = 2, level_vector = 3, level_row = 4 };
@@ -91,6 +92,7 @@ class Contraction {
   void each_rows(llvm::function_ref<void(const Rows&)> at);
   void run_tiles_by_steps();
   void run_whole_sums();
+  Steps all_steps(const Columns& columns) const;
   llvm::Value* packed_panel(const Columns& columns);
   llvm::Value* kept_panel(const Columns& columns);
   void multiply_and_finish(const Rows& rows, const Columns& columns, const Steps& steps, const Ahead& ahead);
@@ -108,6 +110,7 @@ class Contraction {
     llvm::Value* fetched = nullptr;  ///< bytes that the turns of the runs before this one fetched
     std::size_t pointers_a = 0;      ///< of the values carried from step to step: pointers to a, then
     std::size_t pointers = 0;        ///< to b until here, then the accumulators
+    llvm::Value* copy = nullptr;     ///< where the tile's rows go as they are met; null: nowhere
   };
   llvm::Value* work(std::int64_t elements);
   std::int64_t steps_of_turn(const Steps& steps) const;
@@ -115,6 +118,7 @@ class Contraction {
   llvm::Value* packed_tile(llvm::Value* tile);
   void pack_a(const Steps& steps);
   void pack_tiles(llvm::Value* first, std::int64_t tiles, std::int64_t height, const Steps& steps);
+  void copy_step(const Run& run, llvm::Value* k, llvm::Value* from);
   llvm::Value* load_rows(llvm::Value* at, std::int64_t rows);
   llvm::Align element_align() const { return llvm::Align(size_of(a_buffer_.dtype)); }
   void pack_b(const Columns& columns, const Steps& steps);
@@ -123,6 +127,7 @@ class Contraction {
     return steps * tile.rows * tile.vectors <= most_fmas_written_out;
   }
   Carried multiply(const Tile& tile, const Steps& steps, const Ahead& ahead);
+  Run run_of(const Tile& tile, const Steps& steps, const Ahead& ahead, std::size_t pointers_b);
   Carried innermost(const Run& run, const Carried& carried);
   Carried one_step(const Run& run, llvm::Value* inner, const Carried& now);
   llvm::SmallVector<llvm::Value*, 8> vectors_of_b(const Run& run, llvm::Value* k, const Carried& now);
@@ -140,11 +145,9 @@ class Contraction {
   void fetch_rows(llvm::ArrayRef<llvm::Value*> rows);
   void fetch_line(llvm::Value* at, bool written, bool first_cache);
   void fetch_next_copy(const Rows& rows, const Columns& columns, const Steps& steps);
-  Ahead next_panel(const Rows& rows, const Columns& columns);
-  bool results_outweigh_panels() const;
   Ahead results(const Rows& rows, const Columns& columns);
   Ahead next_accumulators(llvm::Value* tiles);
-  Ahead to_write(llvm::ArrayRef<llvm::Value*> at, std::int64_t bytes, std::int64_t turns) const;
+  Ahead to_write(llvm::ArrayRef<llvm::Value*> at, std::int64_t step) const;
   bool lies_in_tiles(const Access& access) const;
   llvm::Value* fetch(const Ahead& ahead, llvm::Value* distance);
   Carried from_scratch(const Tile& tile);

@@ -13,9 +13,6 @@ namespace {
 
 /// Lines that a turn fetches, and a tile at its beginning; more would wait for one another.
 constexpr std::int64_t most_lines = 2, most_lines_of_tile = 16;
-/// Tiles that share the fetching of a panel. One tile of them would have waited for it without, and every turn of all
-/// takes longer with it: of many the second is more.
-constexpr std::int64_t most_tiles_fetching = 24;
 
 }  // namespace
 
@@ -31,22 +28,6 @@ std::int64_t Contraction::tiles_at_once() const {
   return block > 0 ? std::min(block, tiles_of_thread()) : tiles_of_thread();
 }
 
-/// The part of the next panel of b that falls to this tile; after the last panel, of the first: for the next block.
-Contraction::Ahead Contraction::next_panel(const Rows& rows, const Columns& columns) {
-  const bool in_panels = b_shared() && b_.column && b_.panel == width_;
-  const std::int64_t tiles = tiles_at_once();
-  if (!kernel_.schedule.fetch_ahead || !kernel_.schedule.panels_outside || !in_panels) return {};
-  if (tiles < 2 || tiles > most_tiles_fetching) return {};
-  const std::int64_t turns = turns_of_tile();
-  const std::int64_t bytes = core_.k * width_ * static_cast<std::int64_t>(size_of(b_buffer_.dtype));
-  const std::int64_t step = (bytes + tiles * turns - 1) / (tiles * turns);
-  if (step > most_lines * line_bytes) return {};
-  llvm::Value* next = emit_.add(columns.panel, emit_.index(1));
-  next = emit_.ir.CreateSelect(emit_.ir.CreateICmpSLT(next, panel_end_), next, panel_begin_);
-  llvm::Value* part = emit_.scaled(emit_.ir.CreateSub(rows.tile, tile_begin_), turns * step);
-  return {{emit_.byte_offset(address(b_, emit_.index(0), emit_.scaled(next, width_)), part)}, step};
-}
-
 /// Whether the rows of a tile lie in it one after the other, without a gap.
 bool Contraction::lies_in_tiles(const Access& access) const {
   const Layout& layout = emit_.program.buffers[access.buffer].layout;
@@ -55,14 +36,6 @@ bool Contraction::lies_in_tiles(const Access& access) const {
     return row.offset == 0 && row.divisor == 1 && row.coefficients[loop] == 1 && row.coefficients[1 - loop] == 0;
   };
   return access.map.size() == 2 && is_loop(access.map[0], 0) && is_loop(access.map[1], 1);
-}
-
-/// Whether what belongs to a panel of results is more memory than a panel of b.
-bool Contraction::results_outweigh_panels() const {
-  std::int64_t rows = 0;
-  for (const Stage& stage : kernel_.stages)
-    for (const Store& store : stage.stores) rows += stage.inner.empty() && lies_in_tiles(store.to) ? core_.m : 0;
-  return rows > core_.k;
 }
 
 /// What the stages after the tile write in panels: parameters that they read before, and what belongs to these.
@@ -79,14 +52,12 @@ Contraction::Ahead Contraction::results(const Rows& rows, const Columns& columns
       at.push_back(emit_.element(type, emit_.base_of(store.to.buffer), emit_.scaled(row, width_)));
       bytes = std::max(bytes, rows.rows * width_ * static_cast<std::int64_t>(size_of(buffer.dtype)));
     }
-  return to_write(at, bytes, turns_of_tile());
+  return to_write(at, (bytes + turns_of_tile() - 1) / turns_of_tile());
 }
 
-/// Memory that is read and written, from its beginning: as much of it as these turns have time for.
-Contraction::Ahead Contraction::to_write(llvm::ArrayRef<llvm::Value*> at, std::int64_t bytes,
-                                         std::int64_t turns) const {
-  const std::int64_t lines = (bytes + line_bytes - 1) / line_bytes;
-  return {{at.begin(), at.end()}, std::min(most_lines, (lines + turns - 1) / turns) * line_bytes, true};
+/// Memory that is read and written, so many bytes of it a turn, if turns have time for that.
+Contraction::Ahead Contraction::to_write(llvm::ArrayRef<llvm::Value*> at, std::int64_t step) const {
+  return {{at.begin(), at.end()}, std::min(most_lines * line_bytes, step)};
 }
 
 /// The part of what a block's tiles meet in their next steps that falls to this one.
@@ -165,10 +136,9 @@ void Contraction::fetch_rows(llvm::ArrayRef<llvm::Value*> rows) {
 
 /// A turn's part, at so many bytes; gives those of the next turn.
 llvm::Value* Contraction::fetch(const Ahead& ahead, llvm::Value* distance) {
-  // What is written belongs into the first cache, what a whole panel needs into the second.
   for (llvm::Value* from : ahead.at)
     for (std::int64_t line = 0; line < ahead.step; line += line_bytes)
-      fetch_line(emit_.byte_offset(from, emit_.add(distance, emit_.index(line))), ahead.written, ahead.written);
+      fetch_line(emit_.byte_offset(from, emit_.add(distance, emit_.index(line))), true, true);
   return emit_.add(distance, emit_.index(ahead.step));
 }
 

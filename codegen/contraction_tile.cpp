@@ -1,16 +1,16 @@
 // What a tile does: the innermost loop over k, then the stages after it, on the accumulators or on a copy of them in
 // scratch memory.
 #include <numeric>
+#include <utility>
 
 #include "codegen/contraction.h"
 
 namespace nnc {
 
 void Contraction::run_tile(const Rows& rows, const Columns& columns) {
-  const Steps all{emit_.index(0), emit_.index(core_.k)};
+  const Steps all = all_steps(columns);
   const Tile tile{rows.m, columns.n, rows.rows, columns.vectors, columns.last_active};
-  Ahead ahead = results_outweigh_panels() ? Ahead() : next_panel(rows, columns);
-  if (ahead.at.empty()) ahead = results(rows, columns);
+  const Ahead ahead = results(rows, columns);
   if (!rolled_) {
     const Carried values = multiply(tile, all, ahead);
     enter_tile(tile);
@@ -23,19 +23,25 @@ void Contraction::run_tile(const Rows& rows, const Columns& columns) {
 
 /// The accumulators of a tile, row by row, after these steps of k.
 Carried Contraction::multiply(const Tile& tile, const Steps& steps, const Ahead& ahead) {
-  const auto column = [&](int j) { return emit_.add(tile.n, emit_.index(std::int64_t{j} * lanes_)); };
+  const auto column = [&](std::int64_t j) { return emit_.add(tile.n, emit_.index(j * lanes_)); };
   Carried carried;  // pointers to b, then the accumulators
-  const int pointers = !b_contiguous() || walk_of(b_, 0) == Walk::looked_up ? 0 : b_shared() ? 1 : tile.vectors;
-  for (int j = 0; j < pointers; ++j) carried.push_back(packed_ ? b_panel_ : address(b_, steps.begin, column(j)));
+  const bool looked_up = !b_contiguous() || walk_of(b_, 0) == Walk::looked_up;
+  const unsigned pointers = looked_up ? 0 : b_shared() ? 1 : static_cast<unsigned>(tile.vectors);
+  for (unsigned j = 0; j < pointers; ++j) carried.push_back(packed_ ? b_panel_ : address(b_, steps.begin, column(j)));
   const Carried zeros(static_cast<unsigned>(tile.rows * tile.vectors), llvm::Constant::getNullValue(vector_));
   const auto waiting = [&] { return from_scratch(tile); };
   llvm::Value* begun = steps.resume ? emit_.ir.CreateICmpNE(steps.begin, emit_.index(0)) : nullptr;
   carried.append(begun ? emit_if(emit_, begun, zeros, waiting) : zeros);
-  const Carried rows = row_addresses(tile);
-  // Rows apart share one index, so that each takes one register only; rows together share one pointer.
-  const std::size_t pointers_a = walk_of_a() == Walk::together ? 1 : 0;
-  Run run{tile,           ahead,          steps,      rows,
-          emit_.index(0), emit_.index(0), pointers_a, pointers_a + static_cast<std::size_t>(pointers)};
+  if (steps.copied) {
+    llvm::Value* const copy = std::exchange(a_tile_, nullptr);
+    Run in_place = run_of(tile, {steps.begin, steps.copied, false, steps.copied}, ahead, pointers);
+    in_place.copy = copy;
+    carried = innermost(in_place, carried);
+    a_tile_ = copy;
+  }
+  Run run = run_of(tile, steps, ahead, pointers);
+  if (steps.copied) run.steps.begin = steps.copied;
+  const Carried rows = run.rows;
   Carried after;
   if (digits_.steps.size() == 1) {
     after = innermost(run, carried);
@@ -61,6 +67,13 @@ Carried Contraction::multiply(const Tile& tile, const Steps& steps, const Ahead&
   return Carried(after.begin() + pointers, after.end());
 }
 
+/// What the innermost loop needs for these steps, a's rows being where they are now.
+Contraction::Run Contraction::run_of(const Tile& tile, const Steps& steps, const Ahead& ahead, std::size_t pointers_b) {
+  // Rows apart share one index, so that each takes one register only; rows together share one pointer.
+  const std::size_t pointers_a = walk_of_a() == Walk::together ? 1 : 0;
+  return {tile, ahead, steps, row_addresses(tile), emit_.index(0), emit_.index(0), pointers_a, pointers_a + pointers_b};
+}
+
 /// As many as the schedule wants, if every run of steps is a multiple of that, else a divisor.
 std::int64_t Contraction::steps_of_turn(const Steps& steps) const {
   const std::int64_t most = std::gcd(std::int64_t{kernel_.schedule.tile_steps}, digits_.steps.back().extent);
@@ -80,7 +93,7 @@ Carried Contraction::innermost(const Run& run, const Carried& carried) {
   const auto without_a = [&](const Carried& after) {
     return Carried(after.begin() + static_cast<std::ptrdiff_t>(run.pointers_a), after.end());
   };
-  if (!run.steps.resume && (short_run || few_fmas(run.tile, core_.k))) {
+  if (!run.steps.resume && !run.steps.copied && (short_run || few_fmas(run.tile, core_.k))) {
     const auto step = [&](llvm::Value* inner, const Carried& now) { return one_step(run, inner, now); };
     return without_a(write_out(emit_, 0, length, 1, initial, step));
   }
@@ -102,9 +115,10 @@ Carried Contraction::innermost(const Run& run, const Carried& carried) {
 /// A tile's fmas for one step of k, and the pointers to the next one.
 Carried Contraction::one_step(const Run& run, llvm::Value* inner, const Carried& now) {
   const auto vectors = static_cast<std::size_t>(run.tile.vectors);
-  const auto b = vectors_of_b(run, emit_.add(run.before, inner), now);
   const auto a = elements_of_a(run, inner, now);
   fetch_rows(a);
+  if (run.copy) copy_step(run, inner, a[0]);  // before b's vectors take the last registers
+  const auto b = vectors_of_b(run, emit_.add(run.before, inner), now);
   Carried next(now);
   for (std::size_t i = 0; i < a.size(); ++i) {
     llvm::Value* broadcast = emit_.splat(emit_.ir.CreateLoad(element_, a[i]), lanes_);

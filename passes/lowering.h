@@ -119,7 +119,7 @@ void choose_layouts(Draft& draft, const LowerOptions& options);
 /// The tiles of a contraction of elements of `bytes` bytes; with these and its pieces, the order of its loops, and what
 /// it copies.
 void shape_tiles(const Contract& core, std::size_t bytes, const Machine& machine, Schedule& schedule);
-void order_tiles(const Contract& core, std::size_t bytes, const Machine& machine, Schedule& schedule);
+void order_tiles(const Contract& core, std::size_t bytes, bool fed, const Machine& machine, Schedule& schedule);
 void schedule(Draft& draft, const LowerOptions& options);
 /// Into how many pieces threads share each kernel, and of a contraction, pieces of what.
 void share_out(Draft& draft, const LowerOptions& options);

@@ -16,7 +16,7 @@ constexpr std::int64_t fewest_panels_packed = 8, fewest_panels_of_thread = 2, mo
 // Steps of k up to which sums are whole where a's rows are copied; longer ones go by steps.
 constexpr std::int64_t fewest_steps_copied = 192, most_steps_copied = 512;
 // Of windows' rows: what the second cache takes to answer, and other fetches before it.
-constexpr int steps_fetched = 12;
+constexpr int steps_fetched = 12, steps_fetched_of_rows = 8;
 constexpr std::int64_t fewest_for_vectors = 4;  // shorter loops are not worth a vector
 
 /// The last loop that has more than one step, or the last one.
@@ -57,6 +57,12 @@ std::int64_t bytes_of(const Contract& core, std::int64_t element) {
   return (elements_of_a(core) + core.k * core.n + core.m * core.n) * element;
 }
 
+/// Steps of each of so many parts of k, in whole turns of the innermost loop.
+std::int64_t equal_steps(const Contract& core, std::int64_t parts, const Schedule& schedule) {
+  const std::int64_t even = (core.k + parts - 1) / parts;
+  return (even + schedule.tile_steps - 1) / schedule.tile_steps * schedule.tile_steps;
+}
+
 /// Where many panels meet a's rows, these are copied, tile by tile: read where they lie, each step is another page. A
 /// panel's steps then take half of the first cache, and a block's steps of a three quarters of the second.
 void pack_rows(const Contract& core, std::int64_t bytes, const Machine& machine, std::int64_t fewest_panels,
@@ -66,12 +72,21 @@ void pack_rows(const Contract& core, std::int64_t bytes, const Machine& machine,
   if (panels_of(core, schedule) < fewest_panels || panels < fewest_panels_of_thread) return;
   if (!rows_side_by_side(core)) return;
   const std::int64_t most = std::max<std::int64_t>(1, machine.l1_bytes / 2 / (width * bytes));
-  const std::int64_t times = (core.k + most - 1) / most, even = (core.k + times - 1) / times;
-  const std::int64_t steps = (even + schedule.tile_steps - 1) / schedule.tile_steps * schedule.tile_steps;
+  const std::int64_t steps = equal_steps(core, (core.k + most - 1) / most, schedule);
   const std::int64_t tiles = machine.l2_bytes * 3 / 4 / (schedule.tile_rows * steps * bytes);
   schedule.block_k = static_cast<int>(steps);
   schedule.block_tiles = static_cast<int>(std::clamp<std::int64_t>(tiles, fewest_tiles, most_tiles_by_steps));
   schedule.packed_for = static_cast<int>(std::min(panels, most_panels_packed));
+}
+
+/// A tile's rows that the first cache does not hold go through k in equal parts that take two thirds of it, and meet a
+/// few panels with each part. A block's rows take two thirds of the second cache.
+void cut_sums(const Contract& core, std::int64_t bytes, const Machine& machine, Schedule& schedule) {
+  const std::int64_t tile = core.k * schedule.tile_rows * bytes, part = machine.l1_bytes * 2 / 3;
+  if (tile <= machine.l1_bytes) return;
+  schedule.block_k = static_cast<int>(equal_steps(core, (tile + part - 1) / part, schedule));
+  schedule.block_tiles =
+      static_cast<int>(std::clamp<std::int64_t>(machine.l2_bytes * 2 / 3 / tile, fewest_tiles, most_tiles));
 }
 
 /// Where neither operand stays in the second cache, each panel of b would meet all of a in slower memory: so a goes in
@@ -84,11 +99,11 @@ void block_rows(const Contract& core, std::int64_t bytes, const Machine& machine
   schedule.panels_outside = true;
   schedule.block_tiles = static_cast<int>(std::clamp<std::int64_t>((room - panel) / tile, fewest_tiles, most_tiles));
   // Xᵀ·dZ goes down the rows of both: each step of k is another line and another page.
-  const auto down = [](const Access& access) {
-    return access.map.size() > 1 && access.map.end()[-2].coefficients.end()[-1] != 0;
-  };
+  const std::vector<AffineRow>& map = core.a.map;
+  const bool down = map.size() > 1 && map.end()[-2].coefficients.end()[-1] != 0;
+  if (!down) return cut_sums(core, bytes, machine, schedule);
   const std::int64_t fitting = machine.l1_bytes / 2 / (2 * line_bytes);  // a line of each operand for each
-  if (core.k <= 2 * fitting || !(down(core.a) || panel > room / 2)) return;
+  if (core.k <= 2 * fitting) return;
   schedule.block_k = static_cast<int>(fitting);
   // Then so many steps of a tile's rows, and its accumulators for a few panels, are what has to stay. Windows overlap:
   // of these the steps of all tiles are little more than a part of the image.
@@ -100,16 +115,22 @@ void block_rows(const Contract& core, std::int64_t bytes, const Machine& machine
 }
 
 /// Rows of Xᵀ that many panels meet are copied though nothing need go in blocks: a step of a tile is a line or two of
-/// its own where it lies, and the copy's steps lie side by side. Blocks take three eighths of the second cache.
-void copy_rows(const Contract& core, std::int64_t bytes, const Machine& machine, Schedule& schedule) {
+/// its own where it lies, and the copy's steps lie side by side. Blocks take three eighths of the second cache. Rows in
+/// memory of the program are copied in passing, in smaller blocks, so that the line or two that the next tile meets
+/// again are near; those of a feed, which nobody can fetch before their places are looked up, by themselves.
+void copy_rows(const Contract& core, std::int64_t bytes, bool fed, const Machine& machine, Schedule& schedule) {
   const std::int64_t tiles = (core.m + schedule.tile_rows - 1) / schedule.tile_rows;
-  const std::int64_t room = machine.l2_bytes * 3 / 8, tile = core.k * schedule.tile_rows * bytes;
+  const std::int64_t room = machine.l2_bytes * (fed ? 3 : 2) / 8, tile = core.k * schedule.tile_rows * bytes;
   const std::int64_t fitting = std::max<std::int64_t>(1, room / tile);
   const std::int64_t blocks = std::max<std::int64_t>(1, (tiles + fitting - 1) / fitting);
   schedule.panels_outside = true;
   schedule.block_tiles = static_cast<int>((tiles + blocks - 1) / blocks);
   schedule.block_k = static_cast<int>(core.k);
   schedule.packed_for = static_cast<int>(panels_of_piece(core, schedule));
+  if (fed) return;
+  schedule.packed_in_passing = true;
+  schedule.fetch_steps = machine.fetch_ahead ? steps_fetched_of_rows : 0;
+  schedule.tile_steps = (machine.tile_steps + 1) / 2;
 }
 
 /// Whether the copy gains more than it takes where the rows lie in memory of the program.
@@ -126,7 +147,7 @@ bool copies_fed_rows(const Contract& core, const Schedule& schedule) {
 /// Long sums stay by steps.
 void copy_fed_rows(const Contract& core, std::int64_t bytes, const Machine& machine, Schedule& schedule) {
   if (schedule.block_k > 0) return pack_rows(core, bytes, machine, fewest_panels_fed, schedule);
-  copy_rows(core, bytes, machine, schedule);
+  copy_rows(core, bytes, true, machine, schedule);
 }
 
 class Scheduler {
@@ -147,11 +168,9 @@ class Scheduler {
   /// What depends on the pieces.
   void order(Kernel& kernel) const {
     if (!kernel.core) return;
-    const std::size_t bytes = element_bytes(kernel);
-    order_tiles(*kernel.core, bytes, options_.machine, kernel.schedule);
+    const bool fed = buffer(kernel.core->a).region == Region::feed;
+    order_tiles(*kernel.core, element_bytes(kernel), fed, options_.machine, kernel.schedule);
     if (updates_much(kernel)) kernel.schedule.fetch_ahead = options_.machine.fetch_ahead;
-    if (buffer(kernel.core->a).region == Region::feed && copies_fed_rows(*kernel.core, kernel.schedule))
-      copy_fed_rows(*kernel.core, static_cast<std::int64_t>(bytes), options_.machine, kernel.schedule);
   }
 
  private:
@@ -288,7 +307,7 @@ void shape_tiles(const Contract& core, std::size_t bytes, const Machine& machine
   schedule.tile_steps = goes_down(core) ? machine.tile_steps : (machine.tile_steps + 1) / 2;
 }
 
-void order_tiles(const Contract& core, std::size_t bytes, const Machine& machine, Schedule& schedule) {
+void order_tiles(const Contract& core, std::size_t bytes, bool fed, const Machine& machine, Schedule& schedule) {
   const auto m = static_cast<double>(core.m), n = static_cast<double>(core.n), k = static_cast<double>(core.k);
   const double panels = n / (schedule.lanes * schedule.tile_vectors), tiles = m / schedule.tile_rows;
   const auto a = static_cast<double>(elements_of_a(core));
@@ -296,11 +315,13 @@ void order_tiles(const Contract& core, std::size_t bytes, const Machine& machine
   const auto size = static_cast<std::int64_t>(bytes);
   block_rows(core, size, machine, schedule);
   // Smaller ones find in the second cache what the kernels before them left, and would fetch it for nothing. What Xᵀ·dZ
-  // replaces was met by no kernel since the product.
+  // replaces was met by no kernel since the product. The rows and panels of products are streams that processors follow
+  // by themselves.
   const bool replaces = machine.fetch_ahead && rows_side_by_side(core);
   const bool large = bytes_of(core, size) > (replaces ? 1 : 2) * machine.l2_bytes;
-  if (large && copies_rows(core, machine, schedule)) copy_rows(core, size, machine, schedule);
-  schedule.fetch_ahead = machine.fetch_ahead && large;
+  if (large && copies_rows(core, machine, schedule)) copy_rows(core, size, fed, machine, schedule);
+  if (fed && copies_fed_rows(core, schedule)) copy_fed_rows(core, size, machine, schedule);
+  schedule.fetch_ahead = machine.fetch_ahead && large && (goes_down(core) || has_windows(core));
   // A tile takes a little of each pixel, so nothing that processors do by themselves brings the next ones.
   const bool far = elements_of_a(core) * size > machine.l1_bytes;
   if (machine.fetch_ahead && has_windows(core) && goes_down(core) && far) schedule.fetch_steps = steps_fetched;

@@ -116,6 +116,11 @@ Schedule fetching_ahead(Schedule schedule) {
   return schedule;
 }
 
+Schedule in_passing(Schedule schedule) {
+  schedule.packed_in_passing = true;
+  return schedule;
+}
+
 Schedule fetching_rows(Schedule schedule, int steps) {
   schedule.fetch_steps = steps;
   return schedule;
@@ -376,6 +381,9 @@ TEST_CASE("contractions in blocks that take whole sums", "[codegen]") {
           check<float>(s, Left::transposed, Right::row_major, schedule, heavy, threads);
           check<float>(s, Left::feed_transposed, Right::panels, schedule, heavy, threads);
           check<float>(s, Left::rows, Right::padded, schedule, heavy, threads);
+          if (schedule.packed_for == 0) continue;
+          check<float>(s, Left::transposed, Right::row_major, in_passing(schedule), heavy, threads);
+          check<float>(s, Left::feed_transposed, Right::panels, in_passing(schedule), heavy, threads);
         }
 }
 
@@ -391,6 +399,8 @@ TEST_CASE("contractions by schedules drawn at random", "[codegen]") {
     Schedule schedule = in_turns(tile(draw(1, 16), draw(1, 4), lanes, true, draw(1, 5)), draw(1, 4));
     schedule = in_blocks(schedule, draw(1, 6), whole ? k : draw(1, k), draw(0, 3) == 0 ? 0 : draw(1, 12));
     schedule.fetch_ahead = draw(0, 1) == 0;
+    schedule.fetch_steps = draw(0, 1) == 0 ? 0 : draw(1, 20);
+    schedule.packed_in_passing = schedule.packed_for > 0 && whole && draw(0, 1) == 0;
     schedule.shared = draw(0, 1) == 0 ? Schedule::Shared::panels : Schedule::Shared::tiles;
     const Left left = draw(0, 2) == 0 ? Left::feed_transposed : Left::transposed;
     const Right right = draw(0, 2) == 0 ? Right::panels : Right::row_major;
@@ -438,46 +448,30 @@ TEST_CASE("blocks and copies of any size take little stack", "[codegen]") {
   }
 }
 
-TEST_CASE("an innermost loop fetches as much as its tiles have turns for", "[codegen]") {
+TEST_CASE("an innermost loop fetches its part of what the tile replaces") {
   const TargetOrError target = target_named("znver5");
   REQUIRE(target.error.empty());
-  struct Case {
-    std::int64_t m, n, parallel;
-    Schedule::Shared shared;
-    int fetches;
-  };
-  for (const auto& [m, n, parallel, shared, fetches] :
-       {Case{14, 256, 4, Schedule::Shared::panels, 1},  // one tile: what it replaces, and no panel
-        {28, 256, 4, Schedule::Shared::panels, 2},
-        {140, 256, 4, Schedule::Shared::panels, 1},
-        {280, 64, 1, Schedule::Shared::tiles, 1},
-        {280, 64, 8, Schedule::Shared::tiles,
-         2}}) {  // threads share the tiles, and each has its own cache to fetch the whole panel into
-    Schedule schedule = fetching_ahead(in_turns(tile(14, 2, 16, true, parallel), 2));
-    schedule.shared = shared;
-    const Made made = contraction({m, n, 300}, Left::rows, Right::panels, schedule, DType::f32, false);
+  for (const auto& [k, fetches] : {std::pair<std::int64_t, int>{300, 1}, {56, 1}, {54, 2}, {16, 2}}) {  // of 28 lines
+    const Schedule schedule = fetching_ahead(in_turns(tile(14, 2, 16, true, 4), 2));
+    const Made made = contraction({140, 256, k}, Left::rows, Right::panels, schedule, DType::f32, false);
     for (CodegenLevel level : {CodegenLevel::less, CodegenLevel::normal}) {
       const auto loops = innermost_loops(emit_assembly(made.program, {.target = target.host.target, .level = level}));
-      CAPTURE(m, n, parallel, loops.size());
+      CAPTURE(k, loops.size());
       REQUIRE(loops.size() == 1);
       CHECK(loops[0] == InnerLoop{56, 4, 28, 0, 0, fetches});
     }
   }
 }
 
-TEST_CASE("few tiles fetch the next panel, many leave it to the first of them", "[codegen]") {
+TEST_CASE("rows are copied in passing by one more loop, which stores what it has read") {
   const TargetOrError target = target_named("znver5");
   REQUIRE(target.error.empty());
-  const auto fetches_panels = [&](std::int64_t tiles, int block) {
-    const Schedule schedule = fetching_ahead(in_blocks(in_turns(tile(14, 2, 16, true, 1), 2), block));
-    const Made made = contraction({14 * tiles, 64, 1500}, Left::rows, Right::panels, schedule, DType::f32, false);
-    // What tiles replace is fetched to be written: prefetchw.
-    return emit_assembly(made.program, {.target = target.host.target}).find("prefetcht1") != std::string::npos;
-  };
-  CHECK(fetches_panels(24, 0));
-  CHECK_FALSE(fetches_panels(25, 0));
-  CHECK(fetches_panels(100, 24));
-  CHECK_FALSE(fetches_panels(100, 32));
+  const Schedule schedule = in_passing(in_turns(in_blocks(tile(14, 2, 16), 4, 300, 8), 2));
+  const Made made = contraction({140, 256, 300}, Left::transposed, Right::padded, schedule, DType::f32, false);
+  const auto loops = innermost_loops(emit_assembly(made.program, {.target = target.host.target}));
+  REQUIRE(loops.size() == 2);
+  CHECK(loops[0] == InnerLoop{56, 8, 28, 0, 0, 0});  // a step's rows are one more load and one store
+  CHECK(loops[1] == InnerLoop{56, 4, 28, 0, 0, 0});
 }
 
 TEST_CASE("a tile fetches some lines of what the next panel copies, however narrow that is", "[codegen]") {

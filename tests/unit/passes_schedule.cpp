@@ -313,14 +313,14 @@ TEST_CASE("rows are copied for whole sums of 192 to 512 steps, by steps where th
   const Schedule by_steps = copied(513, machine_avx512());
   CHECK(by_steps.packed_for == 16);
   CHECK((0 < by_steps.block_k && by_steps.block_k < 513));
-  // A block's copy is at most three eighths of the second cache, unless that is less than a tile's.
-  for (const std::int64_t cache : {64 << 10, 4 << 10}) {
+  // A block's copy is at most a quarter of the second cache, unless that is less than a tile's.
+  for (const std::int64_t cache : {128 << 10, 4 << 10}) {
     Machine small = machine_avx512();
     small.l2_bytes = cache;
     const Schedule whole = copied(192, small);
     CHECK(whole.block_k == 192);
-    CHECK((whole.block_tiles == 1 || whole.block_tiles * whole.tile_rows * 192 * 4 <= cache * 3 / 8));
-    CHECK(whole.block_tiles == (cache == 4 << 10 ? 1 : 2));
+    CHECK((whole.block_tiles == 1 || whole.block_tiles * whole.tile_rows * 192 * 4 <= cache / 4));
+    CHECK(whole.block_tiles == (cache == 4 << 10 ? 1 : 3));
   }
 }
 
@@ -343,6 +343,54 @@ TEST_CASE("rows are copied where each thread has enough panels for the copy") {
   CHECK(packed_for(512, 4096, 4, Schedule::Shared::tiles) == 16);
 }
 
+/// A product, or the gradient of a weight, whose rows lie in memory of the program.
+Schedule schedule_of_product(std::int64_t m, std::int64_t n, std::int64_t k, bool gradient, const Machine& machine) {
+  Contract core;
+  core.m = m, core.n = n, core.k = k;
+  const AffineRow row{.coefficients = {1, 0}}, step{.coefficients = {0, 1}};
+  core.a.map = gradient ? std::vector{step, row} : std::vector{row, step};
+  core.b.map = {row, step};
+  Schedule schedule;
+  shape_tiles(core, 4, machine, schedule);
+  order_tiles(core, 4, false, machine, schedule);
+  return schedule;
+}
+
+TEST_CASE("sums whose rows the first cache does not hold go by equal parts that it does, and products fetch nothing") {
+  for (const Machine& machine : {machine_avx512(), machine_avx2()})
+    for (const std::int64_t k : {256, 784, 1000, 1024, 1536, 5000}) {
+      const Schedule schedule = schedule_of_product(1024, 1024, k, false, machine);
+      const std::int64_t a_step = schedule.tile_rows * 4;
+      CAPTURE(machine.name, k);
+      CHECK(schedule.fetch_ahead == false);
+      CHECK(schedule.block_tiles > 0);
+      CHECK((schedule.block_k > 0) == (k * a_step > machine.l1_bytes));
+      if (schedule.block_k == 0) continue;
+      CHECK(schedule.block_k % schedule.tile_steps == 0);
+      CHECK((schedule.block_k - schedule.tile_steps) * a_step <= machine.l1_bytes * 2 / 3);
+      CHECK((schedule.block_tiles == 4 || schedule.block_tiles * k * a_step <= machine.l2_bytes * 2 / 3));
+    }
+  CHECK(schedule_of_product(1024, 1024, 1024, false, machine_avx512()).block_k == 512);
+  CHECK(schedule_of_product(1024, 1024, 1024, false, machine_avx512()).block_tiles == 12);
+}
+
+TEST_CASE("rows in memory of the program are copied in passing, those of a feed by themselves") {
+  const Schedule memory = schedule_of_product(784, 256, 512, true, machine_avx512());
+  CHECK((memory.packed_in_passing && memory.packed_for == 8 && memory.block_k == 512));
+  CHECK(memory.fetch_steps > 0);
+  CHECK(memory.block_tiles * memory.tile_rows * 512 * 4 <= machine_avx512().l2_bytes / 4);
+  LowerOptions options;
+  options.machine = machine_avx512();
+  options.rows = 512;
+  const Program program = lower(mlp_step({784, 256, 10}, true), "step", options);
+  const auto fed =
+      std::ranges::find_if(program.kernels, [](const Kernel& kernel) { return kernel.core && kernel.core->m == 784; });
+  REQUIRE(fed != program.kernels.end());
+  CHECK((!fed->schedule.packed_in_passing && fed->schedule.packed_for == 8 && fed->schedule.fetch_steps == 0));
+  const Schedule by_steps = schedule_of_product(1024, 1024, 1024, true, machine_avx512());
+  CHECK((!by_steps.packed_in_passing && by_steps.packed_for == 32));
+}
+
 TEST_CASE("the gradient of a convolution's weights fetches rows ahead, and keeps all its tiles in a block") {
   const auto schedule_of = [](std::int64_t images, bool weights, const Machine& machine) {
     const std::vector<std::int64_t> places{images, 14, 14}, window{3, 3, 64};
@@ -362,7 +410,7 @@ TEST_CASE("the gradient of a convolution's weights fetches rows ahead, and keeps
     core.b.map = {AffineRow{.coefficients = {1, 0}}, AffineRow{.coefficients = {0, 1}}};
     Schedule schedule;
     shape_tiles(core, 4, machine, schedule);
-    order_tiles(core, 4, machine, schedule);
+    order_tiles(core, 4, false, machine, schedule);
     return schedule;
   };
   const Schedule large = schedule_of(32, true, machine_avx512());
