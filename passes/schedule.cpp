@@ -63,15 +63,17 @@ std::int64_t equal_steps(const Contract& core, std::int64_t parts, const Schedul
   return (even + schedule.tile_steps - 1) / schedule.tile_steps * schedule.tile_steps;
 }
 
-/// Where many panels meet a's rows, these are copied, tile by tile: read where they lie, each step is another page. A
-/// panel's steps then take half of the first cache, and a block's steps of a three quarters of the second.
+/// Where many panels meet a's rows, these are copied, tile by tile: read where they lie, each step is another page. What
+/// a tile works with (steps of its panel and of its own, its accumulators and the next one's) then takes five sevenths
+/// of the first cache, and a block's steps of a three quarters of the second.
 void pack_rows(const Contract& core, std::int64_t bytes, const Machine& machine, std::int64_t fewest_panels,
                Schedule& schedule) {
   const std::int64_t width = panel_width(schedule);
   const std::int64_t panels = panels_of_piece(core, schedule);
   if (panels_of(core, schedule) < fewest_panels || panels < fewest_panels_of_thread) return;
   if (!rows_side_by_side(core)) return;
-  const std::int64_t most = std::max<std::int64_t>(1, machine.l1_bytes / 2 / (width * bytes));
+  const std::int64_t room = machine.l1_bytes * 5 / 7 - 2 * schedule.tile_rows * width * bytes;
+  const std::int64_t most = std::max<std::int64_t>(1, room / ((width + schedule.tile_rows) * bytes));
   const std::int64_t steps = equal_steps(core, (core.k + most - 1) / most, schedule);
   const std::int64_t tiles = machine.l2_bytes * 3 / 4 / (schedule.tile_rows * steps * bytes);
   schedule.block_k = static_cast<int>(steps);
