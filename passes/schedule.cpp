@@ -63,9 +63,9 @@ std::int64_t equal_steps(const Contract& core, std::int64_t parts, const Schedul
   return (even + schedule.tile_steps - 1) / schedule.tile_steps * schedule.tile_steps;
 }
 
-/// Where many panels meet a's rows, these are copied, tile by tile: read where they lie, each step is another page. What
-/// a tile works with (steps of its panel and of its own, its accumulators and the next one's) then takes five sevenths
-/// of the first cache, and a block's steps of a three quarters of the second.
+/// Where many panels meet a's rows, these are copied, tile by tile: read where they lie, each step is another page.
+/// What a tile works with (steps of its panel and of its own, its accumulators and the next one's) then takes five
+/// sevenths of the first cache, and a block's steps of a three quarters of the second.
 void pack_rows(const Contract& core, std::int64_t bytes, const Machine& machine, std::int64_t fewest_panels,
                Schedule& schedule) {
   const std::int64_t width = panel_width(schedule);
