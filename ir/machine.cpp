@@ -15,6 +15,7 @@ Machine machine_avx512() {
           .tile_steps = 4,
           .fetch_ahead = true,
           .copy_rows = true,
+          .cut_products = true,
           .l1_bytes = 48 << 10,
           .l2_bytes = 1 << 20};
 }
@@ -51,6 +52,7 @@ Machine machine_four_lanes() {
           .tile_steps = 2,
           .fetch_ahead = true,
           .copy_rows = true,
+          .cut_products = true,
           .l1_bytes = 1 << 10,  // so small that small contractions go in blocks
           .l2_bytes = 4 << 10};
 }

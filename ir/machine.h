@@ -20,6 +20,7 @@ struct Machine {
   int tile_steps = 1;           ///< steps of k in a turn of the innermost loop, where k is a multiple
   bool fetch_ahead = false;     ///< whether fetching what later tiles meet costs less than it gains
   bool copy_rows = false;       ///< whether rows of Xᵀ are copied though they stay in the second cache
+  bool cut_products = false;    ///< whether products whose tile fills the first cache go by parts of their sums
   std::int64_t l1_bytes = 32 << 10, l2_bytes = 512 << 10;
 
   /// Lanes of a vector of elements of `bytes` bytes.

@@ -81,31 +81,37 @@ void pack_rows(const Contract& core, std::int64_t bytes, const Machine& machine,
   schedule.packed_for = static_cast<int>(std::min(panels, most_panels_packed));
 }
 
-/// A tile's rows that the first cache does not hold go through k in equal parts that take two thirds of it, and meet a
-/// few panels with each part. A block's rows take two thirds of the second cache.
-void cut_sums(const Contract& core, std::int64_t bytes, const Machine& machine, Schedule& schedule) {
-  const std::int64_t tile = core.k * schedule.tile_rows * bytes, part = machine.l1_bytes * 2 / 3;
-  if (tile <= machine.l1_bytes) return;
-  schedule.block_k = static_cast<int>(equal_steps(core, (tile + part - 1) / part, schedule));
-  schedule.block_tiles =
-      static_cast<int>(std::clamp<std::int64_t>(machine.l2_bytes * 2 / 3 / tile, fewest_tiles, most_tiles));
+/// Products. A block's rows take two thirds of the second cache, or all rows of a thread the whole of it: then b is
+/// read once. A tile's rows that take more than three quarters of the first cache go through k in equal parts of two
+/// thirds, and meet a few panels with each part.
+void cut_products(const Contract& core, std::int64_t bytes, const Machine& machine, Schedule& schedule) {
+  const std::int64_t all = (core.m + schedule.tile_rows - 1) / schedule.tile_rows;
+  const std::int64_t pieces = schedule.shared == Schedule::Shared::tiles ? schedule.parallel : 1;
+  const std::int64_t tiles = (all + pieces - 1) / pieces, tile = core.k * schedule.tile_rows * bytes;
+  const std::int64_t panel = core.k * panel_width(schedule) * bytes;
+  const std::int64_t most = std::clamp<std::int64_t>(machine.l2_bytes * 2 / 3 / tile, fewest_tiles, most_tiles);
+  const std::int64_t blocks = tiles * tile + panel <= machine.l2_bytes ? 1 : (tiles + most - 1) / most;
+  schedule.block_tiles = static_cast<int>((tiles + blocks - 1) / blocks);
+  const std::int64_t part = machine.l1_bytes * 2 / 3;
+  if (4 * tile > 3 * machine.l1_bytes)
+    schedule.block_k = static_cast<int>(equal_steps(core, (tile + part - 1) / part, schedule));
 }
 
 /// Where neither operand stays in the second cache, each panel of b would meet all of a in slower memory: so a goes in
-/// blocks that take half of that cache together with a panel.
+/// blocks.
 void block_rows(const Contract& core, std::int64_t bytes, const Machine& machine, Schedule& schedule) {
   const std::int64_t room = machine.l2_bytes / 2;
   if (elements_of_a(core) * bytes <= room || core.k * core.n * bytes <= room) return;
   const std::int64_t width = panel_width(schedule);
   const std::int64_t panel = core.k * width * bytes, tile = core.k * schedule.tile_rows * bytes;
   schedule.panels_outside = true;
-  schedule.block_tiles = static_cast<int>(std::clamp<std::int64_t>((room - panel) / tile, fewest_tiles, most_tiles));
   // Xᵀ·dZ goes down the rows of both: each step of k is another line and another page.
   const std::vector<AffineRow>& map = core.a.map;
   const bool down = map.size() > 1 && map.end()[-2].coefficients.end()[-1] != 0;
-  if (!down) return cut_sums(core, bytes, machine, schedule);
+  if (!down && machine.cut_products) return cut_products(core, bytes, machine, schedule);
+  schedule.block_tiles = static_cast<int>(std::clamp<std::int64_t>((room - panel) / tile, fewest_tiles, most_tiles));
   const std::int64_t fitting = machine.l1_bytes / 2 / (2 * line_bytes);  // a line of each operand for each
-  if (core.k <= 2 * fitting) return;
+  if (core.k <= 2 * fitting || !(down || panel > room / 2)) return;
   schedule.block_k = static_cast<int>(fitting);
   // Then so many steps of a tile's rows, and its accumulators for a few panels, are what has to stay. Windows overlap:
   // of these the steps of all tiles are little more than a part of the image.
