@@ -108,7 +108,7 @@ void block_rows(const Contract& core, std::int64_t bytes, const Machine& machine
   // Xᵀ·dZ goes down the rows of both: each step of k is another line and another page.
   const std::vector<AffineRow>& map = core.a.map;
   const bool down = map.size() > 1 && map.end()[-2].coefficients.end()[-1] != 0;
-  if (!down && machine.cut_products) return cut_products(core, bytes, machine, schedule);
+  if (machine.cut_products && !down && !has_windows(core)) return cut_products(core, bytes, machine, schedule);
   schedule.block_tiles = static_cast<int>(std::clamp<std::int64_t>((room - panel) / tile, fewest_tiles, most_tiles));
   const std::int64_t fitting = machine.l1_bytes / 2 / (2 * line_bytes);  // a line of each operand for each
   if (core.k <= 2 * fitting || !(down || panel > room / 2)) return;

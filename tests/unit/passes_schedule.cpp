@@ -397,27 +397,33 @@ TEST_CASE("rows in memory of the program are copied in passing, those of a feed 
   CHECK((!by_steps.packed_in_passing && by_steps.packed_for == 32));
 }
 
+/// Images of 16x16 under windows of 3x3: the product, or the gradient of its weights.
+Schedule schedule_of_windows(std::int64_t images, std::int64_t channels, std::int64_t n, bool weights,
+                             const Machine& machine) {
+  const std::vector<std::int64_t> places{images, 14, 14}, window{3, 3, channels};
+  Contract core;
+  core.m = weights ? 9 * channels : images * 196;
+  core.k = weights ? images * 196 : 9 * channels;
+  core.n = n;
+  core.rows = weights ? window : places;
+  core.steps = weights ? places : window;
+  const std::size_t place = weights ? 3 : 0, inside = 3 - place;
+  const auto row = [](std::size_t loop, std::size_t other) {
+    AffineRow made{.coefficients = std::vector<std::int64_t>(6)};
+    made.coefficients[loop] = made.coefficients[other] = 1;
+    return made;
+  };
+  core.a.map = {row(place, place), row(place + 1, inside), row(place + 2, inside + 1), row(inside + 2, inside + 2)};
+  core.b.map = {AffineRow{.coefficients = {1, 0}}, AffineRow{.coefficients = {0, 1}}};
+  Schedule schedule;
+  shape_tiles(core, 4, machine, schedule);
+  order_tiles(core, 4, false, machine, schedule);
+  return schedule;
+}
+
 TEST_CASE("the gradient of a convolution's weights fetches rows ahead, and keeps all its tiles in a block") {
   const auto schedule_of = [](std::int64_t images, bool weights, const Machine& machine) {
-    const std::vector<std::int64_t> places{images, 14, 14}, window{3, 3, 64};
-    Contract core;
-    core.m = weights ? 576 : images * 196;
-    core.k = weights ? images * 196 : 576;
-    core.n = 64;
-    core.rows = weights ? window : places;
-    core.steps = weights ? places : window;
-    const std::size_t place = weights ? 3 : 0, inside = 3 - place;
-    const auto row = [](std::size_t loop, std::size_t other) {
-      AffineRow made{.coefficients = std::vector<std::int64_t>(6)};
-      made.coefficients[loop] = made.coefficients[other] = 1;
-      return made;
-    };
-    core.a.map = {row(place, place), row(place + 1, inside), row(place + 2, inside + 1), row(inside + 2, inside + 2)};
-    core.b.map = {AffineRow{.coefficients = {1, 0}}, AffineRow{.coefficients = {0, 1}}};
-    Schedule schedule;
-    shape_tiles(core, 4, machine, schedule);
-    order_tiles(core, 4, false, machine, schedule);
-    return schedule;
+    return schedule_of_windows(images, 64, 64, weights, machine);
   };
   const Schedule large = schedule_of(32, true, machine_avx512());
   CHECK(large.fetch_steps > 0);
@@ -430,4 +436,13 @@ TEST_CASE("the gradient of a convolution's weights fetches rows ahead, and keeps
   CHECK(schedule_of(4, true, machine_avx512()).fetch_ahead == false);
   CHECK(schedule_of(32, false, machine_avx512()).fetch_steps == 0);  // each row is read as it lies
   CHECK(schedule_of(32, true, machine_avx2()).fetch_steps == 0);
+}
+
+TEST_CASE("products of windows with long sums keep many tiles in a block, however little of that differs") {
+  for (const std::int64_t channels : {256, 512}) {
+    const Schedule schedule = schedule_of_windows(16, channels, 256, false, machine_avx512());
+    CAPTURE(channels);
+    CHECK((schedule.block_k > 0 && schedule.block_k < 9 * channels));
+    CHECK(schedule.block_tiles > 16);
+  }
 }
