@@ -117,7 +117,7 @@ std::optional<Draft> in_one_piece(const Graph& opt, const std::string& entry, co
 Draft make_kernels(const Graph& graph, const Clusters& clusters, const LowerOptions& options);
 void choose_layouts(Draft& draft, const LowerOptions& options);
 /// The tiles of a contraction of elements of `bytes` bytes; with these and its pieces, the order of its loops, and what
-/// it copies.
+/// it copies. `fed`: a's rows are those of a feed.
 void shape_tiles(const Contract& core, std::size_t bytes, const Machine& machine, Schedule& schedule);
 void order_tiles(const Contract& core, std::size_t bytes, bool fed, const Machine& machine, Schedule& schedule);
 void schedule(Draft& draft, const LowerOptions& options);
