@@ -32,6 +32,7 @@ Carried Contraction::multiply(const Tile& tile, const Steps& steps, const Ahead&
   const auto waiting = [&] { return from_scratch(tile); };
   llvm::Value* begun = steps.resume ? emit_.ir.CreateICmpNE(steps.begin, emit_.index(0)) : nullptr;
   carried.append(begun ? emit_if(emit_, begun, zeros, waiting) : zeros);
+  // Two loops, of which one has no steps: that which reads a where it lies, or that which reads its copy.
   if (steps.copied) {
     llvm::Value* const copy = std::exchange(a_tile_, nullptr);
     Run in_place = run_of(tile, {steps.begin, steps.copied, false, steps.copied}, ahead, pointers);

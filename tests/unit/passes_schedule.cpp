@@ -183,6 +183,8 @@ TEST_CASE("what a contraction in blocks copies lies in the arena, a row for each
   CHECK(broken([](Program&, Kernel& at) { at.work.reset(); }).find("no memory to work in") != std::string::npos);
   CHECK(broken([](Program&, Kernel& at) { at.schedule.parallel = 3; }).find("is not what its pieces work in") !=
         std::string::npos);
+  CHECK(broken([](Program&, Kernel& at) { at.schedule.packed_in_passing = true; }).find("not for whole sums") !=
+        std::string::npos);
   CHECK(broken([](Program&, Kernel& at) { ++at.schedule.block_tiles; }).find("is not what its pieces work in") !=
         std::string::npos);
   CHECK(broken([](Program& program, Kernel& at) {
@@ -438,7 +440,7 @@ TEST_CASE("the gradient of a convolution's weights fetches rows ahead, and keeps
   CHECK(schedule_of(32, true, machine_avx2()).fetch_steps == 0);
 }
 
-TEST_CASE("products of windows with long sums keep many tiles in a block, however little of that differs") {
+TEST_CASE("products of windows with long sums keep many tiles in a block") {
   for (const std::int64_t channels : {256, 512}) {
     const Schedule schedule = schedule_of_windows(16, channels, 256, false, machine_avx512());
     CAPTURE(channels);
