@@ -26,9 +26,8 @@ Program contraction(Form form, std::int64_t batch, std::int64_t in, std::int64_t
   test::Draft draft;
   const DType f32 = DType::f32;
   const std::int64_t panel = machine.panel(4);
-  const auto padded = [](std::int64_t n) { return (n + 15) / 16 * 16 + 16; };
   const auto rows = [&](std::int64_t m, std::int64_t n) {
-    return draft.row_major(Region::arena, f32, {m, n}, padded(n));
+    return draft.row_major(Region::arena, f32, {m, n}, padded_row(n, 4));
   };
   Contract core;
   BufferId result = 0;

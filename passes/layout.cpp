@@ -72,10 +72,7 @@ class LayoutChooser {
   }
 
   static void pad_rows(Buffer& buffer) {
-    const auto bytes = static_cast<std::int64_t>(size_of(buffer.dtype));
-    std::int64_t stride = (buffer.dims.back() + row_unit - 1) / row_unit * row_unit;
-    if (stride * bytes % thrashing_stride == 0) stride += row_unit;
-    buffer.layout.strides = {stride, 1};
+    buffer.layout.strides = {padded_row(buffer.dims.back(), size_of(buffer.dtype)), 1};
     buffer.padded_rows = true;
   }
 
@@ -121,6 +118,11 @@ std::uint64_t bytes_of(const Buffer& buffer) {
     if (buffer.padded_rows) elements += buffer.layout.strides[0] - buffer.dims.back();  // the last row's padding
   }
   return static_cast<std::uint64_t>(elements) * size_of(buffer.dtype);
+}
+
+std::int64_t padded_row(std::int64_t elements, std::size_t bytes) {
+  const std::int64_t row = (elements + row_unit - 1) / row_unit * row_unit;
+  return row * static_cast<std::int64_t>(bytes) % thrashing_stride == 0 ? row + row_unit : row;
 }
 
 void choose_layouts(Draft& draft, const LowerOptions& options) { LayoutChooser(draft, options).run(); }

@@ -135,6 +135,10 @@ constexpr std::int64_t fewest_panels_fed = 4;
 /// Rows at multiples of so many bytes are in the same few sets of a cache.
 constexpr std::int64_t thrashing_stride = 1024;
 
+/// Elements from row to row where a contraction touches rows of so many elements of `bytes` bytes: whole vectors of any
+/// machine, and no thrashing stride.
+std::int64_t padded_row(std::int64_t elements, std::size_t bytes);
+
 /// Bytes that a buffer takes with its layout.
 std::uint64_t bytes_of(const Buffer& buffer);
 

@@ -63,9 +63,24 @@ std::int64_t equal_steps(const Contract& core, std::int64_t parts, const Schedul
   return (even + schedule.tile_steps - 1) / schedule.tile_steps * schedule.tile_steps;
 }
 
+/// The most tiles that one thread has.
+std::int64_t tiles_of_thread(const Contract& core, const Schedule& schedule) {
+  const std::int64_t tiles = (core.m + schedule.tile_rows - 1) / schedule.tile_rows;
+  const std::int64_t pieces = schedule.shared == Schedule::Shared::tiles ? schedule.parallel : 1;
+  return (tiles + pieces - 1) / pieces;
+}
+
+/// Tiles of a block where no more than `most` of a thread's fit: as many as in the others, so that no block is a rest.
+int equal_tiles(const Contract& core, std::int64_t most, const Schedule& schedule) {
+  const std::int64_t tiles = tiles_of_thread(core, schedule);
+  const std::int64_t blocks = std::max<std::int64_t>(1, (tiles + most - 1) / most);
+  return static_cast<int>((tiles + blocks - 1) / blocks);
+}
+
 /// Where many panels meet a's rows, these are copied, tile by tile: read where they lie, each step is another page.
-/// What a tile works with (steps of its panel and of its own, its accumulators and the next one's) then takes five
-/// sevenths of the first cache, and a block's steps of a three quarters of the second.
+/// What a tile works with (steps of its panel, its own and, where these are fetched, the next one's; the accumulators
+/// of both) then takes five sevenths of the first cache, and a block's steps of a three quarters of the second. A
+/// copied tile is one stream, so a turn takes fewer steps.
 void pack_rows(const Contract& core, std::int64_t bytes, const Machine& machine, std::int64_t fewest_panels,
                Schedule& schedule) {
   const std::int64_t width = panel_width(schedule);
@@ -73,11 +88,13 @@ void pack_rows(const Contract& core, std::int64_t bytes, const Machine& machine,
   if (panels_of(core, schedule) < fewest_panels || panels < fewest_panels_of_thread) return;
   if (!rows_side_by_side(core)) return;
   const std::int64_t room = machine.l1_bytes * 5 / 7 - 2 * schedule.tile_rows * width * bytes;
-  const std::int64_t most = std::max<std::int64_t>(1, room / ((width + schedule.tile_rows) * bytes));
+  const std::int64_t rows_met = (machine.fetch_ahead ? 2 : 1) * schedule.tile_rows;
+  const std::int64_t most = std::max<std::int64_t>(1, room / ((width + rows_met) * bytes));
+  schedule.tile_steps = (machine.tile_steps + 1) / 2;
   const std::int64_t steps = equal_steps(core, (core.k + most - 1) / most, schedule);
   const std::int64_t tiles = machine.l2_bytes * 3 / 4 / (schedule.tile_rows * steps * bytes);
   schedule.block_k = static_cast<int>(steps);
-  schedule.block_tiles = static_cast<int>(std::clamp<std::int64_t>(tiles, fewest_tiles, most_tiles_by_steps));
+  schedule.block_tiles = equal_tiles(core, std::clamp(tiles, fewest_tiles, most_tiles_by_steps), schedule);
   schedule.packed_for = static_cast<int>(std::min(panels, most_panels_packed));
 }
 
@@ -85,13 +102,11 @@ void pack_rows(const Contract& core, std::int64_t bytes, const Machine& machine,
 /// read once. A tile's rows that take more than three quarters of the first cache go through k in equal parts of two
 /// thirds, and meet a few panels with each part.
 void cut_products(const Contract& core, std::int64_t bytes, const Machine& machine, Schedule& schedule) {
-  const std::int64_t all = (core.m + schedule.tile_rows - 1) / schedule.tile_rows;
-  const std::int64_t pieces = schedule.shared == Schedule::Shared::tiles ? schedule.parallel : 1;
-  const std::int64_t tiles = (all + pieces - 1) / pieces, tile = core.k * schedule.tile_rows * bytes;
+  const std::int64_t tiles = tiles_of_thread(core, schedule), tile = core.k * schedule.tile_rows * bytes;
   const std::int64_t panel = core.k * panel_width(schedule) * bytes;
+  const bool all = tiles * tile + panel <= machine.l2_bytes;
   const std::int64_t most = std::clamp<std::int64_t>(machine.l2_bytes * 2 / 3 / tile, fewest_tiles, most_tiles);
-  const std::int64_t blocks = tiles * tile + panel <= machine.l2_bytes ? 1 : (tiles + most - 1) / most;
-  schedule.block_tiles = static_cast<int>((tiles + blocks - 1) / blocks);
+  schedule.block_tiles = equal_tiles(core, all ? tiles : most, schedule);
   const std::int64_t part = machine.l1_bytes * 2 / 3;
   if (4 * tile > 3 * machine.l1_bytes)
     schedule.block_k = static_cast<int>(equal_steps(core, (tile + part - 1) / part, schedule));
@@ -127,12 +142,9 @@ void block_rows(const Contract& core, std::int64_t bytes, const Machine& machine
 /// memory of the program are copied in passing, in smaller blocks, so that the line or two that the next tile meets
 /// again are near; those of a feed, which nobody can fetch before their places are looked up, by themselves.
 void copy_rows(const Contract& core, std::int64_t bytes, bool fed, const Machine& machine, Schedule& schedule) {
-  const std::int64_t tiles = (core.m + schedule.tile_rows - 1) / schedule.tile_rows;
   const std::int64_t room = machine.l2_bytes * (fed ? 3 : 2) / 8, tile = core.k * schedule.tile_rows * bytes;
-  const std::int64_t fitting = std::max<std::int64_t>(1, room / tile);
-  const std::int64_t blocks = std::max<std::int64_t>(1, (tiles + fitting - 1) / fitting);
   schedule.panels_outside = true;
-  schedule.block_tiles = static_cast<int>((tiles + blocks - 1) / blocks);
+  schedule.block_tiles = equal_tiles(core, std::max<std::int64_t>(1, room / tile), schedule);
   schedule.block_k = static_cast<int>(core.k);
   schedule.packed_for = static_cast<int>(panels_of_piece(core, schedule));
   if (fed) return;

@@ -397,6 +397,9 @@ TEST_CASE("rows in memory of the program are copied in passing, those of a feed 
   CHECK((!fed->schedule.packed_in_passing && fed->schedule.packed_for == 8 && fed->schedule.fetch_steps == 0));
   const Schedule by_steps = schedule_of_product(1024, 1024, 1024, true, machine_avx512());
   CHECK((!by_steps.packed_in_passing && by_steps.packed_for == 32));
+  CHECK((by_steps.block_k == 128 && by_steps.block_tiles == 74 && by_steps.tile_steps == 2));  // all rows in one block
+  CHECK(schedule_of_product(2048, 512, 1024, true, machine_avx512()).block_tiles == 74);       // 147 tiles in two
+  CHECK(schedule_of_product(2048, 512, 1024, true, machine_avx512(), 4).block_tiles == 37);    // of a thread's 37
 }
 
 /// Images of 16x16 under windows of 3x3: the product, or the gradient of its weights.
