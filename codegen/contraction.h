@@ -70,8 +70,6 @@ class Contraction {
     llvm::Value* begin = nullptr;
     llvm::Value* end = nullptr;
     bool resume = false;
-    llvm::Value* copied =
-        nullptr;  ///< a is read where it lies, and copied, up to this step; null: read all of it alike
   };
   /// Of the loops around a tile's elements; in a stack of products its loop is level 1, and these are one further.
   enum Level { level_first = 1, level_second = 2, level_vector = 3, level_row = 4 };
@@ -92,7 +90,7 @@ class Contraction {
   void each_rows(llvm::function_ref<void(const Rows&)> at);
   void run_tiles_by_steps();
   void run_whole_sums();
-  Steps all_steps(const Columns& columns) const;
+  Steps all_steps() const { return {emit_.index(0), emit_.index(core_.k)}; }
   llvm::Value* packed_panel(const Columns& columns);
   llvm::Value* kept_panel(const Columns& columns);
   void multiply_and_finish(const Rows& rows, const Columns& columns, const Steps& steps, const Ahead& ahead);
@@ -110,7 +108,6 @@ class Contraction {
     llvm::Value* fetched = nullptr;  ///< bytes that the turns of the runs before this one fetched
     std::size_t pointers_a = 0;      ///< of the values carried from step to step: pointers to a, then
     std::size_t pointers = 0;        ///< to b until here, then the accumulators
-    llvm::Value* copy = nullptr;     ///< where the tile's rows go as they are met; null: nowhere
   };
   llvm::Value* work(std::int64_t elements);
   std::int64_t steps_of_turn(const Steps& steps) const;
@@ -118,7 +115,6 @@ class Contraction {
   llvm::Value* packed_tile(llvm::Value* tile);
   void pack_a(const Steps& steps);
   void pack_tiles(llvm::Value* first, std::int64_t tiles, std::int64_t height, const Steps& steps);
-  void copy_step(const Run& run, llvm::Value* k, llvm::Value* from);
   llvm::Value* load_rows(llvm::Value* at, std::int64_t rows);
   llvm::Align element_align() const { return llvm::Align(size_of(a_buffer_.dtype)); }
   void pack_b(const Columns& columns, const Steps& steps);

@@ -103,24 +103,16 @@ Contraction::Ahead Contraction::next_accumulators(llvm::Value* tiles) {
   return to_write(emit_.element(vector_, scratch_, emit_.scaled(tiles, tile_scratch_)), of_turn * line_bytes);
 }
 
-/// All of k. In passing, the tiles of the first panel that a block meets copy their rows for the others.
-Contraction::Steps Contraction::all_steps(const Columns& columns) const {
-  llvm::Value *const begin = emit_.index(0), *const end = emit_.index(core_.k);
-  if (!a_tile_ || !kernel_.schedule.packed_in_passing) return {begin, end};
-  llvm::Value* first = emit_.ir.CreateICmpEQ(columns.panel, panel_begin_);
-  return {begin, end, false, emit_.ir.CreateSelect(first, end, begin)};
-}
-
 /// Blocks whose tiles take all of k at once, so that no accumulators wait: what is copied is all that differs. Panels
 /// that are kept are copied for the first block.
 void Contraction::run_whole_sums() {
-  const Steps all{emit_.index(0), emit_.index(core_.k)};
+  const Steps all = all_steps();
   const bool copies_b = work_.copies_panels;
   const auto copy_panel = [&](const Columns& columns) {
     if (!work_.keeps_panels) return pack_b(columns, all);
     when(emit_.ir.CreateICmpEQ(tile_begin_, first_tile_), [&] { pack_b(columns, all); });
   };
-  if (work_.copies_rows && !kernel_.schedule.packed_in_passing) pack_a(all);
+  if (work_.copies_rows) pack_a(all);
   each_columns([&](const Columns& columns) {
     if (copies_b) copy_panel(columns);
     llvm::Value* panel = copies_b ? packed_panel(columns) : nullptr;
@@ -195,15 +187,6 @@ void Contraction::pack_tiles(llvm::Value* first, std::int64_t tiles, std::int64_
                    emit_.element(element_, now[1], emit_.index(work_.step_distance))};
   };
   emit_loop(emit_, steps.begin, steps.end, 1, {address(a_, m, steps.begin), packed_tile(first)}, copy);
-}
-
-/// Copies what a tile's rows are in step `k`, which lies at `from`. Whole vectors are written here, too.
-void Contraction::copy_step(const Run& run, llvm::Value* k, llvm::Value* from) {
-  llvm::Value* to = emit_.element(element_, run.copy, emit_.scaled(k, work_.step_distance));
-  for (std::int64_t row = 0; row < run.tile.rows; row += lanes_) {
-    llvm::Value* value = load_rows(emit_.element(element_, from, emit_.index(row)), run.tile.rows - row);
-    emit_.ir.CreateAlignedStore(value, emit_.element(element_, to, emit_.index(row)), element_align());
-  }
 }
 
 /// A vector of a's rows, of which so many are wanted.

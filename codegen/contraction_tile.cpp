@@ -1,14 +1,13 @@
 // What a tile does: the innermost loop over k, then the stages after it, on the accumulators or on a copy of them in
 // scratch memory.
 #include <numeric>
-#include <utility>
 
 #include "codegen/contraction.h"
 
 namespace nnc {
 
 void Contraction::run_tile(const Rows& rows, const Columns& columns) {
-  const Steps all = all_steps(columns);
+  const Steps all = all_steps();
   const Tile tile{rows.m, columns.n, rows.rows, columns.vectors, columns.last_active};
   const Ahead ahead = results(rows, columns);
   if (!rolled_) {
@@ -32,16 +31,7 @@ Carried Contraction::multiply(const Tile& tile, const Steps& steps, const Ahead&
   const auto waiting = [&] { return from_scratch(tile); };
   llvm::Value* begun = steps.resume ? emit_.ir.CreateICmpNE(steps.begin, emit_.index(0)) : nullptr;
   carried.append(begun ? emit_if(emit_, begun, zeros, waiting) : zeros);
-  // Two loops, of which one has no steps: that which reads a where it lies, or that which reads its copy.
-  if (steps.copied) {
-    llvm::Value* const copy = std::exchange(a_tile_, nullptr);
-    Run in_place = run_of(tile, {steps.begin, steps.copied, false, steps.copied}, ahead, pointers);
-    in_place.copy = copy;
-    carried = innermost(in_place, carried);
-    a_tile_ = copy;
-  }
   Run run = run_of(tile, steps, ahead, pointers);
-  if (steps.copied) run.steps.begin = steps.copied;
   const Carried rows = run.rows;
   Carried after;
   if (digits_.steps.size() == 1) {
@@ -94,18 +84,25 @@ Carried Contraction::innermost(const Run& run, const Carried& carried) {
   const auto without_a = [&](const Carried& after) {
     return Carried(after.begin() + static_cast<std::ptrdiff_t>(run.pointers_a), after.end());
   };
-  if (!run.steps.resume && !run.steps.copied && (short_run || few_fmas(run.tile, core_.k))) {
+  if (!run.steps.resume && (short_run || few_fmas(run.tile, core_.k))) {
     const auto step = [&](llvm::Value* inner, const Carried& now) { return one_step(run, inner, now); };
     return without_a(write_out(emit_, 0, length, 1, initial, step));
   }
   const bool fetches = !run.ahead.at.empty();
   const std::int64_t at_once = steps_of_turn(run.steps);
+  // Between two steps: no load of the second is moved before it, and accumulators leave no registers for b's vectors
+  // of both.
+  const std::int64_t fetching = at_once == 2 ? 0 : at_once - 1;
   if (fetches) initial.push_back(run.fetched);
   const auto turn = [&](llvm::Value* inner, const Carried& now) {
     Carried next(now);
     if (fetches) next.pop_back();
-    for (std::int64_t i = 0; i < at_once; ++i) next = one_step(run, emit_.add(inner, emit_.index(i)), next);
-    if (fetches) next.push_back(fetch(run.ahead, now.back()));
+    llvm::Value* fetched = nullptr;
+    for (std::int64_t i = 0; i < at_once; ++i) {
+      next = one_step(run, emit_.add(inner, emit_.index(i)), next);
+      if (fetches && i == fetching) fetched = fetch(run.ahead, now.back());
+    }
+    if (fetches) next.push_back(fetched);
     return next;
   };
   Carried after = emit_loop(emit_, run.steps.begin, run.steps.end, at_once, initial, turn);
@@ -118,7 +115,6 @@ Carried Contraction::one_step(const Run& run, llvm::Value* inner, const Carried&
   const auto vectors = static_cast<std::size_t>(run.tile.vectors);
   const auto a = elements_of_a(run, inner, now);
   fetch_rows(a);
-  if (run.copy) copy_step(run, inner, a[0]);  // before b's vectors take the last registers
   const auto b = vectors_of_b(run, emit_.add(run.before, inner), now);
   Carried next(now);
   for (std::size_t i = 0; i < a.size(); ++i) {

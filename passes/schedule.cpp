@@ -16,7 +16,7 @@ constexpr std::int64_t fewest_panels_packed = 8, fewest_panels_of_thread = 2, mo
 // Steps of k up to which sums are whole where a's rows are copied; longer ones go by steps.
 constexpr std::int64_t fewest_steps_copied = 192, most_steps_copied = 512;
 // Of windows' rows: what the second cache takes to answer, and other fetches before it.
-constexpr int steps_fetched = 12, steps_fetched_of_rows = 8;
+constexpr int steps_fetched = 12;
 constexpr std::int64_t fewest_for_vectors = 4;  // shorter loops are not worth a vector
 
 /// The last loop that has more than one step, or the last one.
@@ -52,6 +52,10 @@ std::int64_t elements_of_a(const Contract& core) {
   return std::min(elements, core.m * core.k);
 }
 
+/// Steps of a turn where what a tile's rows lie in are streams: a product's rows, a stream each, and a copied tile,
+/// which is one. Each further step would be one more for those that follow them.
+int steps_of_streams(const Machine& machine) { return (machine.tile_steps + 1) / 2; }
+
 /// What a contraction reads and writes.
 std::int64_t bytes_of(const Contract& core, std::int64_t element) {
   return (elements_of_a(core) + core.k * core.n + core.m * core.n) * element;
@@ -79,8 +83,7 @@ int equal_tiles(const Contract& core, std::int64_t most, const Schedule& schedul
 
 /// Where many panels meet a's rows, these are copied, tile by tile: read where they lie, each step is another page.
 /// What a tile works with (steps of its panel, its own and, where these are fetched, the next one's; the accumulators
-/// of both) then takes five sevenths of the first cache, and a block's steps of a three quarters of the second. A
-/// copied tile is one stream, so a turn takes fewer steps.
+/// of both) then takes five sevenths of the first cache, and a block's steps of a three quarters of the second.
 void pack_rows(const Contract& core, std::int64_t bytes, const Machine& machine, std::int64_t fewest_panels,
                Schedule& schedule) {
   const std::int64_t width = panel_width(schedule);
@@ -90,7 +93,6 @@ void pack_rows(const Contract& core, std::int64_t bytes, const Machine& machine,
   const std::int64_t room = machine.l1_bytes * 5 / 7 - 2 * schedule.tile_rows * width * bytes;
   const std::int64_t rows_met = (machine.fetch_ahead ? 2 : 1) * schedule.tile_rows;
   const std::int64_t most = std::max<std::int64_t>(1, room / ((width + rows_met) * bytes));
-  schedule.tile_steps = (machine.tile_steps + 1) / 2;
   const std::int64_t steps = equal_steps(core, (core.k + most - 1) / most, schedule);
   const std::int64_t tiles = machine.l2_bytes * 3 / 4 / (schedule.tile_rows * steps * bytes);
   schedule.block_k = static_cast<int>(steps);
@@ -138,19 +140,13 @@ void block_rows(const Contract& core, std::int64_t bytes, const Machine& machine
 }
 
 /// Rows of Xᵀ that many panels meet are copied though nothing need go in blocks: a step of a tile is a line or two of
-/// its own where it lies, and the copy's steps lie side by side. Blocks take three eighths of the second cache. Rows in
-/// memory of the program are copied in passing, in smaller blocks, so that the line or two that the next tile meets
-/// again are near; those of a feed, which nobody can fetch before their places are looked up, by themselves.
-void copy_rows(const Contract& core, std::int64_t bytes, bool fed, const Machine& machine, Schedule& schedule) {
-  const std::int64_t room = machine.l2_bytes * (fed ? 3 : 2) / 8, tile = core.k * schedule.tile_rows * bytes;
+/// its own where it lies, and the copy's steps lie side by side. Blocks take three eighths of the second cache.
+void copy_rows(const Contract& core, std::int64_t bytes, const Machine& machine, Schedule& schedule) {
+  const std::int64_t room = machine.l2_bytes * 3 / 8, tile = core.k * schedule.tile_rows * bytes;
   schedule.panels_outside = true;
   schedule.block_tiles = equal_tiles(core, std::max<std::int64_t>(1, room / tile), schedule);
   schedule.block_k = static_cast<int>(core.k);
   schedule.packed_for = static_cast<int>(panels_of_piece(core, schedule));
-  if (fed) return;
-  schedule.packed_in_passing = true;
-  schedule.fetch_steps = machine.fetch_ahead ? steps_fetched_of_rows : 0;
-  schedule.tile_steps = (machine.tile_steps + 1) / 2;
 }
 
 /// Whether the copy gains more than it takes where the rows lie in memory of the program.
@@ -167,7 +163,7 @@ bool copies_fed_rows(const Contract& core, const Schedule& schedule) {
 /// Long sums stay by steps.
 void copy_fed_rows(const Contract& core, std::int64_t bytes, const Machine& machine, Schedule& schedule) {
   if (schedule.block_k > 0) return pack_rows(core, bytes, machine, fewest_panels_fed, schedule);
-  copy_rows(core, bytes, true, machine, schedule);
+  copy_rows(core, bytes, machine, schedule);
 }
 
 class Scheduler {
@@ -323,8 +319,7 @@ void shape_tiles(const Contract& core, std::size_t bytes, const Machine& machine
   schedule.tile_vectors = static_cast<int>(std::clamp<std::int64_t>(vectors, 1, machine.tile_vectors));
   // The accumulators that a narrow tile leaves free go to more rows.
   schedule.tile_rows = machine.tile_rows * machine.tile_vectors / schedule.tile_vectors;
-  // Where each row is a stream of its own, each step of a turn is one more for those that follow streams.
-  schedule.tile_steps = goes_down(core) ? machine.tile_steps : (machine.tile_steps + 1) / 2;
+  schedule.tile_steps = goes_down(core) ? machine.tile_steps : steps_of_streams(machine);
 }
 
 void order_tiles(const Contract& core, std::size_t bytes, bool fed, const Machine& machine, Schedule& schedule) {
@@ -339,8 +334,10 @@ void order_tiles(const Contract& core, std::size_t bytes, bool fed, const Machin
   // by themselves.
   const bool replaces = machine.fetch_ahead && rows_side_by_side(core);
   const bool large = bytes_of(core, size) > (replaces ? 1 : 2) * machine.l2_bytes;
-  if (large && copies_rows(core, machine, schedule)) copy_rows(core, size, fed, machine, schedule);
+  if (large && copies_rows(core, machine, schedule)) copy_rows(core, size, machine, schedule);
   if (fed && copies_fed_rows(core, schedule)) copy_fed_rows(core, size, machine, schedule);
+  // Two steps of a feed's rows are no faster, and before Adam's update they leave LLVM a register short (znver5).
+  if (schedule.packed_for > 0 && !fed) schedule.tile_steps = steps_of_streams(machine);
   schedule.fetch_ahead = machine.fetch_ahead && large && (goes_down(core) || has_windows(core));
   // A tile takes a little of each pixel, so nothing that processors do by themselves brings the next ones.
   const bool far = elements_of_a(core) * size > machine.l1_bytes;

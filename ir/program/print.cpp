@@ -235,9 +235,7 @@ class ProgramPrinter {
       if (schedule.tile_steps > 1) text += fmt::format(", {} steps a turn", schedule.tile_steps);
       if (schedule.block_tiles > 0) text += fmt::format(", blocks of {} tiles", schedule.block_tiles);
       if (schedule.block_k > 0) text += fmt::format(" x {} steps", schedule.block_k);
-      if (schedule.packed_for > 0)
-        text += fmt::format(" packed{} for {} panels", schedule.packed_in_passing ? " in passing" : "",
-                            schedule.packed_for);
+      if (schedule.packed_for > 0) text += fmt::format(" packed for {} panels", schedule.packed_for);
       if (schedule.fetch_ahead) text += ", fetching ahead";
       if (schedule.fetch_steps > 0) text += fmt::format(", rows {} steps ahead", schedule.fetch_steps);
     } else {

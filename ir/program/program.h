@@ -228,10 +228,9 @@ struct Schedule {
   int block_k = 0;      ///< contraction: a block's tiles go through so many steps of k before the next steps; 0: all
   int packed_for =
       0;  ///< contraction, with block_k: a's steps are copied, tile by tile, once for so many panels; 0: not
-  bool packed_in_passing = false;  ///< that copy, of whole sums: by the first panel's tiles, as they meet a
-  bool fetch_ahead = false;        ///< contraction: a tile's steps fetch what it replaces and what later tiles meet
-  int fetch_steps = 0;             ///< contraction: a's rows are fetched so many steps of k before they are met; 0: not
-  std::int64_t parallel = 1;       ///< pieces into which threads share the outer domain; 1: one thread runs it
+  bool fetch_ahead = false;   ///< contraction: a tile's steps fetch what it replaces and what later tiles meet
+  int fetch_steps = 0;        ///< contraction: a's rows are fetched so many steps of k before they are met; 0: not
+  std::int64_t parallel = 1;  ///< pieces into which threads share the outer domain; 1: one thread runs it
   enum class Shared : std::uint8_t { tiles, panels, stack };
   Shared shared = Shared::tiles;  ///< contraction: of what pieces consist: tiles of rows, panels of columns, products
   bool operator==(const Schedule&) const = default;

@@ -275,8 +275,6 @@ class Verifier {
     if (schedule.tile_steps < 1) fail_here("turns without a step");
     if (schedule.block_tiles < 0 || schedule.block_k < 0) fail_here("a block of fewer than no tiles or steps");
     if (schedule.block_k > 0 && schedule.block_tiles == 0) fail_here("steps of a block that there is not");
-    const bool packs_whole = kernel.core && schedule.packed_for > 0 && schedule.block_k >= kernel.core->k;
-    if (schedule.packed_in_passing && !packs_whole) fail_here("rows packed in passing, but not for whole sums");
     if (schedule.packed_for < 0 || (schedule.packed_for > 0 && schedule.block_k == 0))
       fail_here("packed steps of a block that there are not");
     if (schedule.vector == Schedule::Vector::outer && kernel.outer.empty()) fail_here("no outer loop to vectorise");

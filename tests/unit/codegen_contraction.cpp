@@ -116,11 +116,6 @@ Schedule fetching_ahead(Schedule schedule) {
   return schedule;
 }
 
-Schedule in_passing(Schedule schedule) {
-  schedule.packed_in_passing = true;
-  return schedule;
-}
-
 Schedule fetching_rows(Schedule schedule, int steps) {
   schedule.fetch_steps = steps;
   return schedule;
@@ -381,9 +376,6 @@ TEST_CASE("contractions in blocks that take whole sums", "[codegen]") {
           check<float>(s, Left::transposed, Right::row_major, schedule, heavy, threads);
           check<float>(s, Left::feed_transposed, Right::panels, schedule, heavy, threads);
           check<float>(s, Left::rows, Right::padded, schedule, heavy, threads);
-          if (schedule.packed_for == 0) continue;
-          check<float>(s, Left::transposed, Right::row_major, in_passing(schedule), heavy, threads);
-          check<float>(s, Left::feed_transposed, Right::panels, in_passing(schedule), heavy, threads);
         }
 }
 
@@ -400,7 +392,6 @@ TEST_CASE("contractions by schedules drawn at random", "[codegen]") {
     schedule = in_blocks(schedule, draw(1, 6), whole ? k : draw(1, k), draw(0, 3) == 0 ? 0 : draw(1, 12));
     schedule.fetch_ahead = draw(0, 1) == 0;
     schedule.fetch_steps = draw(0, 1) == 0 ? 0 : draw(1, 20);
-    schedule.packed_in_passing = schedule.packed_for > 0 && whole && draw(0, 1) == 0;
     schedule.shared = draw(0, 1) == 0 ? Schedule::Shared::panels : Schedule::Shared::tiles;
     const Left left = draw(0, 2) == 0 ? Left::feed_transposed : Left::transposed;
     const Right right = draw(0, 2) == 0 ? Right::panels : Right::row_major;
@@ -461,17 +452,6 @@ TEST_CASE("an innermost loop fetches its part of what the tile replaces") {
       CHECK(loops[0] == InnerLoop{56, 4, 28, 0, 0, fetches});
     }
   }
-}
-
-TEST_CASE("rows are copied in passing by one more loop, which stores what it has read") {
-  const TargetOrError target = target_named("znver5");
-  REQUIRE(target.error.empty());
-  const Schedule schedule = in_passing(in_turns(in_blocks(tile(14, 2, 16), 4, 300, 8), 2));
-  const Made made = contraction({140, 256, 300}, Left::transposed, Right::padded, schedule, DType::f32, false);
-  const auto loops = innermost_loops(emit_assembly(made.program, {.target = target.host.target}));
-  REQUIRE(loops.size() == 2);
-  CHECK(loops[0] == InnerLoop{56, 8, 28, 0, 0, 0});  // a step's rows are one more load and one store
-  CHECK(loops[1] == InnerLoop{56, 4, 28, 0, 0, 0});
 }
 
 TEST_CASE("a tile fetches some lines of what the next panel copies, however narrow that is", "[codegen]") {
