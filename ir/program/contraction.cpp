@@ -9,8 +9,8 @@ namespace {
 
 /// The most steps of a short sum; accumulators that keep the fma units busy.
 constexpr std::int64_t short_sum = 64, enough_accumulators = 8;
-/// Rows with a pointer each; more would not stay in the general registers.
-constexpr std::int64_t pointer_rows = 12;
+/// Rows with a pointer each; more would not stay in the general registers. A feed's tiles go in blocks, which count.
+constexpr std::int64_t pointer_rows = 12, pointer_rows_of_feed = 11;
 
 /// Loops, from the outside in, by which an address moves so many elements each, as few of them as possible.
 std::vector<Digit> merged_loops(const std::vector<std::int64_t>& loops, const std::vector<std::int64_t>& steps) {
@@ -113,7 +113,8 @@ RowTiles row_tiles(const Program& program, const Kernel& kernel) {
     tiles.wrap = 4 * rows < 3 * apart && !enough;
     most = tiles.wrap ? apart : rows;
   }
-  if (tiles.wrap || rows_of_feed(program, core)) most = std::min(most, pointer_rows);
+  if (tiles.wrap) most = std::min(most, pointer_rows);
+  if (rows_of_feed(program, core)) most = std::min(most, pointer_rows_of_feed);
   tiles.count = (core.m + most - 1) / most;
   if (tiles.count == 0) return tiles;
   tiles.rows = core.m / tiles.count;
