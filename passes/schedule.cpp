@@ -52,8 +52,8 @@ std::int64_t elements_of_a(const Contract& core) {
   return std::min(elements, core.m * core.k);
 }
 
-/// Steps of a turn where what a tile's rows lie in are streams: a product's rows, a stream each, and a copied tile,
-/// which is one. Each further step would be one more for those that follow them.
+/// Steps of a turn where a tile's rows lie in streams: those of a product, of which each further step asks as many
+/// lines, and a copied tile, which is one stream (docs/decisions.md has what was measured).
 int steps_of_streams(const Machine& machine) { return (machine.tile_steps + 1) / 2; }
 
 /// What a contraction reads and writes.
@@ -82,8 +82,8 @@ int equal_tiles(const Contract& core, std::int64_t most, const Schedule& schedul
 }
 
 /// Where many panels meet a's rows, these are copied, tile by tile: read where they lie, each step is another page.
-/// What a tile works with (steps of its panel, its own and, where these are fetched, the next one's; the accumulators
-/// of both) then takes five sevenths of the first cache, and a block's steps of a three quarters of the second.
+/// A panel's steps, a tile's and the accumulators of two tiles then take five sevenths of the first cache, with room
+/// for another tile's steps where much is fetched ahead, and a block's steps of a three quarters of the second.
 void pack_rows(const Contract& core, std::int64_t bytes, const Machine& machine, std::int64_t fewest_panels,
                Schedule& schedule) {
   const std::int64_t width = panel_width(schedule);

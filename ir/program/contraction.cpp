@@ -9,7 +9,8 @@ namespace {
 
 /// The most steps of a short sum; accumulators that keep the fma units busy.
 constexpr std::int64_t short_sum = 64, enough_accumulators = 8;
-/// Rows with a pointer each; more would not stay in the general registers. A feed's tiles go in blocks, which count.
+/// Rows with a pointer each; more would not stay in the general registers. Large products of a feed go in blocks, whose
+/// loops take another register.
 constexpr std::int64_t pointer_rows = 12, pointer_rows_of_feed = 11;
 
 /// Loops, from the outside in, by which an address moves so many elements each, as few of them as possible.

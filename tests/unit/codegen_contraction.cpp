@@ -454,6 +454,25 @@ TEST_CASE("an innermost loop fetches its part of what the tile replaces") {
   }
 }
 
+TEST_CASE("an innermost loop over copied rows is the tile, and fetches between its two steps", "[codegen]") {
+  const TargetOrError target = target_named("znver5");
+  REQUIRE(target.error.empty());
+  for (const int steps : {300, 128}) {  // whole sums, and parts
+    const Schedule schedule = fetching_ahead(in_turns(in_blocks(tile(14, 2, 16), 4, steps, 8), 2));
+    const Made made = contraction({140, 256, 300}, Left::transposed, Right::padded, schedule, DType::f32, false);
+    const std::string assembly = emit_assembly(made.program, {.target = target.host.target});
+    const auto loops = innermost_loops(assembly);
+    CAPTURE(steps, loops.size());
+    REQUIRE(loops.size() == 1);
+    CHECK(loops[0] == InnerLoop{56, 4, 28, 0, 0, 1});
+    // The second step's vectors of b are loaded after what the turn fetches.
+    const std::size_t fetched = assembly.find("prefetchw");
+    REQUIRE(fetched != std::string::npos);
+    const std::size_t turn = assembly.rfind("\n.LBB", fetched);
+    CHECK(occurrences("vfmadd", assembly.substr(turn, fetched - turn)) == 28);
+  }
+}
+
 TEST_CASE("a tile fetches some lines of what the next panel copies, however narrow that is", "[codegen]") {
   const TargetOrError target = target_named("znver3");
   REQUIRE(target.error.empty());

@@ -16,11 +16,11 @@ using namespace nnc;
 
 namespace {
 
-/// Heights of a contraction's tiles: M split evenly. Rows of a feed have a pointer each, and of these there are twelve.
+/// Heights of a contraction's tiles: M split evenly. Rows of a feed have a pointer each, and of these there are eleven.
 std::set<int> heights(const Program& program, const Kernel& kernel) {
   const Access& a = kernel.core->a;
   const bool apart = program.buffers[a.buffer].region == Region::feed && a.map[0].coefficients[0] != 0;
-  const int most = apart ? std::min(12, kernel.schedule.tile_rows) : kernel.schedule.tile_rows;
+  const int most = apart ? std::min(11, kernel.schedule.tile_rows) : kernel.schedule.tile_rows;
   const std::int64_t tiles = (kernel.core->m + most - 1) / most;
   std::set<int> rows{static_cast<int>(kernel.core->m / tiles)};
   if (kernel.core->m % tiles != 0) rows.insert(static_cast<int>(kernel.core->m / tiles) + 1);

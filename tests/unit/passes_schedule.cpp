@@ -97,7 +97,7 @@ TEST_CASE("rows of a batch that a result for the caller has are rows, as those o
 }
 
 TEST_CASE("the rows of a feed that a product meets are shared in the tiles that they run in") {
-  // A panel of one vector would have tiles of 28 rows, of which 24 make one; with a pointer each there are two of 12.
+  // A panel of one vector would have tiles of 28 rows, of which 24 make one; with a pointer each there are three of 8.
   LowerOptions options;
   options.machine = machine_avx512();
   options.rows = 24;
