@@ -174,9 +174,10 @@ class Scheduler {
     Schedule schedule;
     schedule.lanes = options_.machine.lanes(element_bytes(kernel));
     schedule.vector = kernel.core ? Schedule::Vector::outer : vector_loop(kernel);
-    if (kernel.core)
+    if (kernel.core) {
       shape_tiles(*kernel.core, element_bytes(kernel), options_.machine, schedule);
-    else if (schedule.vector == Schedule::Vector::outer)
+      if (rows_of_feed(program_, *kernel.core)) schedule.tile_rows = std::min(schedule.tile_rows, pointer_rows_of_feed);
+    } else if (schedule.vector == Schedule::Vector::outer)
       schedule.lanes = lanes_along(kernel.outer[last_long(kernel.outer)], schedule.lanes);
     return schedule;
   }

@@ -9,9 +9,8 @@ namespace {
 
 /// The most steps of a short sum; accumulators that keep the fma units busy.
 constexpr std::int64_t short_sum = 64, enough_accumulators = 8;
-/// Rows with a pointer each; more would not stay in the general registers. Large products of a feed go in blocks, whose
-/// loops take another register.
-constexpr std::int64_t pointer_rows = 12, pointer_rows_of_feed = 11;
+/// Rows with a pointer each; more would not stay in the general registers.
+constexpr std::int64_t pointer_rows = 12;
 
 /// Loops, from the outside in, by which an address moves so many elements each, as few of them as possible.
 std::vector<Digit> merged_loops(const std::vector<std::int64_t>& loops, const std::vector<std::int64_t>& steps) {
@@ -55,14 +54,13 @@ bool at_constant_distances(const std::vector<Digit>& digits, std::int64_t rows) 
   return true;
 }
 
-/// Whether each of a tile's rows is a feed's, anywhere in memory.
+}  // namespace
+
 bool rows_of_feed(const Program& program, const Contract& core) {
   if (program.buffers[core.a.buffer].region != Region::feed) return false;
   const std::vector<std::int64_t>& row = core.a.map[0].coefficients;
   return core.m > 1 && row.end()[-2] != 0 && (core.k == 1 || row.end()[-1] == 0);
 }
-
-}  // namespace
 
 bool has_windows(const Contract& core) { return !core.rows.empty() || !core.steps.empty(); }
 
@@ -114,8 +112,7 @@ RowTiles row_tiles(const Program& program, const Kernel& kernel) {
     tiles.wrap = 4 * rows < 3 * apart && !enough;
     most = tiles.wrap ? apart : rows;
   }
-  if (tiles.wrap) most = std::min(most, pointer_rows);
-  if (rows_of_feed(program, core)) most = std::min(most, pointer_rows_of_feed);
+  if (rows_of_feed(program, core)) most = std::min<std::int64_t>(most, pointer_rows_of_feed);
   tiles.count = (core.m + most - 1) / most;
   if (tiles.count == 0) return tiles;
   tiles.rows = core.m / tiles.count;

@@ -14,6 +14,10 @@ bool has_windows(const Contract& core);
 /// Whether a's rows lie side by side and its steps far apart: those of Xᵀ·dZ, of windows or not.
 bool goes_down(const Contract& core);
 bool rows_side_by_side(const Contract& core);  ///< that, without windows
+/// Whether each of a tile's rows is a feed's, anywhere in memory, and how many these are at most: each has a pointer,
+/// and large products of a feed go in blocks, whose loops take another register.
+bool rows_of_feed(const Program& program, const Contract& core);
+constexpr int pointer_rows_of_feed = 11;
 
 /// Columns of a whole panel, and the panels of all columns, the last one perhaps narrower.
 std::int64_t panel_width(const Schedule& schedule);

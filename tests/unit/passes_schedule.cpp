@@ -402,6 +402,24 @@ TEST_CASE("rows of a feed and of memory are copied alike, in equal blocks: whole
   CHECK(schedule_of_product(2048, 512, 1024, true, machine, 4).block_tiles == 37);  // of a thread's 37
 }
 
+TEST_CASE("a product of a feed's rows is cut into blocks of the tiles that it runs in") {
+  for (const auto& [rows, tiles] :
+       {std::pair{200, 19}, {512, 16}, {1024, 19}}) {  // all 19; a third of 47, a fifth of 94
+    LowerOptions options;
+    options.machine = machine_avx512();
+    options.rows = rows;
+    const Program program = lower(mlp_step({784, 256, 10}, true), "step", options);
+    const auto fed = std::ranges::find_if(program.kernels, [&](const Kernel& kernel) {
+      return kernel.core && program.buffers[kernel.core->a.buffer].region == Region::feed && kernel.core->k == 784;
+    });
+    CAPTURE(rows);
+    REQUIRE(fed != program.kernels.end());
+    CHECK(fed->schedule.tile_rows == row_tiles(program, *fed).tallest());
+    CHECK(fed->schedule.block_tiles == tiles);
+    CHECK(fed->schedule.block_k == 0);  // eleven rows of 784 leave a quarter of the first cache
+  }
+}
+
 /// Images of 16x16 under windows of 3x3: the product, or the gradient of its weights.
 Schedule schedule_of_windows(std::int64_t images, std::int64_t channels, std::int64_t n, bool weights,
                              const Machine& machine) {
