@@ -52,8 +52,8 @@ std::int64_t elements_of_a(const Contract& core) {
   return std::min(elements, core.m * core.k);
 }
 
-/// Steps of a turn where a tile's rows lie in streams: those of a product, of which each further step asks as many
-/// lines, and a copied tile, which is one stream (docs/decisions.md has what was measured).
+/// Steps of a turn where a tile's rows lie in streams: those of a product, each of which is one, and a copied tile,
+/// which is one as a whole (docs/decisions.md has what was measured).
 int steps_of_streams(const Machine& machine) { return (machine.tile_steps + 1) / 2; }
 
 /// What a contraction reads and writes.

@@ -16,11 +16,9 @@ using namespace nnc;
 
 namespace {
 
-/// Heights of a contraction's tiles: M split evenly. Rows of a feed have a pointer each, and of these there are eleven.
-std::set<int> heights(const Program& program, const Kernel& kernel) {
-  const Access& a = kernel.core->a;
-  const bool apart = program.buffers[a.buffer].region == Region::feed && a.map[0].coefficients[0] != 0;
-  const int most = apart ? std::min(11, kernel.schedule.tile_rows) : kernel.schedule.tile_rows;
+/// Heights of a contraction's tiles: M split evenly.
+std::set<int> heights(const Kernel& kernel) {
+  const int most = kernel.schedule.tile_rows;
   const std::int64_t tiles = (kernel.core->m + most - 1) / most;
   std::set<int> rows{static_cast<int>(kernel.core->m / tiles)};
   if (kernel.core->m % tiles != 0) rows.insert(static_cast<int>(kernel.core->m / tiles) + 1);
@@ -60,7 +58,7 @@ TEST_CASE("the innermost loops of the MNIST step") {
       alone.kernels = {kernel};
       const auto loops = test::innermost_loops(emit_assembly(alone, {.target = target.host.target}));
       CAPTURE(cpu, kernel.name, kernel.core->m, kernel.core->n, kernel.core->k);
-      CHECK(loops.size() == heights(program, kernel).size() * widths(kernel).size());
+      CHECK(loops.size() == heights(kernel).size() * widths(kernel).size());
       for (test::InnerLoop loop : loops) {
         INFO(fmt::format("fma {} vector loads {} broadcasts {} stack {} calls {}", loop.fma, loop.vector_loads,
                          loop.broadcasts, loop.stack, loop.calls));
@@ -69,7 +67,7 @@ TEST_CASE("the innermost loops of the MNIST step") {
           *count /= turn(kernel);
         }
         CHECK(widths(kernel).contains(loop.vector_loads));
-        CHECK(heights(program, kernel).contains(loop.broadcasts));
+        CHECK(heights(kernel).contains(loop.broadcasts));
         CHECK(loop.fma == loop.vector_loads * loop.broadcasts);
         CHECK(loop.stack == 0);
         CHECK(loop.calls == 0);
